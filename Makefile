@@ -1,0 +1,33 @@
+# Every target sets the machine up first: a virtual environment in .venv with the pinned packages.
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: search test test-fast lint bench lock clean
+
+search: .venv/ready  ## the main job on generated demo data (ARGS="--data DIR" for your own)
+	$(BIN)/python search/run.py --space losses $(ARGS)
+
+test: lint  ## everything: ruff, mypy, all tests
+	$(BIN)/python -m pytest
+
+test-fast: .venv/ready  ## the inner loop: no test that starts Ray or trains for seconds
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: .venv/ready  ## side-by-side ratios; real photos from ../shared/data/trash or $$TRASH_DATA
+	$(BIN)/python -m benchmarks.data_path
+	$(BIN)/python -m benchmarks.metric
+	$(BIN)/python -m benchmarks.search_overhead
+
+.venv/ready: requirements.txt pyproject.toml
+	@sh setup.sh $(PYTHON)
+
+lock: .venv/ready  ## resolve pyproject.toml again for Python 3.10 to 3.13 and write requirements.txt
+	@sh lock.sh
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,14 @@
+#!/bin/sh
+# Writes requirements.txt: every package pinned for Python 3.10 to 3.13, but for torch and what torch itself
+# chooses (CUDA packages, triton), so that one file serves CPUs, new GPUs and the CUDA 12.6 build for V100.
+set -eu
+{
+    echo "# Written by 'make lock' from pyproject.toml; do not edit."
+    .venv/bin/uv pip compile --quiet --universal --python-version 3.10 --extra dev --no-header --no-annotate \
+        --no-emit-index-url --no-emit-find-links pyproject.toml \
+        | grep -vE '^(torch|torchvision|triton|cuda-[a-z]+|nvidia-[a-z0-9-]+)==|^ *#|^$|win32.$|emscripten.$'
+    echo "torch>=2.10,<2.15"
+    echo "torchvision"
+    echo "-e ."
+} >requirements.txt.new
+mv requirements.txt.new requirements.txt

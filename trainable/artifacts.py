@@ -1,0 +1,155 @@
+"""The run folder: what a search leaves on disk and every reader finds there.
+
+    runs/NAME/search.json         arguments, versions, commit, data set hash, folds hash, space
+    runs/NAME/folds.json          the fold of every photo
+    runs/NAME/study.journal       the Optuna study (optuna-dashboard opens it)
+    runs/NAME/trials/0007/        one folder per trial, by its number in the study:
+        config.json               the config as applied
+        params.json               what the space sampled
+        trial.json                state, reason, epochs, seconds
+        curve.csv                 one row per epoch
+        best.safetensors          the weights of the epoch with the best val_miou
+        last.safetensors          all it takes to go on; only of trials that have not ended
+        confusion.npz             per-photo confusion matrices of that best epoch
+        events.out.tfevents...    TensorBoard
+
+Everything is written to a temporary file, synced and renamed, so that a reader sees a whole file or none; nothing is
+pickled.
+"""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+RUNNING, FINISHED, STOPPED, FAILED, INTERRUPTED = "running", "finished", "stopped", "failed", "interrupted"
+"""States of a trial: `finished` had its full budget, `stopped` was ended early by ASHA, `interrupted` can go on."""
+
+ENDED = (FINISHED, STOPPED, FAILED)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that a kill at any moment leaves the old content or the new, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a json file atomically. NaN is refused: it is not json."""
+    write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read a json file."""
+    return json.loads(path.read_bytes())
+
+
+@dataclass(frozen=True)
+class TrialFolder:
+    """One trial's folder."""
+
+    path: Path
+
+    @property
+    def number(self) -> int:
+        """The trial's number in the study."""
+        return int(self.path.name)
+
+    @property
+    def best_weights(self) -> Path:
+        """Weights of the best epoch."""
+        return self.path / "best.safetensors"
+
+    @property
+    def last_state(self) -> Path:
+        """All that training goes on from."""
+        return self.path / "last.safetensors"
+
+    def write_status(self, state: str, reason: str = "", **more: Any) -> None:
+        """Write `trial.json`."""
+        write_json(self.path / "trial.json", {"state": state, "reason": reason, **more})
+
+    def status(self) -> dict[str, Any]:
+        """Return `trial.json`."""
+        return read_json(self.path / "trial.json")
+
+    def config(self) -> dict[str, Any]:
+        """Return the config as applied."""
+        return read_json(self.path / "config.json")
+
+    def params(self) -> dict[str, Any]:
+        """Return what the space sampled."""
+        return read_json(self.path / "params.json")
+
+    def write_curve(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Write all epochs' rows."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, rows[0].keys())
+        writer.writeheader()
+        writer.writerows({key: repr(value) for key, value in row.items()} for row in rows)
+        write_bytes(self.path / "curve.csv", text.getvalue().encode())
+
+    def curve(self) -> list[dict[str, float]]:
+        """Return one row per epoch, oldest first; empty before the first epoch ended."""
+        path = self.path / "curve.csv"
+        if not path.exists():
+            return []
+        with path.open(newline="") as file:
+            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        return [{**row, "epoch": int(row["epoch"])} for row in rows]
+
+    def write_confusion(self, file_names: Sequence[str], at_256: NDArray[Any], full: NDArray[Any]) -> None:
+        """Write the N x C x C confusion matrices (truth, prediction) of the validation photos."""
+        buffer = io.BytesIO()
+        np.savez_compressed(
+            buffer, file_names=np.array(file_names), at_256=at_256.astype(np.int32), full=full.astype(np.int32)
+        )
+        write_bytes(self.path / "confusion.npz", buffer.getvalue())
+
+    def confusion(self) -> dict[str, NDArray[Any]]:
+        """Return `file_names`, `at_256` and `full`, see `write_confusion`."""
+        with np.load(self.path / "confusion.npz", allow_pickle=False) as arrays:
+            return dict(arrays)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One search's folder."""
+
+    path: Path
+
+    @property
+    def folds(self) -> Path:
+        """The fold of every photo."""
+        return self.path / "folds.json"
+
+    @property
+    def study(self) -> Path:
+        """Optuna's journal."""
+        return self.path / "study.journal"
+
+    def search(self) -> dict[str, Any]:
+        """Return `search.json`."""
+        return read_json(self.path / "search.json")
+
+    def trial(self, number: int) -> TrialFolder:
+        """Return the folder of one trial, which need not exist yet."""
+        return TrialFolder(self.path / "trials" / f"{number:04d}")
+
+    def trials(self) -> list[TrialFolder]:
+        """Return the folders of all trials that started, by number."""
+        return [TrialFolder(path.parent) for path in sorted(self.path.glob("trials/*/trial.json"))]

@@ -1,0 +1,167 @@
+"""Decodes each photo and mask once per node, into uint8 memmaps at the training size that all trials share.
+
+A cache is a folder named by what it was made of: the json files, each photo's size and time of change, the image size
+and the code that makes it. It is built aside, by one process under a lock, and renamed when whole: a kill at any
+moment leaves no half cache, and the next build clears what was left over.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from filelock import FileLock
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from trainable import annotations, coco, scenes
+from trainable.artifacts import read_json, write_json
+from trainable.coco import CLASSES, Dataset, Photo, Problem
+
+SCORE_SIZE = 256
+"""Pixels per side at which the competition scores."""
+
+
+@dataclass(frozen=True)
+class Cache:
+    """The photos of a data set at one image size S, memory-mapped. N photos, C classes."""
+
+    path: Path
+    file_names: tuple[str, ...]
+    images: NDArray[np.uint8]  # (N, S, S, 3) RGB
+    masks: NDArray[np.uint8]  # (N, S, S) class index
+    score_masks: NDArray[np.uint8]  # (N, 256, 256) class index, shrunk from the photo's own size
+    class_pixels: NDArray[np.int64]  # (N, C) pixels of each class at the photo's own size
+    annotation_counts: NDArray[np.int64]  # (N,)
+    scene_hashes: NDArray[np.uint64]  # (N, 8)
+
+
+class DiskFullError(OSError):
+    """The cache does not fit on its disk."""
+
+
+def default_cache_dir() -> Path:
+    """Return the user's cache folder for this tool."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trashsweep"
+
+
+def open_cache(path: Path) -> Cache:
+    """Map an existing cache into memory; costs a few file handles and no copy."""
+    arrays = {file.stem: np.load(file, mmap_mode="r") for file in path.glob("*.npy")}
+    return Cache(path=path, file_names=tuple(read_json(path / "index.json")["file_names"]), **arrays)
+
+
+def build_cache(
+    dataset: Dataset, image_size: int, cache_dir: Path, *, skip_bad: bool = False,
+    announce: Callable[[str], None] = lambda text: None,
+) -> tuple[Cache, tuple[Problem, ...]]:  # fmt: skip
+    """Return the cache of a data set at `image_size` pixels per side, made now if it is not there, and what was skipped.
+
+    Args:
+        dataset: as read, with its problems.
+        image_size: pixels per side.
+        cache_dir: folder for all caches.
+        skip_bad: leave out bad photos rather than raise.
+        announce: told once, before the decoding starts.
+
+    Raises:
+        DataError: the data set has problems, those found on decoding included (see `coco.check`).
+        DiskFullError: the disk cannot hold it.
+    """
+    path = cache_dir.absolute() / cache_key(dataset, image_size, skip_bad)
+    if not (path / "index.json").exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            for leftover in path.parent.glob(f"{path.name}.*.part"):
+                shutil.rmtree(leftover)
+            if not (path / "index.json").exists():
+                _build(dataset, image_size, path, skip_bad, announce)
+    skipped = tuple(Problem(**problem) for problem in read_json(path / "index.json")["skipped"])
+    return open_cache(path), skipped
+
+
+def cache_key(dataset: Dataset, image_size: int, skip_bad: bool = False) -> str:
+    """Return the name of the cache folder: a hash of all that decides its content."""
+    digest = hashlib.sha256(f"{dataset.json_hash} {image_size} {skip_bad}".encode())
+    for source in (__file__, annotations.__file__, coco.__file__, scenes.__file__):
+        digest.update(Path(source).read_bytes())
+    for photo in dataset.photos:
+        stat = photo.path.stat() if photo.path.exists() else None
+        digest.update(f"{photo.file_name} {stat and (stat.st_size, stat.st_mtime_ns)}".encode())
+    return digest.hexdigest()[:24]
+
+
+def needed_bytes(photos: int, image_size: int) -> int:
+    """Return the disk need of a cache: per photo an RGB image and two masks."""
+    return photos * (4 * image_size**2 + SCORE_SIZE**2 + 8 * len(CLASSES) + 128)
+
+
+def _build(dataset: Dataset, size: int, path: Path, skip_bad: bool, announce: Callable[[str], None]) -> None:
+    count = len(dataset.photos)
+    need = needed_bytes(count, size)
+    free = shutil.disk_usage(path.parent).free
+    if need > free:
+        raise DiskFullError(
+            f"caching {count} photos at {size} px needs {need / 1e6:,.0f} MB, {path.parent} has {free / 1e6:,.0f} MB free; "
+            "make room or name another disk with --cache-dir"
+        )
+    announce(f"caching {count} photos at {size} px ({need / 1e6:,.0f} MB) in {path.parent}")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.mkdir()
+    try:
+        arrays = _arrays(part, count, size)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            faults = [fault for fault in pool.map(lambda i: _decode(dataset.photos[i], i, arrays), range(count)) if fault]
+        dataset = replace(dataset, problems=dataset.problems + tuple(faults))
+        kept = {photo.file_name for photo in coco.check(dataset, skip_bad).photos}
+        keep = [index for index, photo in enumerate(dataset.photos) if photo.file_name in kept]
+        for name, array in arrays.items():
+            array.flush()
+            if len(keep) < count:
+                np.save(part / f"{name}.npy", array[keep])
+        names = [dataset.photos[index].file_name for index in keep]
+        skipped = [problem.__dict__ for problem in dataset.problems]
+        write_json(part / "index.json", {"image_size": size, "file_names": names, "skipped": skipped})
+        part.rename(path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _arrays(folder: Path, count: int, size: int) -> dict[str, Any]:
+    shapes: dict[str, tuple[tuple[int, ...], type]] = {
+        "images": ((count, size, size, 3), np.uint8),
+        "masks": ((count, size, size), np.uint8),
+        "score_masks": ((count, SCORE_SIZE, SCORE_SIZE), np.uint8),
+        "class_pixels": ((count, len(CLASSES)), np.int64),
+        "annotation_counts": ((count,), np.int64),
+        "scene_hashes": ((count, 8), np.uint64),
+    }
+    return {name: open_memmap(folder / f"{name}.npy", "w+", dtype, shape) for name, (shape, dtype) in shapes.items()}
+
+
+def _decode(photo: Photo, index: int, arrays: dict[str, Any]) -> Problem | None:
+    size = arrays["masks"].shape[1]
+    try:
+        # PIL raises on a file that is cut off, where OpenCV fills the rest with grey.
+        with Image.open(photo.path) as file:
+            image = ImageOps.exif_transpose(file).convert("RGB")
+    except FileNotFoundError:
+        return None  # the header check has listed it
+    except (OSError, SyntaxError) as error:
+        return Problem(photo.file_name, f"photo {photo.file_name} cannot be decoded ({error}); replace it")
+    mask = coco.draw_mask(photo)
+    shrink = cv2.INTER_AREA if size < max(photo.height, photo.width) else cv2.INTER_LINEAR
+    arrays["images"][index] = cv2.resize(np.asarray(image), (size, size), interpolation=shrink)
+    arrays["masks"][index] = cv2.resize(mask, (size, size), interpolation=cv2.INTER_NEAREST)
+    arrays["score_masks"][index] = cv2.resize(mask, (SCORE_SIZE, SCORE_SIZE), interpolation=cv2.INTER_NEAREST)
+    arrays["class_pixels"][index] = np.bincount(mask.ravel(), minlength=len(CLASSES))
+    arrays["annotation_counts"][index] = len(photo.annotations)
+    arrays["scene_hashes"][index] = scenes.scene_hashes(image)
+    return None
