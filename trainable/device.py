@@ -1,0 +1,54 @@
+"""What the device of a trial can do, and how much memory it used."""
+
+import contextlib
+import resource
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from trainable.config import TrialConfig
+
+
+def resolve(config: TrialConfig) -> TrialConfig:
+    """Return the config with `auto` replaced by what this process has.
+
+    Raises:
+        ValueError: the config asks for a GPU and there is none.
+    """
+    gpu = torch.cuda.is_available()
+    if config.device == "cuda" and not gpu:
+        raise ValueError("device is cuda and this process sees no GPU; use auto or cpu")
+    device = "cuda" if gpu and config.device != "cpu" else "cpu"
+    precision = config.precision
+    if precision == "auto" and device == "cuda":
+        # V100 (7.0) has no bf16 units: PyTorch would emulate it.
+        precision = "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
+    elif precision == "auto":
+        precision = "bf16" if cpu_gains_from_bf16(config.architecture) else "fp32"
+    return replace(config, device=device, precision=precision)
+
+
+def cpu_gains_from_bf16(architecture: str) -> bool:
+    """Tell whether bf16 is faster than fp32 on this CPU: `make bench` prints the ratio for both kinds of decoder."""
+    return architecture in ("unet", "unetplusplus") and torch.cpu._is_avx512_bf16_supported()
+
+
+def reset_peak_memory(device: str) -> None:
+    """Start a new measurement of peak memory."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        with contextlib.suppress(OSError):  # only Linux has it; elsewhere the peak is the process's own
+            Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory_mb(device: str) -> float:
+    """Return the peak since the reset, in MB: what PyTorch took of the GPU, or the process's resident memory."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 1e6
+    status = Path("/proc/self/status")
+    if status.exists():
+        kilobytes = next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(kilobytes) * 1024 / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6

@@ -1,0 +1,152 @@
+"""The losses a trial can train with.
+
+All take logits (N, C, H, W) and class indices (N, H, W), leave out pixels of IGNORE_INDEX and return the mean: none
+expects a softmax in the model.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import segmentation_models_pytorch.losses as smp_losses
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trainable.choices import build
+from trainable.coco import IGNORE_INDEX
+from trainable.config import Choice
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+MAX_WEIGHT = 50.0
+"""Largest class weight relative to the smallest: a class of 0.001% of all pixels would drown the others otherwise."""
+
+
+@dataclass(frozen=True)
+class ClassCounts:
+    """How much of each class the training photos hold: (C,) pixels and (C,) photos."""
+
+    pixels: Tensor
+    photos: Tensor
+
+
+def build_loss(choice: Choice, counts: ClassCounts) -> Loss:
+    """Return the loss that `choice` names; `counts` are those of the fold's training photos.
+
+    Raises:
+        ValueError: an unknown loss or parameter.
+    """
+    return build("loss", choice, LOSSES, counts=counts)
+
+
+def cross_entropy(label_smoothing: float = 0.0) -> Loss:
+    """Mean over pixels; the smoothed target is (1 - s) on the class and s / C on all."""
+
+    def loss(logits: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, label_smoothing=label_smoothing)
+
+    return loss
+
+
+def weighted_cross_entropy(counts: ClassCounts, scheme: str = "median_frequency", label_smoothing: float = 0.0) -> Loss:
+    """Cross-entropy with a weight per class, see `class_weights`."""
+    weights = class_weights(counts, scheme)
+
+    def loss(logits: Tensor, target: Tensor) -> Tensor:
+        weight = weights.to(logits)
+        return F.cross_entropy(logits, target, weight, ignore_index=IGNORE_INDEX, label_smoothing=label_smoothing)
+
+    return loss
+
+
+def focal(gamma: float = 2.0) -> Loss:
+    """Multi-class focal loss, mean of -(1 - p)^gamma log p. Source: Lin et al. 2017, without alpha."""
+
+    def loss(logits: Tensor, target: Tensor) -> Tensor:
+        negative_log_p = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, reduction="none")
+        focused = (1 - torch.exp(-negative_log_p)).clamp(min=0) ** gamma * negative_log_p
+        return focused.sum() / (target != IGNORE_INDEX).sum().clamp(min=1)
+
+    return loss
+
+
+def dice() -> Loss:
+    """Mean over the classes in the batch of 1 - Dice."""
+    return smp_losses.DiceLoss("multiclass", ignore_index=IGNORE_INDEX)
+
+
+def jaccard() -> Loss:
+    """Mean over the classes in the batch of 1 - IoU."""
+    return smp_losses.JaccardLoss("multiclass", ignore_index=IGNORE_INDEX)
+
+
+def lovasz() -> Loss:
+    """Lovász-softmax over the classes in the batch. Source: Berman et al. 2018."""
+    return smp_losses.LovaszLoss("multiclass", ignore_index=IGNORE_INDEX)
+
+
+def tversky(alpha: float = 0.5, beta: float = 0.5) -> Loss:
+    """Mean of 1 - TP / (TP + alpha FP + beta FN); 0.5 and 0.5 is Dice, a larger beta favours recall."""
+    return smp_losses.TverskyLoss("multiclass", ignore_index=IGNORE_INDEX, alpha=alpha, beta=beta)
+
+
+def ce_dice(weight: float = 0.5) -> Loss:
+    """(1 - weight) cross-entropy + weight Dice."""
+    return _blend(cross_entropy(), dice(), weight)
+
+
+def focal_dice(weight: float = 0.5, gamma: float = 2.0) -> Loss:
+    """(1 - weight) focal + weight Dice."""
+    return _blend(focal(gamma), dice(), weight)
+
+
+def ce_lovasz(weight: float = 0.5) -> Loss:
+    """(1 - weight) cross-entropy + weight Lovász."""
+    return _blend(cross_entropy(), lovasz(), weight)
+
+
+LOSSES: dict[str, Callable[..., Loss]] = {
+    "cross_entropy": cross_entropy,
+    "weighted_cross_entropy": weighted_cross_entropy,
+    "focal": focal,
+    "dice": dice,
+    "jaccard": jaccard,
+    "lovasz": lovasz,
+    "tversky": tversky,
+    "ce_dice": ce_dice,
+    "focal_dice": focal_dice,
+    "ce_lovasz": ce_lovasz,
+}
+
+SCHEMES: dict[str, Callable[[ClassCounts], Tensor]] = {
+    # 1 / frequency
+    "inverse": lambda counts: 1 / counts.pixels.clamp(min=1),
+    # median of the per-photo frequencies / frequency where the class appears: Eigen and Fergus 2015
+    "median_frequency": lambda counts: counts.photos / counts.pixels.clamp(min=1),
+    # (1 - b) / (1 - b^n) over the n photos that hold the class, b = 1 - 1 / N: Cui et al. 2019
+    "effective_number": lambda counts: 1 / (1 - (1 - 1 / counts.photos.max()) ** counts.photos.clamp(min=1)),
+}
+
+
+def class_weights(counts: ClassCounts, scheme: str) -> Tensor:
+    """Return a weight per class, (C,), with mean 1 over the classes present and 0 for those absent.
+
+    Raises:
+        ValueError: an unknown scheme.
+    """
+    if scheme not in SCHEMES:
+        raise ValueError(f"unknown class weights {scheme!r}; known are {', '.join(SCHEMES)}")
+    present = counts.pixels > 0
+    weights = SCHEMES[scheme](ClassCounts(counts.pixels.double(), counts.photos.double()))
+    weights = weights.clamp(max=MAX_WEIGHT * weights[present].min()) * present
+    return (weights / weights[present].mean()).float()
+
+
+def _blend(first: Loss, second: Loss, weight: float) -> Loss:
+    if not 0 <= weight <= 1:
+        raise ValueError(f"the weight of the second loss must be 0 to 1, found {weight}")
+
+    def loss(logits: Tensor, target: Tensor) -> Tensor:
+        return (1 - weight) * first(logits, target) + weight * second(logits, target)
+
+    return loss

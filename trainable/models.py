@@ -1,0 +1,149 @@
+"""Segmentation networks of segmentation_models_pytorch, fed with uint8 photos."""
+
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from trainable.coco import CLASSES
+from trainable.config import TrialConfig, did_you_mean
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Segmenter(nn.Module):
+    """A network that takes uint8 RGB photos (N, H, W, 3) and gives logits (N, C, H, W).
+
+    Normalisation belongs to the encoder (its weights were trained with it), so it is part of the model.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]):
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255)
+
+    def forward(self, photos: Tensor) -> Tensor:
+        """Return the logits; the photos' own layout makes the input channels-last without a copy."""
+        return self.network((photos.permute(0, 3, 1, 2) - self.mean) / self.std)
+
+
+def build_model(config: TrialConfig, *, load_encoder: bool = True) -> Segmenter:
+    """Build the config's network, with its encoder weights unless `load_encoder` is off (weights follow anyway).
+
+    Raises:
+        ValueError: unknown architecture or encoder, a pair that does not fit, an image size it cannot take.
+        FileNotFoundError: no such encoder weights.
+    """
+    check_model(config)
+    weights = "imagenet" if load_encoder and config.encoder_weights == "imagenet" else None
+    network = _create(config, weights)
+    if load_encoder and config.encoder_weights not in ("none", "imagenet"):
+        _load_encoder(network, config)
+    return Segmenter(network, *_normalisation(config.encoder))
+
+
+def check_model(config: TrialConfig) -> None:
+    """Build the config's network without memory or weights, to find in milliseconds what could not train.
+
+    Raises:
+        ValueError: unknown architecture or encoder, a pair that does not fit, an image size it cannot take.
+        FileNotFoundError: no such encoder weights.
+    """
+    _check_names(config)
+    if config.encoder_weights not in ("none", "imagenet"):
+        _encoder_file(config)
+    divisor = size_divisor(config.architecture, config.encoder, **config.decoder)
+    if config.image_size % divisor:
+        low = config.image_size // divisor * divisor
+        sizes = " or ".join(str(size) for size in (low, low + divisor) if size)
+        raise ValueError(
+            f"image size {config.image_size} is not divisible by {divisor}, as {config.architecture} with "
+            f"{config.encoder} needs; use {sizes}"
+        )
+
+
+def size_divisor(architecture: str, encoder: str, **decoder: Any) -> int:
+    """Return what the image size must be divisible by.
+
+    Raises:
+        ValueError: the architecture cannot be built on the encoder, or not with these decoder arguments.
+    """
+    config = TrialConfig(architecture=architecture, encoder=encoder, decoder=decoder)
+    try:
+        network = _create_empty(config)
+    except (ValueError, TypeError, KeyError, RuntimeError, NotImplementedError) as error:
+        extra = f" and {decoder}" if decoder else ""
+        raise ValueError(f"{architecture} cannot be built on {encoder}{extra}: {error}") from error
+    return int(network.encoder.output_stride) if network.requires_divisible_input_shape else 1
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Return the number of trained values."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def _create(config: TrialConfig, weights: str | None) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # SMP's own renaming of timm- to tu-
+        return smp.create_model(
+            config.architecture, config.encoder, weights, classes=len(CLASSES), **config.decoder
+        )
+
+
+def _create_empty(config: TrialConfig) -> Any:
+    try:
+        with torch.device("meta"):
+            return _create(config, None)
+    except RuntimeError as error:
+        if "meta tensors" not in str(error):
+            raise
+        return _create(config, None)  # a few encoders compute with values while they are built
+
+
+def _check_names(config: TrialConfig) -> None:
+    architectures = sorted(smp.MODEL_ARCHITECTURES_MAPPING)
+    if config.architecture not in architectures:
+        raise ValueError(f"unknown architecture {config.architecture!r}{did_you_mean(config.architecture, architectures)}")
+    encoders = list(_encoder_names())
+    if config.encoder not in encoders:
+        raise ValueError(f"unknown encoder {config.encoder!r}{did_you_mean(config.encoder, encoders)}")
+
+
+@cache
+def _encoder_names() -> frozenset[str]:
+    return frozenset(smp.encoders.get_encoder_names()) | {f"tu-{name}" for name in timm.list_models()}
+
+
+def _normalisation(encoder: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    try:
+        found = smp.encoders.get_preprocessing_params(encoder, "imagenet")
+    except (ValueError, KeyError):  # an encoder that has no published weights
+        return IMAGENET_MEAN, IMAGENET_STD
+    return tuple(found["mean"]), tuple(found["std"])
+
+
+def _encoder_file(config: TrialConfig) -> Path:
+    path = Path(config.encoder_weights) / f"{config.encoder}.safetensors"
+    if not path.exists():
+        there = ", ".join(sorted(file.stem for file in path.parent.glob("*.safetensors"))) or "none"
+        raise FileNotFoundError(f"no encoder weights {path}; in {path.parent} are: {there}. Give another --encoder-weights")
+    return path
+
+
+def _load_encoder(network: Any, config: TrialConfig) -> None:
+    path = _encoder_file(config)
+    try:
+        network.encoder.load_state_dict(load_file(path), strict=True)
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not hold weights of {config.encoder}: {error}") from error
+

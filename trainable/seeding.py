@@ -1,0 +1,11 @@
+"""The only place that draws seeds: every random stream is a function of the trial's seed and of where it is used."""
+
+import numpy as np
+
+STREAMS = ("init", "order", "augmentation", "torch")
+
+
+def stream_seed(seed: int, stream: str, epoch: int = 0, worker: int = 0) -> int:
+    """Return the 32-bit seed of one random stream; different arguments give independent streams."""
+    words = (seed, STREAMS.index(stream), epoch, worker)
+    return int(np.random.SeedSequence(words).generate_state(1)[0])
