@@ -9,7 +9,7 @@
         trial.json                state, reason, epochs, seconds
         curve.csv                 one row per epoch
         best.safetensors          the weights of the epoch with the best val_miou
-        last.safetensors          all it takes to go on; only of trials that have not ended
+        last.safetensors          all it takes to go on after the last epoch
         confusion.npz             per-photo confusion matrices of that best epoch
         events.out.tfevents...    TensorBoard
 
@@ -149,6 +149,18 @@ class RunFolder:
     def trial(self, number: int) -> TrialFolder:
         """Return the folder of one trial, which need not exist yet."""
         return TrialFolder(self.path / "trials" / f"{number:04d}")
+
+    def best_trial(self) -> TrialFolder:
+        """Return the trial with the best `val_miou` of any epoch.
+
+        Raises:
+            ValueError: no trial has ended an epoch.
+        """
+        curves = [(folder.curve(), folder) for folder in self.trials()]
+        scored = [(max(row["val_miou"] for row in rows), folder) for rows, folder in curves if rows]
+        if not scored:
+            raise ValueError(f"no trial in {self.path} has ended an epoch")
+        return max(scored, key=lambda each: each[0])[1]
 
     def trials(self) -> list[TrialFolder]:
         """Return the folders of all trials that started, by number."""

@@ -7,12 +7,12 @@ from typing import Any
 # Its import asks PyPI for newer versions otherwise, which a cluster node or an offline laptop waits for.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
-import albumentations as A  # noqa: E402
-import cv2  # noqa: E402
+import albumentations as A
+import cv2
 
-from trainable.choices import build  # noqa: E402
-from trainable.coco import IGNORE_INDEX  # noqa: E402
-from trainable.config import Choice  # noqa: E402
+from trainable.choices import build
+from trainable.coco import IGNORE_INDEX
+from trainable.config import Choice
 
 
 def build_augmentation(choice: Choice) -> A.Compose:

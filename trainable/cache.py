@@ -62,7 +62,7 @@ def build_cache(
     dataset: Dataset, image_size: int, cache_dir: Path, *, skip_bad: bool = False,
     announce: Callable[[str], None] = lambda text: None,
 ) -> tuple[Cache, tuple[Problem, ...]]:  # fmt: skip
-    """Return the cache of a data set at `image_size` pixels per side, made now if it is not there, and what was skipped.
+    """Return the cache of a data set at an image size, made now if it is not there, and what was skipped.
 
     Args:
         dataset: as read, with its problems.
@@ -109,8 +109,8 @@ def _build(dataset: Dataset, size: int, path: Path, skip_bad: bool, announce: Ca
     free = shutil.disk_usage(path.parent).free
     if need > free:
         raise DiskFullError(
-            f"caching {count} photos at {size} px needs {need / 1e6:,.0f} MB, {path.parent} has {free / 1e6:,.0f} MB free; "
-            "make room or name another disk with --cache-dir"
+            f"caching {count} photos at {size} px needs {need / 1e6:,.0f} MB, {path.parent} has "
+            f"{free / 1e6:,.0f} MB free; make room or name another disk with --cache-dir"
         )
     announce(f"caching {count} photos at {size} px ({need / 1e6:,.0f} MB) in {path.parent}")
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -118,8 +118,9 @@ def _build(dataset: Dataset, size: int, path: Path, skip_bad: bool, announce: Ca
     try:
         arrays = _arrays(part, count, size)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            faults = [fault for fault in pool.map(lambda i: _decode(dataset.photos[i], i, arrays), range(count)) if fault]
-        dataset = replace(dataset, problems=dataset.problems + tuple(faults))
+            faults = pool.map(lambda index: _decode(dataset.photos[index], index, arrays), range(count))
+            found = tuple(fault for fault in faults if fault)
+        dataset = replace(dataset, problems=dataset.problems + found)
         kept = {photo.file_name for photo in coco.check(dataset, skip_bad).photos}
         keep = [index for index, photo in enumerate(dataset.photos) if photo.file_name in kept]
         for name, array in arrays.items():

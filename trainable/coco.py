@@ -115,12 +115,13 @@ def read_json(path: Path) -> Dataset:
     class_of = _class_of_category(path, content["categories"], problems)
     entries = _images(path, content["images"], problems)
     annotations: dict[int, list[Annotation]] = {image_id: [] for image_id in entries}
-    for entry in _annotations(path, content["annotations"], entries, class_of, problems):
-        annotations[entry.image_id].append(entry)
+    for annotation in _annotations(path, content["annotations"], entries, class_of, problems):
+        annotations[annotation.image_id].append(annotation)
     photos = []
-    for image_id, entry in entries.items():
-        photo_path = path.parent / entry["file_name"]
-        photo = Photo(entry["file_name"], photo_path, entry["height"], entry["width"], tuple(annotations[image_id]))
+    for image_id, image in entries.items():
+        file_name = image["file_name"]
+        found_here = tuple(annotations[image_id])
+        photo = Photo(file_name, path.parent / file_name, image["height"], image["width"], found_here)
         photos.append(photo)
         if found := _header_problem(photo):
             problems.append(Problem(photo.file_name, f"{path.name}: {found}"))
@@ -227,7 +228,7 @@ def _annotations(
             problems.append(Problem(None, f"{path.name}: annotation {position} must be an object"))
             continue
         name = f"annotation {annotation.get('id', f'at position {position}')}"
-        image = entries.get(annotation.get("image_id"))
+        image = entries.get(annotation.get("image_id", -1))
         if image is None:
             text = f"{path.name}: {name} is of image {annotation.get('image_id')!r}, which is not listed; remove it"
             problems.append(Problem(f"image {annotation.get('image_id')!r}", text))

@@ -25,13 +25,9 @@ def resolve(config: TrialConfig) -> TrialConfig:
         # V100 (7.0) has no bf16 units: PyTorch would emulate it.
         precision = "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
     elif precision == "auto":
-        precision = "bf16" if cpu_gains_from_bf16(config.architecture) else "fp32"
+        # `make bench` prints what bf16 gains on a CPU with bf16 instructions; without them it is emulated.
+        precision = "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
     return replace(config, device=device, precision=precision)
-
-
-def cpu_gains_from_bf16(architecture: str) -> bool:
-    """Tell whether bf16 is faster than fp32 on this CPU: `make bench` prints the ratio for both kinds of decoder."""
-    return architecture in ("unet", "unetplusplus") and torch.cpu._is_avx512_bf16_supported()
 
 
 def reset_peak_memory(device: str) -> None:

@@ -27,7 +27,7 @@ def confusion_matrices(truth: Tensor, prediction: Tensor, classes: int) -> Tenso
 
 
 def class_iou(matrix: Tensor) -> Tensor:
-    """Return the IoU per class, (C,) float64, of one confusion matrix; NaN where neither truth nor prediction has it."""
+    """Return the IoU per class, (C,) float64, of a confusion matrix; NaN where neither truth nor prediction has it."""
     matrix = matrix.double()
     hits = matrix.diagonal()
     return hits / (matrix.sum(0) + matrix.sum(1) - hits)

@@ -1,5 +1,6 @@
 """Segmentation networks of segmentation_models_pytorch, fed with uint8 photos."""
 
+import contextlib
 import warnings
 from functools import cache
 from pathlib import Path
@@ -49,7 +50,7 @@ def build_model(config: TrialConfig, *, load_encoder: bool = True) -> Segmenter:
     network = _create(config, weights)
     if load_encoder and config.encoder_weights not in ("none", "imagenet"):
         _load_encoder(network, config)
-    return Segmenter(network, *_normalisation(config.encoder))
+    return Segmenter(network, *_normalisation(config))
 
 
 def check_model(config: TrialConfig) -> None:
@@ -113,7 +114,8 @@ def _create_empty(config: TrialConfig) -> Any:
 def _check_names(config: TrialConfig) -> None:
     architectures = sorted(smp.MODEL_ARCHITECTURES_MAPPING)
     if config.architecture not in architectures:
-        raise ValueError(f"unknown architecture {config.architecture!r}{did_you_mean(config.architecture, architectures)}")
+        hint = did_you_mean(config.architecture, architectures)
+        raise ValueError(f"unknown architecture {config.architecture!r}{hint}")
     encoders = list(_encoder_names())
     if config.encoder not in encoders:
         raise ValueError(f"unknown encoder {config.encoder!r}{did_you_mean(config.encoder, encoders)}")
@@ -124,19 +126,23 @@ def _encoder_names() -> frozenset[str]:
     return frozenset(smp.encoders.get_encoder_names()) | {f"tu-{name}" for name in timm.list_models()}
 
 
-def _normalisation(encoder: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    try:
-        found = smp.encoders.get_preprocessing_params(encoder, "imagenet")
-    except (ValueError, KeyError):  # an encoder that has no published weights
-        return IMAGENET_MEAN, IMAGENET_STD
-    return tuple(found["mean"]), tuple(found["std"])
+def _normalisation(config: TrialConfig) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    encoder, weights = config.encoder, config.encoder_weights
+    # SMP asks the hub for the figures of its own encoders, so only when their weights come from there too.
+    if weights == "imagenet" or encoder.startswith("tu-"):
+        with contextlib.suppress(ValueError):  # no published weights, so any figures will do
+            found = smp.encoders.get_preprocessing_params(encoder, "imagenet")
+            return tuple(found["mean"]), tuple(found["std"])
+    if encoder.startswith(("inception", "xception")):
+        return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+    return IMAGENET_MEAN, IMAGENET_STD
 
 
 def _encoder_file(config: TrialConfig) -> Path:
     path = Path(config.encoder_weights) / f"{config.encoder}.safetensors"
     if not path.exists():
         there = ", ".join(sorted(file.stem for file in path.parent.glob("*.safetensors"))) or "none"
-        raise FileNotFoundError(f"no encoder weights {path}; in {path.parent} are: {there}. Give another --encoder-weights")
+        raise FileNotFoundError(f"no encoder weights {path}; {path.parent} has: {there}. Name another folder")
     return path
 
 

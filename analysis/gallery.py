@@ -1,0 +1,124 @@
+"""Draws a trial's predictions beside the truth: python analysis/gallery.py --run runs/NAME."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+from rich.console import Console
+
+from analysis.predict import load_model, predict_classes
+from trainable.artifacts import RunFolder
+from trainable.cache import Cache, build_cache
+from trainable.coco import CLASSES, read_training
+from trainable.config import TrialConfig
+from trainable.demo import find_data
+from trainable.metrics import mean_iou
+
+PALETTE = np.array(
+    [
+        (40, 40, 40), (230, 159, 0), (240, 240, 240), (0, 158, 115), (120, 150, 180), (0, 200, 120),
+        (86, 180, 233), (204, 121, 167), (240, 228, 66), (213, 94, 0), (140, 90, 220),
+    ],
+    np.uint8,
+)  # fmt: skip
+"""One colour per class: dark background, the rest apart from each other also for colour-blind readers."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Draw the picture; returns the exit status."""
+    parser = argparse.ArgumentParser("analysis/gallery.py", description="Predictions of a trial beside the truth.")
+    parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="run folder, such as runs/NAME")
+    parser.add_argument("--trial", type=int, metavar="N", help="trial number (default: the best)")
+    parser.add_argument("--photos", type=int, default=8, metavar="N", help="validation photos (default 8)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="picture to write (default RUN/predictions.png)")
+    options = parser.parse_args(arguments)
+    try:
+        out = draw(RunFolder(options.run.absolute()), options.trial, options.photos, options.out)
+    except (ValueError, OSError) as error:
+        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
+        return 2
+    Console().print(f"wrote {out}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def draw(run: RunFolder, trial: int | None, photos: int, out: Path | None) -> Path:
+    """Write the picture of a trial's predictions and return its path.
+
+    Args:
+        run: the run folder.
+        trial: number; None takes the best.
+        photos: how many validation photos, those of most classes first.
+        out: picture file; None writes into the run folder.
+
+    Raises:
+        ValueError: no such trial, or nothing to show.
+    """
+    if not (run.path / "search.json").exists():
+        raise ValueError(f"{run.path} is no run folder: it has no search.json")
+    folder = run.best_trial() if trial is None else run.trial(trial)
+    if not folder.path.exists():
+        raise ValueError(f"there is no trial {trial} in {run.path}; it has {len(run.trials())} trials, counted from 0")
+    if photos < 1:
+        raise ValueError(f"--photos must be at least 1, found {photos}")
+    model = load_model(folder)
+    cache = _cache(run, TrialConfig.from_dict(folder.config()).image_size)
+    confusion = folder.confusion()
+    positions = _most_varied(cache, confusion["file_names"], photos)
+    predicted = predict_classes(model, cache.images[positions])
+    titles = _titles(confusion, [cache.file_names[position] for position in positions])
+    figure = _figure(cache.images[positions], cache.masks[positions], predicted, titles)
+    value = max(row["val_miou"] for row in folder.curve())
+    figure.suptitle(f"{run.path.name}, trial {folder.number}: val_miou {value:.3f}", x=0.01, ha="left", fontsize=11)
+    out = out or run.path / "predictions.png"
+    figure.savefig(out, dpi=110)
+    plt.close(figure)
+    return out
+
+
+def _cache(run: RunFolder, image_size: int) -> Cache:
+    plan: dict[str, Any] = run.search()["plan"]
+    data = find_data(Path(plan["data"]) if plan["data"] else None, Path(plan["cache_dir"]))
+    return build_cache(read_training(data), image_size, Path(plan["cache_dir"]), skip_bad=plan["skip_bad"])[0]
+
+
+def _most_varied(cache: Cache, file_names: NDArray[Any], photos: int) -> NDArray[np.int64]:
+    position_of = {name: position for position, name in enumerate(cache.file_names)}
+    positions = np.array([position_of[name] for name in file_names])
+    classes = (np.asarray(cache.class_pixels)[positions] > 0).sum(axis=1)
+    return positions[np.argsort(-classes, kind="stable")[:photos]]
+
+
+def _titles(confusion: dict[str, NDArray[Any]], file_names: list[str]) -> list[str]:
+    matrix_of = dict(zip(confusion["file_names"], confusion["at_256"], strict=True))
+    return [f"{name}\nmIoU {mean_iou(torch.from_numpy(matrix_of[name])):.2f}" for name in file_names]
+
+
+def _figure(images: NDArray[Any], truth: NDArray[Any], predicted: NDArray[Any], titles: list[str]) -> Figure:
+    columns = len(images)
+    figure, axes = plt.subplots(3, columns, figsize=(1.35 * columns + 0.4, 5.4), squeeze=False)
+    rows = (("photo", images), ("truth", PALETTE[truth % 255]), ("prediction", PALETTE[predicted]))
+    for row, (name, pictures) in enumerate(rows):
+        for column in range(columns):
+            axis = axes[row, column]
+            axis.imshow(pictures[column], interpolation="nearest")
+            axis.set_xticks([])
+            axis.set_yticks([])
+            if row == 0:
+                axis.set_title(titles[column], fontsize=6.5)
+        axes[row, 0].set_ylabel(name)
+    shown = sorted(set(np.unique(truth)) | set(np.unique(predicted)))
+    patches = [Patch(facecolor=PALETTE[index] / 255, edgecolor="grey", label=CLASSES[index]) for index in shown]
+    figure.legend(handles=patches, loc="lower center", ncols=min(6, len(patches)), fontsize=7.5, frameon=False)
+    figure.subplots_adjust(left=0.05, right=0.99, top=0.87, bottom=0.11, wspace=0.05, hspace=0.05)
+    return figure
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""The command line of `search/run.py`."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from spaces.table import SPACES
+
+FIXED_BY_RUN = (
+    "space", "name", "skip_bad", "folds", "fold", "trials", "epochs", "grace", "reduction", "seed",
+    "architecture", "encoder", "encoder_weights", "image_size", "batch_size",
+)  # fmt: skip
+"""Options that a resumed run keeps: another value would make its trials incomparable."""
+
+
+class _Help(argparse.HelpFormatter):
+    def __init__(self, prog: str):
+        super().__init__(prog, max_help_position=30, width=110)
+
+
+def parse(arguments: list[str] | None = None) -> dict[str, Any]:
+    """Return the options given on the command line, and only those: defaults depend on the device and the data."""
+    given = vars(_parser().parse_args(arguments))
+    if "resume" in given:
+        fixed = [name for name in FIXED_BY_RUN if name in given]
+        if fixed:
+            option = f"--{fixed[0].replace('_', '-')}"
+            raise ValueError(f"{option} is fixed by the run that --resume continues; leave it out or start a new run")
+    return given
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "search/run.py",
+        description="Search hyperparameters of trash segmentation; without --data on generated demo data.",
+        formatter_class=_Help, argument_default=argparse.SUPPRESS, allow_abbrev=False,
+    )  # fmt: skip
+    _add_search(parser.add_argument_group("search"))
+    _add_data(parser.add_argument_group("data"))
+    _add_model(parser.add_argument_group("model (what the space does not vary; two defaults are for CPU / GPU)"))
+    _add_machine(parser.add_argument_group("machine and logging"))
+    return parser
+
+
+def _add_search(group: Any) -> None:
+    group.add_argument("--space", metavar="NAME", help=f"what varies: {', '.join(SPACES)} (default losses)")
+    group.add_argument("--trials", type=int, metavar="N", help="configs to try (default 12 / 50; demo 16)")
+    group.add_argument("--epochs", type=int, metavar="N", help="full budget of a trial (default 12 / 30; demo 15)")
+    group.add_argument("--grace", type=int, metavar="N", help="epochs before ASHA may stop a trial (default epochs/4, "
+                       "1 to 10)")  # fmt: skip
+    group.add_argument("--reduction", type=int, metavar="N", help="ASHA keeps the best 1/N at each rung (default 3)")
+    group.add_argument("--seed", type=int, metavar="N", help="of folds, sampler and training (default 0)")
+    group.add_argument("--name", help="of the run (default SPACE-DATE-TIME)")
+    group.add_argument("--runs-dir", type=Path, metavar="DIR", help="where run folders go (default runs)")
+    group.add_argument("--resume", metavar="NAME", help="go on with an interrupted run")
+    group.add_argument("--smoke", action="store_true", help="the same on a minute's scale: 4 trials x 4 epochs, 64 px")
+
+
+def _add_data(group: Any) -> None:
+    group.add_argument("--data", type=Path, metavar="DIR", help="train_all.json (or train.json + val.json) and photos")
+    group.add_argument("--skip-bad", action="store_true", help="leave out bad photos instead of stopping")
+    group.add_argument("--folds", type=int, metavar="K", help="parts of the cross-validation (default 5)")
+    group.add_argument("--fold", type=int, metavar="N", help="the part that validates, 0 to K-1 (default 0)")
+    group.add_argument("--cache-dir", type=Path, metavar="DIR", help="decoded photos (default ~/.cache/trashsweep)")
+
+
+def _add_model(group: Any) -> None:
+    group.add_argument("--architecture", metavar="NAME", help="of segmentation_models_pytorch (default unetplusplus)")
+    group.add_argument("--encoder", metavar="NAME", help="backbone; tu-NAME takes timm's (default tu-test_resnet / "
+                       "efficientnet-b0)")  # fmt: skip
+    group.add_argument("--encoder-weights", metavar="W", help="none, imagenet (downloaded) or a folder with "
+                       "ENCODER.safetensors (default none / imagenet)")  # fmt: skip
+    group.add_argument("--image-size", type=int, metavar="PX", help="pixels per side (default 96 / 512; demo 64 / 128)")
+    group.add_argument("--batch-size", type=int, metavar="N", help="photos per step (default 8; demo on CPU 4)")
+
+
+def _add_machine(group: Any) -> None:
+    group.add_argument("--concurrent", type=int, metavar="N", help="trials at a time (default: one per core or GPU)")
+    group.add_argument("--gpus-per-trial", type=float, metavar="X", help="0.5 shares a GPU between two (default 1)")
+    group.add_argument("--wandb", metavar="PROJECT", help="log to Weights & Biases (pip install wandb)")
+    group.add_argument("--mlflow", metavar="URI", help="log to MLflow (pip install mlflow)")

@@ -1,0 +1,77 @@
+"""Runs the trials of a plan on Ray: the only place that starts it."""
+
+import logging
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+# Read when Ray is imported. Paths stay the user's; our own callbacks write the run folder; nothing is sent home.
+os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its banner shows even at verbose=0
+# Tune's own snapshots are not used: the run folder is the state.
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import ray
+from ray import tune
+
+from search.machine import Resources
+from search.plan import Plan
+from search.study import ResumableASHA, StudySearch, open_study
+from search.trial import TrialSetting, run_trial
+from spaces.table import find_space
+from trainable.artifacts import ENDED, RunFolder
+
+OBJECT_STORE_BYTES = 200_000_000
+"""Photos are shared by memory map, so Ray's object store carries next to nothing."""
+
+
+def run_trials(
+    plan: Plan, run: RunFolder, setting: TrialSetting, machine: Resources, callbacks: Sequence[tune.Callback]
+) -> None:
+    """Run the trials that are missing to the plan's number; returns early, without error, on Ctrl-C or SIGTERM.
+
+    Args:
+        plan: what to search.
+        run: written by the trials and the callbacks; trials found there are not run again.
+        setting: what all trials share.
+        machine: how many trials run at a time, on what.
+        callbacks: told of each trial's start, epochs and end.
+    """
+    ended = sum(folder.status()["state"] in ENDED for folder in run.trials())
+    if ended >= plan.trials:
+        return
+    space = find_space(plan.space)
+    study = open_study(run, space.first_trials)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by our own callbacks
+    ray.init(
+        num_cpus=max(1, int(machine.concurrent * machine.cpus_per_trial)), include_dashboard=False,
+        logging_level=logging.ERROR, log_to_driver=False, object_store_memory=OBJECT_STORE_BYTES,
+    )  # fmt: skip
+    staging = tempfile.mkdtemp(prefix="trashsweep-tune-")
+    previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        tuner = tune.Tuner(
+            _trainable(setting, machine),
+            tune_config=tune.TuneConfig(
+                search_alg=StudySearch(run, study, space, plan.config, plan.trials),
+                scheduler=ResumableASHA(run, plan.config.epochs, plan.grace, plan.reduction),
+                num_samples=plan.trials - ended, max_concurrent_trials=machine.concurrent, reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(storage_path=staging, name="tune", verbose=0, callbacks=list(callbacks)),
+        )  # fmt: skip
+        tuner.fit()
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+        ray.shutdown()
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _trainable(setting: TrialSetting, machine: Resources) -> Any:
+    shares = {"cpu": machine.cpus_per_trial, "gpu": machine.gpus_per_trial}
+    return tune.with_resources(tune.with_parameters(run_trial, setting=setting), shares)

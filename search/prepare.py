@@ -1,0 +1,113 @@
+"""Makes all that trials share before the first one starts: data, cache, folds and the run folder's records."""
+
+import platform
+import shlex
+import subprocess
+import sys
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from search.plan import Plan
+from search.trial import TrialSetting
+from trainable.artifacts import RunFolder, write_json
+from trainable.cache import Cache, build_cache
+from trainable.coco import CLASSES, Dataset, Problem, read_training
+from trainable.demo import find_data
+from trainable.folds import Folds, make_folds
+
+PACKAGES = ("torch", "segmentation-models-pytorch", "timm", "albumentations", "ray", "optuna", "numpy")
+
+
+def prepare(plan: Plan, run: RunFolder, resume: bool, console: Console) -> TrialSetting:
+    """Read, check and cache the data and deal the folds; a new run's folder appears only when all that is done.
+
+    Raises:
+        DataError: the data has problems.
+        DiskFullError: the cache does not fit.
+        ValueError: the folds do not fit the data, or a resumed run's data has changed.
+    """
+    cache_dir = Path(plan.cache_dir)
+    data = find_data(Path(plan.data) if plan.data else None, cache_dir)
+    dataset = read_training(data)
+    cache, skipped = build_cache(
+        dataset, plan.config.image_size, cache_dir, skip_bad=plan.skip_bad,
+        announce=lambda text: console.print(text, highlight=False, soft_wrap=True),
+    )  # fmt: skip
+    if resume:
+        recorded = run.search()["data_hash"]
+        if recorded != dataset.json_hash:
+            raise ValueError(
+                f"the annotations in {data} have changed since run {run.path.name} began: their hash is "
+                f"{dataset.json_hash[:12]}, recorded {recorded[:12]}. Its trials could not be compared; start a new run"
+            )
+        folds = Folds.read(run.folds)
+    else:
+        folds = make_folds(cache, plan.folds, plan.config.seed)
+    train, val = folds.split(cache.file_names, plan.config.fold)
+    console.print(f"{len(cache.file_names)} photos: {len(train)} train, {len(val)} validate", highlight=False)
+    print_notes(cache, folds, skipped, console)
+    if not resume:
+        console.print(fold_table(folds))
+        run.path.mkdir(parents=True)
+        folds.write(run.folds)
+        write_json(run.path / "search.json", record(plan, dataset, folds, skipped))
+    return TrialSetting(run.path, data.absolute(), cache.path, plan.skip_bad)
+
+
+def record(plan: Plan, dataset: Dataset, folds: Folds, skipped: tuple[Problem, ...]) -> dict[str, Any]:
+    """Return the content of search.json: what was asked, of which data, by which versions."""
+    return {
+        "command": shlex.join(["python", *sys.argv]),
+        "plan": asdict(plan),
+        "data_hash": dataset.json_hash,
+        "folds_hash": folds.hash,
+        "skipped": [asdict(problem) for problem in skipped],
+        "commit": commit(),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+    }
+
+
+def commit() -> str | None:
+    """Return the checkout's commit, marked where files differ from it; None outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        asked = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        return subprocess.run(asked, cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def print_notes(cache: Cache, folds: Folds, skipped: tuple[Problem, ...], console: Console) -> None:
+    """Print what is allowed but worth knowing."""
+    empty = int((cache.annotation_counts == 0).sum())
+    notes = []
+    if empty:
+        notes.append(f"{empty} photos have no annotation: they are all background")
+    if folds.scenes:
+        notes.append(f"{folds.scenes} scenes of several photos are each kept in one fold")
+    if skipped:
+        notes.append(f"skipped {len(skipped)} problems (listed in search.json): {skipped[0].text}, ...")
+    absent: dict[str, list[str]] = {}
+    for fold, name in folds.absent():
+        absent.setdefault(name, []).append(str(fold))
+    notes += [f"{name} is on no photo of fold {', '.join(where)}" for name, where in absent.items()]
+    for note in notes:
+        console.print(f"note: {note}", style="yellow", highlight=False, soft_wrap=True)
+
+
+def fold_table(folds: Folds) -> Table:
+    """Return the photos of each fold that hold each class."""
+    table = Table(title="Photos with each class, by fold", title_justify="left", header_style="bold", box=None)
+    table.add_column("fold", justify="right")
+    table.add_column("photos", justify="right")
+    for name in CLASSES[1:]:
+        table.add_column(name, justify="right")
+    photos = list(folds.fold_of.values())
+    for fold, counts in enumerate(folds.photos_with_class):
+        table.add_row(str(fold), str(photos.count(fold)), *map(str, counts[1:]))
+    return table

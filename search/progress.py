@@ -1,0 +1,165 @@
+"""Shows a running search: one live table on a terminal, one line per event elsewhere."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from search.results import show_params
+from search.study import METRIC
+from trainable.artifacts import FAILED, FINISHED, RUNNING, STOPPED, RunFolder
+
+COLOURS = {RUNNING: "cyan", FINISHED: "green", STOPPED: "yellow", FAILED: "red"}
+
+
+@dataclass
+class TrialView:
+    """What is shown of one trial."""
+
+    params: dict[str, Any]
+    state: str = RUNNING
+    epoch: int = 0
+    value: float | None = None
+    best: float | None = None
+    reason: str = ""
+
+    def see(self, epoch: int, value: float) -> None:
+        """Take in one epoch."""
+        self.epoch, self.value = epoch, value
+        self.best = value if self.best is None else max(self.best, value)
+
+
+@dataclass
+class Progress(tune.Callback):
+    """The state of the search as Tune's callbacks tell it; comes after `RecordStates` in their order."""
+
+    run: RunFolder
+    trials: int
+    epochs: int
+    console: Console
+    views: dict[int, TrialView] = field(default_factory=dict)
+    epochs_seen: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        for folder in self.run.trials():  # those of before a resume
+            view = self.views[folder.number] = TrialView(folder.params(), folder.status()["state"])
+            for row in folder.curve():
+                view.see(int(row["epoch"]), row[METRIC])
+        self.live = Live(get_renderable=self.table, console=self.console, refresh_per_second=2, transient=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give Tune's snapshot nothing: it is never read, and a terminal cannot be pickled."""
+        return {}
+
+    def __enter__(self) -> "Progress":
+        if self.console.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.live.stop()
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial got a worker."""
+        number = trial.config["number"]
+        view = self.views.setdefault(number, TrialView(self.run.trial(number).params()))
+        view.state = RUNNING
+        again = f" goes on after epoch {view.epoch}" if trial.config["resume"] else " started"
+        self.tell(f"trial {number}{again}: {show_params(view.params)}")
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """A trial ended an epoch."""
+        number, leader = trial.config["number"], self.best()
+        self.views[number].see(result["epoch"], result[METRIC])
+        self.epochs_seen += 1
+        if leader is None or result[METRIC] > (self.views[leader].best or 0):
+            self.tell(f"trial {number} leads: {METRIC} {result[METRIC]:.4f} after epoch {result['epoch']}", "bold")
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial had its budget or was stopped."""
+        self._ended(trial.config["number"])
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial failed."""
+        self._ended(trial.config["number"])
+
+    def _ended(self, number: int) -> None:
+        status = self.run.trial(number).status()
+        view = self.views[number]
+        view.state, view.reason = status["state"], status["reason"]
+        best = "" if view.best is None else f", best {METRIC} {view.best:.4f}"
+        left = f"{self.count(FINISHED, STOPPED, FAILED)} of {self.trials} ended, {self.eta()} left"
+        self.tell(f"trial {number} {view.state}: {view.reason}{best} ({left})", COLOURS[view.state])
+
+    def tell(self, text: str, style: str = "") -> None:
+        """Print one line, with the time where nobody watches; above the table where somebody does."""
+        if (self.console.is_terminal and not text.startswith("trial")) or not self.console.is_terminal:
+            self.console.print(f"{time.strftime('%H:%M:%S')} {text}", style=style, highlight=False, soft_wrap=True)
+        elif "failed" in text:
+            self.console.print(text, style=style, highlight=False, soft_wrap=True)
+
+    def best(self) -> int | None:
+        """Return the number of the trial with the best value so far."""
+        scored = {number: view.best for number, view in self.views.items() if view.best is not None}
+        return max(scored, key=lambda number: scored[number] or 0) if scored else None
+
+    def count(self, *states: str) -> int:
+        """Return how many trials are in one of the states."""
+        return sum(view.state in states for view in self.views.values())
+
+    def rate(self) -> float:
+        """Return epochs per second since the search (or its resume) began."""
+        return self.epochs_seen / max(time.monotonic() - self.started, 1e-9)
+
+    def eta(self) -> str:
+        """Return the time left if trials to come take as many epochs as those that ended."""
+        if not self.epochs_seen:
+            return "?"
+        ended = [view.epoch for view in self.views.values() if view.state in (FINISHED, STOPPED)]
+        typical = sum(ended) / len(ended) if ended else self.epochs * 0.6
+        running = [view.epoch for view in self.views.values() if view.state == RUNNING]
+        to_come = max(self.trials - len(self.views), 0)
+        epochs = to_come * typical + sum(max(typical - epoch, 1) for epoch in running)
+        return show_time(epochs / self.rate())
+
+    def table(self) -> Group:
+        """Return the live view: a line of totals, the best config, and the running trials and the last that ended."""
+        head = Text(
+            f"{self.count(RUNNING)} running  {self.count(FINISHED)} finished  {self.count(STOPPED)} stopped  "
+            f"{self.count(FAILED)} failed  of {self.trials} trials   {self.rate():.2f} epochs/s   "
+            f"{show_time(time.monotonic() - self.started)} so far, {self.eta()} left"
+        )
+        leader = self.best()
+        lead = Text("no epoch has ended yet")
+        if leader is not None:
+            view = self.views[leader]
+            lead = Text(f"best {METRIC} {view.best:.4f} by trial {leader}: {show_params(view.params)}", "bold green")
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for title in ("trial", "state", "epoch", METRIC, "best", "config"):
+            left = title in ("state", "config")
+            table.add_column(title, justify="left" if left else "right", no_wrap=title != "config")
+        running = [number for number, view in self.views.items() if view.state == RUNNING]
+        rest = [number for number in self.views if number not in running]
+        for number in sorted(rest)[-8:] + sorted(running):
+            view = self.views[number]
+            values = (f"{each:.4f}" if each is not None else "" for each in (view.value, view.best))
+            state = Text(view.state, style=COLOURS.get(view.state, ""))
+            table.add_row(str(number), state, f"{view.epoch}/{self.epochs}", *values, show_params(view.params))
+        return Group(head, lead, table)
+
+
+def show_time(seconds: float) -> str:
+    """Return seconds as 45s, 12m30s or 3h05m."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    return f"{whole // 60}m{whole % 60:02d}s" if whole < 3600 else f"{whole // 3600}h{whole % 3600 // 60:02d}m"

@@ -1,0 +1,101 @@
+"""The end of a search: its leaderboard, what ASHA saved, where everything is and what to type next."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from trainable.artifacts import FAILED, STOPPED, RunFolder
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One trial's place on the leaderboard."""
+
+    number: int
+    state: str
+    reason: str
+    epochs: int
+    best: dict[str, float] | None  # the row of its best epoch
+    params: dict[str, Any]
+    seconds: float  # of training and validation
+
+
+def standings(run: RunFolder) -> list[Standing]:
+    """Return the run's trials, best `val_miou` first, those without an epoch last."""
+    found = []
+    for folder in run.trials():
+        status, rows = folder.status(), folder.curve()
+        best = max(rows, key=lambda row: row["val_miou"], default=None)
+        seconds = sum(row["train_s"] + row["val_s"] for row in rows)
+        found.append(
+            Standing(folder.number, status["state"], status["reason"], len(rows), best, folder.params(), seconds)
+        )
+    return sorted(found, key=lambda each: -each.best["val_miou"] if each.best else 1)
+
+
+def print_results(run: RunFolder, epochs: int, console: Console, data: str | None) -> None:
+    """Print the leaderboard and what follows from it.
+
+    Args:
+        run: a run with at least one trial.
+        epochs: full budget of a trial.
+        console: where to.
+        data: the data folder, for the command that trains the winner again; None is the demo data.
+    """
+    ranking = standings(run)
+    console.print(_leaderboard(ranking, epochs))
+    for each in ranking:
+        if each.state == FAILED:
+            console.print(f"trial {each.number} failed: {each.reason}", style="red", highlight=False, soft_wrap=True)
+    used = sum(each.epochs for each in ranking)
+    saved = sum(epochs - each.epochs for each in ranking if each.state == STOPPED)
+    share = f" ({saved / (used + saved):.0%} of {used + saved})" if saved else ""
+    seconds = sum(each.seconds for each in ranking)
+    tell = [f"{used} epochs trained in {seconds / 60:.1f} trial minutes; ASHA saved {saved} epochs{share}"]
+    path = _shown(run.path)
+    tell.append(f"everything is in {path}: trials/NUMBER/ has config, curve, weights; search.json, folds.json, study")
+    if ranking and ranking[0].best:
+        winner = _shown(run.trial(ranking[0].number).path)
+        source = f" --data {data}" if data else ""
+        tell += [
+            "next:",
+            f"  python analysis/gallery.py --run {path}    # the best trial's predictions beside the truth",
+            f"  python -m trainable.fold --config {winner}/config.json{source}    # train the best config again",
+            f"  tensorboard --logdir {path}/trials",
+        ]
+    for line in tell:
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _leaderboard(ranking: list[Standing], epochs: int) -> Table:
+    table = Table(title="Leaderboard", title_justify="left", header_style="bold")
+    for title in ("rank", "trial", "val_miou", "at training size", "best epoch", "epochs"):
+        table.add_column(title, justify="right")
+    table.add_column("state")
+    table.add_column("config", overflow="fold")
+    for rank, each in enumerate(ranking, start=1):
+        values = ("", "", "")
+        if each.best:
+            values = (f"{each.best['val_miou']:.4f}", f"{each.best['val_miou_full']:.4f}", f"{each.best['epoch']:.0f}")
+        table.add_row(
+            str(rank), str(each.number), *values, f"{each.epochs}/{epochs}", each.state, show_params(each.params),
+            style="bold green" if rank == 1 and each.best else "",
+        )  # fmt: skip
+    return table
+
+
+def show_params(params: dict[str, Any]) -> str:
+    """Return sampled values on one line; the loss's name stands for itself."""
+    shown = []
+    for name, value in params.items():
+        text = f"{value:.3g}" if isinstance(value, float) else str(value)
+        shown.append(text if name == "loss" else f"{name}={text}")
+    return " ".join(shown)
+
+
+def _shown(path: Path) -> Path:
+    """Return a path as the user would type it from here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -1,0 +1,139 @@
+"""What Tune asks for the next trial (Optuna) and what it asks whether to go on (ASHA), both able to resume.
+
+Tune's own OptunaSearch tells Optuna that every stopped trial was complete, enqueues the first trials again at each
+start and leaves running ones behind for ever; its ASHA forgets all rungs on a restart. So the search asks and tells
+Optuna's study directly, and both sides are rebuilt from the run folder: it is the only state.
+"""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.samplers import TPESampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.schedulers import AsyncHyperBandScheduler
+from ray.tune.search import Searcher
+
+from spaces.table import Space
+from trainable.artifacts import RunFolder, write_json
+from trainable.config import TrialConfig
+from trainable.seeding import stream_seed
+
+METRIC = "val_miou"
+
+STARTUP_TRIALS = 10
+"""Random trials before TPE begins; a quarter of the search where that is less."""
+
+
+def open_study(run: RunFolder, first_trials: tuple[dict[str, Any], ...] = ()) -> optuna.Study:
+    """Open the run's study, with `first_trials` enqueued if it is new. optuna-dashboard opens the same file."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = JournalStorage(JournalFileBackend(str(run.study)))
+    study = optuna.create_study(
+        storage=storage, study_name=run.path.name, direction="maximize", load_if_exists=True, sampler=TPESampler(seed=0)
+    )
+    if not study.get_trials(deepcopy=False):
+        for params in first_trials:
+            study.enqueue_trial(params)
+    return study
+
+
+class StudySearch(Searcher):
+    """Hands out the run's unfinished trials first, then new ones from the space."""
+
+    def __init__(self, run: RunFolder, study: optuna.Study, space: Space, base: TrialConfig, trials: int):
+        super().__init__(metric=METRIC, mode="max")
+        self.run, self.study, self.space, self.base = run, study, space, base
+        self.startup_trials = min(STARTUP_TRIALS, max(trials // 4, 1))
+        # Enqueued trials are waiting, not running: Optuna hands those out itself.
+        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        self.unfinished = [frozen.number for frozen in running]
+        self.live: dict[str, optuna.Trial] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any]:
+        """Return the number and config of the next trial and whether it goes on from its last epoch."""
+        if self.unfinished:
+            number = self.unfinished.pop(0)
+            frozen = self.study.get_trials(deepcopy=False)[number]
+            self.live[trial_id] = optuna.Trial(self.study, frozen._trial_id)
+        else:
+            self.study.sampler = make_sampler(self.base.seed, self._asked(), self.startup_trials)
+            self.live[trial_id] = self.study.ask()
+        trial = self.live[trial_id]
+        # Asked again, a trial gives the values it gave before: so a resumed one has its own config.
+        parts = self.space.sample(trial)
+        config = TrialConfig.from_dict({**self.base.to_dict(), **parts})
+        folder = self.run.trial(trial.number)
+        resume = folder.last_state.exists()
+        folder.path.mkdir(parents=True, exist_ok=True)
+        write_json(folder.path / "params.json", trial.params)
+        return {"number": trial.number, "resume": resume, "config": config.to_dict()}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Tell Optuna the epoch's value."""
+        trial = self.live[trial_id]
+        if result["epoch"] not in self.study.get_trials(deepcopy=False)[trial.number].intermediate_values:
+            trial.report(result[METRIC], result["epoch"])
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Tell Optuna the end: complete after the full budget, pruned if stopped before it, else failed."""
+        trial = self.live.pop(trial_id)
+        if error or not result or "epoch" not in result:
+            self.study.tell(trial, state=TrialState.FAIL)
+        elif result["epoch"] >= self.base.epochs:
+            self.study.tell(trial, max(row[METRIC] for row in self.run.trial(trial.number).curve()))
+        else:
+            self.study.tell(trial, state=TrialState.PRUNED)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write nothing: the study's journal is the state."""
+        Path(checkpoint_path).touch()
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Read nothing: the study's journal is the state."""
+
+    def _asked(self) -> int:
+        return sum(trial.state != TrialState.WAITING for trial in self.study.get_trials(deepcopy=False))
+
+
+def make_sampler(seed: int, asked: int, startup_trials: int) -> TPESampler:
+    """Return the sampler for the trial after `asked` others: its stream does not depend on interruptions."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return TPESampler(
+            seed=stream_seed(seed, "study", asked), n_startup_trials=startup_trials,
+            multivariate=True, group=True, constant_liar=True,
+        )  # fmt: skip
+
+
+class ResumableASHA(AsyncHyperBandScheduler):
+    """ASHA whose rungs are filled from the run folder's curves."""
+
+    def __init__(self, run: RunFolder, epochs: int, grace: int, reduction: float):
+        super().__init__(
+            time_attr="epoch", metric=METRIC, mode="max", max_t=epochs, grace_period=grace, reduction_factor=reduction
+        )
+        self.run = run
+        for folder in run.trials():
+            self._record(folder.curve(), f"earlier {folder.number}")
+
+    def on_trial_add(self, tune_controller: Any, trial: TuneTrial) -> None:
+        """Put a resumed trial's epochs under its new name; the last one is reported, and judged, once more."""
+        super().on_trial_add(tune_controller, trial)
+        if trial.config["resume"]:
+            number = trial.config["number"]
+            for _, recorded in self._brackets[0]._rungs:
+                recorded.pop(f"earlier {number}", None)
+            self._record(self.run.trial(number).curve()[:-1], trial.trial_id)
+
+    def _record(self, curve: list[dict[str, float]], name: str) -> None:
+        values = {row["epoch"]: row[METRIC] for row in curve}
+        for milestone, recorded in self._brackets[0]._rungs:
+            if milestone in values:
+                recorded[name] = values[milestone]
+
+
