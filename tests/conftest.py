@@ -1,0 +1,117 @@
+"""Small generated data; the real photos only where they are at hand."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from trainable.cache import Cache, build_cache
+from trainable.coco import CLASSES, read_training
+from trainable.config import TrialConfig
+from trainable.folds import Folds, make_folds
+from trainable.training import FoldData
+
+ROOT = Path(__file__).parents[1]
+SHARED = Path(os.environ.get("TRASH_SHARED", ROOT.parent / "shared"))
+TRASH = Path(os.environ.get("TRASH_DATA", SHARED / "data" / "trash"))
+
+SIDE = 32  # pixels
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def trash() -> Path:
+    """The real photos."""
+    if not TRASH.exists():
+        pytest.skip(f"the real photos are not at {TRASH}; set TRASH_DATA to their folder")
+    return TRASH
+
+
+@pytest.fixture(scope="session")
+def competition_classes() -> Path:
+    """The classes on each of the competition's 3,272 training photos."""
+    path = SHARED / "reference" / "competition" / "gen1_train_image_classes.csv"
+    if not path.exists():
+        pytest.skip(f"the competition's class list is not at {path}; set TRASH_SHARED to the folder that holds reference")
+    return path
+
+
+def write_photos(folder: Path, count: int = 10, seed: int = 0) -> dict[str, Any]:
+    """Write photos with one square each, of class 1 + index % 10, and train_all.json; returns its content."""
+    rng = np.random.default_rng(seed)
+    (folder / "batch_01_vt").mkdir(parents=True, exist_ok=True)
+    images, annotations = [], []
+    for index in range(count):
+        class_index = 1 + index % 10
+        pixels = rng.integers(0, 60, (SIDE, SIDE, 3)).astype(np.uint8)
+        x, y = (int(value) for value in rng.integers(2, 14, 2))
+        pixels[y : y + 14, x : x + 14] = 80 + 16 * class_index
+        name = f"batch_01_vt/{index:04d}.jpg"
+        Image.fromarray(pixels).save(folder / name, quality=95)
+        images.append({"id": index, "file_name": name, "height": SIDE, "width": SIDE})
+        corners = [x, y, x + 14, y, x + 14, y + 14, x, y + 14]
+        annotations.append(
+            {"id": index, "image_id": index, "category_id": class_index, "area": 196.0, "segmentation": [corners]}
+        )
+    categories = [{"id": index, "name": name} for index, name in enumerate(CLASSES) if index]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "train_all.json").write_text(json.dumps(content))
+    return content
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A data folder of ten photos."""
+    folder = tmp_path / "data"
+    write_photos(folder)
+    return folder
+
+
+@pytest.fixture
+def edit(photos: Path) -> Callable[[Callable[[dict[str, Any]], Any]], Path]:
+    """Change the json of the data folder by a function."""
+
+    def apply(change: Callable[[dict[str, Any]], Any]) -> Path:
+        path = photos / "train_all.json"
+        content = json.loads(path.read_text())
+        change(content)
+        path.write_text(json.dumps(content))
+        return photos
+
+    return apply
+
+
+@pytest.fixture(scope="session")
+def tiny_cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
+    folder = tmp_path_factory.mktemp("tiny")
+    write_photos(folder / "data", count=20)
+    return build_cache(read_training(folder / "data"), SIDE, folder / "cache")[0]
+
+
+@pytest.fixture(scope="session")
+def tiny_folds(tiny_cache: Cache) -> Folds:
+    return make_folds(tiny_cache, 4, seed=0)
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tiny_cache: Cache, tiny_folds: Folds) -> FoldData:
+    return FoldData.of(tiny_cache, tiny_folds, 0)
+
+
+@pytest.fixture
+def tiny_config() -> TrialConfig:
+    """The smallest real network: an epoch of the tiny data takes a tenth of a second."""
+    return TrialConfig(
+        epochs=3, image_size=SIDE, batch_size=5, architecture="unet", encoder="tu-test_resnet",
+        decoder={"decoder_channels": [16, 16, 16, 8, 8]}, precision="fp32", device="cpu",
+    )  # fmt: skip
