@@ -53,9 +53,10 @@ def write_photos(folder: Path, count: int = 10, seed: int = 0) -> dict[str, Any]
     images, annotations = [], []
     for index in range(count):
         class_index = 1 + index % 10
-        pixels = rng.integers(0, 60, (SIDE, SIDE, 3)).astype(np.uint8)
+        # Large patches, so that no two photos look like one scene.
+        pixels = rng.integers(0, 100, (8, 8, 3)).astype(np.uint8).repeat(4, 0).repeat(4, 1)
         x, y = (int(value) for value in rng.integers(2, 14, 2))
-        pixels[y : y + 14, x : x + 14] = 80 + 16 * class_index
+        pixels[y : y + 14, x : x + 14] = 105 + 14 * class_index
         name = f"batch_01_vt/{index:04d}.jpg"
         Image.fromarray(pixels).save(folder / name, quality=95)
         images.append({"id": index, "file_name": name, "height": SIDE, "width": SIDE})
