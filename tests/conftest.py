@@ -42,7 +42,7 @@ def competition_classes() -> Path:
     """The classes on each of the competition's 3,272 training photos."""
     path = SHARED / "reference" / "competition" / "gen1_train_image_classes.csv"
     if not path.exists():
-        pytest.skip(f"the competition's class list is not at {path}; set TRASH_SHARED to the folder that holds reference")
+        pytest.skip(f"the competition's class list is not at {path}; set TRASH_SHARED")
     return path
 
 

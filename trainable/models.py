@@ -63,7 +63,8 @@ def check_model(config: TrialConfig) -> None:
     _check_names(config)
     if config.encoder_weights not in ("none", "imagenet"):
         _encoder_file(config)
-    divisor = size_divisor(config.architecture, config.encoder, **config.decoder)
+    network = _create_empty(config)
+    divisor = int(network.encoder.output_stride) if network.requires_divisible_input_shape else 1
     if config.image_size % divisor:
         low = config.image_size // divisor * divisor
         sizes = " or ".join(str(size) for size in (low, low + divisor) if size)
@@ -71,21 +72,12 @@ def check_model(config: TrialConfig) -> None:
             f"image size {config.image_size} is not divisible by {divisor}, as {config.architecture} with "
             f"{config.encoder} needs; use {sizes}"
         )
-
-
-def size_divisor(architecture: str, encoder: str, **decoder: Any) -> int:
-    """Return what the image size must be divisible by.
-
-    Raises:
-        ValueError: the architecture cannot be built on the encoder, or not with these decoder arguments.
-    """
-    config = TrialConfig(architecture=architecture, encoder=encoder, decoder=decoder)
+    device = next(network.parameters()).device
     try:
-        network = _create_empty(config)
-    except (ValueError, TypeError, KeyError, RuntimeError, NotImplementedError) as error:
-        extra = f" and {decoder}" if decoder else ""
-        raise ValueError(f"{architecture} cannot be built on {encoder}{extra}: {error}") from error
-    return int(network.encoder.output_stride) if network.requires_divisible_input_shape else 1
+        network.eval()(torch.empty(1, 3, config.image_size, config.image_size, device=device))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        pair = f"{config.architecture} on {config.encoder}"
+        raise ValueError(f"{pair} cannot take photos of {config.image_size} px; use a larger size ({error})") from error
 
 
 def parameter_count(model: nn.Module) -> int:
@@ -102,13 +94,18 @@ def _create(config: TrialConfig, weights: str | None) -> Any:
 
 
 def _create_empty(config: TrialConfig) -> Any:
+    """Build the network on the meta device: its shapes without its memory."""
     try:
-        with torch.device("meta"):
-            return _create(config, None)
-    except RuntimeError as error:
-        if "meta tensors" not in str(error):
-            raise
-        return _create(config, None)  # a few encoders compute with values while they are built
+        try:
+            with torch.device("meta"):
+                return _create(config, None)
+        except RuntimeError as error:
+            if "meta tensors" not in str(error):
+                raise
+            return _create(config, None)  # a few encoders compute with values while they are built
+    except (ValueError, TypeError, KeyError, RuntimeError, NotImplementedError) as error:
+        extra = f" and {config.decoder}" if config.decoder else ""
+        raise ValueError(f"{config.architecture} cannot be built on {config.encoder}{extra}: {error}") from error
 
 
 def _check_names(config: TrialConfig) -> None:

@@ -143,7 +143,7 @@ def test_missing_folder_missing_json_and_cut_off_json(tmp_path, photos):
         read_training(tmp_path)
     text = (photos / "train_all.json").read_text()
     (photos / "train_all.json").write_text(text[: len(text) // 2])
-    with pytest.raises(DataError, match="is not valid json .* was it cut off"):
+    with pytest.raises(DataError, match=r"is not valid json .* was it cut off"):
         read_training(photos)
     (photos / "train_all.json").write_text("{}")
     with pytest.raises(DataError, match="a COCO file has a list 'images'"):

@@ -45,7 +45,9 @@ def test_leaves_out_ignored_pixels(name):
 def test_focal_at_gamma_zero_is_cross_entropy():
     logits, target = batch()
     target[0, 0] = IGNORE_INDEX
-    focal, cross_entropy = (build_loss(choice, COUNTS) for choice in ({"name": "focal", "gamma": 0.0}, {"name": "cross_entropy"}))
+    focal, cross_entropy = (
+        build_loss(choice, COUNTS) for choice in ({"name": "focal", "gamma": 0.0}, {"name": "cross_entropy"})
+    )
     assert focal(logits, target).item() == pytest.approx(cross_entropy(logits, target).item(), rel=1e-6)
 
 
@@ -58,7 +60,9 @@ def test_focal_of_one_pixel_by_hand():
 def test_tversky_at_half_and_half_is_dice():
     logits, target = batch()
     tversky = build_loss({"name": "tversky", "alpha": 0.5, "beta": 0.5}, COUNTS)
-    assert tversky(logits, target).item() == pytest.approx(build_loss({"name": "dice"}, COUNTS)(logits, target).item(), rel=1e-5)
+    assert tversky(logits, target).item() == pytest.approx(
+        build_loss({"name": "dice"}, COUNTS)(logits, target).item(), rel=1e-5
+    )
 
 
 def test_blend_is_the_weighted_sum():

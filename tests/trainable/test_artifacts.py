@@ -1,0 +1,86 @@
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from trainable.artifacts import FINISHED, RunFolder, write_bytes, write_json
+from trainable.checkpoint import load_optimizer, load_tensors, optimizer_tensors, save_tensors
+
+
+def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    write_json(path, {"value": 1})
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_bytes(path, b"other")
+    assert json.loads(path.read_text()) == {"value": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_refuses_nan(tmp_path):
+    with pytest.raises(ValueError, match="Out of range"):
+        write_json(tmp_path / "a.json", math.nan)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_trial_folder_gives_back_what_was_written(tmp_path):
+    run = RunFolder(tmp_path)
+    folder = run.trial(7)
+    folder.path.mkdir(parents=True)
+    folder.write_status(FINISHED, "all 2 epochs", epochs=2)
+    rows = [
+        {"epoch": 1, "val_miou": 0.1 + 0.2, "iou_Battery": math.nan},
+        {"epoch": 2, "val_miou": 1e-17, "iou_Battery": 0.0},
+    ]
+    folder.write_curve(rows)
+    read = folder.curve()
+    assert math.isnan(read[0].pop("iou_Battery"))
+    assert read[0] == {"epoch": 1, "val_miou": 0.1 + 0.2}
+    assert read[1] == rows[1]
+    matrices = np.arange(2 * 11 * 11).reshape(2, 11, 11)
+    folder.write_confusion(["a.jpg", "b.jpg"], matrices, matrices + 1)
+    confusion = folder.confusion()
+    assert confusion["file_names"].tolist() == ["a.jpg", "b.jpg"]
+    np.testing.assert_array_equal(confusion["full"], matrices + 1)
+    assert [trial.number for trial in run.trials()] == [7]
+    assert run.best_trial() == folder
+    assert folder.status()["state"] == FINISHED
+
+
+def test_best_trial_needs_an_epoch(tmp_path):
+    with pytest.raises(ValueError, match="has ended an epoch"):
+        RunFolder(tmp_path).best_trial()
+
+
+def test_optimizer_state_survives_the_disk(tmp_path):
+    def step(optimizer, x):
+        optimizer.zero_grad()
+        (x**2).sum().backward()
+        optimizer.step()
+
+    x = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.AdamW([x], 0.1)
+    step(optimizer, x)
+    save_tensors(tmp_path / "a", {"x": x, **optimizer_tensors(optimizer)}, epoch=1)
+    tensors, header = load_tensors(tmp_path / "a")
+    y = torch.nn.Parameter(tensors["x"])
+    other = torch.optim.AdamW([y], 0.1)
+    load_optimizer(other, tensors)
+    for _ in range(3):
+        step(optimizer, x)
+        step(other, y)
+    assert torch.equal(x, y)
+    assert header == {"epoch": 1}
+
+
+def test_damaged_checkpoint_is_named(tmp_path):
+    save_tensors(tmp_path / "a", {"x": torch.ones(100)})
+    (tmp_path / "a").write_bytes((tmp_path / "a").read_bytes()[:-50])
+    with pytest.raises(ValueError, match=r"a is damaged .* delete the trial's folder"):
+        load_tensors(tmp_path / "a")

@@ -1,0 +1,70 @@
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.conftest import SHARED
+from trainable.coco import CLASSES
+from trainable.config import TrialConfig
+from trainable.models import build_model, check_model, parameter_count
+
+
+@pytest.mark.parametrize("architecture", ["unetplusplus", "deeplabv3plus", "unet", "fpn", "pan", "manet", "linknet"])
+def test_takes_uint8_photos_and_gives_logits_at_their_size(architecture):
+    model = build_model(TrialConfig(architecture=architecture, encoder="tu-test_resnet", image_size=128)).eval()
+    photos = torch.randint(0, 256, (2, 128, 128, 3), dtype=torch.uint8)
+    assert model(photos).shape == (2, len(CLASSES), 128, 128)
+
+
+def test_normalises_as_the_encoder_was_trained():
+    lite = build_model(TrialConfig(encoder="tu-tf_efficientnet_lite0"))
+    assert lite.mean.flatten().tolist() == pytest.approx([127.5] * 3)
+    resnet = build_model(TrialConfig(encoder="resnet18"))  # no network: its weights are not asked for
+    assert resnet.mean.flatten().tolist() == pytest.approx([0.485 * 255, 0.456 * 255, 0.406 * 255])
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"architecture": "unet++"}, r"unknown architecture 'unet\+\+'; did you mean 'unet'"),
+        ({"encoder": "resnet19"}, r"unknown encoder 'resnet19'; did you mean 'resnet"),
+        ({"encoder": "tu-resnet19"}, r"unknown encoder 'tu-resnet19'; did you mean 'tu-resnet"),
+        ({"encoder": "resnet18", "image_size": 100}, r"100 is not divisible by 32, .* use 96 or 128"),
+        (
+            {"encoder": "resnet18", "architecture": "deeplabv3plus", "image_size": 100},
+            r"not divisible by 16, .* use 96 or 112",
+        ),
+        (
+            {"encoder": "resnet18", "architecture": "pan", "image_size": 64},
+            "pan on resnet18 cannot take photos of 64 px",
+        ),
+        ({"encoder": "mit_b0"}, "unetplusplus cannot be built on mit_b0"),
+        ({"encoder": "resnet18", "decoder": {"depth": 9}}, "cannot be built on resnet18 and {'depth': 9}"),
+    ],
+)
+def test_what_cannot_train_is_found_without_training(change, text):
+    with pytest.raises(ValueError, match=text):
+        check_model(TrialConfig(**change))
+
+
+def test_encoder_weights_come_from_a_folder(tmp_path):
+    config = TrialConfig(encoder="tu-test_resnet", encoder_weights=str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"tu-test_resnet.safetensors; .* has: none"):
+        check_model(config)
+    source = build_model(TrialConfig(encoder="tu-test_resnet")).network.encoder
+    save_file(source.state_dict(), tmp_path / "tu-test_resnet.safetensors")
+    loaded = build_model(config).network.encoder
+    assert all(torch.equal(a, b) for a, b in zip(source.parameters(), loaded.parameters(), strict=True))
+    with pytest.raises(FileNotFoundError, match="has: tu-test_resnet"):
+        check_model(TrialConfig(encoder="resnet18", encoder_weights=str(tmp_path)))
+    save_file({"a": torch.zeros(1)}, tmp_path / "resnet18.safetensors")
+    with pytest.raises(ValueError, match="does not hold weights of resnet18"):
+        build_model(TrialConfig(encoder="resnet18", encoder_weights=str(tmp_path)))
+
+
+def test_published_encoder_weights_fit():
+    if not (SHARED / "weights").exists():
+        pytest.skip("no published encoder weights at hand; set TRASH_SHARED")
+    config = TrialConfig(encoder="mobilenet_v2", architecture="deeplabv3plus", encoder_weights=str(SHARED / "weights"))
+    model = build_model(config)
+    assert parameter_count(model) > 2_000_000
+    assert model.network.encoder.state_dict()["features.0.0.weight"].dtype == torch.float32
