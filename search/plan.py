@@ -60,7 +60,7 @@ def new_plan(options: dict[str, Any]) -> Plan:
         defaults |= SMOKE
     chosen = {**defaults, "seed": 0, "fold": 0, **options}
     if chosen["encoder_weights"] not in ("none", "imagenet"):
-        chosen["encoder_weights"] = str(Path(chosen["encoder_weights"]).absolute())
+        chosen["encoder_weights"] = str(Path(chosen["encoder_weights"]).resolve())
     names = (
         "seed", "fold", "epochs", "image_size", "batch_size", "architecture", "encoder", "encoder_weights", "decoder",
         "workers",
@@ -68,7 +68,7 @@ def new_plan(options: dict[str, Any]) -> Plan:
     config = TrialConfig.from_dict({name: chosen[name] for name in names})
     plan = Plan(
         space=chosen.get("space", "losses"),
-        data=None if demo else str(chosen["data"].absolute()),
+        data=None if demo else str(chosen["data"].resolve()),
         cache_dir=str(chosen.get("cache_dir", default_cache_dir()).absolute()),
         skip_bad=chosen.get("skip_bad", False),
         trials=chosen["trials"],

@@ -133,7 +133,7 @@ class ResumableASHA(AsyncHyperBandScheduler):
     def _record(self, curve: list[dict[str, float]], name: str) -> None:
         values = {row["epoch"]: row[METRIC] for row in curve}
         for milestone, recorded in self._brackets[0]._rungs:
-            if milestone in values:
+            if milestone in values and milestone < self._max_t:  # at the full budget nothing is compared
                 recorded[name] = values[milestone]
 
 

@@ -1,0 +1,53 @@
+"""The validation metric against per-sample numpy bincounts, on one CPU thread: python -m benchmarks.metric. Bar: 3x.
+
+Both start from what each way has at that point: int64 class indices of the prediction, and the mask as int64 (the
+common way, as its loss takes it) or as uint8 (ours, from the cache).
+"""
+
+import time
+
+import numpy as np
+import torch
+
+from trainable.coco import CLASSES
+from trainable.metrics import confusion_matrices
+
+C = len(CLASSES)
+
+
+def per_sample(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """The common way: mask the valid pixels of each photo, count pairs, add up."""
+    total = np.zeros((C, C), np.int64)
+    for true, predicted in zip(truth, prediction, strict=True):
+        valid = (true >= 0) & (true < C)
+        pairs = C * true[valid].astype(int) + predicted[valid]
+        total += np.bincount(pairs, minlength=C**2).reshape(C, C)
+    return total
+
+
+def main(rounds: int = 15) -> None:
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(0)
+    print("confusion matrices of 8 photos, one thread, median of interleaved rounds")
+    for size in (256, 512):
+        # Large patches of one class, as masks have them.
+        truth = rng.integers(0, C, (8, size // 32, size // 32)).repeat(32, 1).repeat(32, 2).astype(np.uint8)
+        prediction = np.where(rng.random(truth.shape) < 0.8, truth, rng.integers(0, C, truth.shape)).astype(np.uint8)
+        prediction = prediction.astype(np.int64)
+        tensors = torch.from_numpy(truth), torch.from_numpy(prediction)
+        truth = truth.astype(np.int64)
+        assert (confusion_matrices(*tensors, C).sum(0).numpy() == per_sample(truth, prediction)).all()
+        ways = {"per sample": lambda t=truth, p=prediction: per_sample(t, p),
+                "ours": lambda t=tensors: confusion_matrices(*t, C)}  # fmt: skip
+        seconds: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(rounds):
+            for name, way in ways.items():
+                start = time.perf_counter()
+                way()
+                seconds[name].append(time.perf_counter() - start)
+        theirs, ours = (1000 * sorted(each)[rounds // 2] for each in seconds.values())
+        print(f"  {size} px: per sample {theirs:6.2f} ms  ours {ours:6.2f} ms  ratio {theirs / ours:.1f} (bar 3)")
+
+
+if __name__ == "__main__":
+    main()
