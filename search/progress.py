@@ -81,7 +81,7 @@ class Progress(tune.Callback):
         number, leader = trial.config["number"], self.best()
         self.views[number].see(result["epoch"], result[METRIC])
         self.epochs_seen += 1
-        if leader is None or result[METRIC] > (self.views[leader].best or 0):
+        if self.best() != leader:
             self.tell(f"trial {number} leads: {METRIC} {result[METRIC]:.4f} after epoch {result['epoch']}", "bold")
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:

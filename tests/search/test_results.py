@@ -1,0 +1,112 @@
+import io
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from search.progress import Progress, show_time
+from search.record import RecordStates, epoch_values, mark_interrupted
+from search.results import print_results, show_params, standings
+from trainable.artifacts import FAILED, FINISHED, INTERRUPTED, RUNNING, STOPPED, RunFolder, write_json
+
+EPOCHS = 4
+
+
+def add_trial(run, number, state, values, reason=""):
+    folder = run.trial(number)
+    folder.path.mkdir(parents=True)
+    write_json(folder.path / "params.json", {"loss": "focal", "focal_gamma": 2.0, "lr": 0.000123456})
+    folder.write_status(state, reason)
+    if values:
+        folder.write_curve([
+            {"epoch": epoch, "val_miou": value, "val_miou_full": value, "train_s": 1.0, "val_s": 0.5}
+            for epoch, value in enumerate(values, start=1)
+        ])  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = RunFolder(tmp_path / "run-a")
+    add_trial(run, 0, FINISHED, [0.1, 0.3, 0.2, 0.25])
+    add_trial(run, 1, STOPPED, [0.05])
+    add_trial(run, 2, FAILED, [], "ValueError: no")
+    add_trial(run, 3, STOPPED, [0.1, 0.35])
+    return run
+
+
+def printed(show, terminal=False):
+    out = io.StringIO()
+    show(Console(file=out, width=140, force_terminal=terminal))
+    return out.getvalue()
+
+
+def test_trials_rank_by_their_best_epoch_and_failures_come_last(run):
+    assert [each.number for each in standings(run)] == [3, 0, 1, 2]
+
+
+def test_results_name_the_saving_the_place_the_failure_and_the_next_command(run):
+    text = printed(lambda console: print_results(run, EPOCHS, console, None))
+    assert "ASHA saved 5 epochs (42% of 12)" in text
+    assert "trial 2 failed: ValueError: no" in text
+    assert f"python analysis/gallery.py --run {run.path}" in text
+    assert f"{run.path}/trials/0003/config.json" in text
+    assert "lr=0.000123 " in text
+
+
+def test_values_are_short():
+    assert show_params({"loss": "ce_dice", "blend_weight": 0.123456, "n": 3}) == "ce_dice blend_weight=0.123 n=3"
+    assert [show_time(seconds) for seconds in (5, 65, 3700)] == ["5s", "1m05s", "1h01m"]
+
+
+def event(callback, name, number, **more):
+    trial = SimpleNamespace(trial_id=str(number), config={"number": number, "resume": False})
+    getattr(callback, name)(iteration=0, trials=[], trial=trial, **more)
+
+
+def test_states_are_recorded(tmp_path):
+    run = RunFolder(tmp_path)
+    for number, values in enumerate(([0.1] * EPOCHS, [0.1], [], [], [0.1, 0.2])):
+        add_trial(run, number, RUNNING, values)
+    record = RecordStates(run, EPOCHS)
+    for number in range(5):
+        event(record, "on_trial_start", number)
+    event(record, "on_trial_complete", 0)
+    event(record, "on_trial_complete", 1)
+    run.trial(2).write_status(FAILED, "ValueError: no", traceback="...")
+    event(record, "on_trial_error", 2)
+    event(record, "on_trial_error", 3)
+    assert [folder.number for folder in mark_interrupted(run)] == [4]
+    status = [folder.status() for folder in run.trials()]
+    assert [each["state"] for each in status] == [FINISHED, STOPPED, FAILED, FAILED, INTERRUPTED]
+    assert status[1]["reason"] == "stopped by ASHA after epoch 1 of 4"
+    assert (status[2]["reason"], status[2]["traceback"]) == ("ValueError: no", "...")
+    assert status[3]["reason"].startswith("its process ended without a word")
+    assert status[4]["reason"] == "interrupted after epoch 2"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_progress_counts_and_tells_events(tmp_path, terminal):
+    run = RunFolder(tmp_path)
+    add_trial(run, 0, RUNNING, [])
+
+    def show(console):
+        progress = Progress(run, trials=3, epochs=EPOCHS, console=console)
+        event(progress, "on_trial_start", 0)
+        for epoch, value in enumerate((0.1, 0.3, 0.2), start=1):
+            event(progress, "on_trial_result", 0, result={"epoch": epoch, "val_miou": value})
+        run.trial(0).write_status(STOPPED, "stopped by ASHA after epoch 3 of 4")
+        event(progress, "on_trial_complete", 0)
+        assert progress.best() == 0
+        console.print(progress.table())
+
+    text = printed(show, terminal)
+    assert "1 stopped" in text
+    assert "0.3000" in text
+    if not terminal:
+        assert text.count(" leads: ") == 1
+        assert "trial 0 stopped: stopped by ASHA after epoch 3 of 4, best val_miou 0.3000 (1 of 3 ended" in text
+
+
+def test_tensorboard_names_are_grouped_and_finite():
+    found = epoch_values({"val_miou": 0.1, "iou_Paper": 0.2, "iou_Battery": float("nan"), "lr": 1.0, "config": {}})
+    assert found == {"miou/val_miou": 0.1, "class_iou/Paper": 0.2, "run/lr": 1.0}

@@ -1,0 +1,166 @@
+"""Whole searches on real Ray, with the smallest network and data."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from ray import tune
+from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from search import launch
+from search.launch import run_trials
+from search.machine import Resources
+from search.plan import new_plan
+from search.prepare import prepare
+from search.record import RecordStates
+from search.study import open_study
+from spaces.table import Space
+from tests.conftest import ROOT, write_photos
+from trainable.artifacts import FAILED, FINISHED, STOPPED, RunFolder
+from trainable.config import TrialConfig
+
+RUN = [sys.executable, str(ROOT / "search" / "run.py")]
+SMALL = ["--image-size", "32", "--batch-size", "5", "--architecture", "unet", "--encoder", "tu-test_resnet"]
+
+
+@pytest.fixture
+def data(tmp_path):
+    write_photos(tmp_path / "data", count=30)
+    return tmp_path / "data"
+
+
+def command(tmp_path, data, *more):
+    return [
+        *RUN,
+        "--data",
+        str(data),
+        "--runs-dir",
+        str(tmp_path / "runs"),
+        "--cache-dir",
+        str(tmp_path / "cache"),
+        *more,
+    ]
+
+
+def check_whole(run, trials, epochs):
+    """Every trial ended, once; curves have no gap; the study agrees."""
+    folders = run.trials()
+    assert [folder.number for folder in folders] == list(range(trials))
+    for folder in folders:
+        assert [row["epoch"] for row in folder.curve()] == list(range(1, len(folder.curve()) + 1))
+        state = folder.status()["state"]
+        assert state in (FINISHED, STOPPED)
+        assert (len(folder.curve()) == epochs) == (state == FINISHED)
+    states = {trial.number: trial.state for trial in open_study(run).get_trials()}
+    pruned = {folder.number for folder in folders if folder.status()["state"] == STOPPED}
+    assert {number for number, state in states.items() if state == optuna.trial.TrialState.PRUNED} == pruned
+    assert set(states.values()) <= {optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED}
+
+
+@pytest.mark.slow
+def test_search_leaves_a_run_folder_others_can_read(tmp_path, data):
+    done = subprocess.run(
+        command(tmp_path, data, "--name", "a", "--trials", "5", "--epochs", "4", *SMALL), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    run = RunFolder(tmp_path / "runs" / "a")
+    check_whole(run, 5, 4)
+    assert len(done.stdout.splitlines()) < 60
+    assert "Leaderboard" in done.stdout
+    assert "analysis/gallery.py --run" in done.stdout
+    record = run.search()
+    assert record["plan"]["space"] == "losses"
+    assert {"torch", "ray", "optuna"} < set(record["versions"])
+    folder = run.best_trial()
+    assert TrialConfig.from_dict(folder.config()).device == "cpu"
+    assert folder.confusion()["at_256"].sum() % (256 * 256) == 0
+    events = EventAccumulator(str(folder.path)).Reload()
+    assert [event.step for event in events.Scalars("miou/val_miou")] == [row["epoch"] for row in folder.curve()]
+    values = [event.value for event in events.Scalars("miou/val_miou")]
+    np.testing.assert_allclose(values, [row["val_miou"] for row in folder.curve()], rtol=1e-6)
+    assert not list(run.path.rglob("*.pkl"))
+    assert not list(run.path.rglob("*.tmp"))
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_cleanly_and_the_printed_command_goes_on(tmp_path, data):
+    search = subprocess.Popen(
+        command(tmp_path, data, "--name", "b", "--trials", "4", "--epochs", "6", *SMALL),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    run = RunFolder(tmp_path / "runs" / "b")
+    deadline = time.monotonic() + 100
+    while not any(len(folder.curve()) >= 2 for folder in run.trials()):
+        assert time.monotonic() < deadline
+        assert search.poll() is None, search.communicate()
+        time.sleep(0.05)
+    os.killpg(search.pid, signal.SIGINT)  # as a terminal does: to all of them
+    out, err = search.communicate(timeout=60)
+    assert search.returncode == 130, out + err
+    assert err == ""
+    printed = re.search(r"go on with\n  python (.+)", out)
+    assert printed, out
+    saved = {folder.number: [row["val_miou"] for row in folder.curve()] for folder in run.trials()}
+    resumed = subprocess.run([sys.executable, *printed[1].split()], capture_output=True, text=True, cwd=ROOT)
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    check_whole(run, 4, 6)
+    for number, values in saved.items():
+        assert [row["val_miou"] for row in run.trial(number).curve()][: len(values)] == values
+    assert "goes on after epoch" in resumed.stdout
+
+
+def sample_trouble(trial):
+    """Trial 1 diverges, trial 2 is not valid, trial 3 is to be killed; the others are sound."""
+    trial.suggest_float("lr", 1e-3, 2e-3)
+    rate = 1e38 if trial.number == 1 else 1e-3
+    loss = {"name": "focal", "gama": 2.0} if trial.number == 2 else {"name": "cross_entropy"}
+    return {"loss": loss, "optimizer": {"name": "adamw", "lr": rate}}
+
+
+class Killer(tune.Callback):
+    def on_trial_result(self, iteration, trials, trial, result, **info):
+        if trial.config["number"] == 3:
+            os.kill(result["pid"], signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_failed_trials_end_alone_with_their_reason(tmp_path, data, monkeypatch):
+    monkeypatch.setattr(launch, "find_space", lambda name: Space(sample_trouble, ()))
+    plan = new_plan({
+        "data": data, "cache_dir": tmp_path / "cache", "trials": 5, "epochs": 3, "grace": 3, "image_size": 32,
+        "batch_size": 5, "architecture": "unet", "encoder": "tu-test_resnet",
+    })  # fmt: skip
+    run = RunFolder(tmp_path / "runs" / "c")
+    with Path(os.devnull).open("w") as nowhere:
+        setting = prepare(plan, run, resume=False, console=Console(file=nowhere))
+    run_trials(plan, run, setting, Resources(2, 1, 0, ""), [RecordStates(run, 3), Killer()])
+    status = [folder.status() for folder in run.trials()]
+    assert [each["state"] for each in status] == [FINISHED, FAILED, FAILED, FAILED, FINISHED]
+    assert status[1]["reason"].startswith("DivergedError: ")
+    assert "loss 'focal' has no parameter 'gama'; it has gamma" in status[2]["reason"]
+    assert "Traceback" in status[2]["traceback"]
+    assert "killed, out of memory, or crashed" in status[3]["reason"]
+    assert optuna.trial.TrialState.RUNNING not in [trial.state for trial in open_study(run).get_trials()]
+
+
+def test_bad_input_is_one_clear_error_and_leaves_nothing(tmp_path, data):
+    def fails(*more, on=data):
+        done = subprocess.run(command(tmp_path, on, *more), capture_output=True, text=True)
+        assert done.returncode == 2, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stderr
+
+    assert "unknown space 'x'; the spaces are: losses" in fails("--space", "x")
+    assert "the folder" in fails(on=tmp_path / "none")
+    (data / "batch_01_vt" / "0003.jpg").unlink()
+    assert "photo batch_01_vt/0003.jpg does not exist; add it or remove its entry" in fails(*SMALL)
+    assert not (tmp_path / "runs").exists()
