@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from spaces.table import SPACES
+from spaces.table import SPACES, find_space
 
 FIXED_BY_RUN = (
     "space", "name", "skip_bad", "folds", "fold", "trials", "epochs", "grace", "reduction", "seed",
@@ -19,8 +19,13 @@ class _Help(argparse.HelpFormatter):
 
 
 def parse(arguments: list[str] | None = None) -> dict[str, Any]:
-    """Return the options given on the command line, and only those: defaults depend on the device and the data."""
+    """Return the options given on the command line, and only those: defaults depend on the device and the data.
+
+    Raises:
+        ValueError: an unknown space, or an option that a resumed run has fixed.
+    """
     given = vars(_parser().parse_args(arguments))
+    find_space(given.get("space", "losses"))
     if "resume" in given:
         fixed = [name for name in FIXED_BY_RUN if name in given]
         if fixed:

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -61,7 +62,7 @@ def _search(console: Console, plan: Any, run: Any, setting: Any, machine: Any, s
         print_results(run, epochs, console, plan.data)
     if cut or len(run.trials()) < plan.trials:
         command = ["python", "search/run.py", "--resume", run.path.name]
-        if run.path.parent.name != "runs":
+        if run.path.parent != Path("runs").absolute():
             command += ["--runs-dir", str(run.path.parent)]
         console.print(
             f"interrupted: {len(run.trials()) - len(cut)} trials have ended, {len(cut)} are saved to their last epoch; "
