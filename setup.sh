@@ -11,10 +11,11 @@ case $version in
     *) fail "Python $version is not supported, 3.10 to 3.13 are: name one, as in make PYTHON=python3.12 ..." ;;
 esac
 "$python" -c 'import ensurepip' 2>/dev/null || fail "$python has no venv module: install it (Debian: apt-get install python$version-venv)"
-# pydensecrf2 is published as source only.
-command -v "${CXX:-c++}" >/dev/null || fail "no C++ compiler (${CXX:-c++}): install one (Debian: apt-get install g++), it builds pydensecrf2"
-"$python" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' \
-    || fail "Python.h is missing for $python: install the headers (Debian: apt-get install python$version-dev), pydensecrf2 builds against them"
+if [ "$version" != 3.13 ]; then  # pydensecrf2, which is left out on 3.13, is published as source only
+    command -v "${CXX:-c++}" >/dev/null || fail "no C++ compiler (${CXX:-c++}): install one (Debian: apt-get install g++), it builds pydensecrf2"
+    "$python" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' \
+        || fail "Python.h is missing for $python: install the headers (Debian: apt-get install python$version-dev), pydensecrf2 builds against them"
+fi
 
 echo "setup: making .venv with Python $version (about 6 GB, most of it PyTorch; minutes on a first run)"
 rm -rf .venv
