@@ -11,14 +11,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from search.machine import resources
+from search.machine import cpu_count
 from trainable.artifacts import RunFolder
 
 ROOT = Path(__file__).parents[1]
 
 
 def main() -> None:
-    concurrent = resources(None, None).concurrent
+    concurrent = cpu_count()  # trials at a time on a machine without GPUs
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(ROOT / "search" / "run.py"), "--runs-dir", folder, "--name", "bench"]
         start = time.perf_counter()

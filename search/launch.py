@@ -1,11 +1,11 @@
-"""Runs the trials of a plan on Ray: the only place that starts it."""
+"""Starts Ray and runs the trials of a plan on it."""
 
 import logging
 import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 # Read when Ray is imported. Paths stay the user's; our own callbacks write the run folder; nothing is sent home.
@@ -20,27 +20,53 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
 from ray import tune
 
-from search.machine import Resources
+from search.machine import Machine, Resources, cpu_count
 from search.plan import Plan
 from search.study import ResumableASHA, StudySearch, open_study
-from search.trial import TrialSetting, run_trial
+from search.trial import TrialSetting, run_trial, try_model
 from spaces.table import find_space
 from trainable.artifacts import ENDED, RunFolder
+from trainable.config import TrialConfig
 
 OBJECT_STORE_BYTES = 200_000_000
 """Photos are shared by memory map, so Ray's object store carries next to nothing."""
 
 
+def start_ray() -> Machine:
+    """Start Ray on this machine, quietly, and return what it found."""
+    ray.init(
+        num_cpus=cpu_count(), include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+    )  # fmt: skip
+    found = ray.cluster_resources()
+    return Machine(cores=int(found["CPU"]), gpus=int(found.get("GPU", 0)))
+
+
+def start_model_check(config: TrialConfig) -> Callable[[], None]:
+    """Have a worker try to build the config's model while the driver goes on.
+
+    Returns:
+        A function that waits for the worker and raises ValueError if the model cannot be built.
+    """
+    tried = ray.remote(try_model).remote(config)
+
+    def wait() -> None:
+        if problem := ray.get(tried):
+            raise ValueError(problem)
+
+    return wait
+
+
 def run_trials(
-    plan: Plan, run: RunFolder, setting: TrialSetting, machine: Resources, callbacks: Sequence[tune.Callback]
+    plan: Plan, run: RunFolder, setting: TrialSetting, share: Resources, callbacks: Sequence[tune.Callback]
 ) -> None:
     """Run the trials that are missing to the plan's number; returns early, without error, on Ctrl-C or SIGTERM.
 
     Args:
         plan: what to search.
-        run: written by the trials and the callbacks; trials found there are not run again.
+        run: written by the trials and the callbacks; trials that ended there are not run again.
         setting: what all trials share.
-        machine: how many trials run at a time, on what.
+        share: how many trials run at a time, on what.
         callbacks: told of each trial's start, epochs and end.
     """
     ended = sum(folder.status()["state"] in ENDED for folder in run.trials())
@@ -49,29 +75,24 @@ def run_trials(
     space = find_space(plan.space)
     study = open_study(run, space.first_trials)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by our own callbacks
-    ray.init(
-        num_cpus=max(1, int(machine.concurrent * machine.cpus_per_trial)), include_dashboard=False,
-        logging_level=logging.ERROR, log_to_driver=False, object_store_memory=OBJECT_STORE_BYTES,
-    )  # fmt: skip
     staging = tempfile.mkdtemp(prefix="trashsweep-tune-")
     previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         tuner = tune.Tuner(
-            _trainable(setting, machine),
+            _trainable(setting, share),
             tune_config=tune.TuneConfig(
                 search_alg=StudySearch(run, study, space, plan.config, plan.trials),
                 scheduler=ResumableASHA(run, plan.config.epochs, plan.grace, plan.reduction),
-                num_samples=plan.trials - ended, max_concurrent_trials=machine.concurrent, reuse_actors=True,
+                num_samples=plan.trials - ended, max_concurrent_trials=share.concurrent, reuse_actors=True,
             ),
             run_config=tune.RunConfig(storage_path=staging, name="tune", verbose=0, callbacks=list(callbacks)),
         )  # fmt: skip
         tuner.fit()
     finally:
         signal.signal(signal.SIGTERM, previous)
-        ray.shutdown()
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _trainable(setting: TrialSetting, machine: Resources) -> Any:
-    shares = {"cpu": machine.cpus_per_trial, "gpu": machine.gpus_per_trial}
+def _trainable(setting: TrialSetting, share: Resources) -> Any:
+    shares = {"cpu": share.cpus_per_trial, "gpu": share.gpus_per_trial}
     return tune.with_resources(tune.with_parameters(run_trial, setting=setting), shares)

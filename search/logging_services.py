@@ -3,8 +3,6 @@
 import importlib.util
 
 from ray import tune
-from ray.air.integrations.mlflow import MLflowLoggerCallback
-from ray.air.integrations.wandb import WandbLoggerCallback
 
 
 def service_callbacks(wandb_project: str | None, mlflow_uri: str | None, run_name: str) -> list[tune.Callback]:
@@ -16,9 +14,13 @@ def service_callbacks(wandb_project: str | None, mlflow_uri: str | None, run_nam
     callbacks: list[tune.Callback] = []
     if wandb_project:
         _need("wandb", "--wandb")
+        from ray.air.integrations.wandb import WandbLoggerCallback  # imports wandb
+
         callbacks.append(WandbLoggerCallback(project=wandb_project, group=run_name, log_config=False))
     if mlflow_uri:
         _need("mlflow", "--mlflow")
+        from ray.air.integrations.mlflow import MLflowLoggerCallback  # imports mlflow
+
         callbacks.append(MLflowLoggerCallback(tracking_uri=mlflow_uri, experiment_name=run_name))
     return callbacks
 

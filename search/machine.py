@@ -1,10 +1,17 @@
-"""What this machine can run at a time, and the defaults that fit it."""
+"""What a machine can run at a time, and the defaults that fit it."""
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import torch
+
+@dataclass(frozen=True)
+class Machine:
+    """What Ray has found: of this machine, or of all nodes of a cluster."""
+
+    cores: int
+    gpus: int
 
 
 @dataclass(frozen=True)
@@ -20,15 +27,15 @@ class Resources:
 def cpu_count() -> int:
     """Return the cores this process may use: fewer than the machine's in a container or under taskset."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        with open("/sys/fs/cgroup/cpu.max") as file:  # noqa: PTH123
-            quota, period = file.read().split()
-        return max(1, min(allowed, int(quota) // int(period))) if quota != "max" else allowed
-    except (OSError, ValueError):
-        return allowed
+    limit = Path("/sys/fs/cgroup/cpu.max")  # "QUOTA PERIOD", microseconds of CPU per microseconds of time
+    if limit.exists():
+        quota, period = limit.read_text().split()
+        if quota != "max":
+            return max(1, min(allowed, int(quota) // int(period)))
+    return allowed
 
 
-def resources(concurrent: int | None, gpus_per_trial: float | None) -> Resources:
+def resources(machine: Machine, concurrent: int | None, gpus_per_trial: float | None) -> Resources:
     """Return the shares of the machine: on GPUs one trial each, on CPU one trial per core.
 
     One thread per CPU trial: two-thread trainings fall to a fraction of one when the other core is busy.
@@ -36,7 +43,7 @@ def resources(concurrent: int | None, gpus_per_trial: float | None) -> Resources
     Raises:
         ValueError: more is asked for than there is.
     """
-    cores, gpus = cpu_count(), torch.cuda.device_count()
+    cores, gpus = machine.cores, machine.gpus
     if concurrent is not None and concurrent < 1:
         raise ValueError(f"--concurrent must be at least 1, found {concurrent}")
     if not gpus:
@@ -51,22 +58,21 @@ def resources(concurrent: int | None, gpus_per_trial: float | None) -> Resources
         raise ValueError(f"--gpus-per-trial must be above 0 and at most {gpus}, and whole above 1, found {share:g}")
     fits = int(gpus / share) if share >= 1 else gpus * int(1 / share)
     running = min(concurrent or fits, fits, cores)
-    name = torch.cuda.get_device_name(0)
-    return Resources(running, max(1, cores // running), share, f"{running} trials at a time on {gpus} x {name}")
+    return Resources(running, max(1, cores // running), share, f"{running} trials at a time on {gpus} GPUs")
 
 
-def default_options(demo: bool) -> dict[str, Any]:
+def default_options(machine: Machine, demo: bool) -> dict[str, Any]:
     """Return the options that depend on the device and the data: a search that ends in sensible time as it is."""
-    if torch.cuda.is_available():
+    if machine.gpus:
         # As many loading processes as the GPU's share of the cores feeds, beside the training process.
-        workers = max(min(cpu_count() // torch.cuda.device_count(), 8) - 1, 0)
+        workers = max(min(machine.cores // machine.gpus, 8) - 1, 0)
         return {
             "image_size": 128 if demo else 512, "batch_size": 8, "epochs": 15 if demo else 30,
             "trials": 16 if demo else 50, "architecture": "unetplusplus", "encoder": "efficientnet-b0",
             "encoder_weights": "none" if demo else "imagenet", "workers": workers, "decoder": {},
         }  # fmt: skip
     return {
-        "image_size": 64 if demo else 96, "batch_size": 4 if demo else 8, "epochs": 15 if demo else 12,
-        "trials": 16 if demo else 12, "architecture": "unetplusplus", "encoder": "tu-test_resnet",
-        "encoder_weights": "none", "workers": 0, "decoder": {"decoder_channels": [64, 32, 32, 16, 16]},
+        "image_size": 64 if demo else 96, "batch_size": 4 if demo else 8, "epochs": 12, "trials": 12,
+        "architecture": "unetplusplus", "encoder": "tu-test_resnet", "encoder_weights": "none", "workers": 0,
+        "decoder": {"decoder_channels": [64, 32, 32, 16, 16]},
     }  # fmt: skip

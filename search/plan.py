@@ -5,12 +5,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from search.machine import default_options
+from search.machine import Machine, default_options
 from spaces.table import find_space
 from trainable.artifacts import RunFolder
 from trainable.cache import default_cache_dir
 from trainable.config import TrialConfig
-from trainable.models import check_model
 
 SMOKE = {"trials": 4, "epochs": 4, "image_size": 64}
 
@@ -45,15 +44,14 @@ class Plan:
         )
 
 
-def new_plan(options: dict[str, Any]) -> Plan:
-    """Resolve the options of a new search.
+def new_plan(options: dict[str, Any], machine: Machine) -> Plan:
+    """Resolve the options of a new search; whether the model can be built is left to a worker to try.
 
     Raises:
-        ValueError: an unknown name or a value out of range; nothing has been written then.
-        FileNotFoundError: no such encoder weights.
+        ValueError: a value out of range.
     """
     demo = "data" not in options
-    defaults = default_options(demo)
+    defaults = default_options(machine, demo)
     if "architecture" in options or "encoder" in options:
         defaults["decoder"] = {}  # the narrow decoder is for the small default encoder
     if options.get("smoke"):
@@ -79,6 +77,13 @@ def new_plan(options: dict[str, Any]) -> Plan:
     )
     _check(plan)
     return plan
+
+
+def has_default_model(plan: Plan, machine: Machine) -> bool:
+    """Tell whether the model is the machine's default, which needs no check."""
+    defaults = default_options(machine, plan.data is None)
+    names = ("architecture", "encoder", "encoder_weights", "decoder", "image_size")
+    return all(plan.base[name] == defaults[name] for name in names)
 
 
 def stored_plan(run: RunFolder, options: dict[str, Any]) -> Plan:
@@ -118,4 +123,3 @@ def _check(plan: Plan) -> None:
         raise ValueError(f"--grace must be 1 to the {plan.config.epochs} epochs of the budget, found {plan.grace}")
     if plan.config.fold >= plan.folds:
         raise ValueError(f"--fold must be 0 to {plan.folds - 1} with --folds {plan.folds}, found {plan.config.fold}")
-    check_model(plan.config)

@@ -4,6 +4,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -16,33 +17,41 @@ from search.plan import Plan
 from search.trial import TrialSetting
 from trainable.artifacts import RunFolder, write_json
 from trainable.cache import Cache, build_cache
-from trainable.coco import CLASSES, Dataset, Problem, read_training
-from trainable.demo import find_data
-from trainable.folds import Folds, make_folds
+from trainable.coco import CLASSES, Dataset, Problem
+from trainable.dealing import make_folds
+from trainable.folds import Folds
 
 PACKAGES = ("torch", "segmentation-models-pytorch", "timm", "albumentations", "ray", "optuna", "numpy")
 
 
-def prepare(plan: Plan, run: RunFolder, resume: bool, console: Console) -> TrialSetting:
-    """Read, check and cache the data and deal the folds; a new run's folder appears only when all that is done.
+def prepare(
+    plan: Plan, run: RunFolder, dataset: Dataset, resume: bool, console: Console,
+    checks: Sequence[Callable[[], None]] = (),
+) -> TrialSetting:  # fmt: skip
+    """Check and cache the data and deal the folds; a new run's folder appears only when nothing can fail any more.
+
+    Args:
+        plan: what to search.
+        run: where to.
+        dataset: the photos as read.
+        resume: go on with the run's own folds.
+        console: told what is worth knowing of the data.
+        checks: called when all but the run folder is there; they raise ValueError if the search cannot start.
 
     Raises:
         DataError: the data has problems.
         DiskFullError: the cache does not fit.
         ValueError: the folds do not fit the data, or a resumed run's data has changed.
     """
-    cache_dir = Path(plan.cache_dir)
-    data = find_data(Path(plan.data) if plan.data else None, cache_dir)
-    dataset = read_training(data)
     cache, skipped = build_cache(
-        dataset, plan.config.image_size, cache_dir, skip_bad=plan.skip_bad,
+        dataset, plan.config.image_size, Path(plan.cache_dir), skip_bad=plan.skip_bad,
         announce=lambda text: console.print(text, highlight=False, soft_wrap=True),
     )  # fmt: skip
     if resume:
         recorded = run.search()["data_hash"]
         if recorded != dataset.json_hash:
             raise ValueError(
-                f"the annotations in {data} have changed since run {run.path.name} began: their hash is "
+                f"the annotations in {dataset.root} have changed since run {run.path.name} began: their hash is "
                 f"{dataset.json_hash[:12]}, recorded {recorded[:12]}. Its trials could not be compared; start a new run"
             )
         folds = Folds.read(run.folds)
@@ -53,10 +62,13 @@ def prepare(plan: Plan, run: RunFolder, resume: bool, console: Console) -> Trial
     print_notes(cache, folds, skipped, console)
     if not resume:
         console.print(fold_table(folds))
+    for check in checks:
+        check()
+    if not resume:
         run.path.mkdir(parents=True)
         folds.write(run.folds)
         write_json(run.path / "search.json", record(plan, dataset, folds, skipped))
-    return TrialSetting(run.path, data.absolute(), cache.path, plan.skip_bad)
+    return TrialSetting(run.path, dataset.root, cache.path, plan.skip_bad)
 
 
 def record(plan: Plan, dataset: Dataset, folds: Folds, skipped: tuple[Problem, ...]) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def print_results(run: RunFolder, epochs: int, console: Console, data: str | Non
         tell += [
             "next:",
             f"  python analysis/gallery.py --run {path}    # the best trial's predictions beside the truth",
-            f"  python -m trainable.fold --config {winner}/config.json --folds {path}/folds.json{source}    # train the best config again",
+            f"  python -m trainable.fold --config {winner}/config.json --folds {path}/folds.json{source}",
             f"  tensorboard --logdir {path}/trials",
         ]
     for line in tell:

@@ -14,7 +14,8 @@ from PIL import Image
 from trainable.cache import Cache, build_cache
 from trainable.coco import CLASSES, read_training
 from trainable.config import TrialConfig
-from trainable.folds import Folds, make_folds
+from trainable.dealing import make_folds
+from trainable.folds import Folds
 from trainable.training import FoldData
 
 ROOT = Path(__file__).parents[1]

@@ -16,8 +16,9 @@ from trainable.cache import build_cache, default_cache_dir
 from trainable.checkpoint import save_tensors
 from trainable.coco import read_training
 from trainable.config import TrialConfig
+from trainable.dealing import make_folds
 from trainable.demo import find_data
-from trainable.folds import Folds, make_folds
+from trainable.folds import Folds
 from trainable.training import DivergedError, FoldData, FoldTraining, Row
 
 

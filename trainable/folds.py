@@ -1,4 +1,4 @@
-"""Deals the photos into k folds of the same make-up, keeping photos of one scene together."""
+"""The folds of a cross-validation, as `folds.json` holds them; `trainable/dealing.py` makes them."""
 
 import hashlib
 import json
@@ -7,19 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
 from numpy.typing import NDArray
 
 from trainable.artifacts import read_json, write_json
-from trainable.cache import Cache
 from trainable.coco import CLASSES
-from trainable.scenes import group_scenes
-
-ANNOTATION_BINS = (1, 2, 3, 5, 9, 17)
-"""Lower edges of the bins of annotations per photo: about even on the competition's photos, with 8 on average."""
-
-DEALS = 10
-"""Dealings tried, the most even one is kept: one alone leaves a class of 100 photos up to 14% off its share."""
 
 
 @dataclass(frozen=True)
@@ -69,71 +60,3 @@ class Folds:
         content: dict[str, Any] = read_json(path)
         table = tuple(tuple(row) for row in content["photos_with_class"])
         return cls(content["count"], content["seed"], content["fold_of"], table, content["scenes"])
-
-
-def make_folds(cache: Cache, count: int, seed: int) -> Folds:
-    """Deal the photos of a cache into `count` folds; the same photos and seed give the same folds at any image size.
-
-    Raises:
-        ValueError: fewer than 2 folds, or more than there are scenes.
-    """
-    present = cache.class_pixels > 0
-    groups = group_scenes(cache.scene_hashes, cache.file_names)
-    fold = stratify(present, np.asarray(cache.annotation_counts), groups, count, seed)
-    table = tuple(tuple(int(n) for n in present[fold == k].sum(axis=0)) for k in range(count))
-    fold_of = {name: int(k) for name, k in zip(cache.file_names, fold, strict=True)}
-    return Folds(count, seed, fold_of, table, scenes=int((np.bincount(groups) > 1).sum()))
-
-
-def stratify(
-    present: NDArray[np.bool_], annotation_counts: NDArray[np.int64], groups: NDArray[np.int64], count: int, seed: int
-) -> NDArray[np.int64]:
-    """Return the fold of each photo, (N,), stratified over its rarest class, number of classes and of annotations.
-
-    Args:
-        present: (N, C), which classes a photo holds; class 0 is background.
-        annotation_counts: (N,).
-        groups: (N,), photos that must share a fold share a number from 0 on.
-        count: folds.
-        seed: of the dealing.
-
-    Source: iterative stratification, Sechidis et al. 2011, on one row per group: the union of its photos' labels;
-    the most even of several dealings.
-    """
-    sizes = np.bincount(groups)
-    if not 2 <= count <= len(sizes):
-        raise ValueError(f"folds must be 2 to the number of scenes ({len(sizes)}), found {count}")
-    labels = _labels(present, annotation_counts)
-    of_group = np.zeros((len(sizes), labels.shape[1]), bool)
-    np.logical_or.at(of_group, groups, labels)
-    deals = []
-    for deal in range(DEALS):
-        dealer = MultilabelStratifiedKFold(count, shuffle=True, random_state=seed * DEALS + deal)
-        fold_of_group = np.empty(len(sizes), np.int64)
-        for fold, (_, members) in enumerate(dealer.split(of_group, of_group)):
-            fold_of_group[members] = fold
-        deals.append(fold_of_group[groups])
-    return min(deals, key=lambda fold: _unevenness(present, fold, count))
-
-
-def _unevenness(present: NDArray[np.bool_], fold: NDArray[np.int64], count: int) -> tuple[int, float]:
-    """Count the avoidable absences, and find the largest relative deviation of a frequent class's share in a fold."""
-    photos = np.array([present[fold == k].sum(axis=0) for k in range(count)])  # (folds, C)
-    total = present.sum(axis=0)
-    share = photos / np.bincount(fold, minlength=count)[:, None]
-    frequent = total >= 10 * count
-    deviation = np.abs(share / np.maximum(total / len(present), 1e-9) - 1)[:, frequent]
-    return int((photos[:, total >= count] == 0).sum()), float(deviation.max(initial=0))
-
-
-def _labels(present: NDArray[np.bool_], annotation_counts: NDArray[np.int64]) -> NDArray[np.bool_]:
-    foreground = present[:, 1:]
-    rarity = np.argsort(foreground.sum(axis=0), kind="stable")  # classes, rarest first
-    holds_any = foreground.any(axis=1)
-    rarest = np.where(holds_any, 1 + rarity[np.argmax(foreground[:, rarity], axis=1)], 0)
-    bins = np.searchsorted(ANNOTATION_BINS, annotation_counts, side="right")
-    return np.hstack([_one_hot(rarest), _one_hot(foreground.sum(axis=1)), _one_hot(bins)])
-
-
-def _one_hot(values: NDArray[np.int64]) -> NDArray[np.bool_]:
-    return values[:, None] == np.unique(values)[None, :]

@@ -3,9 +3,11 @@ from pathlib import Path
 import pytest
 
 from search.arguments import parse
-from search.machine import cpu_count, resources
+from search.machine import Machine, resources
 from search.plan import new_plan, run_folder, stored_plan
 from trainable.artifacts import RunFolder, write_json
+
+CPU = Machine(cores=2, gpus=0)
 
 
 def test_only_given_options_are_returned():
@@ -23,15 +25,17 @@ def test_help_is_short_and_names_defaults(capsys):
 
 
 def test_plan_of_the_demo_and_of_real_data_differ_in_size(tmp_path):
-    demo, real = new_plan({}), new_plan({"data": tmp_path})
+    demo, real = new_plan({}, CPU), new_plan({"data": tmp_path}, CPU)
     assert demo.data is None
     assert real.data == str(tmp_path)
     assert demo.config.image_size < real.config.image_size
-    assert new_plan({"smoke": True}).trials == 4
+    assert new_plan({"smoke": True}, CPU).trials == 4
 
 
 def test_given_options_win_and_the_default_decoder_goes_with_the_default_encoder():
-    plan = new_plan({"epochs": 20, "trials": 3, "architecture": "deeplabv3plus", "encoder": "resnet18", "smoke": True})
+    plan = new_plan(
+        {"epochs": 20, "trials": 3, "architecture": "deeplabv3plus", "encoder": "resnet18", "smoke": True}, CPU
+    )
     assert (plan.config.epochs, plan.trials, plan.config.architecture) == (20, 3, "deeplabv3plus")
     assert plan.config.decoder == {}
     assert plan.grace == 5
@@ -41,11 +45,8 @@ def test_given_options_win_and_the_default_decoder_goes_with_the_default_encoder
     ("options", "text"),
     [
         ({"space": "loses"}, "unknown space 'loses'; the spaces are: losses"),
-        ({"encoder": "resnet19"}, "unknown encoder 'resnet19'; did you mean"),
-        ({"architecture": "deeplab"}, "unknown architecture 'deeplab'; did you mean 'deeplabv3'"),
-        ({"image_size": 100}, "not divisible by 32"),
         ({"trials": 0}, "--trials must be at least 1, found 0"),
-        ({"grace": 99}, "--grace must be 1 to the 15 epochs"),
+        ({"grace": 99}, "--grace must be 1 to the 12 epochs"),
         ({"folds": 1}, "--folds must be at least 2"),
         ({"fold": 5}, "--fold must be 0 to 4 with --folds 5, found 5"),
         ({"epochs": 0}, "epochs must be a whole number of at least 1"),
@@ -55,7 +56,7 @@ def test_given_options_win_and_the_default_decoder_goes_with_the_default_encoder
 def test_bad_options_are_refused_before_anything_is_written(options, text, tmp_path):
     with pytest.raises(ValueError, match=text):
         run_folder({"runs_dir": tmp_path, **options})
-        new_plan(options)
+        new_plan(options, CPU)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -70,7 +71,7 @@ def test_taken_name_and_unknown_resume(tmp_path):
 
 
 def test_resume_keeps_the_plan_but_for_where_things_are(tmp_path):
-    plan = new_plan({"trials": 7})
+    plan = new_plan({"trials": 7}, CPU)
     write_json(tmp_path / "search.json", {"plan": plan.__dict__})
     assert stored_plan(RunFolder(tmp_path), {}) == plan
     assert stored_plan(RunFolder(tmp_path), {"data": tmp_path}).data == str(tmp_path)
@@ -78,24 +79,22 @@ def test_resume_keeps_the_plan_but_for_where_things_are(tmp_path):
         parse(["--resume", "a", "--trials", "3"])
 
 
-def test_cpu_machine_runs_one_trial_per_core(monkeypatch):
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    assert resources(None, None).concurrent == cpu_count()
+def test_cpu_machine_runs_one_trial_per_core():
+    assert resources(CPU, None, None).concurrent == 2
     with pytest.raises(ValueError, match="this machine has none"):
-        resources(None, 1.0)
-    with pytest.raises(ValueError, match=f"more than the {cpu_count()} cores"):
-        resources(cpu_count() + 1, None)
+        resources(CPU, None, 1.0)
+    with pytest.raises(ValueError, match="--concurrent 3 is more than the 2 cores"):
+        resources(CPU, 3, None)
     with pytest.raises(ValueError, match="--concurrent must be at least 1, found 0"):
-        resources(0, None)
+        resources(CPU, 0, None)
 
 
-def test_gpu_machine_shares_gpus(monkeypatch):
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
-    monkeypatch.setattr("torch.cuda.get_device_name", lambda index: "V100")
-    monkeypatch.setattr("search.machine.cpu_count", lambda: 32)
-    assert (resources(None, None).concurrent, resources(None, None).cpus_per_trial) == (4, 8)
-    assert resources(None, 0.5).concurrent == 8
-    assert resources(None, 2).concurrent == 2
-    assert resources(3, 1).concurrent == 3
+def test_gpu_machine_shares_gpus():
+    gpus = Machine(cores=32, gpus=4)
+    assert (resources(gpus, None, None).concurrent, resources(gpus, None, None).cpus_per_trial) == (4, 8)
+    assert resources(gpus, None, 0.5).concurrent == 8
+    assert resources(gpus, None, 2).concurrent == 2
+    assert resources(gpus, 3, 1).concurrent == 3
     with pytest.raises(ValueError, match=r"above 0 and at most 4, and whole above 1, found 1.5"):
-        resources(None, 1.5)
+        resources(gpus, None, 1.5)
+    assert new_plan({"data": Path()}, gpus).config.image_size == 512

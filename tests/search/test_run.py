@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
+import ray
 from ray import tune
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from search import launch
-from search.launch import run_trials
-from search.machine import Resources
+from search.machine import Machine, Resources
 from search.plan import new_plan
 from search.prepare import prepare
 from search.record import RecordStates
@@ -26,6 +26,7 @@ from search.study import open_study
 from spaces.table import Space
 from tests.conftest import ROOT, write_photos
 from trainable.artifacts import FAILED, FINISHED, STOPPED, RunFolder
+from trainable.coco import read_training
 from trainable.config import TrialConfig
 
 RUN = [sys.executable, str(ROOT / "search" / "run.py")]
@@ -139,11 +140,15 @@ def test_failed_trials_end_alone_with_their_reason(tmp_path, data, monkeypatch):
     plan = new_plan({
         "data": data, "cache_dir": tmp_path / "cache", "trials": 5, "epochs": 3, "grace": 3, "image_size": 32,
         "batch_size": 5, "architecture": "unet", "encoder": "tu-test_resnet",
-    })  # fmt: skip
+    }, Machine(cores=2, gpus=0))  # fmt: skip
     run = RunFolder(tmp_path / "runs" / "c")
     with Path(os.devnull).open("w") as nowhere:
-        setting = prepare(plan, run, resume=False, console=Console(file=nowhere))
-    run_trials(plan, run, setting, Resources(2, 1, 0, ""), [RecordStates(run, 3), Killer()])
+        setting = prepare(plan, run, read_training(data), resume=False, console=Console(file=nowhere))
+    launch.start_ray()
+    try:
+        launch.run_trials(plan, run, setting, Resources(2, 1, 0, ""), [RecordStates(run, 3), Killer()])
+    finally:
+        ray.shutdown()
     status = [folder.status() for folder in run.trials()]
     assert [each["state"] for each in status] == [FINISHED, FAILED, FAILED, FAILED, FINISHED]
     assert status[1]["reason"].startswith("DivergedError: ")
@@ -153,13 +158,17 @@ def test_failed_trials_end_alone_with_their_reason(tmp_path, data, monkeypatch):
     assert optuna.trial.TrialState.RUNNING not in [trial.state for trial in open_study(run).get_trials()]
 
 
+@pytest.mark.slow
 def test_bad_input_is_one_clear_error_and_leaves_nothing(tmp_path, data, capsys):
     def fails(*more, on=data):
         assert main(command(tmp_path, on, *more)[2:]) == 2
         return capsys.readouterr().err
 
     assert "unknown space 'x'; the spaces are: losses" in fails("--space", "x")
+    assert "--name must be a plain folder name, found 'a/b'" in fails("--name", "a/b")
     assert "does not exist; pass --data an existing one" in fails(on=tmp_path / "none")
+    assert "unknown encoder 'resnet19'; did you mean" in fails("--encoder", "resnet19")
+    assert "100 is not divisible by 32" in fails("--image-size", "100")
     assert "--wandb needs the package wandb" in fails("--wandb", "project")
     (data / "batch_01_vt" / "0003.jpg").unlink()
     assert "photo batch_01_vt/0003.jpg does not exist; add it or remove its entry" in fails(*SMALL)

@@ -6,7 +6,8 @@ import pytest
 
 from trainable.cache import build_cache
 from trainable.coco import read_training
-from trainable.folds import Folds, make_folds, stratify
+from trainable.dealing import make_folds, stratify
+from trainable.folds import Folds
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
