@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import write_photos
 from trainable.cache import DiskFullError, build_cache, cache_key, needed_bytes
 from trainable.coco import DataError, draw_mask, read_training
+from trainable.demo import demo_data
 
 
 def test_holds_photos_masks_and_counts(photos, tmp_path):
@@ -103,3 +104,36 @@ def test_kill_in_the_middle_leaves_nothing_that_counts(tmp_path):
     cache, _ = build_cache(read_training(tmp_path / "data"), 32, tmp_path / "cache")
     assert cache.class_pixels.sum() == 30 * 32 * 32
     assert not list((tmp_path / "cache").glob("*.part"))
+
+
+READER = """
+import sys
+from pathlib import Path
+from trainable.cache import open_cache
+
+def private_mb():
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1000
+
+cache = open_cache(Path(sys.argv[1]))
+before = private_mb()
+total = sum(int(array.sum()) for array in (cache.images, cache.masks, cache.score_masks))
+print(private_mb() - before, flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux's memory accounting")
+def test_further_process_adds_little_memory_of_its_own(tmp_path):
+    cache, _ = build_cache(
+        read_training(demo_data(tmp_path / "demo", photos=150, test_photos=1)), 384, tmp_path / "cache"
+    )
+    assert cache.images.nbytes + cache.masks.nbytes > 80e6
+    readers = []
+    for _ in range(2):
+        command = [sys.executable, "-c", READER, str(cache.path)]
+        reader = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        readers.append((reader, float(reader.stdout.readline())))  # the first has mapped it all when the second starts
+    for reader, _ in readers:
+        reader.communicate("\n", timeout=30)
+    assert readers[1][1] < 40

@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from analysis.gallery import PALETTE, main
+from analysis.predict import load_model
+from trainable.artifacts import FINISHED, RunFolder, write_json
+from trainable.cache import build_cache
+from trainable.coco import CLASSES, read_training
+from trainable.dealing import make_folds
+from trainable.fold import train_fold
+from trainable.training import FoldData
+
+
+@pytest.fixture
+def run(tmp_path, photos, tiny_config):
+    cache, _ = build_cache(read_training(photos), 32, tmp_path / "cache")
+    run = RunFolder(tmp_path / "run")
+    train_fold(tiny_config, FoldData.of(cache, make_folds(cache, 2, 0), 0), run.trial(3), lambda row: None)
+    run.trial(3).write_status(FINISHED)
+    plan = {"data": str(photos), "cache_dir": str(tmp_path / "cache"), "skip_bad": False}
+    write_json(run.path / "search.json", {"plan": plan})
+    return run
+
+
+def test_draws_the_best_trial(run, capsys):
+    assert main(["--run", str(run.path), "--photos", "3"]) == 0
+    assert "predictions.png" in capsys.readouterr().out
+    picture = np.asarray(Image.open(run.path / "predictions.png").convert("RGB"))
+    assert picture.shape[0] > 300
+    colours = {tuple(colour) for colour in picture.reshape(-1, 3)}
+    assert tuple(PALETTE[0]) in colours
+    assert len(colours & {tuple(colour) for colour in PALETTE}) >= 3
+
+
+def test_errors_are_clear(run, tmp_path, capsys):
+    for arguments, text in (
+        (["--run", str(tmp_path / "none")], "is no run folder"),
+        (["--run", str(run.path), "--trial", "9"], "there is no trial 9"),
+        (["--run", str(run.path), "--photos", "0"], "--photos must be at least 1, found 0"),
+    ):
+        assert main(arguments) == 2
+        assert text in capsys.readouterr().err
+    run.trial(3).best_weights.unlink()
+    with pytest.raises(FileNotFoundError, match="trial 3 has no weights"):
+        load_model(run.trial(3))
+
+
+def test_palette_has_a_colour_of_its_own_for_each_class():
+    assert len(PALETTE) == len(CLASSES)
+    distances = np.abs(PALETTE[:, None].astype(int) - PALETTE[None]).sum(axis=2)
+    assert distances[~np.eye(len(PALETTE), dtype=bool)].min() > 60
