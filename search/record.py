@@ -9,7 +9,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 from tensorboardX import SummaryWriter
 
-from trainable.artifacts import FAILED, FINISHED, INTERRUPTED, RUNNING, STOPPED, RunFolder, TrialFolder
+from trainable.artifacts import ENDED, FAILED, FINISHED, INTERRUPTED, RUNNING, STOPPED, RunFolder, TrialFolder
 
 
 class RecordStates(tune.Callback):
@@ -51,8 +51,8 @@ class RecordStates(tune.Callback):
 
 
 def mark_interrupted(run: RunFolder) -> list[TrialFolder]:
-    """Mark the trials that were running when the search ended, and return them: a resume goes on with them."""
-    cut = [folder for folder in run.trials() if folder.status()["state"] == RUNNING]
+    """Mark the trials that have not ended now that the search has, and return them: a resume goes on with them."""
+    cut = [folder for folder in run.trials() if folder.status()["state"] not in ENDED]
     for folder in cut:
         epochs = len(folder.curve())
         folder.write_status(INTERRUPTED, f"interrupted after epoch {epochs}", epochs=epochs)

@@ -28,12 +28,16 @@ def main(arguments: list[str] | None = None) -> int:
         dataset = read_training(_data(options, stored))
     except (ValueError, OSError) as error:
         return _refuse(error)
+    except KeyboardInterrupt:
+        return _tell_interrupted(console)
     import ray  # what could be checked without starting anything has been
 
     from search.launch import start_ray
 
     try:
         return _search(options, run, stored, dataset, start_ray(), console)
+    except KeyboardInterrupt:
+        return _tell_interrupted(console)
     finally:
         ray.shutdown()
 
@@ -56,9 +60,6 @@ def _search(
         setting = prepare(plan, run, dataset, stored is not None, console, checks)
     except (ValueError, OSError) as error:
         return _refuse(error)
-    except KeyboardInterrupt:
-        console.print("interrupted before the first trial; nothing is lost and nothing to resume")
-        return INTERRUPTED
     from search.progress import Progress
     from search.record import RecordStates, TensorBoardEvents
 
@@ -96,6 +97,11 @@ def _data(options: dict[str, Any], stored: Plan | None) -> Path:
     if stored:
         return find_data(Path(stored.data) if stored.data else None, Path(stored.cache_dir))
     return find_data(options.get("data"), options.get("cache_dir", default_cache_dir()))
+
+
+def _tell_interrupted(console: Console) -> int:
+    console.print("interrupted before the first trial: nothing was lost")
+    return INTERRUPTED
 
 
 def _refuse(error: Exception) -> int:
