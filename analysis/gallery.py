@@ -90,6 +90,9 @@ def _cache(run: RunFolder, image_size: int) -> Cache:
 
 def _most_varied(cache: Cache, file_names: NDArray[Any], photos: int) -> NDArray[np.int64]:
     position_of = {name: position for position, name in enumerate(cache.file_names)}
+    gone = [name for name in file_names if name not in position_of]
+    if gone:
+        raise ValueError(f"{gone[0]} ({len(gone)} such photos) is not in the data any more; restore the run's data")
     positions = np.array([position_of[name] for name in file_names])
     classes = (np.asarray(cache.class_pixels)[positions] > 0).sum(axis=1)
     return positions[np.argsort(-classes, kind="stable")[:photos]]
@@ -103,7 +106,7 @@ def _titles(confusion: dict[str, NDArray[Any]], file_names: list[str]) -> list[s
 def _figure(images: NDArray[Any], truth: NDArray[Any], predicted: NDArray[Any], titles: list[str]) -> Figure:
     columns = len(images)
     figure, axes = plt.subplots(3, columns, figsize=(1.35 * columns + 0.4, 5.4), squeeze=False)
-    rows = (("photo", images), ("truth", PALETTE[truth % 255]), ("prediction", PALETTE[predicted]))
+    rows = (("photo", images), ("truth", PALETTE[truth]), ("prediction", PALETTE[predicted]))
     for row, (name, pictures) in enumerate(rows):
         for column in range(columns):
             axis = axes[row, column]

@@ -8,7 +8,7 @@ from spaces.table import SPACES, find_space
 
 FIXED_BY_RUN = (
     "space", "name", "skip_bad", "folds", "fold", "trials", "epochs", "grace", "reduction", "seed",
-    "architecture", "encoder", "encoder_weights", "image_size", "batch_size",
+    "architecture", "encoder", "encoder_weights", "image_size", "batch_size", "smoke",
 )  # fmt: skip
 """Options that a resumed run keeps: another value would make its trials incomparable."""
 

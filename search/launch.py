@@ -5,7 +5,8 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 # Read when Ray is imported. Paths stay the user's; our own callbacks write the run folder; nothing is sent home.
@@ -22,6 +23,7 @@ from ray import tune
 
 from search.machine import Machine, Resources, cpu_count
 from search.plan import Plan
+from search.record import reconcile
 from search.study import ResumableASHA, StudySearch, open_study
 from search.trial import TrialSetting, run_trial, try_model
 from spaces.table import find_space
@@ -32,14 +34,18 @@ OBJECT_STORE_BYTES = 200_000_000
 """Photos are shared by memory map, so Ray's object store carries next to nothing."""
 
 
-def start_ray() -> Machine:
-    """Start Ray on this machine, quietly, and return what it found."""
+@contextmanager
+def ray_running() -> Iterator[Machine]:
+    """Run Ray on this machine, quietly, and tell what it found."""
     ray.init(
-        num_cpus=cpu_count(), include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False,
-        object_store_memory=OBJECT_STORE_BYTES,
+        address="local", num_cpus=cpu_count(), include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES,
+        logging_level=logging.ERROR, log_to_driver=False,
     )  # fmt: skip
-    found = ray.cluster_resources()
-    return Machine(cores=int(found["CPU"]), gpus=int(found.get("GPU", 0)))
+    try:
+        found = ray.cluster_resources()
+        yield Machine(cores=int(found["CPU"]), gpus=int(found.get("GPU", 0)))
+    finally:
+        ray.shutdown()
 
 
 def start_model_check(config: TrialConfig) -> Callable[[], None]:
@@ -69,11 +75,12 @@ def run_trials(
         share: how many trials run at a time, on what.
         callbacks: told of each trial's start, epochs and end.
     """
+    space = find_space(plan.space)
+    study = open_study(run, space.first_trials)
+    reconcile(run, study)
     ended = sum(folder.status()["state"] in ENDED for folder in run.trials())
     if ended >= plan.trials:
         return
-    space = find_space(plan.space)
-    study = open_study(run, space.first_trials)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by our own callbacks
     staging = tempfile.mkdtemp(prefix="trashsweep-tune-")
     previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))

@@ -88,9 +88,11 @@ def has_default_model(plan: Plan, machine: Machine) -> bool:
 
 def stored_plan(run: RunFolder, options: dict[str, Any]) -> Plan:
     """Return the plan of a run that is to go on; where data and cache lie may have changed."""
-    stored = run.search()["plan"]
-    moved = {name: str(options[name].absolute()) for name in ("data", "cache_dir") if name in options}
-    return Plan(**{**stored, **moved})
+    moved = {name: str(options[name].resolve()) for name in ("data", "cache_dir") if name in options}
+    try:
+        return Plan(**{**run.search()["plan"], **moved})
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{run.path / 'search.json'} is damaged or of another version: {error!r}") from error
 
 
 def run_folder(options: dict[str, Any]) -> RunFolder:

@@ -1,5 +1,6 @@
 """Makes all that trials share before the first one starts: data, cache, folds and the run folder's records."""
 
+import os
 import platform
 import shlex
 import subprocess
@@ -55,6 +56,11 @@ def prepare(
                 f"{dataset.json_hash[:12]}, recorded {recorded[:12]}. Its trials could not be compared; start a new run"
             )
         folds = Folds.read(run.folds)
+        if set(folds.fold_of) != set(cache.file_names):
+            raise ValueError(
+                f"run {run.path.name} began with {len(folds.fold_of)} photos, {dataset.root} now gives "
+                f"{len(cache.file_names)} usable ones: restore them, or start a new run"
+            )
     else:
         folds = make_folds(cache, plan.folds, plan.config.seed)
     train, val = folds.split(cache.file_names, plan.config.fold)
@@ -65,9 +71,11 @@ def prepare(
     for check in checks:
         check()
     if not resume:
-        run.path.mkdir(parents=True)
-        folds.write(run.folds)
-        write_json(run.path / "search.json", record(plan, dataset, folds, skipped))
+        part = RunFolder(run.path.with_name(f".{run.path.name}.{os.getpid()}.part"))
+        part.path.mkdir(parents=True)
+        folds.write(part.folds)
+        write_json(part.path / "search.json", record(plan, dataset, folds, skipped))
+        part.path.rename(run.path)
     return TrialSetting(run.path, dataset.root, cache.path, plan.skip_bad)
 
 
@@ -101,7 +109,7 @@ def print_notes(cache: Cache, folds: Folds, skipped: tuple[Problem, ...], consol
     if empty:
         notes.append(f"{empty} photos have no annotation: they are all background")
     if folds.scenes:
-        notes.append(f"{folds.scenes} scenes of several photos are each kept in one fold")
+        notes.append(f"scenes of several photos, each kept in one fold: {folds.scenes}")
     if skipped:
         notes.append(f"skipped {len(skipped)} problems (listed in search.json): {skipped[0].text}, ...")
     absent: dict[str, list[str]] = {}

@@ -94,18 +94,16 @@ class Progress(tune.Callback):
 
     def _ended(self, number: int) -> None:
         status = self.run.trial(number).status()
-        view = self.views[number]
+        view = self.views.setdefault(number, TrialView(self.run.trial(number).params()))
         view.state, view.reason = status["state"], status["reason"]
         best = "" if view.best is None else f", best {METRIC} {view.best:.4f}"
         left = f"{self.count(FINISHED, STOPPED, FAILED)} of {self.trials} ended, {self.eta()} left"
         self.tell(f"trial {number} {view.state}: {view.reason}{best} ({left})", COLOURS[view.state])
 
     def tell(self, text: str, style: str = "") -> None:
-        """Print one line, with the time where nobody watches; above the table where somebody does."""
-        if (self.console.is_terminal and not text.startswith("trial")) or not self.console.is_terminal:
+        """Print one line with the time; on a terminal, where the table tells the rest, only of failures."""
+        if not self.console.is_terminal or style == COLOURS[FAILED]:
             self.console.print(f"{time.strftime('%H:%M:%S')} {text}", style=style, highlight=False, soft_wrap=True)
-        elif "failed" in text:
-            self.console.print(text, style=style, highlight=False, soft_wrap=True)
 
     def best(self) -> int | None:
         """Return the number of the trial with the best value so far."""

@@ -5,6 +5,8 @@ import math
 import time
 from typing import Any
 
+import optuna
+from optuna.trial import TrialState
 from ray import tune
 from ray.tune.experiment import Trial
 from tensorboardX import SummaryWriter
@@ -36,7 +38,8 @@ class RecordStates(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The trial raised, or its process ended."""
         folder = self._folder(trial)
-        status = folder.status()
+        # Tune tells of no start if the worker dies while it starts.
+        status = folder.status() if (folder.path / "trial.json").exists() else {"state": RUNNING}
         if status["state"] != FAILED:
             status = {"reason": "its process ended without a word: killed, out of memory, or crashed"}
         self._end(trial, folder, FAILED, status["reason"], status.get("traceback"))
@@ -57,6 +60,19 @@ def mark_interrupted(run: RunFolder) -> list[TrialFolder]:
         epochs = len(folder.curve())
         folder.write_status(INTERRUPTED, f"interrupted after epoch {epochs}", epochs=epochs)
     return cut
+
+
+def reconcile(run: RunFolder, study: optuna.Study) -> None:
+    """Make study and folders agree on which trials have ended, where a kill came between the writing of the two."""
+    frozen = {trial.number: trial for trial in study.get_trials(deepcopy=False)}
+    ends = {TrialState.COMPLETE: FINISHED, TrialState.PRUNED: STOPPED, TrialState.FAIL: FAILED}
+    for folder in run.trials():
+        state, told = folder.status()["state"], frozen[folder.number].state
+        if state in ENDED and told == TrialState.RUNNING:
+            study.tell(folder.number, state=TrialState.FAIL)  # only a failure is written to the folder first
+        elif state not in ENDED and told in ends:
+            epochs = len(folder.curve())
+            folder.write_status(ends[told], f"ended after epoch {epochs}, just before the search did", epochs=epochs)
 
 
 class TensorBoardEvents(tune.Callback):

@@ -1,5 +1,6 @@
 """The end of a search: its leaderboard, what ASHA saved, where everything is and what to type next."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from search.plan import Plan
 from trainable.artifacts import FAILED, STOPPED, RunFolder
+from trainable.cache import default_cache_dir
 
 
 @dataclass(frozen=True)
@@ -36,15 +39,9 @@ def standings(run: RunFolder) -> list[Standing]:
     return sorted(found, key=lambda each: -each.best["val_miou"] if each.best else 1)
 
 
-def print_results(run: RunFolder, epochs: int, console: Console, data: str | None) -> None:
-    """Print the leaderboard and what follows from it.
-
-    Args:
-        run: a run with at least one trial.
-        epochs: full budget of a trial.
-        console: where to.
-        data: the data folder, for the command that trains the winner again; None is the demo data.
-    """
+def print_results(run: RunFolder, plan: Plan, console: Console) -> None:
+    """Print the leaderboard of a run with at least one trial, and what follows from it."""
+    epochs = plan.config.epochs
     ranking = standings(run)
     console.print(_leaderboard(ranking, epochs))
     for each in ranking:
@@ -59,12 +56,16 @@ def print_results(run: RunFolder, epochs: int, console: Console, data: str | Non
     tell.append(f"everything is in {path}: trials/NUMBER/ has config, curve, weights; search.json, folds.json, study")
     if ranking and ranking[0].best:
         winner = _shown(run.trial(ranking[0].number).path)
-        source = f" --data {data}" if data else ""
+        again = ["python", "-m", "trainable.fold", "--config", f"{winner}/config.json", "--folds", f"{path}/folds.json"]
+        again += ["--data", plan.data] if plan.data else []
+        again += ["--cache-dir", plan.cache_dir] if plan.cache_dir != str(default_cache_dir()) else []
+        again += ["--skip-bad"] if plan.skip_bad else []
+        draw = shlex.join(["python", "analysis/gallery.py", "--run", str(path)])
         tell += [
             "next:",
-            f"  python analysis/gallery.py --run {path}    # the best trial's predictions beside the truth",
-            f"  python -m trainable.fold --config {winner}/config.json --folds {path}/folds.json{source}",
-            f"  tensorboard --logdir {path}/trials",
+            f"  {draw}    # the best trial's predictions beside the truth",
+            f"  {shlex.join(again)}    # train the best config again",
+            f"  {shlex.join(['tensorboard', '--logdir', f'{path}/trials'])}",
         ]
     for line in tell:
         console.print(line, highlight=False, soft_wrap=True)

@@ -34,7 +34,7 @@ def open_study(run: RunFolder, first_trials: tuple[dict[str, Any], ...] = ()) ->
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = JournalStorage(JournalFileBackend(str(run.study)))
     study = optuna.create_study(
-        storage=storage, study_name=run.path.name, direction="maximize", load_if_exists=True, sampler=TPESampler(seed=0)
+        storage=storage, study_name=run.path.name, direction="maximize", load_if_exists=True
     )
     if not study.get_trials(deepcopy=False):
         for params in first_trials:
@@ -74,13 +74,15 @@ class StudySearch(Searcher):
         return {"number": trial.number, "resume": resume, "config": config.to_dict()}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Tell Optuna the epoch's value."""
+        """Tell Optuna the epoch's value; a resumed trial's last epoch comes a second time."""
         trial = self.live[trial_id]
         if result["epoch"] not in self.study.get_trials(deepcopy=False)[trial.number].intermediate_values:
             trial.report(result[METRIC], result["epoch"])
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell Optuna the end: complete after the full budget, pruned if stopped before it, else failed."""
+        if result and "epoch" in result:
+            self.on_trial_result(trial_id, result)  # Tune keeps the result at which it stops a trial for this call
         trial = self.live.pop(trial_id)
         if error or not result or "epoch" not in result:
             self.study.tell(trial, state=TrialState.FAIL)

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from pycocotools import mask as rle_masks
 
@@ -57,13 +57,13 @@ def geometry_problem(annotation: dict[str, Any], height: int, width: int) -> str
 
 
 def _polygon_problem(polygon: Any, height: int, width: int) -> str | None:
-    if not isinstance(polygon, list) or not all(isinstance(value, (int, float)) for value in polygon):
+    if not isinstance(polygon, list) or not all(isinstance(value, float) or is_id(value) for value in polygon):
         return f"has the polygon {polygon!r:.40}; a polygon is a flat list of numbers x, y, x, y, ..."
     if len(polygon) % 2:
         return f"has a polygon of {len(polygon)} numbers; they come in pairs x, y"
     if len(polygon) < 6:
         return f"has a polygon of {len(polygon) // 2} points; at least 3 are needed"
-    if not all(math.isfinite(value) for value in polygon):
+    if not all(_is_number(value) for value in polygon):
         return "has a polygon with NaN or infinite coordinates; mend or remove it"
     for x, y in zip(polygon[::2], polygon[1::2], strict=True):
         low, high_x, high_y = -OUTSIDE_TOLERANCE, width + OUTSIDE_TOLERANCE, height + OUTSIDE_TOLERANCE
@@ -73,24 +73,26 @@ def _polygon_problem(polygon: Any, height: int, width: int) -> str | None:
 
 
 def _rle_problem(segmentation: dict[str, Any], height: int, width: int) -> str | None:
-    if list(segmentation.get("size", [])) != [height, width]:
+    if segmentation.get("size") != [height, width]:
         size = segmentation.get("size")
-        return f"has a run-length code of size {size}, the photo is [{height}, {width}] (height, width)"
+        return f"has a run-length code of size {size!r:.40}, the photo is [{height}, {width}] (height, width)"
     counts = segmentation.get("counts")
     if isinstance(counts, list):
-        if not all(isinstance(count, int) and count >= 0 for count in counts) or sum(counts) != height * width:
+        if not all(is_id(count) and count >= 0 for count in counts) or sum(counts) != height * width:
             return f"has a run-length code that does not add up to {height} x {width} pixels"
         return None
     if not isinstance(counts, str):
         return f"has a run-length code with counts of type {type(counts).__name__}; a list or a string is needed"
     pixels = _run_total(counts)
+    if pixels is None:
+        return "has a damaged run-length code"
     if pixels != height * width:
         return f"has a run-length code of {pixels} pixels, the photo has {height} x {width}"
     return None
 
 
-def _run_total(counts: str) -> int:
-    """Add up the runs of a compressed code; pycocotools itself writes past its buffer when they do not fit.
+def _run_total(counts: str) -> int | None:
+    """Add up the runs of a compressed code, None if it is no such code; pycocotools itself does not check.
 
     Source of the format: the COCO API's `rleFrString`, 5 bits a character, low bits first, from the third run on
     as the difference to the run two before.
@@ -99,6 +101,8 @@ def _run_total(counts: str) -> int:
     value = shift = 0
     for character in counts:
         bits = ord(character) - 48
+        if not 0 <= bits < 64:
+            return None
         value |= (bits & 31) << shift
         shift += 5
         if bits & 32:
@@ -107,8 +111,14 @@ def _run_total(counts: str) -> int:
             value -= 1 << shift
         runs.append(value + (runs[-2] if len(runs) > 2 else 0))
         value = shift = 0
-    return sum(runs)
+    return None if shift or any(run < 0 for run in runs) else sum(runs)
+
+
+def is_id(value: Any) -> TypeGuard[int]:
+    """Tell whether a json value is a whole number."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    # No coordinate or area is as large as what a float cannot hold.
+    return (isinstance(value, float) and math.isfinite(value)) or (is_id(value) and abs(value) < 2**53)

@@ -118,7 +118,9 @@ def _build(dataset: Dataset, size: int, path: Path, skip_bad: bool, announce: Ca
     try:
         arrays = _arrays(part, count, size)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            faults = pool.map(lambda index: _decode(dataset.photos[index], index, arrays), range(count))
+            bad = {problem.file_name for problem in dataset.problems}
+            good = [index for index, photo in enumerate(dataset.photos) if photo.file_name not in bad]
+            faults = pool.map(lambda index: _decode(dataset.photos[index], index, arrays), good)
             found = tuple(fault for fault in faults if fault)
         dataset = replace(dataset, problems=dataset.problems + found)
         kept = {photo.file_name for photo in coco.check(dataset, skip_bad).photos}
@@ -153,9 +155,7 @@ def _decode(photo: Photo, index: int, arrays: dict[str, Any]) -> Problem | None:
         # PIL raises on a file that is cut off, where OpenCV fills the rest with grey.
         with Image.open(photo.path) as file:
             image = ImageOps.exif_transpose(file).convert("RGB")
-    except FileNotFoundError:
-        return None  # the header check has listed it
-    except (OSError, SyntaxError) as error:
+    except coco.UNREADABLE as error:
         return Problem(photo.file_name, f"photo {photo.file_name} cannot be decoded ({error}); replace it")
     mask = coco.draw_mask(photo)
     shrink = cv2.INTER_AREA if size < max(photo.height, photo.width) else cv2.INTER_LINEAR

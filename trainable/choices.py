@@ -30,4 +30,7 @@ def build(kind: str, choice: Choice, builders: Mapping[str, Callable[..., Part]]
         if key not in accepted or key in given:
             settable = [each for each in accepted if each not in given]
             raise ValueError(f"{kind} {name!r} has no parameter {key!r}; it has {', '.join(settable) or 'none'}")
-    return builders[name](**parameters, **{key: value for key, value in given.items() if key in accepted})
+    try:
+        return builders[name](**parameters, **{key: value for key, value in given.items() if key in accepted})
+    except TypeError as error:
+        raise ValueError(f"{kind} {choice} cannot be built: {error}") from error

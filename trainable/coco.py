@@ -7,6 +7,7 @@ mend them all at once (`check`) or go on without the bad photos (`skip_bad`).
 
 import hashlib
 import json
+import struct
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,10 +17,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from pycocotools import mask as rle_masks
 
-from trainable.annotations import Annotation, geometry_problem, to_rle
+from trainable.annotations import Annotation, geometry_problem, is_id, to_rle
 
 CLASSES = (
     "Background", "General trash", "Paper", "Paper pack", "Metal", "Glass",
@@ -30,7 +31,13 @@ CLASSES = (
 IGNORE_INDEX = 255
 """Mask value of pixels that neither the loss nor a metric looks at."""
 
+MAX_SIDE = 32_768
+"""Pixels; a larger photo is a mistake in the json, and its mask would not fit into memory."""
+
 EXIF_ORIENTATION = 274
+
+UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
+"""What PIL raises on broken photos."""
 
 
 @dataclass(frozen=True)
@@ -175,28 +182,32 @@ def _load(path: Path, raw: bytes) -> dict[str, Any]:
 
 
 def _class_of_category(path: Path, categories: list[Any], problems: list[Problem]) -> dict[int, int]:
-    class_of = {}
+    class_of: dict[int, int] = {}
     for category in categories:
-        name = category.get("name") if isinstance(category, dict) else None
+        category_id, name = (category.get("id"), category.get("name")) if isinstance(category, dict) else (None, None)
+        if not is_id(category_id):
+            problems.append(Problem(None, f"{path.name}: category {name!r:.40} needs a whole number as id"))
+            continue
+        if category_id in class_of:
+            problems.append(Problem(None, f"{path.name}: category id {category_id} is used twice; ids must differ"))
+        # Annotations of an unknown category are not faulty themselves: they would repeat this problem.
+        class_of[category_id] = CLASSES.index(name) if name in CLASSES else 0
         if name in CLASSES:
-            class_of[category.get("id")] = CLASSES.index(name)
             continue
         nearest = get_close_matches(str(name), CLASSES, n=1)
         hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; the classes are {', '.join(CLASSES[1:])}"
         problems.append(Problem(None, f"{path.name}: unknown category {name!r}{hint}"))
-    for category_id in _repeated(category.get("id") for category in categories if isinstance(category, dict)):
-        problems.append(Problem(None, f"{path.name}: category id {category_id} is used twice; ids must differ"))
     return class_of
 
 
 def _images(path: Path, images: list[Any], problems: list[Problem]) -> dict[int, dict[str, Any]]:
     entries: dict[int, dict[str, Any]] = {}
     for position, image in enumerate(images):
-        fault = _image_fault(image)
-        file_name = image.get("file_name") if isinstance(image, dict) else None
-        if fault:
-            problems.append(Problem(file_name, f"{path.name}: image entry {position} {fault}"))
-        elif image["id"] in entries:
+        if fault := _image_fault(image):
+            problems.append(Problem(f"image entry {position}", f"{path.name}: image entry {position} {fault}"))
+            continue
+        file_name = image["file_name"]
+        if image["id"] in entries:
             other = entries[image["id"]]["file_name"]
             text = f"{path.name}: image id {image['id']} is used by {other} and {file_name}; ids must differ"
             # Which of the two an annotation means cannot be known, so both are bad.
@@ -209,12 +220,14 @@ def _images(path: Path, images: list[Any], problems: list[Problem]) -> dict[int,
 def _image_fault(image: Any) -> str | None:
     if not isinstance(image, dict):
         return f"must be an object, found {image!r:.40}"
-    if not isinstance(image.get("file_name"), str):
-        return f"has no file_name, found {image.get('file_name')!r}"
+    file_name = image.get("file_name")
+    if not isinstance(file_name, str) or not file_name.isprintable() or not file_name:
+        return f"needs a file_name, found {file_name!r:.80}"
     for key in ("id", "height", "width"):
         value = image.get(key)
-        if not isinstance(value, int) or isinstance(value, bool) or (key != "id" and value < 1):
-            return f"({image['file_name']}) needs a whole number as {key!r}, found {value!r}"
+        if not is_id(value) or (key != "id" and not 1 <= value <= MAX_SIDE):
+            limits = "" if key == "id" else f" of 1 to {MAX_SIDE}"
+            return f"({file_name}) needs a whole number{limits} as {key!r}, found {value!r:.40}"
     return None
 
 
@@ -227,19 +240,22 @@ def _annotations(
         if not isinstance(annotation, dict):
             problems.append(Problem(None, f"{path.name}: annotation {position} must be an object"))
             continue
-        name = f"annotation {annotation.get('id', f'at position {position}')}"
-        image = entries.get(annotation.get("image_id", -1))
+        own_id, image_id, category_id = (annotation.get(key) for key in ("id", "image_id", "category_id"))
+        name = f"annotation {own_id!r:.40}" if own_id is not None else f"annotation at position {position}"
+        image = entries.get(image_id) if is_id(image_id) else None
         if image is None:
-            text = f"{path.name}: {name} is of image {annotation.get('image_id')!r}, which is not listed; remove it"
-            problems.append(Problem(f"image {annotation.get('image_id')!r}", text))
+            text = f"{path.name}: {name} is of image {image_id!r:.40}, which is not listed; remove it"
+            problems.append(Problem(f"image {image_id!r:.40}", text))
             continue
         fault = None
-        if "id" in annotation and annotation["id"] in seen:
+        if own_id is not None and not is_id(own_id):
+            fault = "needs a whole number as id"
+        elif own_id is not None and own_id in seen:
             fault = "repeats an id; ids must differ"
-        seen.add(annotation.get("id"))
-        if annotation.get("category_id") not in class_of:
+        elif not is_id(category_id) or category_id not in class_of:
             known = ", ".join(map(str, class_of))
-            fault = f"has category id {annotation.get('category_id')!r}, which is not listed; the ids are {known}"
+            fault = f"has category id {category_id!r:.40}, which is not listed; the ids are {known}"
+        seen.add(own_id if is_id(own_id) else None)
         fault = fault or geometry_problem(annotation, image["height"], image["width"])
         if fault:
             problems.append(Problem(image["file_name"], f"{path.name}: {name} of {image['file_name']} {fault}"))
@@ -252,11 +268,11 @@ def _header_problem(photo: Photo) -> str | None:
     try:
         with Image.open(photo.path) as image:
             width, height = image.size
-            if image.getexif().get(EXIF_ORIENTATION, 1) >= 5:  # stored lying on its side
+            if image.getexif().get(EXIF_ORIENTATION) in (5, 6, 7, 8):  # stored lying on its side
                 width, height = height, width
     except FileNotFoundError:
         return f"photo {photo.file_name} does not exist; add it or remove its entry"
-    except (OSError, UnidentifiedImageError) as error:
+    except UNREADABLE as error:
         return f"photo {photo.file_name} cannot be read ({error}); replace it"
     if (width, height) != (photo.width, photo.height):
         return f"photo {photo.file_name} is {width}x{height}, the json says {photo.width}x{photo.height}; mend one"

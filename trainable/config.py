@@ -59,6 +59,11 @@ class TrialConfig:
         for name, valid in (("device", DEVICES), ("precision", PRECISIONS)):
             if getattr(self, name) not in valid:
                 raise ValueError(f"{name} must be one of {', '.join(valid)}, found {getattr(self, name)!r}")
+        for name in ("architecture", "encoder", "encoder_weights"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f"{name} must be a name, found {getattr(self, name)!r}")
+        if not isinstance(self.decoder, dict):
+            raise ValueError(f"decoder must be an object of arguments, found {self.decoder!r}")
         for name in ("loss", "optimizer", "scheduler", "augmentation"):
             _check_choice(name, getattr(self, name))
         lr = self.optimizer.get("lr")
@@ -74,6 +79,8 @@ class TrialConfig:
         Raises:
             ValueError: an unknown key, or a value out of range.
         """
+        if not isinstance(content, dict):
+            raise ValueError(f"a config is a json object, found a {type(content).__name__}")
         known = [f.name for f in fields(cls)]
         for key in content:
             if key not in known:

@@ -52,7 +52,7 @@ def stratify(
     np.logical_or.at(of_group, groups, labels)
     deals = []
     for deal in range(DEALS):
-        dealer = MultilabelStratifiedKFold(count, shuffle=True, random_state=seed * DEALS + deal)
+        dealer = MultilabelStratifiedKFold(count, shuffle=True, random_state=(seed * DEALS + deal) % 2**32)
         fold_of_group = np.empty(len(sizes), np.int64)
         for fold, (_, members) in enumerate(dealer.split(of_group, of_group)):
             fold_of_group[members] = fold

@@ -2,6 +2,7 @@
 
 import contextlib
 import resource
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,4 +48,5 @@ def peak_memory_mb(device: str) -> float:
     if status.exists():
         kilobytes = next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(kilobytes) * 1024 / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -18,6 +19,7 @@ from trainable.coco import read_training
 from trainable.config import TrialConfig
 from trainable.dealing import make_folds
 from trainable.demo import find_data
+from trainable.device import resolve
 from trainable.folds import Folds
 from trainable.training import DivergedError, FoldData, FoldTraining, Row
 
@@ -67,12 +69,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cache-dir", type=Path, metavar="DIR", default=default_cache_dir(), help="decoded photos")
     parser.add_argument("--skip-bad", action="store_true", help="leave out bad photos instead of stopping")
     options = parser.parse_args(arguments)
-    console = Console()
+    console = Console(markup=False, emoji=False)
     out = (options.out or Path(f"runs/trial-{datetime.now():%Y%m%d-%H%M%S}")).absolute()
     try:
         config, data = _read(options, out)
         return _train(config, data, TrialFolder(out), options.resume, console)
-    except (ValueError, OSError) as error:
+    except KeyboardInterrupt:
+        console.print("interrupted before the first epoch: nothing was lost")
+        return 130
+    except (ValueError, OSError, DivergedError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
         return 2
 
@@ -84,10 +89,19 @@ def _read(options: argparse.Namespace, out: Path) -> tuple[TrialConfig, FoldData
         config = TrialConfig.from_dict(read_json(options.config))
     except ValueError as error:
         raise ValueError(f"--config {options.config}: {error}") from error
+    if (out / "config.json").exists():
+        _check_same(resolve(config).to_dict(), read_json(out / "config.json"))
     data = find_data(options.data, options.cache_dir)
     cache, _ = build_cache(read_training(data), config.image_size, options.cache_dir, skip_bad=options.skip_bad)
     folds = Folds.read(options.folds) if options.folds else make_folds(cache, 5, config.seed)
     return config, FoldData.of(cache, folds, config.fold)
+
+
+def _check_same(asked: dict[str, Any], stored: dict[str, Any]) -> None:
+    differing = [name for name in asked if asked[name] != stored.get(name)]
+    if differing:
+        found = ", ".join(f"{name} {stored.get(name)!r} (asked {asked[name]!r})" for name in differing)
+        raise ValueError(f"--resume goes on with the same config only; the folder's has {found}")
 
 
 def _train(config: TrialConfig, data: FoldData, folder: TrialFolder, resume: bool, console: Console) -> int:
@@ -107,8 +121,8 @@ def _train(config: TrialConfig, data: FoldData, folder: TrialFolder, resume: boo
         folder.write_status(INTERRUPTED, f"after epoch {len(folder.curve())}")
         console.print(f"interrupted; {folder.path} goes on with the same command and --out {folder.path} --resume")
         return 130
-    except (DivergedError, ValueError) as error:
-        folder.write_status(FAILED, str(error))
+    except Exception as error:
+        folder.write_status(FAILED, f"{type(error).__name__}: {error}")
         raise
     rows = folder.curve()
     folder.write_status(FINISHED, f"all {config.epochs} epochs", epochs=len(rows))

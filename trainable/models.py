@@ -9,6 +9,7 @@ from typing import Any
 import segmentation_models_pytorch as smp
 import timm
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -77,7 +78,7 @@ def check_model(config: TrialConfig) -> None:
         network.eval()(torch.empty(1, 3, config.image_size, config.image_size, device=device))
     except (RuntimeError, ValueError, AssertionError) as error:
         pair = f"{config.architecture} on {config.encoder}"
-        raise ValueError(f"{pair} cannot take photos of {config.image_size} px; use a larger size ({error})") from error
+        raise ValueError(f"{pair} cannot take photos of {config.image_size} px; try a larger size ({error})") from error
 
 
 def parameter_count(model: nn.Module) -> int:
@@ -147,6 +148,6 @@ def _load_encoder(network: Any, config: TrialConfig) -> None:
     path = _encoder_file(config)
     try:
         network.encoder.load_state_dict(load_file(path), strict=True)
-    except RuntimeError as error:
+    except (RuntimeError, SafetensorError) as error:
         raise ValueError(f"{path} does not hold weights of {config.encoder}: {error}") from error
 

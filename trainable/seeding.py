@@ -1,4 +1,4 @@
-"""The only place that draws seeds: every random stream is a function of the trial's seed and of where it is used."""
+"""Seeds of a trial and of the sampler: every stream is a function of the seed and of where it is used."""
 
 import numpy as np
 

@@ -44,7 +44,13 @@ def convert(content: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: a category that is not TACO's.
     """
-    names = {category["id"]: category["name"] for category in content["categories"]}
+    try:
+        names = {category["id"]: category["name"] for category in content["categories"]}
+        used = {annotation["category_id"] for annotation in content["annotations"]}
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not a COCO file ({error!r}); name the folder that holds TACO's annotations.json") from error
+    if used - set(names):
+        raise ValueError(f"annotations of unlisted category ids: {sorted(used - set(names))}")
     unknown = sorted(name for name in names.values() if name not in CLASS_OF)
     if unknown:
         raise ValueError(f"not categories of TACO: {', '.join(unknown)}; is this TACO's annotations.json?")

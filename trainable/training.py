@@ -57,7 +57,9 @@ class FoldData:
     def counts(self) -> ClassCounts:
         """Return how much of each class the training photos hold."""
         pixels = torch.from_numpy(np.asarray(self.cache.class_pixels)[self.train])
-        return ClassCounts(pixels.sum(0), (pixels > 0).sum(0))
+        # Photos of any size train at one size, so each counts alike.
+        at_training_size = pixels / pixels.sum(1, keepdim=True) * self.cache.masks[0].size
+        return ClassCounts(at_training_size.sum(0), (pixels > 0).sum(0))
 
 
 class FoldTraining:

@@ -2,14 +2,20 @@ import io
 from types import SimpleNamespace
 
 import pytest
+from optuna.trial import TrialState
 from rich.console import Console
 
+from search.machine import Machine
+from search.plan import new_plan
 from search.progress import Progress, show_time
-from search.record import RecordStates, epoch_values, mark_interrupted
+from search.record import RecordStates, epoch_values, mark_interrupted, reconcile
 from search.results import print_results, show_params, standings
+from search.run import resume_command
+from search.study import open_study
 from trainable.artifacts import FAILED, FINISHED, INTERRUPTED, RUNNING, STOPPED, RunFolder, write_json
 
 EPOCHS = 4
+PLAN = new_plan({"epochs": EPOCHS}, Machine(cores=2, gpus=0))
 
 
 def add_trial(run, number, state, values, reason=""):
@@ -29,14 +35,14 @@ def run(tmp_path):
     run = RunFolder(tmp_path / "run-a")
     add_trial(run, 0, FINISHED, [0.1, 0.3, 0.2, 0.25])
     add_trial(run, 1, STOPPED, [0.05])
-    add_trial(run, 2, FAILED, [], "ValueError: no")
+    add_trial(run, 2, FAILED, [], "ValueError: no [/x]")
     add_trial(run, 3, STOPPED, [0.1, 0.35])
     return run
 
 
 def printed(show, terminal=False):
     out = io.StringIO()
-    show(Console(file=out, width=140, force_terminal=terminal))
+    show(Console(file=out, width=140, force_terminal=terminal, markup=False, emoji=False))
     return out.getvalue()
 
 
@@ -45,9 +51,9 @@ def test_trials_rank_by_their_best_epoch_and_failures_come_last(run):
 
 
 def test_results_name_the_saving_the_place_the_failure_and_the_next_command(run):
-    text = printed(lambda console: print_results(run, EPOCHS, console, None))
+    text = printed(lambda console: print_results(run, PLAN, console))
     assert "ASHA saved 5 epochs (42% of 12)" in text
-    assert "trial 2 failed: ValueError: no" in text
+    assert "trial 2 failed: ValueError: no [/x]" in text
     assert f"python analysis/gallery.py --run {run.path}" in text
     assert f"{run.path}/trials/0003/config.json" in text
     assert "lr=0.000123 " in text
@@ -110,3 +116,38 @@ def test_progress_counts_and_tells_events(tmp_path, terminal):
 def test_tensorboard_names_are_grouped_and_finite():
     found = epoch_values({"val_miou": 0.1, "iou_Paper": 0.2, "iou_Battery": float("nan"), "lr": 1.0, "config": {}})
     assert found == {"miou/val_miou": 0.1, "class_iou/Paper": 0.2, "run/lr": 1.0}
+
+
+def test_worker_that_dies_while_it_starts_is_a_failed_trial(tmp_path):
+    run = RunFolder(tmp_path)
+    folder = run.trial(0)
+    folder.path.mkdir(parents=True)
+    write_json(folder.path / "params.json", {"lr": 0.1})
+
+    def show(console):
+        progress = Progress(run, trials=1, epochs=EPOCHS, console=console)
+        event(RecordStates(run, EPOCHS), "on_trial_error", 0)
+        event(progress, "on_trial_error", 0)
+
+    assert "trial 0 failed: its process ended without a word" in printed(show)
+    assert folder.status()["state"] == FAILED
+
+
+def test_study_and_folders_are_reconciled_after_a_kill_between_their_writes(tmp_path):
+    run = RunFolder(tmp_path)
+    study = open_study(run)
+    for state in (FAILED, RUNNING, RUNNING, RUNNING):
+        trial = study.ask()
+        add_trial(run, trial.number, state, [0.1])
+        trial.report(0.1, 1)
+    study.tell(1, state=TrialState.PRUNED)
+    study.tell(2, state=TrialState.FAIL)
+    reconcile(run, study)
+    assert [folder.status()["state"] for folder in run.trials()] == [FAILED, STOPPED, FAILED, RUNNING]
+    assert study.trials[0].state == TrialState.FAIL
+    assert study.trials[3].state == TrialState.RUNNING
+
+
+def test_resume_command_keeps_resources_and_services(tmp_path):
+    command = resume_command(RunFolder(tmp_path / "a b"), {"concurrent": 1, "wandb": "p", "epochs": 3})
+    assert command == f"python search/run.py --resume 'a b' --runs-dir {tmp_path} --concurrent 1 --wandb p"

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
-import ray
 from ray import tune
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -144,11 +143,8 @@ def test_failed_trials_end_alone_with_their_reason(tmp_path, data, monkeypatch):
     run = RunFolder(tmp_path / "runs" / "c")
     with Path(os.devnull).open("w") as nowhere:
         setting = prepare(plan, run, read_training(data), resume=False, console=Console(file=nowhere))
-    launch.start_ray()
-    try:
+    with launch.ray_running():
         launch.run_trials(plan, run, setting, Resources(2, 1, 0, ""), [RecordStates(run, 3), Killer()])
-    finally:
-        ray.shutdown()
     status = [folder.status() for folder in run.trials()]
     assert [each["state"] for each in status] == [FINISHED, FAILED, FAILED, FAILED, FINISHED]
     assert status[1]["reason"].startswith("DivergedError: ")
@@ -159,7 +155,7 @@ def test_failed_trials_end_alone_with_their_reason(tmp_path, data, monkeypatch):
 
 
 @pytest.mark.slow
-def test_bad_input_is_one_clear_error_and_leaves_nothing(tmp_path, data, capsys):
+def test_bad_input_is_one_clear_error_and_leaves_nothing(tmp_path, data, capsys, monkeypatch):
     def fails(*more, on=data):
         assert main(command(tmp_path, on, *more)[2:]) == 2
         return capsys.readouterr().err
@@ -169,6 +165,7 @@ def test_bad_input_is_one_clear_error_and_leaves_nothing(tmp_path, data, capsys)
     assert "does not exist; pass --data an existing one" in fails(on=tmp_path / "none")
     assert "unknown encoder 'resnet19'; did you mean" in fails("--encoder", "resnet19")
     assert "100 is not divisible by 32" in fails("--image-size", "100")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "--wandb needs the package wandb" in fails("--wandb", "project")
     (data / "batch_01_vt" / "0003.jpg").unlink()
     assert "photo batch_01_vt/0003.jpg does not exist; add it or remove its entry" in fails(*SMALL)

@@ -93,7 +93,7 @@ def test_two_processes_build_it_once(photos, tmp_path):
 
 def test_kill_in_the_middle_leaves_nothing_that_counts(tmp_path):
     write_photos(tmp_path / "data", count=30)
-    builder = start_builder(tmp_path / "data", tmp_path / "cache", 0.2)
+    builder = start_builder(tmp_path / "data", tmp_path / "cache", 20)
     deadline = time.monotonic() + 60
     while not list((tmp_path / "cache").glob("*.part/score_masks.npy")):
         assert time.monotonic() < deadline

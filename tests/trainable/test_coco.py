@@ -117,7 +117,26 @@ FAULTS = {
     "is listed twice": lambda content: content["images"][1].update(file_name="batch_01_vt/0000.jpg"),
     "does not exist": lambda content: content["images"][1].update(file_name="batch_01_vt/none.jpg"),
     "is 32x32, the json says 32x64": lambda content: content["images"][1].update(height=64),
-    "needs a whole number as 'width'": lambda content: content["images"][1].update(width="wide"),
+    "needs a whole number of 1 to 32768 as 'width'": lambda content: content["images"][1].update(width="wide"),
+    "category 'Metal' needs a whole number as id": lambda content: content["categories"][3].update(id=[4]),
+    "category id 1 is used twice": lambda content: content["categories"][3].update(id=1),
+    "is of image [1], which": lambda content: content["annotations"][2].update(image_id=[1]),
+    "is of image True, which": lambda content: content["annotations"][2].update(image_id=True),
+    "is of image None, which": lambda content: content["annotations"][2].pop("image_id"),
+    "has category id {}, which": lambda content: content["annotations"][2].update(category_id={}),
+    "has category id None, which": lambda content: content["annotations"][2].pop("category_id"),
+    "needs a whole number as id": lambda content: content["annotations"][2].update(id="two"),
+    "annotation 3 must be an object": lambda content: content["annotations"].insert(3, 7),
+    "needs a file_name, found ['a']": lambda content: content["images"][1].update(file_name=["a"]),
+    "needs a file_name, found 'a\\x00b'": lambda content: content["images"][1].update(file_name="a\x00b"),
+    "whole number of 1 to 32768 as 'height'": lambda content: content["images"][1].update(height=10**7),
+    "of size 5, the photo": lambda content: content["annotations"][2].update(segmentation={"size": 5}),
+    "has a damaged run-length code": lambda content: content["annotations"][2].update(
+        segmentation={"size": [32, 32], "counts": "PPY`0o"}
+    ),
+    "counts of type NoneType": lambda content: content["annotations"][2].update(segmentation={"size": [32, 32]}),
+    "NaN or infinite coordinates": lambda content: polygon(content, [1, 1, 10**400, 1, 9, 9]),
+    "has area 1000": lambda content: content["annotations"][2].update(area=10**400),
     "has area -1": lambda content: content["annotations"][2].update(area=-1),
 }
 

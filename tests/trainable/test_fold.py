@@ -129,6 +129,23 @@ def test_command_line_trains_resumes_and_refuses(tiny_config, photos, tmp_path, 
     assert main(arguments) == 2
     assert "exists; name another, or go on with it by --resume" in capsys.readouterr().err
     assert main([*arguments, "--resume"]) == 0
+    write_json(tmp_path / "config.json", {**tiny_config.to_dict(), "fold": 1})
+    assert main([*arguments, "--resume"]) == 2
+    assert "the folder's has fold 0 (asked 1)" in capsys.readouterr().err
     write_json(tmp_path / "config.json", {**tiny_config.to_dict(), "epochss": 3})
     assert main([*arguments, "--resume"]) == 2
     assert "did you mean 'epochs'" in capsys.readouterr().err
+
+
+def test_command_line_tells_of_divergence_in_one_line(tiny_config, photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(losses.LOSSES, "broken", lambda: lambda logits, target: logits.sum() * math.nan)
+    write_json(tmp_path / "config.json", {**tiny_config.to_dict(), "loss": {"name": "broken"}})
+    places = {
+        "--config": tmp_path / "config.json",
+        "--data": photos,
+        "--out": tmp_path / "out",
+        "--cache-dir": tmp_path,
+    }
+    assert main([str(each) for option in places.items() for each in option]) == 2
+    assert capsys.readouterr().err.startswith("error: train loss in epoch 1 is nan")
+    assert TrialFolder(tmp_path / "out").status()["state"] == "failed"
