@@ -18,9 +18,10 @@ from search.plan import Plan
 from search.trial import TrialSetting
 from trainable.artifacts import RunFolder, write_json
 from trainable.cache import Cache, build_cache
-from trainable.coco import CLASSES, Dataset, Problem
+from trainable.coco import CLASSES, Dataset
 from trainable.dealing import make_folds
 from trainable.folds import Folds
+from trainable.problems import Problem
 
 PACKAGES = ("torch", "segmentation-models-pytorch", "timm", "albumentations", "ray", "optuna", "numpy")
 

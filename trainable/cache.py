@@ -23,7 +23,8 @@ from PIL import Image, ImageOps
 
 from trainable import annotations, coco, scenes
 from trainable.artifacts import read_json, write_json
-from trainable.coco import CLASSES, Dataset, Photo, Problem
+from trainable.coco import CLASSES, Dataset, Photo
+from trainable.problems import Problem
 
 SCORE_SIZE = 256
 """Pixels per side at which the competition scores."""

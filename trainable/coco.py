@@ -21,6 +21,7 @@ from PIL import Image
 from pycocotools import mask as rle_masks
 
 from trainable.annotations import Annotation, geometry_problem, is_id, to_rle
+from trainable.problems import DataError, Problem
 
 CLASSES = (
     "Background", "General trash", "Paper", "Paper pack", "Metal", "Glass",
@@ -52,14 +53,6 @@ class Photo:
 
 
 @dataclass(frozen=True)
-class Problem:
-    """What is wrong with the data, and with which photo; `file_name` is None where it is not about one photo."""
-
-    file_name: str | None
-    text: str
-
-
-@dataclass(frozen=True)
 class Dataset:
     """The annotated photos of a data folder, and all that was found wrong with them."""
 
@@ -67,21 +60,6 @@ class Dataset:
     photos: tuple[Photo, ...]
     problems: tuple[Problem, ...]
     json_hash: str  # sha256 over the json files read
-
-
-class DataError(ValueError):
-    """The data cannot be used as it is. Lists the first 20 problems and the count of all."""
-
-    def __init__(self, root: Path, problems: tuple[Problem, ...]):
-        self.problems = problems
-        count = len(problems)
-        lines = [f"{count} problem{'s' if count > 1 else ''} in {root}:"]
-        lines += [f"  {problem.text}" for problem in problems[:20]]
-        if count > 20:
-            lines.append(f"  and {count - 20} more")
-        if any(problem.file_name for problem in problems):
-            lines.append("Mend them, or pass --skip-bad to go on without the bad photos and annotations.")
-        super().__init__("\n".join(lines))
 
 
 def read_training(root: Path) -> Dataset:

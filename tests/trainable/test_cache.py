@@ -10,8 +10,9 @@ import pytest
 
 from tests.conftest import write_photos
 from trainable.cache import DiskFullError, build_cache, cache_key, needed_bytes
-from trainable.coco import DataError, draw_mask, read_training
+from trainable.coco import draw_mask, read_training
 from trainable.demo import demo_data
+from trainable.problems import DataError
 
 
 def test_holds_photos_masks_and_counts(photos, tmp_path):

@@ -1,10 +1,20 @@
 import hashlib
+from dataclasses import replace
 
 import numpy as np
+import pytest
+import torch
 
+from search.machine import Machine
+from search.plan import new_plan
+from trainable.artifacts import TrialFolder
 from trainable.cache import build_cache
 from trainable.coco import CLASSES, read_training
+from trainable.dealing import make_folds
 from trainable.demo import demo_data, scene
+from trainable.fold import train_fold
+from trainable.metrics import confusion_matrices, mean_iou
+from trainable.training import FoldData
 
 
 def digest(folder):
@@ -51,3 +61,25 @@ def test_colour_alone_does_not_tell_the_class():
     centres = np.array([points[classes == index].mean(axis=0) for index in range(1, 11)])
     nearest = 1 + np.linalg.norm(points[:, None] - centres, axis=2).argmin(axis=1)
     assert (nearest == classes).mean() < 0.5
+
+
+@pytest.mark.slow
+def test_demo_is_learnable_and_the_loss_matters(tmp_path):
+    """With the search's own defaults; the losses are among those a demo search ends with and starts from."""
+    plan = new_plan({}, Machine(cores=1, gpus=0))
+    cache, _ = build_cache(read_training(demo_data(tmp_path / "demo")), plan.config.image_size, tmp_path / "cache")
+    data = FoldData.of(cache, make_folds(cache, plan.folds, plan.config.seed), plan.config.fold)
+    truth = torch.from_numpy(cache.score_masks[data.val])
+    background = mean_iou(confusion_matrices(truth, torch.zeros_like(truth), len(CLASSES)).sum(0))
+    best = {}
+    for name, loss in (
+        ("blend", {"name": "focal_dice", "gamma": 3.9, "weight": 0.85}),
+        ("plain", {"name": "cross_entropy"}),
+    ):
+        config = replace(plan.config, loss=loss, optimizer={"name": "adamw", "lr": 1e-3})
+        folder = TrialFolder(tmp_path / name)
+        train_fold(config, data, folder, lambda row: None)
+        best[name] = max(row["val_miou"] for row in folder.curve())
+    assert 0.05 < background < 0.1
+    assert best["blend"] > 3 * background
+    assert best["blend"] > best["plain"] + 0.03
