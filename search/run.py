@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         # What could be checked without starting anything has been.
         from search.launch import ray_running
 
+        threading.Thread(target=_import_ahead, daemon=True).start()
         with ray_running() as machine:
             return _search(options, run, stored, dataset, machine, console)
     except (ValueError, OSError) as error:
@@ -55,7 +57,7 @@ def _search(
     services = service_callbacks(options.get("wandb"), options.get("mlflow"), run.path.name)
     # The default model is known to work, and a check takes the seconds of importing PyTorch in one more process.
     checks = [] if has_default_model(plan, machine) else [start_model_check(plan.config)]
-    from search.prepare import prepare  # its own imports overlap with the check
+    from search.prepare import prepare
 
     setting = prepare(plan, run, dataset, stored is not None, console, checks)
     from search.progress import Progress
@@ -105,6 +107,14 @@ def resume_command(run: RunFolder, options: dict[str, Any]) -> str:
         if name in options:
             command += [f"--{name.replace('_', '-')}", str(options[name])]
     return shlex.join(command)
+
+
+def _import_ahead() -> None:
+    """Import what comes after Ray's start, some seconds' work, while that waits for its processes."""
+    import search.prepare
+    import search.progress
+    import search.record
+    import search.results  # noqa: F401
 
 
 def _data(options: dict[str, Any], stored: Plan | None) -> Path:
