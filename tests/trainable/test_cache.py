@@ -47,7 +47,7 @@ def test_cut_off_photo_is_a_problem_found_on_decoding(photos, tmp_path):
     assert dataset.problems == ()  # its header is whole
     with pytest.raises(DataError, match=r"0005.jpg cannot be decoded"):
         build_cache(dataset, 32, tmp_path / "cache")
-    assert list((tmp_path / "cache").glob("*/")) == []
+    assert [path for path in (tmp_path / "cache").iterdir() if path.is_dir()] == []
     cache, skipped = build_cache(dataset, 32, tmp_path / "cache", skip_bad=True)
     assert len(cache.file_names) == len(cache.images) == 9
     assert [problem.file_name for problem in skipped] == ["batch_01_vt/0005.jpg"]
