@@ -62,7 +62,9 @@ def check_model(config: TrialConfig) -> None:
         FileNotFoundError: no such encoder weights.
     """
     _check_names(config)
-    if config.encoder_weights not in ("none", "imagenet"):
+    if config.encoder_weights == "imagenet":
+        _check_published(config.encoder)
+    elif config.encoder_weights != "none":
         _encoder_file(config)
     network = _create_empty(config)
     divisor = int(network.encoder.output_stride) if network.requires_divisible_input_shape else 1
@@ -117,6 +119,15 @@ def _check_names(config: TrialConfig) -> None:
     encoders = list(_encoder_names())
     if config.encoder not in encoders:
         raise ValueError(f"unknown encoder {config.encoder!r}{did_you_mean(config.encoder, encoders)}")
+
+
+def _check_published(encoder: str) -> None:
+    if encoder.startswith("tu-"):
+        published = timm.is_model_pretrained(encoder.removeprefix("tu-"))
+    else:
+        published = "imagenet" in smp.encoders.encoders[encoder]["pretrained_settings"]
+    if not published:
+        raise ValueError(f"no imagenet weights of {encoder} are published; use --encoder-weights none or a folder")
 
 
 @cache

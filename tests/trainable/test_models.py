@@ -37,6 +37,7 @@ def test_normalises_as_the_encoder_was_trained():
             {"encoder": "resnet18", "architecture": "pan", "image_size": 64},
             "pan on resnet18 cannot take photos of 64 px",
         ),
+        ({"encoder": "tu-resnet50t", "encoder_weights": "imagenet"}, "no imagenet weights of tu-resnet50t are published"),
         ({"encoder": "mit_b0"}, "unetplusplus cannot be built on mit_b0"),
         ({"encoder": "resnet18", "decoder": {"depth": 9}}, "cannot be built on resnet18 and {'depth': 9}"),
     ],
@@ -68,3 +69,8 @@ def test_published_encoder_weights_fit():
     model = build_model(config)
     assert parameter_count(model) > 2_000_000
     assert model.network.encoder.state_dict()["features.0.0.weight"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "tu-resnet18"])
+def test_published_imagenet_weights_are_known_without_asking_for_them(encoder):
+    check_model(TrialConfig(encoder=encoder, encoder_weights="imagenet"))
