@@ -4,11 +4,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from spaces.table import SPACES, find_space
+from spaces.encoders import GROUPS
+from spaces.table import JOINT, SPACES, space_names
+from trainable.config import PRECISIONS
 
 FIXED_BY_RUN = (
     "space", "name", "skip_bad", "folds", "fold", "trials", "epochs", "grace", "reduction", "seed",
-    "architecture", "encoder", "encoder_weights", "image_size", "batch_size", "smoke",
+    "architecture", "encoder", "encoder_weights", "image_size", "batch_size", "smoke", "base", "encoders", "precision",
+    "compile",
 )  # fmt: skip
 """Options that a resumed run keeps: another value would make its trials incomparable."""
 
@@ -25,7 +28,7 @@ def parse(arguments: list[str] | None = None) -> dict[str, Any]:
         ValueError: an unknown space, or an option that a resumed run has fixed.
     """
     given = vars(_parser().parse_args(arguments))
-    find_space(given.get("space", "losses"))
+    space_names(given.get("space", "losses"))
     if "resume" in given:
         fixed = [name for name in FIXED_BY_RUN if name in given]
         if fixed:
@@ -48,7 +51,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_search(group: Any) -> None:
-    group.add_argument("--space", metavar="NAME", help=f"what varies: {', '.join(SPACES)} (default losses)")
+    group.add_argument("--space", metavar="NAME", help=f"what varies: {', '.join(SPACES)}, several joined by +, or "
+                       f"{JOINT} for all (default losses)")  # fmt: skip
+    group.add_argument("--base", type=Path, metavar="FILE", help="what the space leaves out, as a trial's config.json")
+    group.add_argument("--encoders", metavar="GROUP", help=f"of the space encoders: {', '.join(GROUPS)} (default by "
+                       "the device's memory)")  # fmt: skip
     group.add_argument("--trials", type=int, metavar="N", help="configs to try (default 12 / 50; demo 16)")
     group.add_argument("--epochs", type=int, metavar="N", help="full budget of a trial (default 12 / 30; demo 15)")
     group.add_argument("--grace", type=int, metavar="N", help="epochs before ASHA may stop a trial (default epochs/4, "
@@ -76,6 +83,8 @@ def _add_model(group: Any) -> None:
     group.add_argument("--encoder-weights", metavar="W", help="none, imagenet (downloaded) or a folder with "
                        "ENCODER.safetensors (default none / imagenet)")  # fmt: skip
     group.add_argument("--image-size", type=int, metavar="PX", help="pixels per side (default 96 / 512; demo 64 / 128)")
+    group.add_argument("--precision", choices=PRECISIONS, help="default auto: the fastest here, measured on a CPU")
+    group.add_argument("--compile", action="store_true", help="train through torch.compile")
     group.add_argument("--batch-size", type=int, metavar="N", help="photos per step (default 8; demo on CPU 4)")
 
 

@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,10 +25,9 @@ from search.machine import Machine, Resources, cpu_count
 from search.plan import Plan
 from search.record import reconcile
 from search.study import ResumableASHA, StudySearch, open_study
-from search.trial import TrialSetting, run_trial, try_model
+from search.trial import TrialSetting, gpu_memory_gb, run_trial
 from spaces.table import find_space
 from trainable.artifacts import ENDED, RunFolder
-from trainable.config import TrialConfig
 
 OBJECT_STORE_BYTES = 200_000_000
 """Photos are shared by memory map, so Ray's object store carries next to nothing."""
@@ -43,24 +42,11 @@ def ray_running() -> Iterator[Machine]:
     )  # fmt: skip
     try:
         found = ray.cluster_resources()
-        yield Machine(cores=int(found["CPU"]), gpus=int(found.get("GPU", 0)))
+        gpus = int(found.get("GPU", 0))
+        memory = ray.get(ray.remote(num_gpus=1)(gpu_memory_gb).remote()) if gpus else None
+        yield Machine(cores=int(found["CPU"]), gpus=gpus, gpu_memory_gb=memory)
     finally:
         ray.shutdown()
-
-
-def start_model_check(config: TrialConfig) -> Callable[[], None]:
-    """Have a worker try to build the config's model while the driver goes on.
-
-    Returns:
-        A function that waits for the worker and raises ValueError if the model cannot be built.
-    """
-    tried = ray.remote(try_model).remote(config)
-
-    def wait() -> None:
-        if problem := ray.get(tried):
-            raise ValueError(problem)
-
-    return wait
 
 
 def run_trials(
@@ -75,7 +61,7 @@ def run_trials(
         share: how many trials run at a time, on what.
         callbacks: told of each trial's start, epochs and end.
     """
-    space = find_space(plan.space)
+    space = find_space(plan.space, plan.scope)
     study = open_study(run, space.first_trials)
     reconcile(run, study)
     ended = sum(folder.status()["state"] in ENDED for folder in run.trials())

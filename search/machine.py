@@ -12,6 +12,7 @@ class Machine:
 
     cores: int
     gpus: int
+    gpu_memory_gb: float | None = None  # of one GPU
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,21 @@
 """What a search will do, resolved from the command line, the device and the data; stored in search.json."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+
 from search.machine import Machine, default_options
-from spaces.table import find_space
-from trainable.artifacts import RunFolder
-from trainable.cache import default_cache_dir
+from spaces.encoders import group_for, pairs
+from spaces.table import Scope, find_space, space_names
+from trainable.artifacts import RunFolder, read_json
+from trainable.cache import Cache, default_cache_dir
 from trainable.config import TrialConfig
+from trainable.sampling import build_draws
 
 SMOKE = {"trials": 4, "epochs": 4, "image_size": 64}
 
@@ -27,6 +33,13 @@ class Plan:
     reduction: int
     folds: int
     base: dict[str, Any]  # the TrialConfig of what the space leaves out
+    image_sizes: list[int]  # pixels per side that the space may choose from, the base's first
+    models: list[list[str]]  # architecture and encoder of each model that the space may choose; [] if it does not
+
+    @property
+    def scope(self) -> Scope:
+        """What the space can choose from."""
+        return Scope(tuple((architecture, encoder) for architecture, encoder in self.models), tuple(self.image_sizes))
 
     @property
     def config(self) -> TrialConfig:
@@ -36,10 +49,13 @@ class Plan:
     def describe(self, name: str) -> str:
         """Return what the run does, in two lines."""
         config = self.config
+        model = f"{config.architecture} + {config.encoder}"
+        if self.models:
+            model = f"{len(self.models)} models of {len({encoder for _, encoder in self.models})} encoders"
         return (
             f"run {name}: space {self.space}, {self.trials} trials of at most {config.epochs} epochs; "
             f"ASHA may stop one from epoch {self.grace} on\n"
-            f"{config.architecture} + {config.encoder} (weights: {config.encoder_weights}), {config.image_size} px, "
+            f"{model} (weights: {config.encoder_weights}), {' or '.join(map(str, self.image_sizes))} px, "
             f"fold {config.fold} of {self.folds}"
         )
 
@@ -52,20 +68,21 @@ def new_plan(options: dict[str, Any], machine: Machine) -> Plan:
     """
     demo = "data" not in options
     defaults = default_options(machine, demo)
-    if "architecture" in options or "encoder" in options:
+    base = _base(options)
+    if {"architecture", "encoder"} & (options.keys() | base.keys()):
         defaults["decoder"] = {}  # the narrow decoder is for the small default encoder
     if options.get("smoke"):
         defaults |= SMOKE
-    chosen = {**defaults, "seed": 0, "fold": 0, **options}
+    chosen = {**defaults, **base, **options}
     if chosen["encoder_weights"] not in ("none", "imagenet"):
         chosen["encoder_weights"] = str(Path(chosen["encoder_weights"]).resolve())
-    names = (
-        "seed", "fold", "epochs", "image_size", "batch_size", "architecture", "encoder", "encoder_weights", "decoder",
-        "workers",
-    )  # fmt: skip
-    config = TrialConfig.from_dict({name: chosen[name] for name in names})
+    known = {each.name for each in fields(TrialConfig)}
+    config = TrialConfig.from_dict({name: value for name, value in chosen.items() if name in known})
+    space = chosen.get("space", "losses")
+    names = space_names(space)
+    group = chosen.get("encoders") or group_for(machine.gpu_memory_gb)
     plan = Plan(
-        space=chosen.get("space", "losses"),
+        space=space,
         data=None if demo else str(chosen["data"].resolve()),
         cache_dir=str(chosen.get("cache_dir", default_cache_dir()).absolute()),
         skip_bad=chosen.get("skip_bad", False),
@@ -74,13 +91,58 @@ def new_plan(options: dict[str, Any], machine: Machine) -> Plan:
         reduction=chosen.get("reduction", 3),
         folds=chosen.get("folds", 5),
         base=config.to_dict(),
+        image_sizes=_image_sizes(config.image_size) if "augmentations" in names else [config.image_size],
+        models=[list(pair) for pair in pairs(group)] if "encoders" in names else [],
     )
     _check(plan)
     return plan
 
 
+def check_space(plan: Plan, cache: Cache, train: NDArray[np.int64], samples: int = 200) -> None:
+    """Sample configs as the search will, and find those that could not train before any does.
+
+    Raises:
+        ValueError: the space has an impossible range, gives a config that is out of range, or asks to paste patches
+            that the training photos of the fold do not have.
+    """
+    space = find_space(plan.space, plan.scope)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=plan.config.seed))
+    for params in space.first_trials:
+        study.enqueue_trial(params)
+    tried: set[str] = set()
+    for _ in range(samples):
+        try:
+            config = TrialConfig.from_dict({**plan.base, **space.sample(study.ask())})
+            if str(config.oversampling) not in tried:
+                tried.add(str(config.oversampling))
+                build_draws(config.oversampling, cache, train)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"space {plan.space} gives a config that cannot train: {error}") from error
+
+
+def _base(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the config that --base names."""
+    if "base" not in options:
+        return {}
+    try:
+        content = read_json(options["base"])
+        TrialConfig.from_dict(content)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"--base {options['base']}: {error}") from error
+    return {**content, "device": "auto"}
+
+
+def _image_sizes(size: int) -> list[int]:
+    """Return the run's image size and the multiples of 32 about a quarter below and above it."""
+    around = {max(round(size * factor / 32), 1) * 32 for factor in (0.75, 1.25)} - {size}
+    return [size, *sorted(around)]
+
+
 def has_default_model(plan: Plan, machine: Machine) -> bool:
     """Tell whether the model is the machine's default, which needs no check."""
+    if plan.models or plan.image_sizes[1:]:
+        return False
     defaults = default_options(machine, plan.data is None)
     names = ("architecture", "encoder", "encoder_weights", "decoder", "image_size")
     return all(plan.base[name] == defaults[name] for name in names)
@@ -117,7 +179,7 @@ def run_folder(options: dict[str, Any]) -> RunFolder:
 
 
 def _check(plan: Plan) -> None:
-    find_space(plan.space)
+    find_space(plan.space, plan.scope)
     for name, value, low in (("trials", plan.trials, 1), ("reduction", plan.reduction, 2), ("folds", plan.folds, 2)):
         if value < low:
             raise ValueError(f"--{name} must be at least {low}, found {value}")

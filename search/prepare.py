@@ -1,12 +1,11 @@
-"""Makes all that trials share before the first one starts: data, cache, folds and the run folder's records."""
+"""Makes all that trials share before the first one starts: data, caches, folds and the run folder's records."""
 
 import os
 import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,29 +25,39 @@ from trainable.problems import Problem
 PACKAGES = ("torch", "segmentation-models-pytorch", "timm", "albumentations", "ray", "optuna", "numpy")
 
 
-def prepare(
-    plan: Plan, run: RunFolder, dataset: Dataset, resume: bool, console: Console,
-    checks: Sequence[Callable[[], None]] = (),
-) -> TrialSetting:  # fmt: skip
-    """Check and cache the data and deal the folds; a new run's folder appears only when nothing can fail any more.
+@dataclass(frozen=True)
+class Prepared:
+    """The data of a run, ready to train on."""
+
+    dataset: Dataset
+    caches: dict[int, Cache]  # by image size
+    folds: Folds
+    skipped: tuple[Problem, ...]
+
+
+def prepare(plan: Plan, run: RunFolder, dataset: Dataset, resume: bool, console: Console) -> Prepared:
+    """Check and cache the data and deal the folds; nothing of it is in the run's folder yet.
 
     Args:
         plan: what to search.
-        run: where to.
+        run: whose folds a resume takes.
         dataset: the photos as read.
         resume: go on with the run's own folds.
         console: told what is worth knowing of the data.
-        checks: called when all but the run folder is there; they raise ValueError if the search cannot start.
 
     Raises:
         DataError: the data has problems.
-        DiskFullError: the cache does not fit.
-        ValueError: the folds do not fit the data, or a resumed run's data has changed.
+        DiskFullError: the caches do not fit.
+        ValueError: the folds do not fit the data, a resumed run's data has changed, or the space cannot use the data.
     """
-    cache, skipped = build_cache(
-        dataset, plan.config.image_size, Path(plan.cache_dir), skip_bad=plan.skip_bad,
-        announce=lambda text: console.print(text, highlight=False, soft_wrap=True),
-    )  # fmt: skip
+    caches: dict[int, Cache] = {}
+    skipped: tuple[Problem, ...] = ()
+    for size in plan.image_sizes:
+        caches[size], skipped = build_cache(
+            dataset, size, Path(plan.cache_dir), skip_bad=plan.skip_bad,
+            announce=lambda text: console.print(text, highlight=False, soft_wrap=True),
+        )  # fmt: skip
+    cache = caches[plan.config.image_size]
     if resume:
         recorded = run.search()["data_hash"]
         if recorded != dataset.json_hash:
@@ -69,15 +78,22 @@ def prepare(
     print_notes(cache, folds, skipped, console)
     if not resume:
         console.print(fold_table(folds))
-    for check in checks:
-        check()
-    if not resume:
-        part = RunFolder(run.path.with_name(f".{run.path.name}.{os.getpid()}.part"))
-        part.path.mkdir(parents=True)
-        folds.write(part.folds)
-        write_json(part.path / "search.json", record(plan, dataset, folds, skipped))
-        part.path.rename(run.path)
-    return TrialSetting(run.path, dataset.root, cache.path, plan.skip_bad)
+    return Prepared(dataset, caches, folds, skipped)
+
+
+def create(plan: Plan, run: RunFolder, prepared: Prepared) -> None:
+    """Make a new run's folder, whole or not at all."""
+    part = RunFolder(run.path.with_name(f".{run.path.name}.{os.getpid()}.part"))
+    part.path.mkdir(parents=True)
+    prepared.folds.write(part.folds)
+    write_json(part.path / "search.json", record(plan, prepared.dataset, prepared.folds, prepared.skipped))
+    part.path.rename(run.path)
+
+
+def setting_of(plan: Plan, run: RunFolder, prepared: Prepared) -> TrialSetting:
+    """Return what all trials share."""
+    paths = {size: cache.path for size, cache in prepared.caches.items()}
+    return TrialSetting(run.path, prepared.dataset.root, paths, plan.skip_bad)
 
 
 def record(plan: Plan, dataset: Dataset, folds: Folds, skipped: tuple[Problem, ...]) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from rich.text import Text
 
 from search.results import show_params
 from search.study import METRIC
-from trainable.artifacts import FAILED, FINISHED, RUNNING, STOPPED, RunFolder
+from trainable.artifacts import BROKEN, ENDED, FAILED, FINISHED, RUNNING, STOPPED, RunFolder
 
-COLOURS = {RUNNING: "cyan", FINISHED: "green", STOPPED: "yellow", FAILED: "red"}
+COLOURS = {RUNNING: "cyan", FINISHED: "green", STOPPED: "yellow", **dict.fromkeys(BROKEN, "red")}
 
 
 @dataclass
@@ -97,7 +97,7 @@ class Progress(tune.Callback):
         view = self.views.setdefault(number, TrialView(self.run.trial(number).params()))
         view.state, view.reason = status["state"], status["reason"]
         best = "" if view.best is None else f", best {METRIC} {view.best:.4f}"
-        left = f"{self.count(FINISHED, STOPPED, FAILED)} of {self.trials} ended, {self.eta()} left"
+        left = f"{self.count(*ENDED)} of {self.trials} ended, {self.eta()} left"
         self.tell(f"trial {number} {view.state}: {view.reason}{best} ({left})", COLOURS[view.state])
 
     def tell(self, text: str, style: str = "") -> None:
@@ -133,7 +133,7 @@ class Progress(tune.Callback):
         """Return the live view: a line of totals, the best config, and the running trials and the last that ended."""
         head = Text(
             f"{self.count(RUNNING)} running  {self.count(FINISHED)} finished  {self.count(STOPPED)} stopped  "
-            f"{self.count(FAILED)} failed  of {self.trials} trials   {self.rate():.2f} epochs/s   "
+            f"{self.count(*BROKEN)} failed  of {self.trials} trials   {self.rate():.2f} epochs/s   "
             f"{show_time(time.monotonic() - self.started)} so far, {self.eta()} left"
         )
         leader = self.best()

@@ -11,7 +11,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 from tensorboardX import SummaryWriter
 
-from trainable.artifacts import ENDED, FAILED, FINISHED, INTERRUPTED, RUNNING, STOPPED, RunFolder, TrialFolder
+from trainable.artifacts import BROKEN, ENDED, FAILED, FINISHED, INTERRUPTED, RUNNING, STOPPED, RunFolder, TrialFolder
 
 
 class RecordStates(tune.Callback):
@@ -40,9 +40,9 @@ class RecordStates(tune.Callback):
         folder = self._folder(trial)
         # Tune tells of no start if the worker dies while it starts.
         status = folder.status() if (folder.path / "trial.json").exists() else {"state": RUNNING}
-        if status["state"] != FAILED:
-            status = {"reason": "its process ended without a word: killed, out of memory, or crashed"}
-        self._end(trial, folder, FAILED, status["reason"], status.get("traceback"))
+        if status["state"] not in BROKEN:
+            status = {"state": FAILED, "reason": "its process ended without a word: killed, out of memory, or crashed"}
+        self._end(trial, folder, status["state"], status["reason"], status.get("traceback"))
 
     def _end(self, trial: Trial, folder: TrialFolder, state: str, reason: str, trace: str | None = None) -> None:
         started = self.started.get(trial.trial_id, time.time())

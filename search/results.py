@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from search.plan import Plan
-from trainable.artifacts import FAILED, STOPPED, RunFolder
+from trainable.artifacts import BROKEN, STOPPED, RunFolder
 from trainable.cache import default_cache_dir
 
 
@@ -45,8 +45,11 @@ def print_results(run: RunFolder, plan: Plan, console: Console) -> None:
     ranking = standings(run)
     console.print(_leaderboard(ranking, epochs))
     for each in ranking:
-        if each.state == FAILED:
-            console.print(f"trial {each.number} failed: {each.reason}", style="red", highlight=False, soft_wrap=True)
+        if each.state in BROKEN:
+            text = f"trial {each.number} {each.state}: {each.reason}"
+            console.print(text, style="red", highlight=False, soft_wrap=True)
+        for note in run.trial(each.number).notes():
+            console.print(f"note: trial {each.number}: {note}", style="yellow", highlight=False, soft_wrap=True)
     used = sum(each.epochs for each in ranking)
     saved = sum(epochs - each.epochs for each in ranking if each.state == STOPPED)
     share = f" ({saved / (used + saved):.0%} of {used + saved})" if saved else ""

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from search.arguments import parse
 from search.machine import Machine, resources
-from search.plan import Plan, has_default_model, new_plan, run_folder, stored_plan
+from search.plan import Plan, check_space, has_default_model, new_plan, run_folder, stored_plan
 from trainable.artifacts import RunFolder
 from trainable.cache import default_cache_dir
 from trainable.coco import Dataset, read_training
@@ -49,17 +49,25 @@ def main(arguments: list[str] | None = None) -> int:
 def _search(
     options: dict[str, Any], run: RunFolder, stored: Plan | None, dataset: Dataset, machine: Machine, console: Console
 ) -> int:
-    from search.launch import run_trials, start_model_check
+    from search.launch import run_trials
     from search.logging_services import service_callbacks
+    from search.models import start_model_check
 
     share = resources(machine, options.get("concurrent"), options.get("gpus_per_trial"))
     plan = stored or new_plan(options, machine)
     services = service_callbacks(options.get("wandb"), options.get("mlflow"), run.path.name)
     # The default model is known to work, and a check takes the seconds of importing PyTorch in one more process.
-    checks = [] if has_default_model(plan, machine) else [start_model_check(plan.config)]
-    from search.prepare import prepare
+    settled = stored or has_default_model(plan, machine)
+    models = None if settled else start_model_check(plan, machine)
+    from search.prepare import create, prepare, setting_of
 
-    setting = prepare(plan, run, dataset, stored is not None, console, checks)
+    prepared = prepare(plan, run, dataset, stored is not None, console)
+    plan = models(console) if models else plan
+    if not stored:
+        cache = prepared.caches[plan.config.image_size]
+        check_space(plan, cache, prepared.folds.split(cache.file_names, plan.config.fold)[0])
+        create(plan, run, prepared)
+    setting = setting_of(plan, run, prepared)
     from search.progress import Progress
     from search.record import RecordStates, TensorBoardEvents
 

@@ -5,13 +5,13 @@ the driver, that only hands these functions on, need not spend.
 """
 
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
-from trainable.artifacts import FAILED, RunFolder
+from trainable.artifacts import FAILED, INVALID, OOM, RunFolder
 from trainable.config import TrialConfig
 
 if TYPE_CHECKING:
@@ -24,19 +24,46 @@ class TrialSetting:
 
     run: Path
     data: Path
-    cache: Path
+    caches: dict[int, Path]  # by image size
     skip_bad: bool
 
 
 def try_model(config: TrialConfig) -> str | None:
-    """Return why the config's model cannot be built, or None."""
-    from trainable.models import check_model
+    """Return why the config's model cannot be built, its published weights included, or None."""
+    from trainable.models import build_model, check_model
 
     try:
         check_model(config)
-    except (ValueError, FileNotFoundError) as error:
+        if config.encoder_weights == "imagenet":
+            build_model(config)  # downloads them now, not in the first trial
+    except (ValueError, OSError) as error:
         return str(error)
     return None
+
+
+def try_models(base: TrialConfig, models: list[list[str]], sizes: list[int]) -> list[str | None]:
+    """Return, for each architecture and encoder, why it cannot be built at some size and output stride, or None."""
+    from spaces.encoders import decoders
+    from trainable.models import check_model
+
+    def problem(architecture: str, encoder: str) -> str | None:
+        for size in sorted({min(sizes), max(sizes)}):
+            for decoder in decoders(architecture):
+                pair = replace(base, architecture=architecture, encoder=encoder, decoder=decoder, image_size=size)
+                try:
+                    check_model(pair)
+                except (ValueError, FileNotFoundError) as error:
+                    return str(error)
+        return None
+
+    return [problem(*model) for model in models]
+
+
+def gpu_memory_gb() -> float:
+    """Return the memory of this worker's GPU."""
+    import torch
+
+    return torch.cuda.get_device_properties(0).total_memory / 1e9
 
 
 def run_trial(sampled: dict[str, Any], setting: TrialSetting) -> None:
@@ -44,9 +71,11 @@ def run_trial(sampled: dict[str, Any], setting: TrialSetting) -> None:
 
     A failure is written to the trial's folder with its traceback before it reaches Tune, which ends this trial alone.
     """
+    from trainable.attestation import ConfigNotAppliedError
+    from trainable.data import FoldData
     from trainable.fold import train_fold
     from trainable.folds import Folds
-    from trainable.training import FoldData
+    from trainable.stepping import OutOfMemoryError
 
     run = RunFolder(setting.run)
     folder = run.trial(sampled["number"])
@@ -55,8 +84,9 @@ def run_trial(sampled: dict[str, Any], setting: TrialSetting) -> None:
         data = FoldData.of(_cache(setting, config.image_size), Folds.read(run.folds), config.fold)
         train_fold(config, data, folder, lambda row: tune.report(dict(row)), resume=sampled["resume"])
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        folder.write_status(FAILED, reason, traceback=traceback.format_exc())
+        own: dict[type[Exception], str] = {ConfigNotAppliedError: INVALID, OutOfMemoryError: OOM}
+        reason = f"{'' if type(error) in own else type(error).__name__ + ': '}{error}".splitlines()[0]
+        folder.write_status(own.get(type(error), FAILED), reason, traceback=traceback.format_exc())
         raise
 
 
@@ -64,8 +94,8 @@ def _cache(setting: TrialSetting, image_size: int) -> "Cache":
     from trainable.cache import build_cache, open_cache
     from trainable.coco import read_training
 
-    if (setting.cache / "index.json").exists():
-        return open_cache(setting.cache)
+    path = setting.caches[image_size]
+    if (path / "index.json").exists():
+        return open_cache(path)
     # A node that has not trained yet makes its own.
-    dataset = read_training(setting.data)
-    return build_cache(dataset, image_size, setting.cache.parent, skip_bad=setting.skip_bad)[0]
+    return build_cache(read_training(setting.data), image_size, path.parent, skip_bad=setting.skip_bad)[0]

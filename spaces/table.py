@@ -1,12 +1,27 @@
-"""The search spaces by name."""
+"""The search spaces by name, and how they compose: `losses+optimizers`, `joint`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import optuna
 
-from spaces import losses
+from spaces import augmentations, encoders, losses, optimizers, oversampling, rates, schedulers
+
+JOINT = "joint"
+"""All spaces at once."""
+
+Params = dict[str, Any]
+"""Values by the names they are sampled by."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a run can offer to the spaces that depend on it."""
+
+    models: tuple[encoders.Model, ...] = ()  # that can be built at every image size
+    image_sizes: tuple[int, ...] = ()  # pixels per side, the run's own first
 
 
 @dataclass(frozen=True)
@@ -18,20 +33,93 @@ class Space:
     """
 
     sample: Callable[[optuna.Trial], dict[str, Any]]
-    first_trials: tuple[dict[str, Any], ...]  # sampled names and values to try before anything else
+    first_trials: tuple[Params, ...]
+    """To try before anything else: the reference recipe first, the best known last."""
+    samples_rate: bool = False
+    """Whether it samples AdamW's learning rate too, as long as no other space decides on the optimizer."""
 
 
-SPACES: dict[str, Space] = {
-    "losses": Space(losses.losses, losses.FIRST_TRIALS),
+def _encoders(scope: Scope) -> Space:
+    best = encoders.best(scope.models)
+    first = [{**each, "lr": 1e-4} for each in encoders.first_trials(scope.models)]
+    first += [best] if best else []
+    return Space(lambda trial: encoders.encoders(trial, scope.models), tuple(first), samples_rate=True)
+
+
+def _augmentations(scope: Scope) -> Space:
+    sizes = scope.image_sizes
+    first = tuple({"image_size": sizes[0], **each} for each in (*augmentations.FIRST_TRIALS, augmentations.BEST))
+    return Space(lambda trial: augmentations.augmentations(trial, sizes), first)
+
+
+def _plain(sample: Callable[[optuna.Trial], dict[str, Any]], module: Any, **more: Any) -> Callable[[Scope], Space]:
+    return lambda scope: Space(sample, (*module.FIRST_TRIALS, module.BEST), **more)
+
+
+SPACES: dict[str, Callable[[Scope], Space]] = {
+    "encoders": _encoders,
+    "losses": _plain(losses.losses, losses, samples_rate=True),
+    "optimizers": _plain(optimizers.optimizers, optimizers),
+    "schedulers": _plain(schedulers.schedulers, schedulers, samples_rate=True),
+    "oversampling": _plain(oversampling.oversampling, oversampling),
+    "augmentations": _augmentations,
 }
 
 
-def find_space(name: str) -> Space:
-    """Return a space by name.
+def space_names(space: str) -> tuple[str, ...]:
+    """Return the names in `losses+optimizers`; `joint` is all of them.
 
     Raises:
-        ValueError: there is none of that name.
+        ValueError: a name that is none, or one that comes twice.
     """
-    if name not in SPACES:
-        raise ValueError(f"unknown space {name!r}; the spaces are: {', '.join(SPACES)}")
-    return SPACES[name]
+    names = tuple(SPACES) if space == JOINT else tuple(space.split("+"))
+    for name in names:
+        if name not in SPACES:
+            known = ", ".join([*SPACES, JOINT])
+            raise ValueError(f"unknown space {name!r}{_nearest(name)}; the spaces are: {known}; join several by +")
+    if len(set(names)) < len(names):
+        raise ValueError(f"--space {space} names a space twice")
+    return names
+
+
+def find_space(space: str, scope: Scope) -> Space:
+    """Return a space, or the composition of several, for what a run can offer.
+
+    Raises:
+        ValueError: there is none of that name, or a space is left without a choice.
+    """
+    names = space_names(space)
+    if "encoders" in names and not scope.models:
+        raise ValueError("no pair of architecture and encoder is left in the space")
+    parts = [SPACES[name](scope) for name in names]
+    rate = any(part.samples_rate for part in parts) and "optimizers" not in names
+
+    def sample(trial: optuna.Trial) -> dict[str, Any]:
+        config = rates.learning_rate(trial) if rate else {}
+        for part in parts:
+            config |= part.sample(trial)
+        return config
+
+    return Space(sample, _first_trials(parts, rate))
+
+
+def _first_trials(parts: list[Space], rate: bool) -> tuple[Params, ...]:
+    """Return the parts' first trials merged: all references, all seconds, ... and all winners."""
+    longest = max(len(part.first_trials) for part in parts)
+    found: list[Params] = []
+    for index in range(longest):
+        merged: Params = {}
+        for part in parts:
+            # The last of each, its winner, goes with the others' winners.
+            last = len(part.first_trials) - 1
+            merged |= part.first_trials[last if index == longest - 1 else min(index, max(last - 1, 0))]
+        if not rate:
+            merged.pop("lr", None)
+        if merged not in found:
+            found.append(merged)
+    return tuple(found)
+
+
+def _nearest(name: str) -> str:
+    found = get_close_matches(name, [*SPACES, JOINT], n=1, cutoff=0.5)
+    return f", did you mean {found[0]!r}?" if found else ""

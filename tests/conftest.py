@@ -14,9 +14,9 @@ from PIL import Image
 from trainable.cache import Cache, build_cache
 from trainable.coco import CLASSES, read_training
 from trainable.config import TrialConfig
+from trainable.data import FoldData
 from trainable.dealing import make_folds
 from trainable.folds import Folds
-from trainable.training import FoldData
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("TRASH_SHARED", ROOT.parent / "shared"))
@@ -115,5 +115,5 @@ def tiny_config() -> TrialConfig:
     """The smallest real network: an epoch of the tiny data takes a tenth of a second."""
     return TrialConfig(
         epochs=3, image_size=SIDE, batch_size=5, architecture="unet", encoder="tu-test_resnet",
-        decoder={"decoder_channels": [16, 16, 16, 8, 8]}, precision="fp32", device="cpu",
+        decoder={"decoder_channels": [16, 16, 16, 8, 8]}, precision="fp32", memory_format="channels_last", device="cpu",
     )  # fmt: skip

@@ -7,6 +7,8 @@
         config.json               the config as applied
         params.json               what the space sampled
         trial.json                state, reason, epochs, seconds
+        applied.json              what the live objects held after the first epoch
+        notes.json                what the training did otherwise than asked: less memory, no torch.compile
         curve.csv                 one row per epoch
         best.safetensors          the weights of the epoch with the best val_miou
         last.safetensors          all it takes to go on after the last epoch
@@ -30,9 +32,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 RUNNING, FINISHED, STOPPED, FAILED, INTERRUPTED = "running", "finished", "stopped", "failed", "interrupted"
-"""States of a trial: `finished` had its full budget, `stopped` was ended early by ASHA, `interrupted` can go on."""
+INVALID, OOM = "invalid", "oom"
+"""States of a trial: `finished` had its full budget, `stopped` was ended early by ASHA, `interrupted` can go on.
+`invalid` trained something else than its config says, `oom` did not fit into memory, `failed` ended otherwise."""
 
-ENDED = (FINISHED, STOPPED, FAILED)
+BROKEN = (FAILED, INVALID, OOM)
+ENDED = (FINISHED, STOPPED, *BROKEN)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -78,6 +83,21 @@ class TrialFolder:
     def last_state(self) -> Path:
         """All that training goes on from."""
         return self.path / "last.safetensors"
+
+    @property
+    def applied(self) -> Path:
+        """What the live objects held after the first epoch."""
+        return self.path / "applied.json"
+
+    def write_notes(self, notes: Sequence[str]) -> None:
+        """Write what a training did otherwise than asked, where it did: `notes.json`."""
+        if notes:
+            write_json(self.path / "notes.json", list(notes))
+
+    def notes(self) -> list[str]:
+        """Return what `write_notes` wrote."""
+        path = self.path / "notes.json"
+        return read_json(path) if path.exists() else []
 
     def write_status(self, state: str, reason: str = "", **more: Any) -> None:
         """Write `trial.json`."""

@@ -9,20 +9,32 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations as A
 import cv2
+from pydantic import ValidationError
 
 from trainable.choices import build
 from trainable.coco import IGNORE_INDEX
 from trainable.config import Choice
 
 
-def build_augmentation(choice: Choice) -> A.Compose:
-    """Return the pipeline that `choice` names; seed it before use with `set_random_seed`.
+def build_augmentation(choice: Choice, operations: list[Choice], size: int) -> A.Compose:
+    """Return the base pipeline that `choice` names with further operations after it, for photos of `size` px.
+
+    It is to be seeded before use, with `set_random_seed`.
 
     Raises:
-        ValueError: an unknown pipeline or parameter.
+        ValueError: an unknown pipeline, operation or parameter, or a value out of range.
     """
+    try:
+        steps = build("augmentation", choice, AUGMENTATIONS, size=size)
+        steps = steps + [build("operation", operation, OPERATIONS, size=size) for operation in operations]
+    except ValidationError as error:  # albumentations' own checks, over several lines
+        raise ValueError(f"augmentation out of range: {' '.join(str(error).split())}") from error
     # All sizes stay as they are: checking shapes at every photo costs more than a flip.
-    return A.Compose(build("augmentation", choice, AUGMENTATIONS), is_check_shapes=False)
+    return A.Compose(steps, is_check_shapes=False)
+
+
+BORDER: dict[str, Any] = {"border_mode": cv2.BORDER_CONSTANT, "fill": 0, "fill_mask": IGNORE_INDEX}
+"""What comes in from outside a photo is black, and ignored."""
 
 
 def none() -> list[Any]:
@@ -32,15 +44,97 @@ def none() -> list[Any]:
 
 def reference() -> list[Any]:
     """The reference recipe: flips, shift and scale, perspective, grey, brightness and gamma."""
-    border: dict[str, Any] = {"border_mode": cv2.BORDER_CONSTANT, "fill": 0, "fill_mask": IGNORE_INDEX}
     return [
         A.HorizontalFlip(p=0.5),
         A.VerticalFlip(p=0.25),
-        A.Affine(translate_percent=(-0.1, 0.1), scale=(0.8, 1.25), p=0.5, **border),
-        A.Perspective(scale=(0.03, 0.08), p=0.3, **border),
+        A.Affine(translate_percent=(-0.1, 0.1), scale=(0.8, 1.25), p=0.5, **BORDER),
+        A.Perspective(scale=(0.03, 0.08), p=0.3, **BORDER),
         A.ToGray(p=0.1),
         A.OneOf([A.RandomBrightnessContrast(p=1.0), A.RandomGamma(gamma_limit=(70, 140), p=1.0)], p=0.5),
     ]
 
 
-AUGMENTATIONS: dict[str, Callable[..., list[Any]]] = {"none": none, "reference": reference}
+def light() -> list[Any]:
+    """A flip and a little brightness and contrast."""
+    return [A.HorizontalFlip(p=0.5), A.RandomBrightnessContrast(brightness_limit=0.1, contrast_limit=0.1, p=0.5)]
+
+
+def heavy(size: int) -> list[Any]:
+    """The reference with crops, warps, blur, colour and holes, as long trainings stand it."""
+    return [
+        *reference(),
+        random_resized_crop(size, p=0.5),
+        A.OneOf([elastic(size, p=1.0), grid_distortion(p=1.0)], p=0.3),
+        A.OneOf([blur(p=1.0), clahe(p=1.0)], p=0.2),
+        colour(p=0.3),
+        grid_dropout(p=0.2),
+    ]
+
+
+AUGMENTATIONS: dict[str, Callable[..., list[Any]]] = {
+    "none": none,
+    "light": light,
+    "reference": reference,
+    "heavy": heavy,
+}
+
+
+def random_resized_crop(size: int, p: float = 0.5, smallest: float = 0.4) -> Any:
+    """A crop of at least `smallest` of the photo's area, brought back to its size."""
+    return A.RandomResizedCrop((size, size), scale=(smallest, 1.0), ratio=(0.75, 1.33), p=p)
+
+
+def multi_scale(size: int, p: float = 0.5, low: float = 0.5, high: float = 1.5) -> Any:
+    """The photo at `low` to `high` of its scale, padded or cropped back to its size at a random spot."""
+    pad = A.PadIfNeeded(size, size, position="random", **BORDER)
+    return A.Sequential([A.RandomScale((low - 1, high - 1), p=1.0), pad, A.RandomCrop(size, size)], p=p)
+
+
+def elastic(size: int, p: float = 0.3, strength: float = 0.15) -> Any:
+    """Smooth random shifts of about `strength` of the side. Source: Simard et al. 2003."""
+    # A field smoothed over sigma has a fraction of alpha left: alpha = strength x side x this gives the asked shift.
+    return A.ElasticTransform(alpha=strength * size * 5, sigma=size / 16, approximate=True, p=p, **BORDER)
+
+
+def grid_distortion(p: float = 0.3, limit: float = 0.3) -> Any:
+    """A 5 x 5 grid whose lines move by up to `limit` of a cell."""
+    return A.GridDistortion(num_steps=5, distort_limit=limit, p=p, **BORDER)
+
+
+def grid_dropout(p: float = 0.3, ratio: float = 0.4) -> Any:
+    """A grid of black holes with `ratio` of a cell's side; the truth under them stays. Source: Chen et al. 2020."""
+    return A.GridDropout(ratio=ratio, random_offset=True, p=p)
+
+
+def grid_shuffle(p: float = 0.3, cells: int = 3) -> Any:
+    """The photo's `cells` x `cells` parts in another order."""
+    return A.RandomGridShuffle(grid=(cells, cells), p=p)
+
+
+def blur(p: float = 0.2, sigma: float = 2.0) -> Any:
+    """Gaussian blur of up to `sigma` pixels, or a motion of as many."""
+    motion = 2 * round(sigma) + 1
+    return A.OneOf([A.GaussianBlur(sigma_limit=(0.3, sigma), p=1.0), A.MotionBlur((3, max(motion, 3)), p=1.0)], p=p)
+
+
+def colour(p: float = 0.3, strength: float = 0.3) -> Any:
+    """Brightness, contrast and saturation by up to `strength`, the hue by a sixth of it."""
+    return A.ColorJitter(strength, strength, strength, strength / 6, p=p)
+
+
+def clahe(p: float = 0.2, clip: float = 4.0) -> Any:
+    """Histogram equalisation by tiles, contrast limited to `clip`. Source: Zuiderveld 1994."""
+    return A.CLAHE(clip_limit=(1.0, clip), p=p)
+
+
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    "random_resized_crop": random_resized_crop,
+    "multi_scale": multi_scale,
+    "elastic": elastic,
+    "grid_distortion": grid_distortion,
+    "grid_dropout": grid_dropout,
+    "grid_shuffle": grid_shuffle,
+    "blur": blur,
+    "colour": colour,
+    "clahe": clahe,
+}

@@ -33,25 +33,35 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ValueError(f"{path} is damaged ({error}); delete the trial's folder to train it again") from error
 
 
-def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
-    """Return an optimizer's state as named tensors; its hyperparameters follow from the config."""
-    state = optimizer.state_dict()["state"]
-    return {
-        f"optimizer.{index}.{name}": torch.as_tensor(value)
-        for index, values in state.items()
-        for name, value in values.items()
-    }
+def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return an optimizer's state as named tensors and json-able values."""
+    tensors: dict[str, Tensor] = {}
+    numbers: dict[str, float] = {}
+    for index, values in optimizer.state_dict()["state"].items():
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer.{index}.{name}"] = value
+            elif value is not None:
+                numbers[f"{index}.{name}"] = value  # a step count as a tensor would change the arithmetic
+    groups = [{name: value for name, value in group.items() if type(value) in (int, float)}
+              for group in optimizer.param_groups]  # fmt: skip
+    return tensors, {"numbers": numbers, "groups": groups}
 
 
-def load_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave."""
+def load_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+    """Put back what `optimizer_state` gave: some optimizers count their steps in the groups, some per parameter."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    state: dict[int, dict[str, Tensor]] = {}
+    state: dict[int, dict[str, Any]] = {}
     for key, tensor in tensors.items():
         if key.startswith("optimizer."):
             _, index, name = key.split(".", 2)
             state.setdefault(int(index), {})[name] = _laid_out_as(parameters[int(index)], tensor)
+    for key, number in header["numbers"].items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = number
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    for group, values in zip(optimizer.param_groups, header["groups"], strict=True):
+        group.update(values)
 
 
 def _laid_out_as(parameter: Tensor, tensor: Tensor) -> Tensor:

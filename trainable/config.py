@@ -1,6 +1,7 @@
 """The config of one trial: everything that decides its result, and nothing else."""
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any
@@ -10,6 +11,12 @@ Choice = dict[str, Any]
 
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+LOWEST = {
+    "epochs": 1, "image_size": 32, "batch_size": 1, "accumulation": 1, "threads": 1, "workers": 0,
+    "seed": 0, "fold": 0,
+}  # fmt: skip
+"""The smallest value of each whole number."""
+MEMORY_FORMATS = ("auto", "channels_last", "contiguous")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +33,8 @@ class TrialConfig:
     """Pixels per side in training and validation."""
     batch_size: int = 8
     """Photos per optimizer step."""
+    accumulation: int = 1
+    """Parts a batch is split into, whose gradients add up to one step; doubled while the device's memory is short."""
     architecture: str = "unetplusplus"
     """A segmentation_models_pytorch architecture, such as unetplusplus or deeplabv3plus."""
     encoder: str = "tu-tf_mobilenetv3_small_minimal_100"
@@ -34,29 +43,45 @@ class TrialConfig:
     """`none`, `imagenet` (downloaded), or a folder that holds ENCODER.safetensors."""
     decoder: dict[str, Any] = field(default_factory=dict)
     """Further arguments of the architecture, such as {"decoder_channels": [64, 32, 16, 8, 8]}."""
+    freeze_share: float = 0.0
+    """Share of the budget, in whole epochs, in which the encoder stays as it is, its batch-norm figures included."""
     loss: Choice = field(default_factory=lambda: {"name": "cross_entropy"})
     """See `trainable/losses.py`."""
     optimizer: Choice = field(default_factory=lambda: {"name": "adamw", "lr": 2e-3})
     """See `trainable/optim.py`."""
+    encoder_lr_factor: float = 1.0
+    """The encoder's learning rate as a share of the optimizer's."""
+    clip_norm: float = 0.0
+    """Largest norm of the gradient; 0 leaves it as it is."""
+    ema_decay: float = 0.0
+    """Per step, of the moving average of the weights that is validated and kept; 0 keeps the weights themselves."""
     scheduler: Choice = field(default_factory=lambda: {"name": "cosine"})
-    """See `trainable/optim.py`."""
+    """See `trainable/schedules.py`."""
+    oversampling: Choice = field(default_factory=lambda: {"name": "none"})
+    """See `trainable/sampling.py`."""
     augmentation: Choice = field(default_factory=lambda: {"name": "reference"})
-    """See `trainable/augment.py`."""
+    """The base pipeline, see `trainable/augment.py`."""
+    operations: list[Choice] = field(default_factory=list)
+    """Single-photo operations after the base pipeline, in this order, see `trainable/augment.py`."""
+    mixing: list[Choice] = field(default_factory=list)
+    """Operations that bring other training photos in, before the base pipeline, see `trainable/mixing.py`."""
     device: str = "auto"
     """auto (a GPU if there is one), cpu or cuda."""
     precision: str = "auto"
     """auto (the fastest the device has), fp32, bf16 or fp16."""
+    memory_format: str = "auto"
+    """auto (what trains this model fastest), channels_last or contiguous."""
+    compile: bool = False
+    """Train through torch.compile; where that fails the training goes on without, and says so."""
     threads: int = 1
     """CPU threads of the training; more than one collapses when another trial keeps the other cores busy."""
     workers: int = 0
     """Processes that load photos beside the training; 0 loads in the training process."""
 
     def __post_init__(self) -> None:
-        for name, low in (("epochs", 1), ("image_size", 32), ("batch_size", 1), ("threads", 1), ("workers", 0)):
+        for name, low in LOWEST.items():
             _check_whole(name, getattr(self, name), low)
-        for name in ("seed", "fold"):
-            _check_whole(name, getattr(self, name), 0)
-        for name, valid in (("device", DEVICES), ("precision", PRECISIONS)):
+        for name, valid in (("device", DEVICES), ("precision", PRECISIONS), ("memory_format", MEMORY_FORMATS)):
             if getattr(self, name) not in valid:
                 raise ValueError(f"{name} must be one of {', '.join(valid)}, found {getattr(self, name)!r}")
         for name in ("architecture", "encoder", "encoder_weights"):
@@ -64,13 +89,32 @@ class TrialConfig:
                 raise ValueError(f"{name} must be a name, found {getattr(self, name)!r}")
         if not isinstance(self.decoder, dict):
             raise ValueError(f"decoder must be an object of arguments, found {self.decoder!r}")
-        for name in ("loss", "optimizer", "scheduler", "augmentation"):
+        for name in ("loss", "optimizer", "scheduler", "oversampling", "augmentation"):
             _check_choice(name, getattr(self, name))
-        lr = self.optimizer.get("lr")
-        if lr is not None and not (isinstance(lr, (int, float)) and math.isfinite(lr) and lr > 0):
-            raise ValueError(f"optimizer lr must be a number above 0, found {lr!r}")
+        for name in ("operations", "mixing"):
+            if not isinstance(getattr(self, name), list):
+                raise ValueError(f"{name} must be a list, found {getattr(self, name)!r}")
+            for each in getattr(self, name):
+                _check_choice(f"each of {name}", each)
+        if "lr" in self.optimizer:
+            _check_number("optimizer lr", self.optimizer["lr"], "above 0", lambda value: value > 0)
+        factor = self.encoder_lr_factor
+        _check_number("encoder_lr_factor", factor, "above 0 and at most 1", lambda value: 0 < value <= 1)
+        _check_number("clip_norm", self.clip_norm, "at least 0", lambda value: value >= 0)
+        _check_number("ema_decay", self.ema_decay, "0 to below 1", lambda value: 0 <= value < 1)
+        if not isinstance(self.compile, bool):
+            raise ValueError(f"compile must be true or false, found {self.compile!r}")
+        if self.accumulation > self.batch_size:
+            raise ValueError(f"accumulation must be at most batch_size {self.batch_size}, found {self.accumulation}")
+        share = self.freeze_share
+        _check_number("freeze_share", share, "0 to below 1, a share of the budget", lambda value: 0 <= value < 1)
         if self.device == "cpu" and self.precision == "fp16":
             raise ValueError("precision fp16 needs a GPU (device is cpu); use fp32 or bf16")
+
+    @property
+    def freeze_epochs(self) -> int:
+        """The number of epochs in which the encoder stays as it is."""
+        return round(self.freeze_share * self.epochs)
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "TrialConfig":
@@ -104,6 +148,12 @@ def did_you_mean(name: str, known: list[str], shown: int = 20) -> str:
 def _check_whole(name: str, value: Any, low: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < low:
         raise ValueError(f"{name} must be a whole number of at least {low}, found {value!r}")
+
+
+def _check_number(name: str, value: Any, rule: str, holds: Callable[[float], bool]) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or not holds(value):
+        raise ValueError(f"{name} must be a number {rule}, found {value!r}")
 
 
 def _check_choice(name: str, value: Any) -> None:

@@ -11,8 +11,8 @@ import torch
 from trainable.config import TrialConfig
 
 
-def resolve(config: TrialConfig) -> TrialConfig:
-    """Return the config with `auto` replaced by what this process has.
+def resolve_device(config: TrialConfig) -> TrialConfig:
+    """Return the config with the device that this process has.
 
     Raises:
         ValueError: the config asks for a GPU and there is none.
@@ -20,15 +20,7 @@ def resolve(config: TrialConfig) -> TrialConfig:
     gpu = torch.cuda.is_available()
     if config.device == "cuda" and not gpu:
         raise ValueError("device is cuda and this process sees no GPU; use auto or cpu")
-    device = "cuda" if gpu and config.device != "cpu" else "cpu"
-    precision = config.precision
-    if precision == "auto" and device == "cuda":
-        # V100 (7.0) has no bf16 units: PyTorch would emulate it.
-        precision = "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
-    elif precision == "auto":
-        # `make bench` prints what bf16 gains on a CPU with bf16 instructions; without them it is emulated.
-        precision = "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
-    return replace(config, device=device, precision=precision)
+    return replace(config, device="cuda" if gpu and config.device != "cpu" else "cpu")
 
 
 def reset_peak_memory(device: str) -> None:

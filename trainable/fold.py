@@ -6,6 +6,7 @@
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,17 @@ from typing import Any
 from rich.console import Console
 
 from trainable.artifacts import FAILED, FINISHED, INTERRUPTED, RUNNING, TrialFolder, read_json, write_json
+from trainable.attestation import Attestation, ConfigNotAppliedError
 from trainable.cache import build_cache, default_cache_dir
 from trainable.checkpoint import save_tensors
 from trainable.coco import read_training
 from trainable.config import TrialConfig
+from trainable.data import FoldData
 from trainable.dealing import make_folds
 from trainable.demo import find_data
-from trainable.device import resolve
 from trainable.folds import Folds
-from trainable.training import DivergedError, FoldData, FoldTraining, Row
+from trainable.stepping import OutOfMemoryError
+from trainable.training import DivergedError, FoldTraining, Row
 
 
 def train_fold(
@@ -40,22 +43,41 @@ def train_fold(
     Raises:
         ValueError: the config names something unknown, or does not fit the data.
         DivergedError: a loss that is not finite.
+        OutOfMemoryError: one photo at a time does not fit into the device's memory.
+        ConfigNotAppliedError: the live objects differ from the config, after set-up or after the first epoch.
     """
-    training = FoldTraining(config, data)
+    resume = resume and folder.last_state.exists()
+    training = FoldTraining(_settled_before(config, folder) if resume else config, data)
     folder.path.mkdir(parents=True, exist_ok=True)
     write_json(folder.path / "config.json", training.config.to_dict())
-    rows = training.restore(folder) if resume and folder.last_state.exists() else []
+    attestation = Attestation(training)
+    attestation.check(1)
+    rows = training.restore(folder) if resume else []
     if rows:
         report(rows[-1])
-    for epoch in range(len(rows) + 1, config.epochs + 1):
-        row, matrices = training.epoch(epoch)
-        if all(row["val_miou"] > earlier["val_miou"] for earlier in rows):
+    first = len(rows) + 1
+    for epoch in range(first, config.epochs + 1):
+        val_mious = [earlier["val_miou"] for earlier in rows]
+        row, matrices = training.epoch(epoch, val_mious)
+        if epoch == first:
+            steps = len(training.loader)
+            found = attestation.check(epoch, (steps - 1) / steps, val_mious)
+            write_json(folder.applied, {"after_epoch": epoch, "found": found})
+        if all(row["val_miou"] > earlier for earlier in val_mious):
             names = [data.cache.file_names[position] for position in data.val]
             folder.write_confusion(names, matrices["at_256"], matrices["full"])
-            save_tensors(folder.best_weights, training.model.state_dict(), epoch=epoch, val_miou=row["val_miou"])
+            kept = training.stepper.evaluated.state_dict()
+            save_tensors(folder.best_weights, kept, epoch=epoch, val_miou=row["val_miou"])
         rows.append(row)
         training.save(folder, rows)
         report(row)
+        folder.write_notes(training.stepper.notes)
+
+
+def _settled_before(config: TrialConfig, folder: TrialFolder) -> TrialConfig:
+    """Return the config with what an `auto` became when the training began: another machine may choose otherwise."""
+    before = folder.config()
+    return replace(config, precision=before["precision"], memory_format=before["memory_format"])
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -77,7 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         console.print("interrupted before the first epoch: nothing was lost")
         return 130
-    except (ValueError, OSError, DivergedError) as error:
+    except (ValueError, OSError, DivergedError, OutOfMemoryError, ConfigNotAppliedError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
         return 2
 
@@ -90,7 +112,7 @@ def _read(options: argparse.Namespace, out: Path) -> tuple[TrialConfig, FoldData
     except ValueError as error:
         raise ValueError(f"--config {options.config}: {error}") from error
     if (out / "config.json").exists():
-        _check_same(resolve(config).to_dict(), read_json(out / "config.json"))
+        _check_same(config.to_dict(), read_json(out / "config.json"))
     data = find_data(options.data, options.cache_dir)
     cache, _ = build_cache(read_training(data), config.image_size, options.cache_dir, skip_bad=options.skip_bad)
     folds = Folds.read(options.folds) if options.folds else make_folds(cache, 5, config.seed)
@@ -98,7 +120,7 @@ def _read(options: argparse.Namespace, out: Path) -> tuple[TrialConfig, FoldData
 
 
 def _check_same(asked: dict[str, Any], stored: dict[str, Any]) -> None:
-    differing = [name for name in asked if asked[name] != stored.get(name)]
+    differing = [name for name in asked if asked[name] not in ("auto", stored.get(name))]
     if differing:
         found = ", ".join(f"{name} {stored.get(name)!r} (asked {asked[name]!r})" for name in differing)
         raise ValueError(f"--resume goes on with the same config only; the folder's has {found}")

@@ -1,6 +1,6 @@
-"""Batches of training photos, in an order and with augmentations that depend on seed, epoch and worker alone."""
+"""Batches of training photos, drawn, mixed and augmented by streams that depend on seed, epoch and worker alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import albumentations as A
@@ -11,67 +11,104 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from trainable.cache import Cache
+from trainable.mixing import Mix, find_others
+from trainable.patches import paste
+from trainable.sampling import Draws
 from trainable.seeding import stream_seed
 
-Key = tuple[int, int]
-"""(epoch, position in the cache): a photo's key carries the epoch, so that workers that live on know it."""
+Batch = tuple[torch.Tensor, torch.Tensor]
+"""Photos (B, H, W, 3) and masks (B, H, W), both uint8."""
+
+Key = tuple[int, int, bool]
+"""(epoch, position in the cache, whether a patch is pasted on): a photo's key carries the epoch, so that workers that
+live on know it."""
 
 
 class TrainingPhotos(Dataset[tuple[NDArray[np.uint8], NDArray[np.uint8]]]):
-    """Augmented photos and masks of a cache, by key.
+    """Mixed and augmented training photos and masks, by key.
 
     albumentations gives each worker the same random stream and repeats it every epoch unless it is seeded: here the
     first photo of an epoch seeds it.
     """
 
-    def __init__(self, cache: Cache, augmentation: A.Compose, seed: int):
-        self.cache, self.augmentation, self.seed = cache, augmentation, seed
+    def __init__(self, cache: Cache, draws: Draws, mixing: list[Mix], augmentation: A.Compose, seed: int):
+        self.cache, self.draws, self.mixing, self.augmentation, self.seed = cache, draws, mixing, augmentation, seed
+        self.others = find_others(cache, draws.positions, mixing)
         self.epoch = -1
 
     def __getitem__(self, key: Key) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        epoch, position = key
+        epoch, position, pasted = key
         if epoch != self.epoch:
             self._start(epoch)
-        out = self.augmentation(image=self.cache.images[position], mask=self.cache.masks[position])
+        image, mask = self.cache.images[position], self.cache.masks[position]
+        if pasted:
+            image, mask = image.copy(), mask.copy()
+            patch = self.draws.patch(self.rng)
+            paste(image, mask, patch, self.cache, self.rng.uniform(0.8, 1.25), self.rng)
+        for mix in self.mixing:
+            image, mask = mix(image, mask, self.others, self.rng)
+        out = self.augmentation(image=image, mask=mask)
         return out["image"], out["mask"]
 
     def _start(self, epoch: int) -> None:
         info = get_worker_info()
+        worker = info.id if info else 0
         cv2.setNumThreads(0)
-        self.augmentation.set_random_seed(stream_seed(self.seed, "augmentation", epoch, info.id if info else 0))
+        self.augmentation.set_random_seed(stream_seed(self.seed, "augmentation", epoch, worker))
+        self.rng = np.random.default_rng(stream_seed(self.seed, "mixing", epoch, worker))
         self.epoch = epoch
 
 
 class EpochSampler(Sampler[Key]):
-    """A new order of the training photos every epoch; set `epoch` before iterating."""
+    """New draws of the training photos every epoch; set `epoch` before iterating."""
 
-    def __init__(self, positions: NDArray[np.int64], seed: int):
-        self.positions, self.seed = positions, seed
+    def __init__(self, draws: Draws, seed: int):
+        self.draws, self.seed = draws, seed
         self.epoch = 0
 
     def __iter__(self) -> Iterator[Key]:
-        order = np.random.default_rng(stream_seed(self.seed, "order", self.epoch))
-        return ((self.epoch, int(position)) for position in order.permutation(self.positions))
+        rng = np.random.default_rng(stream_seed(self.seed, "order", self.epoch))
+        return ((self.epoch, *drawn) for drawn in self.draws.epoch(rng))
 
     def __len__(self) -> int:
-        return len(self.positions)
+        return len(self.draws.positions)
 
 
 def training_batches(
-    photos: TrainingPhotos, positions: NDArray[np.int64], *, batch_size: int, workers: int, pin: bool
+    photos: TrainingPhotos, *, batch_size: int, workers: int, pin: bool
 ) -> tuple[DataLoader[Any], EpochSampler]:
     """Return the loader of uint8 batches (B, H, W, 3) and (B, H, W), and the sampler whose epoch is to be set.
 
     A last batch that is not full is left out, as its batch-norm statistics are noise, unless it is the only one.
     """
-    sampler = EpochSampler(positions, photos.seed)
+    sampler = EpochSampler(photos.draws, photos.seed)
     loader = DataLoader(
         photos, batch_size, sampler=sampler, num_workers=workers, persistent_workers=workers > 0, pin_memory=pin,
-        drop_last=len(positions) >= batch_size, collate_fn=_stack,
+        drop_last=len(sampler) >= batch_size, collate_fn=_stack,
     )  # fmt: skip
     return loader, sampler
 
 
-def _stack(samples: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]) -> tuple[torch.Tensor, torch.Tensor]:
+def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
+    """Yield batches on the device; on a GPU the next one is on its way, on a stream of its own, while one is used."""
+    if device.type != "cuda":
+        yield from batches
+        return
+    stream, main = torch.cuda.Stream(), torch.cuda.current_stream()
+    ahead: Batch | None = None
+    for batch in batches:
+        with torch.cuda.stream(stream):
+            moved = [tensor.to(device, non_blocking=True) for tensor in batch]
+        if ahead:
+            yield ahead
+        main.wait_stream(stream)
+        for tensor in moved:
+            tensor.record_stream(main)
+        ahead = (moved[0], moved[1])
+    if ahead:
+        yield ahead
+
+
+def _stack(samples: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]) -> Batch:
     images, masks = zip(*samples, strict=True)
     return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(masks))

@@ -4,6 +4,7 @@ All take logits (N, C, H, W) and class indices (N, H, W), leave out pixels of IG
 expects a softmax in the model.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -90,6 +91,51 @@ def tversky(alpha: float = 0.5, beta: float = 0.5) -> Loss:
     return smp_losses.TverskyLoss("multiclass", ignore_index=IGNORE_INDEX, alpha=alpha, beta=beta)
 
 
+def focal_tversky(alpha: float = 0.3, beta: float = 0.7, gamma: float = 0.75) -> Loss:
+    """Mean over the classes in the batch of (1 - Tversky)^gamma. Source: Abraham and Khan 2019 (gamma 1 / 1.33)."""
+    return _FocalTversky("multiclass", ignore_index=IGNORE_INDEX, alpha=alpha, beta=beta, gamma=gamma)
+
+
+def ohem_cross_entropy(threshold: float = 0.7, share: float = 0.25) -> Loss:
+    """Cross-entropy of the hard pixels: online hard example mining, and with threshold 0 top-k cross-entropy.
+
+    Args:
+        threshold: a pixel is hard where its true class has a lower probability.
+        share: of the pixels that count at least, the hardest ones. Source: Shrivastava et al. 2016.
+    """
+    if not 0 <= threshold < 1 or not 0 < share <= 1:
+        raise ValueError(f"threshold must be 0 to below 1 and share above 0 to 1, found {threshold:g} and {share:g}")
+
+    def loss(logits: Tensor, target: Tensor) -> Tensor:
+        valid = target != IGNORE_INDEX
+        each = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, reduction="none")[valid]
+        if not len(each):
+            return logits.sum() * 0
+        hard = int((each.detach() > -math.log(threshold)).sum()) if threshold else 0
+        return each.topk(max(hard, math.ceil(share * len(each))), sorted=False).values.mean()
+
+    return loss
+
+
+def boundary_cross_entropy(weight: float = 2.0, width: int = 2) -> Loss:
+    """Cross-entropy in which pixels within `width` pixels of another class count 1 + weight times.
+
+    Source: the border weights of Ronneberger et al. 2015, as a band instead of a distance.
+    """
+    if weight < 0 or width < 1:
+        raise ValueError(f"weight must be at least 0 and width at least 1 pixel, found {weight:g} and {width}")
+
+    def loss(logits: Tensor, target: Tensor) -> Tensor:
+        each = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, reduction="none")
+        classes = target.unsqueeze(1).to(logits.dtype)
+        highest = F.max_pool2d(classes, 2 * width + 1, stride=1, padding=width)
+        lowest = -F.max_pool2d(-classes, 2 * width + 1, stride=1, padding=width)
+        weights = (1 + weight * (highest != lowest).squeeze(1)) * (target != IGNORE_INDEX)
+        return (weights * each).sum() / weights.sum().clamp(min=1)
+
+    return loss
+
+
 def ce_dice(weight: float = 0.5) -> Loss:
     """(1 - weight) cross-entropy + weight Dice."""
     return _blend(cross_entropy(), dice(), weight)
@@ -113,6 +159,9 @@ LOSSES: dict[str, Callable[..., Loss]] = {
     "jaccard": jaccard,
     "lovasz": lovasz,
     "tversky": tversky,
+    "focal_tversky": focal_tversky,
+    "ohem_cross_entropy": ohem_cross_entropy,
+    "boundary_cross_entropy": boundary_cross_entropy,
     "ce_dice": ce_dice,
     "focal_dice": focal_dice,
     "ce_lovasz": ce_lovasz,
@@ -140,6 +189,14 @@ def class_weights(counts: ClassCounts, scheme: str) -> Tensor:
     weights = SCHEMES[scheme](ClassCounts(counts.pixels.double(), counts.photos.double()))
     weights = weights.clamp(max=MAX_WEIGHT * weights[present].min()) * present
     return (weights / weights[present].mean()).float()
+
+
+class _FocalTversky(smp_losses.TverskyLoss):
+    """SMP raises the mean over the classes to gamma; the source each class."""
+
+    def aggregate_loss(self, loss: Tensor) -> Tensor:
+        # A class that is not there has the loss 0, where a power below 1 has no finite slope.
+        return (loss.clamp(min=1e-6) ** self.gamma).mean()
 
 
 def _blend(first: Loss, second: Loss, weight: float) -> Loss:

@@ -25,6 +25,7 @@ class Segmenter(nn.Module):
     Normalisation belongs to the encoder (its weights were trained with it), so it is part of the model.
     """
 
+    network: Any  # of SMP: its encoder is network.encoder
     mean: Tensor
     std: Tensor
 
@@ -66,7 +67,7 @@ def check_model(config: TrialConfig) -> None:
         _check_published(config.encoder)
     elif config.encoder_weights != "none":
         _encoder_file(config)
-    network = _create_empty(config)
+    network = build_empty(config)
     divisor = int(network.encoder.output_stride) if network.requires_divisible_input_shape else 1
     if config.image_size % divisor:
         low = config.image_size // divisor * divisor
@@ -75,12 +76,50 @@ def check_model(config: TrialConfig) -> None:
             f"image size {config.image_size} is not divisible by {divisor}, as {config.architecture} with "
             f"{config.encoder} needs; use {sizes}"
         )
-    device = next(network.parameters()).device
+    pair, side = f"{config.architecture} on {config.encoder}", config.image_size
     try:
-        network.eval()(torch.empty(1, 3, config.image_size, config.image_size, device=device))
+        logits = network.eval()(torch.empty(1, 3, side, side, device="meta"))
     except (RuntimeError, ValueError, AssertionError) as error:
-        pair = f"{config.architecture} on {config.encoder}"
-        raise ValueError(f"{pair} cannot take photos of {config.image_size} px; try a larger size ({error})") from error
+        why = " ".join(str(error).split()) or "no reason given"
+        raise ValueError(f"{pair} cannot take photos of {side} px: {why}; try another size") from error
+    if logits.shape != (1, len(CLASSES), side, side):
+        raise ValueError(f"{pair} gives logits of {tuple(logits.shape[2:])} px for photos of {side} px")
+
+
+def build_empty(config: TrialConfig) -> Any:
+    """Build the network on the meta device: its shapes without its memory.
+
+    Raises:
+        ValueError: the architecture cannot be built on the encoder.
+    """
+    try:
+        try:
+            with torch.device("meta"):
+                return _create(config, None)
+        except RuntimeError as error:
+            if "meta tensors" not in str(error):
+                raise
+            return _create(config, None).to("meta")  # a few encoders compute with values while they are built
+    except (ValueError, TypeError, KeyError, RuntimeError, NotImplementedError, AssertionError) as error:
+        extra = f" and {config.decoder}" if config.decoder else ""
+        why = str(error).strip() or "the encoder cannot be dilated to the output stride"
+        raise ValueError(f"{config.architecture} cannot be built on {config.encoder}{extra}: {why}") from error
+
+
+def loaded_encoder(config: TrialConfig) -> dict[str, Tensor]:
+    """Return the encoder weights of the config's folder; none where it names no folder.
+
+    Raises:
+        FileNotFoundError: the folder does not hold them.
+        ValueError: the file is damaged.
+    """
+    if config.encoder_weights in ("none", "imagenet"):
+        return {}
+    path = _encoder_file(config)
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged ({error}); replace it") from error
 
 
 def parameter_count(model: nn.Module) -> int:
@@ -94,21 +133,6 @@ def _create(config: TrialConfig, weights: str | None) -> Any:
         return smp.create_model(
             config.architecture, config.encoder, weights, classes=len(CLASSES), **config.decoder
         )
-
-
-def _create_empty(config: TrialConfig) -> Any:
-    """Build the network on the meta device: its shapes without its memory."""
-    try:
-        try:
-            with torch.device("meta"):
-                return _create(config, None)
-        except RuntimeError as error:
-            if "meta tensors" not in str(error):
-                raise
-            return _create(config, None)  # a few encoders compute with values while they are built
-    except (ValueError, TypeError, KeyError, RuntimeError, NotImplementedError) as error:
-        extra = f" and {config.decoder}" if config.decoder else ""
-        raise ValueError(f"{config.architecture} cannot be built on {config.encoder}{extra}: {error}") from error
 
 
 def _check_names(config: TrialConfig) -> None:
@@ -132,7 +156,9 @@ def _check_published(encoder: str) -> None:
 
 @cache
 def _encoder_names() -> frozenset[str]:
-    return frozenset(smp.encoders.get_encoder_names()) | {f"tu-{name}" for name in timm.list_models()}
+    return frozenset(smp.encoders.get_encoder_names()) | {
+        f"tu-{name}" for name in (*timm.list_models(), *timm.list_pretrained())
+    }
 
 
 def _normalisation(config: TrialConfig) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -156,9 +182,7 @@ def _encoder_file(config: TrialConfig) -> Path:
 
 
 def _load_encoder(network: Any, config: TrialConfig) -> None:
-    path = _encoder_file(config)
     try:
-        network.encoder.load_state_dict(load_file(path), strict=True)
-    except (RuntimeError, SafetensorError) as error:
-        raise ValueError(f"{path} does not hold weights of {config.encoder}: {error}") from error
-
+        network.encoder.load_state_dict(loaded_encoder(config), strict=True)
+    except RuntimeError as error:
+        raise ValueError(f"{_encoder_file(config)} does not hold weights of {config.encoder}: {error}") from error

@@ -1,72 +1,110 @@
-"""Optimizers, and learning-rate schedules as functions of the share of the budget that is spent."""
+"""Optimizers over parameter groups: the encoder's and the rest's, with and without weight decay."""
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import Tensor
+from timm.optim import AdaBelief, Lamb, Lion, Lookahead
+from torch import nn
 from torch.optim import Optimizer
 
 from trainable.choices import build
 from trainable.config import Choice
 
-Schedule = Callable[[float], float]
-"""Maps the share of the full budget that is spent (0 to 1) to a factor on the learning rate."""
+Groups = list[dict[str, Any]]
 
 
-def build_optimizer(choice: Choice, parameters: Iterable[Tensor]) -> Optimizer:
-    """Return the optimizer that `choice` names.
+def build_optimizer(choice: Choice, model: nn.Module, encoder_lr_factor: float = 1.0) -> Optimizer:
+    """Return the optimizer that `choice` names over the model's parameters.
 
     Raises:
         ValueError: an unknown optimizer or parameter.
     """
-    return build("optimizer", choice, OPTIMIZERS, parameters=parameters)
+    optimizer = build("optimizer", choice, OPTIMIZERS, groups=parameter_groups(model))
+    for group in optimizer.param_groups:
+        if group["part"] == "encoder":
+            group["lr"] *= encoder_lr_factor
+        if not group["decayed"]:
+            group["weight_decay"] = 0.0
+    return optimizer
 
 
-def build_schedule(choice: Choice) -> Schedule:
-    """Return the schedule that `choice` names.
+def parameter_groups(model: nn.Module) -> Groups:
+    """Return the model's parameters in groups, the rest of the network before the encoder.
 
-    Raises:
-        ValueError: an unknown schedule or parameter.
+    Norms and biases, told by their single dimension, have groups of their own: weight decay is not for them.
     """
-    return build("scheduler", choice, SCHEDULES)
+    kinds: dict[tuple[str, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        part = "encoder" if ".encoder." in f".{name}" else "rest"
+        kinds.setdefault((part, parameter.ndim > 1), []).append(parameter)
+    order = sorted(kinds, key=lambda kind: (kind[0] == "encoder", not kind[1]))
+    return [{"params": kinds[kind], "part": kind[0], "decayed": kind[1]} for kind in order]
 
 
-def adam(parameters: Iterable[Tensor], lr: float = 1e-4) -> Optimizer:
-    """Adam as the reference recipe has it, without weight decay."""
-    return torch.optim.Adam(parameters, lr, fused=True)
+def sgd(groups: Groups, lr: float = 1e-2, weight_decay: float = 1e-4, momentum: float = 0.9) -> Optimizer:
+    """Stochastic gradient descent with Nesterov's momentum."""
+    return torch.optim.SGD(groups, lr, momentum, weight_decay=weight_decay, nesterov=momentum > 0, fused=True)
 
 
-def adamw(parameters: Iterable[Tensor], lr: float = 1e-3, weight_decay: float = 1e-2) -> Optimizer:
-    """Adam with decoupled weight decay."""
-    return torch.optim.AdamW(parameters, lr, weight_decay=weight_decay, fused=True)
+def adam(groups: Groups, lr: float = 1e-4, weight_decay: float = 0.0) -> Optimizer:
+    """Adam as the reference recipe has it; its weight decay is L2, added to the gradient."""
+    return torch.optim.Adam(groups, lr, weight_decay=weight_decay, fused=True)
 
 
-def radam(parameters: Iterable[Tensor], lr: float = 1e-3, weight_decay: float = 1e-2) -> Optimizer:
-    """Rectified Adam with decoupled weight decay."""
-    return torch.optim.RAdam(parameters, lr, weight_decay=weight_decay, decoupled_weight_decay=True)
+def adamw(groups: Groups, lr: float = 1e-3, weight_decay: float = 1e-2) -> Optimizer:
+    """Adam with decoupled weight decay. Source: Loshchilov and Hutter 2019."""
+    return torch.optim.AdamW(groups, lr, weight_decay=weight_decay, fused=True)
 
 
-OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adam": adam, "adamw": adamw, "radam": radam}
+def radam(groups: Groups, lr: float = 1e-3, weight_decay: float = 0.0, decoupled: bool = True) -> Optimizer:
+    """Rectified Adam, its weight decay decoupled or L2. Source: Liu et al. 2020."""
+    return torch.optim.RAdam(groups, lr, weight_decay=weight_decay, decoupled_weight_decay=decoupled)
 
 
-def constant() -> Schedule:
-    """The full learning rate throughout."""
-    return lambda spent: 1.0
+def nadam(groups: Groups, lr: float = 1e-3, weight_decay: float = 1e-2) -> Optimizer:
+    """Adam with Nesterov's momentum and decoupled weight decay. Source: Dozat 2016."""
+    return torch.optim.NAdam(groups, lr, weight_decay=weight_decay, decoupled_weight_decay=True)
 
 
-def cosine(warmup: float = 0.05, floor: float = 0.01) -> Schedule:
-    """Linear warm-up over a share of the budget, then half a cosine down to `floor` of the learning rate."""
-    if not 0 <= warmup < 1:
-        raise ValueError(f"warmup is a share of the budget, 0 to below 1, found {warmup}")
-
-    def factor(spent: float) -> float:
-        if spent < warmup:
-            return max(spent / warmup, 0.01)
-        along = (spent - warmup) / (1 - warmup)
-        return floor + (1 - floor) * (1 + math.cos(math.pi * along)) / 2
-
-    return factor
+def lion(groups: Groups, lr: float = 1e-4, weight_decay: float = 1e-1) -> Optimizer:
+    """The sign of a momentum, so rates are about a tenth of Adam's. Source: Chen et al. 2023."""
+    return Lion(groups, lr, weight_decay=weight_decay)
 
 
-SCHEDULES: dict[str, Callable[..., Schedule]] = {"constant": constant, "cosine": cosine}
+def adabelief(groups: Groups, lr: float = 1e-3, weight_decay: float = 1e-2) -> Optimizer:
+    """Adam scaled by the gradient's deviation from its forecast, rectified. Source: Zhuang et al. 2020."""
+    return AdaBelief(groups, lr, weight_decay=weight_decay)
+
+
+def lamb(groups: Groups, lr: float = 5e-3, weight_decay: float = 1e-2) -> Optimizer:
+    """Adam with a trust ratio per layer. Source: You et al. 2020."""
+    return Lamb(groups, lr, weight_decay=weight_decay)
+
+
+def lookahead_adamw(
+    groups: Groups, lr: float = 1e-3, weight_decay: float = 1e-2, alpha: float = 0.5, every: int = 6
+) -> Optimizer:
+    """AdamW whose slow weights go `alpha` of the way `every` steps. Source: Zhang et al. 2019."""
+    return Lookahead(adamw(groups, lr, weight_decay), alpha, every)
+
+
+def lookahead_radam(
+    groups: Groups, lr: float = 1e-3, weight_decay: float = 0.0, alpha: float = 0.5, every: int = 6
+) -> Optimizer:
+    """RAdam under Lookahead, known as Ranger."""
+    return Lookahead(radam(groups, lr, weight_decay), alpha, every)
+
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "sgd": sgd,
+    "adam": adam,
+    "adamw": adamw,
+    "radam": radam,
+    "nadam": nadam,
+    "lion": lion,
+    "adabelief": adabelief,
+    "lamb": lamb,
+    "lookahead_adamw": lookahead_adamw,
+    "lookahead_radam": lookahead_radam,
+}

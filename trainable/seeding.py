@@ -2,7 +2,7 @@
 
 import numpy as np
 
-STREAMS = ("init", "order", "augmentation", "torch", "study")
+STREAMS = ("init", "order", "augmentation", "torch", "study", "mixing")
 
 
 def stream_seed(seed: int, stream: str, epoch: int = 0, worker: int = 0) -> int:

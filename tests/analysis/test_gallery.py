@@ -7,9 +7,9 @@ from analysis.predict import load_model
 from trainable.artifacts import FINISHED, RunFolder, write_json
 from trainable.cache import build_cache
 from trainable.coco import CLASSES, read_training
+from trainable.data import FoldData
 from trainable.dealing import make_folds
 from trainable.fold import train_fold
-from trainable.training import FoldData
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from search.plan import new_plan
 from trainable.artifacts import TrialFolder
 from trainable.cache import build_cache
 from trainable.coco import CLASSES, read_training
+from trainable.data import FoldData
 from trainable.dealing import make_folds
 from trainable.demo import demo_data, scene
 from trainable.fold import train_fold
 from trainable.metrics import confusion_matrices, mean_iou
-from trainable.training import FoldData
 
 
 def digest(folder):

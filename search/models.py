@@ -1,0 +1,87 @@
+"""Finds, on Ray's workers, which models a run can build at its image sizes, before any trial starts."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import ray
+from rich.console import Console
+
+from search.machine import Machine
+from search.plan import Plan
+from search.trial import try_model, try_models
+
+SHOWN = 8
+"""Names listed of a group of models that fail for the same reason."""
+
+
+def start_model_check(plan: Plan, machine: Machine) -> Callable[[Console], Plan]:
+    """Have the workers try to build the plan's models while the driver goes on.
+
+    Returns:
+        A function that waits for the workers, prints which models are dropped and why, and returns the plan with the
+        others. It raises ValueError if none is left, or if the plan's only model cannot be built.
+    """
+    config = plan.config
+    if not plan.models:
+        tried = ray.remote(try_model).remote(config)
+
+        def wait(console: Console) -> Plan:
+            if problem := ray.get(tried):
+                raise ValueError(problem)
+            return plan
+
+        return wait
+    # All models of an encoder go to one worker, the encoders round the workers in turn.
+    encoders = sorted({encoder for _, encoder in plan.models})
+    shares = [[each for each in plan.models if encoders.index(each[1]) % machine.cores == core]
+              for core in range(machine.cores)]  # fmt: skip
+    trying = [ray.remote(try_models).remote(config, share, plan.image_sizes) for share in shares]
+
+    def wait_all(console: Console) -> Plan:
+        reasons: dict[tuple[str, str], str] = {}
+        for share, found in zip(shares, ray.get(trying), strict=True):
+            reasons |= {(model[0], model[1]): reason for model, reason in zip(share, found, strict=True) if reason}
+        left = [model for model in plan.models if (model[0], model[1]) not in reasons]
+        if reasons:
+            console.print(
+                f"{len(reasons)} of {len(plan.models)} models cannot be built at {_sizes(plan)} px and are left out:",
+                style="yellow", highlight=False, soft_wrap=True,
+            )  # fmt: skip
+            for line in summary(reasons):
+                console.print(f"  {line}", highlight=False, soft_wrap=True)
+        if not left:
+            raise ValueError(
+                "no model of the space can be built: name another --encoders group, --image-size or --encoder-weights"
+            )
+        return replace(plan, models=left)
+
+    return wait_all
+
+
+def summary(reasons: dict[tuple[str, str], str]) -> list[str]:
+    """Return one line per reason: the architectures or encoders it holds for, and the reason."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for (architecture, encoder), reason in reasons.items():
+        # Everything after the pair's names; what names it again differs in the names alone.
+        why = reason.split(": ", 1)[-1] if reason.startswith(architecture) else reason
+        key = why.replace(encoder, "ENCODER").replace(architecture, "ARCHITECTURE")
+        groups.setdefault(key, []).append((architecture, encoder))
+    return [f"{_pairs(models)}: {why}" for why, models in groups.items()]
+
+
+def _pairs(models: list[tuple[str, str]]) -> str:
+    """Return models in few words, by whichever there are fewer of."""
+    architectures = list(dict.fromkeys(architecture for architecture, _ in models))
+    encoders = list(dict.fromkeys(encoder for _, encoder in models))
+    if len(architectures) * len(encoders) == len(models):
+        return f"{_few(architectures)} on {_few(encoders)}"
+    return _few([f"{architecture} on {encoder}" for architecture, encoder in models])
+
+
+def _few(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _sizes(plan: Plan) -> str:
+    return " or ".join(map(str, plan.image_sizes))

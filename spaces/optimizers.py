@@ -1,0 +1,59 @@
+"""The optimizers with their learning rates, and what surrounds a step: decay, clipping, averaging, freezing."""
+
+from typing import Any
+
+import optuna
+
+# Peak learning rates, per optimizer step. Each range surrounds the default of its source by a decade or more; the
+# reference has Adam at 1e-4 for 200 epochs, short budgets want more.
+RATES = {
+    "sgd": (1e-3, 1e-1),  # 1e-2 with momentum in DeepLab
+    "adam": (1e-4, 1e-2),  # 1e-3 in Kingma and Ba 2015
+    "adamw": (1e-4, 1e-2),
+    "radam": (1e-4, 2e-2),  # less sensitive to a large rate: Liu et al. 2020
+    "nadam": (1e-4, 1e-2),
+    "lion": (2e-5, 1e-3),  # 3 to 10 times smaller than AdamW's: Chen et al. 2023
+    "adabelief": (1e-4, 1e-2),
+    "lamb": (5e-4, 5e-2),  # its trust ratio shrinks the step
+    "lookahead_adamw": (1e-4, 1e-2),
+    "lookahead_radam": (1e-4, 2e-2),
+}
+COUPLED = ("sgd", "adam")
+"""Their weight decay is added to the gradient, so it is scaled by the rate and wants smaller values."""
+
+
+def optimizers(trial: optuna.Trial) -> dict[str, Any]:
+    """Sample an optimizer, its rates and what surrounds a step."""
+    name = trial.suggest_categorical("optimizer", list(RATES))
+    optimizer: dict[str, Any] = {"name": name, "lr": trial.suggest_float(f"{name}_lr", *RATES[name], log=True)}
+    if name in COUPLED:
+        # per step, of the weights but norms and biases; 1e-4 in DeepLab
+        optimizer["weight_decay"] = trial.suggest_float("l2", 1e-6, 1e-3, log=True)
+    else:
+        # per step and unit of rate; 1e-2 is PyTorch's default, 0.05 usual for transformers
+        optimizer["weight_decay"] = trial.suggest_float("weight_decay", 1e-4, 3e-1, log=True)
+    if name == "radam":
+        optimizer["decoupled"] = trial.suggest_categorical("radam_decoupled", (True, False))
+    return {
+        "optimizer": optimizer,
+        # of the pretrained encoder, relative to the decoder; 0.1 is usual
+        "encoder_lr_factor": trial.suggest_float("encoder_lr_factor", 0.05, 1.0, log=True),
+        # norm of the whole gradient; 0 is off
+        "clip_norm": trial.suggest_categorical("clip_norm", (0.0, 1.0, 5.0)),
+        # per step; 0 is off. 0.99 averages over about 100 steps, a few epochs of a small data set
+        "ema_decay": trial.suggest_categorical("ema_decay", (0.0, 0.9, 0.97, 0.99)),
+        # share of the budget in which only the decoder learns
+        "freeze_share": trial.suggest_categorical("freeze_share", (0.0, 0.1, 0.2)),
+    }
+
+
+PLAIN = {"encoder_lr_factor": 1.0, "clip_norm": 0.0, "ema_decay": 0.0, "freeze_share": 0.0}
+
+FIRST_TRIALS: tuple[dict[str, Any], ...] = (
+    # the reference recipe: Adam, and RAdam as its teams tried it
+    {"optimizer": "adam", "adam_lr": 1e-4, "l2": 1e-6, **PLAIN},
+    {"optimizer": "radam", "radam_lr": 1e-4, "weight_decay": 1e-4, "radam_decoupled": False, **PLAIN},
+)
+
+BEST: dict[str, Any] = {"optimizer": "adamw", "adamw_lr": 5e-4, "weight_decay": 1e-2, **PLAIN}
+"""docs/results.md has the run."""

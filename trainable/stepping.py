@@ -1,0 +1,150 @@
+"""Takes optimizer steps: precision, micro-batches, memory that runs short, clipping and the moving average."""
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from timm.utils import ModelEmaV3
+from torch import Tensor
+from torch.optim import Optimizer
+
+from trainable.config import TrialConfig
+from trainable.device import peak_memory_mb
+from trainable.losses import Loss
+from trainable.models import Segmenter
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+MEMORY_SHORT = ("not enough memory", "can't allocate memory", "out of memory")
+"""What PyTorch's allocators say, in lower case."""
+
+
+class OutOfMemoryError(RuntimeError):
+    """One photo at a time does not fit into the device's memory."""
+
+
+class Stepper:
+    """A model with its loss and optimizer, and the state of what happens between them."""
+
+    def __init__(self, config: TrialConfig, model: Segmenter, loss: Loss, optimizer: Optimizer):
+        self.config, self.model, self.loss, self.optimizer = config, model, loss, optimizer
+        self.device = torch.device(config.device)
+        self.dtype = DTYPES[config.precision]
+        self.scaler = torch.amp.GradScaler(config.device, enabled=config.precision == "fp16")
+        # The decay grows with the steps (timm's warm-up): the first weights would stay for long otherwise.
+        self.ema = ModelEmaV3(model, config.ema_decay, use_warmup=True) if config.ema_decay else None
+        self.clip_norm = config.clip_norm
+        self.accumulation = config.accumulation
+        self.steps = 0
+        self.notes: list[str] = []
+        self._compiled: Any = torch.compile(model) if config.compile else None
+
+    @property
+    def evaluated(self) -> Segmenter:
+        """The model that is validated and kept."""
+        return self.ema.module if self.ema else self.model
+
+    def freeze_encoder(self, frozen: bool) -> None:
+        """Put the model into training mode, its encoder only where it is not frozen."""
+        self.model.train()
+        encoder = self.model.network.encoder
+        encoder.requires_grad_(not frozen)
+        if frozen:
+            encoder.eval()  # its batch-norm statistics stay too
+
+    def step(self, photos: Tensor, masks: Tensor) -> Tensor:
+        """Take one step on photos (N, H, W, 3) and masks (N, H, W); returns the mean loss.
+
+        Raises:
+            OutOfMemoryError: one photo at a time does not fit.
+        """
+        loss = self._gradients(photos, masks)
+        while loss is None:
+            loss = self._gradients(photos, masks)
+        if self.clip_norm:
+            self.scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.steps += 1
+        if self.ema:
+            self.ema.update(self.model, self.steps)
+        return loss
+
+    def logits(self, model: Any, photos: Tensor) -> Tensor:
+        """Return a model's logits (N, C, H, W) in fp32."""
+        with self._autocast():
+            return model(photos.to(self.device, non_blocking=True)).float()
+
+    def loss_of(self, logits: Tensor, masks: Tensor) -> Tensor:
+        """Return the loss; the masks may be uint8 and anywhere."""
+        return self.loss(logits, masks.to(self.device, torch.int64, non_blocking=True))
+
+    def split_further(self, error: Exception, batch: int) -> None:
+        """Halve the micro-batch after an error that tells of short memory, or raise it.
+
+        Raises:
+            OutOfMemoryError: the micro-batch is one photo already.
+        """
+        if not is_memory_short(error):
+            raise error
+        self.optimizer.zero_grad()
+        if self.accumulation >= batch:
+            peak, line = peak_memory_mb(self.config.device), str(error).splitlines()[0]
+            raise OutOfMemoryError(
+                f"one photo of {self.config.image_size} px at a time does not fit: peak {peak:,.0f} MB, then {line}"
+            ) from error
+        self.accumulation = min(2 * self.accumulation, batch)
+        self.notes.append(f"memory ran short: batches of {batch} in {self.accumulation} parts")
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return what a resume needs beside model and optimizer: tensors and json-able values."""
+        average = self.ema.module.state_dict() if self.ema else {}
+        header = {"scaler": self.scaler.state_dict(), "steps": self.steps, "accumulation": self.accumulation}
+        return {f"ema.{name}": tensor for name, tensor in average.items()}, {**header, "notes": self.notes}
+
+    def load_state(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+        """Put back what `state` gave."""
+        if self.ema:
+            average = {name.removeprefix("ema."): t for name, t in tensors.items() if name.startswith("ema.")}
+            self.ema.module.load_state_dict(average)
+        if header["scaler"]:
+            self.scaler.load_state_dict(header["scaler"])
+        self.steps, self.accumulation, self.notes = header["steps"], header["accumulation"], header["notes"]
+
+    def _gradients(self, photos: Tensor, masks: Tensor) -> Tensor | None:
+        """Return the loss with its gradients in place, or None if something was changed to try again."""
+        try:
+            return self._backward(photos, masks)
+        except Exception as error:
+            if is_memory_short(error) or self._compiled is None:
+                self.split_further(error, len(photos))
+            else:
+                self._compiled = None
+                why = str(error).strip().splitlines() or [""]
+                self.notes.append(f"torch.compile failed ({type(error).__name__}: {why[0]}): training without it")
+        # Only here has the error's traceback let go of the tensors of the failed try.
+        if self.config.device == "cuda":
+            torch.cuda.empty_cache()
+        return None
+
+    def _backward(self, photos: Tensor, masks: Tensor) -> Tensor:
+        self.optimizer.zero_grad()
+        total = torch.zeros((), device=self.device)
+        model = self._compiled or self.model
+        parts = (photos.tensor_split(self.accumulation), masks.tensor_split(self.accumulation))
+        for part, truth in zip(*parts, strict=True):
+            loss = self.loss_of(self.logits(model, part), truth) * (len(part) / len(photos))
+            self.scaler.scale(loss).backward()
+            total += loss.detach()
+        return total
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.config.device, self.dtype, enabled=self.dtype != torch.float32)
+
+
+def is_memory_short(error: Exception) -> bool:
+    """Tell whether PyTorch could not allocate memory, on a GPU or not."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in MEMORY_SHORT)

@@ -1,0 +1,35 @@
+"""What a model makes of the validation photos."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainable.cache import SCORE_SIZE
+from trainable.coco import CLASSES
+from trainable.data import FoldData
+from trainable.metrics import confusion_matrices, resize_classes
+from trainable.stepping import Stepper
+
+
+@torch.inference_mode()
+def validate(stepper: Stepper, data: FoldData, batch_size: int) -> tuple[float, dict[str, Tensor]]:
+    """Return the mean loss and the photos' confusion matrices (N, C, C), `at_256` and `full`, at the training size."""
+    model, cache, total = stepper.evaluated.eval(), data.cache, 0.0
+    matrices: dict[str, list[Tensor]] = {"at_256": [], "full": []}
+    for positions in _batches(data.val, batch_size):
+        masks = torch.from_numpy(cache.masks[positions]).to(stepper.device)
+        score_masks = torch.from_numpy(cache.score_masks[positions]).to(stepper.device)
+        logits = stepper.logits(model, torch.from_numpy(cache.images[positions]))
+        total += float(stepper.loss_of(logits, masks)) * len(positions)
+        classes = logits.max(1).indices.to(torch.uint8)  # 4 times as fast as argmax on a CPU
+        matrices["full"].append(confusion_matrices(masks, classes, len(CLASSES)))
+        at_256 = resize_classes(classes, SCORE_SIZE)
+        matrices["at_256"].append(confusion_matrices(score_masks, at_256, len(CLASSES)))
+    return total / len(data.val), {size: torch.cat(parts) for size, parts in matrices.items()}
+
+
+def _batches(positions: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
+    return (positions[start : start + size] for start in range(0, len(positions), size))
