@@ -122,4 +122,4 @@ def _first_trials(parts: list[Space], rate: bool) -> tuple[Params, ...]:
 
 def _nearest(name: str) -> str:
     found = get_close_matches(name, [*SPACES, JOINT], n=1, cutoff=0.5)
-    return f", did you mean {found[0]!r}?" if found else ""
+    return f", did you mean {found[0]!r}" if found else ""

@@ -20,7 +20,7 @@ from trainable.mixing import build_mixing
 from trainable.models import build_empty, loaded_encoder
 from trainable.optim import OPTIMIZERS, build_optimizer
 from trainable.sampling import build_draws
-from trainable.schedules import build_schedule
+from trainable.schedules import Schedule, build_schedule
 from trainable.stepping import DTYPES
 from trainable.training import FoldTraining
 
@@ -44,8 +44,8 @@ class Attestation:
     def __init__(self, training: FoldTraining):
         self.training, self.config = training, training.config
 
-    def check(self, epoch: int, share: float = 0.0, val_mious: Sequence[float] = ()) -> dict[str, Any]:
-        """Compare all there is, after a share of an epoch, counted from 1.
+    def check(self, epoch: int = 1, share: float | None = None, val_mious: Sequence[float] = ()) -> dict[str, Any]:
+        """Compare all there is: before the first step, or after the one at a share of an epoch, counted from 1.
 
         Returns:
             What was found, by name, as json can hold it.
@@ -53,10 +53,10 @@ class Attestation:
         Raises:
             ConfigNotAppliedError: something differs: all differences with what was asked and found.
         """
-        fresh = epoch == 1 and not share
-        findings = [*self._optimizer(epoch, share, val_mious, fresh), *self._steps(epoch)]
-        findings += [*self._data(), *self._model()]
-        if fresh:
+        # Before the first step the schedule has set nothing yet.
+        factor = 1.0 if share is None else self._schedule((epoch - 1 + share) / self.config.epochs, val_mious)
+        findings = [*self._optimizer(factor), *self._steps(epoch), *self._data(), *self._model()]
+        if share is None:
             findings += self._encoder_weights()
         wrong = [f"{name} (asked {_show(asked)}, found {_show(found)})" for name, asked, found in findings
                  if not _same(asked, found)]  # fmt: skip
@@ -64,16 +64,13 @@ class Attestation:
             raise ConfigNotAppliedError(f"config not applied: {', '.join(wrong)}")
         return {name: _show(found) for name, _, found in findings}
 
-    def _optimizer(self, epoch: int, share: float, val_mious: Sequence[float], fresh: bool) -> Iterator[Finding]:
+    def _optimizer(self, factor: float) -> Iterator[Finding]:
         choice, live = self.config.optimizer, self.training.optimizer
         signature = inspect.signature(OPTIMIZERS[choice["name"]]).parameters
         asked = {name: each.default for name, each in signature.items() if name != "groups"}
         asked |= {name: value for name, value in choice.items() if name != "name"}
         toy = build_optimizer(choice, nn.ModuleDict({"encoder": nn.Conv2d(1, 1, 1)}))
-        yield "optimizer", type(toy).__name__, type(live).__name__
-        schedule = build_schedule(self.config.scheduler, self.config.epochs)
-        # Before the first step the schedule has set nothing yet.
-        factor = 1.0 if fresh else schedule((epoch - 1 + share) / self.config.epochs, val_mious)
+        yield "optimizer", _kind(toy), _kind(live)
         for group in live.param_groups:
             encoder = group["part"] == "encoder"
             name = "encoder " if encoder else ""
@@ -86,7 +83,7 @@ class Attestation:
         trained = sum(parameter.numel() for group in live.param_groups for parameter in group["params"])
         yield "trained parameters", sum(each.numel() for each in self.training.model.parameters()), trained
         wanted, found = ([each(spent, (0.1, 0.1, 0.1)) for spent in PROBES]
-                         for each in (schedule, self.training.schedule))  # fmt: skip
+                         for each in (self._schedule, self.training.schedule))  # fmt: skip
         yield f"scheduler {self.config.scheduler['name']}", wanted, found
 
     def _steps(self, epoch: int) -> Iterator[Finding]:
@@ -128,6 +125,10 @@ class Attestation:
             yield f"encoder weights {name}", float(asked.double().sum()), float(found.double().sum())
 
     @cached_property
+    def _schedule(self) -> Schedule:
+        return build_schedule(self.config.scheduler, self.config.epochs)
+
+    @cached_property
     def _asked_network(self) -> Any:
         return build_empty(self.config)
 
@@ -151,6 +152,11 @@ class Attestation:
         return float(loss(logits, target))
 
 
+def _kind(optimizer: Any) -> str:
+    inner = getattr(optimizer, "_base_optimizer", None)  # of a Lookahead
+    return f"{type(optimizer).__name__} of {_kind(inner)}" if inner else type(optimizer).__name__
+
+
 def _steps(augmentation: A.Compose) -> list[str]:
     return [str(A.to_dict(step)["transform"]) for step in augmentation.transforms]
 
@@ -165,7 +171,7 @@ def _digest(array: Any) -> str:
 
 def _same(asked: Any, found: Any) -> bool:
     if isinstance(asked, float) or isinstance(found, float):
-        return bool(np.isclose(asked, found, rtol=1e-5, atol=1e-12))
+        return bool(np.isclose(asked, found, rtol=1e-5, atol=1e-12, equal_nan=True))
     if isinstance(asked, list) and len(asked) == len(found):
         return all(_same(a, b) for a, b in zip(asked, found, strict=True))
     return bool(asked == found)

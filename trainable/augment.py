@@ -9,7 +9,6 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations as A
 import cv2
-from pydantic import ValidationError
 
 from trainable.choices import build
 from trainable.coco import IGNORE_INDEX
@@ -27,8 +26,11 @@ def build_augmentation(choice: Choice, operations: list[Choice], size: int) -> A
     try:
         steps = build("augmentation", choice, AUGMENTATIONS, size=size)
         steps = steps + [build("operation", operation, OPERATIONS, size=size) for operation in operations]
-    except ValidationError as error:  # albumentations' own checks, over several lines
-        raise ValueError(f"augmentation out of range: {' '.join(str(error).split())}") from error
+    except ValueError as error:
+        if "validation error" not in str(error):
+            raise
+        why = str(error).partition("\n")[2].partition("[type=")[0]  # of several lines with links
+        raise ValueError(f"augmentation out of range: {' '.join(why.split())}") from error
     # All sizes stay as they are: checking shapes at every photo costs more than a flip.
     return A.Compose(steps, is_check_shapes=False)
 

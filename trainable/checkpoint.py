@@ -43,8 +43,10 @@ def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, 
                 tensors[f"optimizer.{index}.{name}"] = value
             elif value is not None:
                 numbers[f"{index}.{name}"] = value  # a step count as a tensor would change the arithmetic
-    groups = [{name: value for name, value in group.items() if type(value) in (int, float)}
-              for group in optimizer.param_groups]  # fmt: skip
+    groups: list[dict[str, float]] = []
+    for position, group in enumerate(optimizer.param_groups):
+        groups.append({name: value for name, value in group.items() if type(value) in (int, float)})
+        tensors |= {f"group.{position}.{name}": each for name, each in group.items() if isinstance(each, Tensor)}
     return tensors, {"numbers": numbers, "groups": groups}
 
 
@@ -60,8 +62,10 @@ def load_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor], header: dic
         index, name = key.split(".", 1)
         state.setdefault(int(index), {})[name] = number
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    for group, values in zip(optimizer.param_groups, header["groups"], strict=True):
+    for position, (group, values) in enumerate(zip(optimizer.param_groups, header["groups"], strict=True)):
+        prefix = f"group.{position}."
         group.update(values)
+        group.update({key.removeprefix(prefix): each for key, each in tensors.items() if key.startswith(prefix)})
 
 
 def _laid_out_as(parameter: Tensor, tensor: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ def train_fold(
     folder.path.mkdir(parents=True, exist_ok=True)
     write_json(folder.path / "config.json", training.config.to_dict())
     attestation = Attestation(training)
-    attestation.check(1)
+    attestation.check()
     rows = training.restore(folder) if resume else []
     if rows:
         report(rows[-1])

@@ -1,10 +1,13 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import search.plan as plan_module
 from search.arguments import parse
 from search.machine import Machine, resources
-from search.plan import new_plan, run_folder, stored_plan
+from search.plan import check_space, has_default_model, new_plan, run_folder, stored_plan
+from spaces.table import Space
 from trainable.artifacts import RunFolder, write_json
 
 CPU = Machine(cores=2, gpus=0)
@@ -44,7 +47,7 @@ def test_given_options_win_and_the_default_decoder_goes_with_the_default_encoder
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"space": "loses"}, "unknown space 'loses'; the spaces are: losses"),
+        ({"space": "loses"}, "unknown space 'loses', did you mean 'losses'; the spaces are: encoders, losses"),
         ({"trials": 0}, "--trials must be at least 1, found 0"),
         ({"grace": 99}, "--grace must be 1 to the 12 epochs"),
         ({"folds": 1}, "--folds must be at least 2"),
@@ -98,3 +101,57 @@ def test_gpu_machine_shares_gpus():
     with pytest.raises(ValueError, match=r"above 0 and at most 4, and whole above 1, found 1.5"):
         resources(gpus, None, 1.5)
     assert new_plan({"data": Path()}, gpus).config.image_size == 512
+
+
+def test_spaces_bring_the_models_and_sizes_they_choose_from(tmp_path):
+    plain = new_plan({}, CPU)
+    assert (plain.models, plain.image_sizes) == ([], [plain.config.image_size])
+    joint = new_plan({"space": "joint", "image_size": 128}, CPU)
+    assert joint.image_sizes == [128, 96, 160]
+    assert ["unetplusplus", "mobilenet_v2"] in joint.models
+    assert not has_default_model(joint, CPU)
+    big = new_plan({"space": "encoders"}, Machine(cores=8, gpus=1, gpu_memory_gb=16))
+    assert ["unetplusplus", "resnet50"] in big.models
+    assert new_plan({"space": "encoders", "encoders": "large"}, CPU).models != joint.models
+    write_json(tmp_path / "search.json", {"plan": joint.__dict__})
+    assert stored_plan(RunFolder(tmp_path), {}).scope == joint.scope
+
+
+def test_base_is_what_the_space_leaves_out_and_options_win(tmp_path):
+    base = tmp_path / "base.json"
+    write_json(base, {"loss": {"name": "dice"}, "encoder": "resnet18", "epochs": 7, "batch_size": 3})
+    plan = new_plan({"base": base, "epochs": 9}, CPU)
+    assert (plan.config.loss, plan.config.encoder, plan.config.epochs) == ({"name": "dice"}, "resnet18", 9)
+    assert (plan.config.batch_size, plan.config.decoder) == (3, {})
+    write_json(base, {"los": {"name": "dice"}})
+    with pytest.raises(ValueError, match=r"--base .*base.json: unknown config key 'los'; did you mean 'loss'"):
+        new_plan({"base": base}, CPU)
+    base.write_text("{")
+    with pytest.raises(ValueError, match="--base"):
+        new_plan({"base": base}, CPU)
+
+
+HUGE = {"name": "paste", "min_area": 0.8}
+
+
+def edited(sample):
+    return lambda name, scope: Space(sample, ())
+
+
+@pytest.mark.parametrize(
+    ("sample", "text"),
+    [
+        (lambda trial: {"batch_size": trial.suggest_int("batch_size", 9, 3)}, "low <= high"),
+        (lambda trial: {"epochs": trial.suggest_int("epochs", 0, 3)}, "epochs must be a whole number of at least 1"),
+        (lambda trial: {"clip": trial.suggest_float("clip", 0, 1)}, "unknown config key 'clip'; did you mean"),
+        (lambda trial: {"oversampling": {**HUGE, "max_area": trial.suggest_float("m", 0.9, 1)}}, "no patch to paste"),
+    ],
+)  # fmt: skip
+def test_space_that_cannot_train_is_found_by_sampling_it(tiny_cache, monkeypatch, sample, text):
+    monkeypatch.setattr(plan_module, "find_space", edited(sample))
+    with pytest.raises(ValueError, match=f"space losses gives a config that cannot train: .*{text}"):
+        check_space(new_plan({}, CPU), tiny_cache, np.arange(20))
+
+
+def test_spaces_as_they_are_pass(tiny_cache):
+    check_space(new_plan({"space": "losses+schedulers"}, CPU), tiny_cache, np.arange(20), samples=50)

@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from search import launch
 from search.machine import Machine, Resources
 from search.plan import new_plan
-from search.prepare import prepare
+from search.prepare import create, prepare, setting_of
 from search.record import RecordStates
 from search.run import main
 from search.study import open_study
@@ -135,14 +135,16 @@ class Killer(tune.Callback):
 
 @pytest.mark.slow
 def test_failed_trials_end_alone_with_their_reason(tmp_path, data, monkeypatch):
-    monkeypatch.setattr(launch, "find_space", lambda name: Space(sample_trouble, ()))
+    monkeypatch.setattr(launch, "find_space", lambda name, scope: Space(sample_trouble, ()))
     plan = new_plan({
         "data": data, "cache_dir": tmp_path / "cache", "trials": 5, "epochs": 3, "grace": 3, "image_size": 32,
         "batch_size": 5, "architecture": "unet", "encoder": "tu-test_resnet",
     }, Machine(cores=2, gpus=0))  # fmt: skip
     run = RunFolder(tmp_path / "runs" / "c")
     with Path(os.devnull).open("w") as nowhere:
-        setting = prepare(plan, run, read_training(data), resume=False, console=Console(file=nowhere))
+        prepared = prepare(plan, run, read_training(data), resume=False, console=Console(file=nowhere))
+    create(plan, run, prepared)
+    setting = setting_of(plan, run, prepared)
     with launch.ray_running():
         launch.run_trials(plan, run, setting, Resources(2, 1, 0, ""), [RecordStates(run, 3), Killer()])
     status = [folder.status() for folder in run.trials()]
@@ -160,9 +162,10 @@ def test_bad_input_is_one_clear_error_and_leaves_nothing(tmp_path, data, capsys,
         assert main(command(tmp_path, on, *more)[2:]) == 2
         return capsys.readouterr().err
 
-    assert "unknown space 'x'; the spaces are: losses" in fails("--space", "x")
+    assert "unknown space 'x'; the spaces are: encoders, losses" in fails("--space", "x")
     assert "--name must be a plain folder name, found 'a/b'" in fails("--name", "a/b")
     assert "does not exist; pass --data an existing one" in fails(on=tmp_path / "none")
+    assert "unknown encoder group 'tiny'; the groups are: light" in fails("--space", "encoders", "--encoders", "tiny")
     assert "unknown encoder 'resnet19'; did you mean" in fails("--encoder", "resnet19")
     assert "100 is not divisible by 32" in fails("--image-size", "100")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

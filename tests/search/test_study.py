@@ -7,11 +7,11 @@ from optuna.trial import TrialState
 from ray.tune.schedulers import TrialScheduler
 
 from search.study import ResumableASHA, StudySearch, open_study
-from spaces.table import SPACES
+from spaces.table import Scope, find_space
 from trainable.artifacts import FAILED, FINISHED, RUNNING, STOPPED, RunFolder, write_bytes
 from trainable.config import TrialConfig
 
-SPACE = SPACES["losses"]
+SPACE = find_space("losses", Scope())
 BASE = TrialConfig(epochs=9)
 
 

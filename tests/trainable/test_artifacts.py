@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from trainable.artifacts import FINISHED, RunFolder, write_bytes, write_json
-from trainable.checkpoint import load_optimizer, load_tensors, optimizer_tensors, save_tensors
+from trainable.checkpoint import load_tensors, save_tensors
 
 
 def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
@@ -58,25 +58,14 @@ def test_best_trial_needs_an_epoch(tmp_path):
         RunFolder(tmp_path).best_trial()
 
 
-def test_optimizer_state_survives_the_disk(tmp_path):
-    def step(optimizer, x):
-        optimizer.zero_grad()
-        (x**2).sum().backward()
-        optimizer.step()
-
-    x = torch.nn.Parameter(torch.ones(3))
-    optimizer = torch.optim.AdamW([x], 0.1)
-    step(optimizer, x)
-    save_tensors(tmp_path / "a", {"x": x, **optimizer_tensors(optimizer)}, epoch=1)
-    tensors, header = load_tensors(tmp_path / "a")
-    y = torch.nn.Parameter(tensors["x"])
-    other = torch.optim.AdamW([y], 0.1)
-    load_optimizer(other, tensors)
-    for _ in range(3):
-        step(optimizer, x)
-        step(other, y)
-    assert torch.equal(x, y)
-    assert header == {"epoch": 1}
+def test_notes_are_written_only_where_there_are_some(tmp_path):
+    folder = RunFolder(tmp_path).trial(1)
+    folder.path.mkdir(parents=True)
+    folder.write_notes([])
+    assert folder.notes() == []
+    assert list(folder.path.iterdir()) == []
+    folder.write_notes(["memory ran short"])
+    assert folder.notes() == ["memory ran short"]
 
 
 def test_damaged_checkpoint_is_named(tmp_path):

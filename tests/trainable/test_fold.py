@@ -15,7 +15,7 @@ from trainable.fold import main, train_fold
 from trainable.metrics import confusion_matrices, mean_iou
 from trainable.training import DivergedError, FoldTraining
 
-TIMES = ("images_per_s", "train_s", "val_s", "peak_memory_mb")
+TIMES = ("images_per_s", "train_s", "data_s", "val_s", "peak_memory_mb")
 
 
 def run(config, data, folder, resume=False, stop_after=None):

@@ -1,16 +1,26 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from tests.conftest import SIDE
 from trainable.augment import build_augmentation
 from trainable.coco import IGNORE_INDEX
-from trainable.loader import TrainingPhotos, training_batches
+from trainable.loader import TrainingPhotos, on_device, training_batches
+from trainable.mixing import build_mixing
+from trainable.sampling import Draws, build_draws
+
+
+def batches(cache, positions, augmentation="reference", *, batch_size=5, workers=0, seed=0, draws=None, mixing=()):
+    pipeline = build_augmentation({"name": augmentation}, [], SIDE)
+    photos = TrainingPhotos(cache, draws or Draws(positions), build_mixing(list(mixing)), pipeline, seed)
+    return training_batches(photos, batch_size=batch_size, workers=workers, pin=False)
 
 
 def epochs(cache, *, workers, seed=0, count=2, augmentation="reference"):
     """Return the batches of some epochs, each as (images, masks) stacked."""
-    photos = TrainingPhotos(cache, build_augmentation({"name": augmentation}), seed)
-    loader, sampler = training_batches(photos, np.arange(20), batch_size=5, workers=workers, pin=False)
+    loader, sampler = batches(cache, np.arange(20), augmentation, workers=workers, seed=seed)
     out = []
     for epoch in range(1, count + 1):
         sampler.epoch = epoch
@@ -31,18 +41,16 @@ def test_streams_differ_by_epoch_and_seed_and_repeat_by_seed(tiny_cache, workers
 
 def test_workers_have_streams_of_their_own(tiny_cache):
     """Every photo of a cache of one photo: two workers that share a stream would give equal batches."""
-    photos = TrainingPhotos(tiny_cache, build_augmentation({"name": "reference"}), 0)
-    loader, sampler = training_batches(photos, np.zeros(20, np.int64), batch_size=5, workers=2, pin=False)
+    loader, sampler = batches(tiny_cache, np.zeros(20, np.int64), workers=2)
     sampler.epoch = 1
-    batches = [images for images, _ in loader]
-    assert not torch.equal(batches[0], batches[1])
-    assert not torch.equal(batches[2], batches[3])
+    found = [images for images, _ in loader]
+    assert not torch.equal(found[0], found[1])
+    assert not torch.equal(found[2], found[3])
 
 
 def test_epoch_on_its_own_is_the_same_as_after_others(tiny_cache):
     straight = epochs(tiny_cache, workers=0, count=3)[2]
-    photos = TrainingPhotos(tiny_cache, build_augmentation({"name": "reference"}), 0)
-    loader, sampler = training_batches(photos, np.arange(20), batch_size=5, workers=0, pin=False)
+    loader, sampler = batches(tiny_cache, np.arange(20))
     sampler.epoch = 3
     assert torch.equal(torch.cat([images for images, _ in loader]), straight[0])
 
@@ -69,10 +77,58 @@ def test_reference_pipeline_moves_masks_with_images(tiny_cache):
 
 
 def test_last_batch_is_left_out_unless_it_is_the_only_one(tiny_cache):
-    photos = TrainingPhotos(tiny_cache, build_augmentation({"name": "none"}), 0)
     sizes = {
-        count: [len(images) for images, _ in training_batches(
-            photos, np.arange(count), batch_size=8, workers=0, pin=False)[0]]
+        count: [len(images) for images, _ in batches(tiny_cache, np.arange(count), "none", batch_size=8)[0]]
         for count in (20, 5)
-    }  # fmt: skip
+    }
     assert sizes == {20: [8, 8], 5: [5]}
+
+
+MIXING = [
+    {"name": "copy_paste", "p": 1.0},
+    {"name": "mosaic", "p": 1.0, "spread": 0.3},
+    {"name": "cutmix", "p": 1.0, "area": 0.5},
+]
+
+
+def test_no_validation_pixel_ever_enters_training(tiny_cache):
+    """All validation photos are white, which no training photo has: pasting and mixing must never show it."""
+    train, val = np.arange(14), np.arange(14, 20)
+    images = np.array(tiny_cache.images).clip(max=250)
+    images[val] = 255
+    assert images[train].max() < 255
+    cache = replace(tiny_cache, images=images)
+    draws = build_draws({"name": "paste", "ratio": 1.0, "rare": 10, "min_area": 0.0, "max_area": 1.0}, cache, train)
+    loader, sampler = batches(cache, train, "none", draws=draws, mixing=MIXING)
+    for epoch in range(1, 21):
+        sampler.epoch = epoch
+        for photos, _ in loader:
+            assert photos.max() < 255
+    leaking = build_draws({"name": "paste", "min_area": 0.0, "max_area": 1.0}, cache, np.arange(20))
+    loader, sampler = batches(cache, train, "none", draws=leaking, mixing=MIXING)
+    assert max(int(photos.max()) for photos, _ in loader) == 255  # the check can fail
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_mixing_and_pasting_repeat_by_seed_and_differ_by_epoch(tiny_cache, workers):
+    draws = build_draws({"name": "paste", "min_area": 0.0, "max_area": 1.0}, tiny_cache, np.arange(20))
+
+    def run(seed, epoch):
+        loader, sampler = batches(
+            tiny_cache, np.arange(20), "none", draws=draws, mixing=MIXING, workers=workers, seed=seed
+        )
+        sampler.epoch = epoch
+        return torch.cat([images for images, _ in loader])
+
+    assert torch.equal(run(0, 1), run(0, 1))
+    assert not torch.equal(run(0, 1), run(0, 2))
+    assert not torch.equal(run(0, 1), run(1, 1))
+
+
+def test_batches_reach_the_device_in_their_order(tiny_cache):
+    loader, _ = batches(tiny_cache, np.arange(20), "none")
+    plain, moved = list(loader), list(on_device(loader, torch.device("cpu")))
+    assert all(torch.equal(a, b) for (a, _), (b, _) in zip(plain, moved, strict=True))
+    if torch.cuda.is_available():
+        moved = list(on_device(loader, torch.device("cuda")))
+        assert all(torch.equal(a, b.cpu()) for (a, _), (b, _) in zip(plain, moved, strict=True))

@@ -102,3 +102,33 @@ def test_unknown_names_and_parameters_list_the_known():
 
 def test_space_names_every_loss():
     assert set(SPACE_LOSSES) == set(LOSSES)
+
+
+def test_ohem_keeps_the_hard_pixels_by_hand():
+    logits = torch.zeros(1, 2, 1, 4)
+    logits[0, 0, 0] = torch.tensor([4.0, 2.0, 0.0, -2.0])  # probabilities of class 0: 0.98, 0.88, 0.5, 0.12
+    target = torch.zeros(1, 1, 4, dtype=torch.int64)
+    each = F.cross_entropy(logits, target, reduction="none").flatten()
+    top = build_loss({"name": "ohem_cross_entropy", "threshold": 0.0, "share": 0.25}, COUNTS)
+    assert top(logits, target).item() == pytest.approx(each[3].item())
+    hard = build_loss({"name": "ohem_cross_entropy", "threshold": 0.7, "share": 0.25}, COUNTS)
+    assert hard(logits, target).item() == pytest.approx(each[2:].mean().item())
+    assert hard(logits, torch.full_like(target, IGNORE_INDEX)).item() == 0
+
+
+def test_boundary_weights_count_pixels_near_another_class():
+    logits, target = torch.randn(1, 11, 8, 8), torch.zeros(1, 8, 8, dtype=torch.int64)
+    target[..., 4:] = 1
+    each = F.cross_entropy(logits, target, reduction="none")
+    near = each[..., 3:5].sum(), each.sum()
+    value = build_loss({"name": "boundary_cross_entropy", "weight": 2.0, "width": 1}, COUNTS)(logits, target)
+    assert value.item() == pytest.approx(((near[1] + 2 * near[0]) / (64 + 2 * 16)).item(), rel=1e-5)
+
+
+def test_focal_tversky_at_gamma_one_is_tversky():
+    logits, target = batch()
+    focal, plain = (
+        build_loss({"name": name, "alpha": 0.3, "beta": 0.7, **more}, COUNTS)(logits, target).item()
+        for name, more in (("focal_tversky", {"gamma": 1.0}), ("tversky", {}))
+    )
+    assert focal == pytest.approx(plain, rel=1e-4)
