@@ -35,13 +35,18 @@ def start_model_check(plan: Plan, machine: Machine) -> Callable[[Console], Plan]
     encoders = sorted({encoder for _, encoder in plan.models})
     shares = [[each for each in plan.models if encoders.index(each[1]) % machine.cores == core]
               for core in range(machine.cores)]  # fmt: skip
-    trying = [ray.remote(try_models).remote(config, share, plan.image_sizes) for share in shares]
+    trying = [ray.remote(try_models).remote(config, share, plan.image_sizes, plan.strides) for share in shares]
 
     def wait_all(console: Console) -> Plan:
-        reasons: dict[tuple[str, str], str] = {}
-        for share, found in zip(shares, ray.get(trying), strict=True):
-            reasons |= {(model[0], model[1]): reason for model, reason in zip(share, found, strict=True) if reason}
+        found = {(architecture, encoder): problems for share, tried in zip(shares, ray.get(trying), strict=True)
+                 for (architecture, encoder), problems in zip(share, tried, strict=True)}  # fmt: skip
+        # A model is judged by its architecture's default stride, the first; other strides must suit all that are left.
+        firsts = {model: next(iter(problems.values())) for model, problems in found.items()}
+        reasons = {model: reason for model, reason in firsts.items() if reason}
         left = [model for model in plan.models if (model[0], model[1]) not in reasons]
+        taken = {each: [found[each, encoder] for other, encoder in left if other == each] for each in plan.strides}
+        strides = {architecture: [each for each in plan.strides[architecture] if not any(one[each] for one in problems)]
+                   for architecture, problems in taken.items()}  # fmt: skip
         if reasons:
             console.print(
                 f"{len(reasons)} of {len(plan.models)} models cannot be built at {_sizes(plan)} px and are left out:",
@@ -53,7 +58,11 @@ def start_model_check(plan: Plan, machine: Machine) -> Callable[[Console], Plan]
             raise ValueError(
                 "no model of the space can be built: name another --encoders group, --image-size or --encoder-weights"
             )
-        return replace(plan, models=left)
+        if config.encoder_weights == "imagenet":  # one download shows whether the others will come
+            first = replace(config, architecture=left[0][0], encoder=left[0][1], decoder={})
+            if problem := ray.get(ray.remote(try_model).remote(first)):
+                raise ValueError(problem)
+        return replace(plan, models=left, strides=strides)
 
     return wait_all
 

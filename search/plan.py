@@ -10,7 +10,7 @@ import optuna
 from numpy.typing import NDArray
 
 from search.machine import Machine, default_options
-from spaces.encoders import group_for, pairs
+from spaces.encoders import STRIDES, group_for, pairs
 from spaces.table import Scope, find_space, space_names
 from trainable.artifacts import RunFolder, read_json
 from trainable.cache import Cache, default_cache_dir
@@ -35,11 +35,14 @@ class Plan:
     base: dict[str, Any]  # the TrialConfig of what the space leaves out
     image_sizes: list[int]  # pixels per side that the space may choose from, the base's first
     models: list[list[str]]  # architecture and encoder of each model that the space may choose; [] if it does not
+    strides: dict[str, list[int]]  # output strides that it may choose, by architecture
 
     @property
     def scope(self) -> Scope:
         """What the space can choose from."""
-        return Scope(tuple((architecture, encoder) for architecture, encoder in self.models), tuple(self.image_sizes))
+        models = tuple((architecture, encoder) for architecture, encoder in self.models)
+        strides = {architecture: tuple(each) for architecture, each in self.strides.items()}
+        return Scope(models, strides, tuple(self.image_sizes))
 
     @property
     def config(self) -> TrialConfig:
@@ -93,6 +96,7 @@ def new_plan(options: dict[str, Any], machine: Machine) -> Plan:
         base=config.to_dict(),
         image_sizes=_image_sizes(config.image_size) if "augmentations" in names else [config.image_size],
         models=[list(pair) for pair in pairs(group)] if "encoders" in names else [],
+        strides={architecture: list(strides) for architecture, strides in STRIDES.items()},
     )
     _check(plan)
     return plan
@@ -140,8 +144,8 @@ def _image_sizes(size: int) -> list[int]:
 
 
 def has_default_model(plan: Plan, machine: Machine) -> bool:
-    """Tell whether the model is the machine's default, which needs no check."""
-    if plan.models or plan.image_sizes[1:]:
+    """Tell whether the model is the machine's default, without weights to download, which needs no check."""
+    if plan.models or plan.image_sizes[1:] or plan.config.encoder_weights == "imagenet":
         return False
     defaults = default_options(machine, plan.data is None)
     names = ("architecture", "encoder", "encoder_weights", "decoder", "image_size")

@@ -91,12 +91,19 @@ def _leaderboard(ranking: list[Standing], epochs: int) -> Table:
     return table
 
 
+NAMES = ("loss", "optimizer", "scheduler", "architecture")
+"""Sampled names whose values speak for themselves."""
+
+
 def show_params(params: dict[str, Any]) -> str:
-    """Return sampled values on one line; the loss's name stands for itself."""
+    """Return sampled values on one line; what was left out is not told."""
     shown = []
     for name, value in params.items():
         text = f"{value:.3g}" if isinstance(value, float) else str(value)
-        shown.append(text if name == "loss" else f"{name}={text}")
+        if value is True:
+            shown.append(name)
+        elif value is not False:
+            shown.append(text if name in NAMES else f"{name}={text}")
     return " ".join(shown)
 
 

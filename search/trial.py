@@ -41,22 +41,29 @@ def try_model(config: TrialConfig) -> str | None:
     return None
 
 
-def try_models(base: TrialConfig, models: list[list[str]], sizes: list[int]) -> list[str | None]:
-    """Return, for each architecture and encoder, why it cannot be built at some size and output stride, or None."""
-    from spaces.encoders import decoders
+def try_models(
+    base: TrialConfig, models: list[list[str]], sizes: list[int], strides: dict[str, list[int]]
+) -> list[dict[int, str | None]]:
+    """Return, for each architecture and encoder and by output stride, why it cannot be built at some size, or None.
+
+    Architectures without a choice of strides have the key 0.
+    """
     from trainable.models import check_model
 
-    def problem(architecture: str, encoder: str) -> str | None:
+    def problem(config: TrialConfig) -> str | None:
         for size in sorted({min(sizes), max(sizes)}):
-            for decoder in decoders(architecture):
-                pair = replace(base, architecture=architecture, encoder=encoder, decoder=decoder, image_size=size)
-                try:
-                    check_model(pair)
-                except (ValueError, FileNotFoundError) as error:
-                    return str(error)
+            try:
+                check_model(replace(config, image_size=size))
+            except (ValueError, FileNotFoundError) as error:
+                return str(error)
         return None
 
-    return [problem(*model) for model in models]
+    found = []
+    for architecture, encoder in models:
+        config = replace(base, architecture=architecture, encoder=encoder, decoder={})
+        variants = {stride: {"encoder_output_stride": stride} for stride in strides.get(architecture, [])} or {0: {}}
+        found.append({stride: problem(replace(config, decoder=decoder)) for stride, decoder in variants.items()})
+    return found
 
 
 def gpu_memory_gb() -> float:

@@ -34,6 +34,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
 Model = tuple[str, str]
 """An architecture and an encoder."""
 
+Strides = dict[str, tuple[int, ...]]
+"""Output strides to choose from, by architecture."""
+
 
 def group_for(memory_gb: float | None) -> str:
     """Return the group that fits a device's memory in GB; None is a CPU."""
@@ -53,18 +56,18 @@ def pairs(group: str) -> list[Model]:
     return [(architecture, encoder) for encoder in GROUPS[group] for architecture in ARCHITECTURES]
 
 
-def encoders(trial: optuna.Trial, models: tuple[Model, ...]) -> dict[str, Any]:
-    """Sample one of the models and what its decoder has to choose."""
+def encoders(trial: optuna.Trial, models: tuple[Model, ...], strides: Strides) -> dict[str, Any]:
+    """Sample one of the models and what its decoder has to choose; `strides` are those that all its encoders take."""
     architecture = trial.suggest_categorical("architecture", sorted({each for each, _ in models}))
     fitting = sorted(encoder for each, encoder in models if each == architecture)
     return {
         "architecture": architecture,
         "encoder": trial.suggest_categorical(encoder_name(models, architecture), fitting),
-        "decoder": _decoder(trial, architecture),
+        "decoder": _decoder(trial, architecture, strides),
     }
 
 
-def _decoder(trial: optuna.Trial, architecture: str) -> dict[str, Any]:
+def _decoder(trial: optuna.Trial, architecture: str, strides: Strides) -> dict[str, Any]:
     """Sample width, dropout and output stride where the architecture has them."""
     decoder: dict[str, Any] = {}
     if architecture in ("unetplusplus", "unet", "manet"):
@@ -78,19 +81,15 @@ def _decoder(trial: optuna.Trial, architecture: str) -> dict[str, Any]:
     if architecture in DROPOUTS:
         # share of channels; SMP's defaults are 0.5 for DeepLabV3+ and 0.2 for FPN and PSPNet
         decoder[DROPOUTS[architecture]] = trial.suggest_float("decoder_dropout", 0.0, 0.5)
-    if architecture in STRIDES:
+    if architecture in strides:
         # pixels of the photo per pixel of the deepest features
-        decoder["encoder_output_stride"] = trial.suggest_categorical(f"{architecture}_stride", STRIDES[architecture])
+        decoder["encoder_output_stride"] = trial.suggest_categorical(f"{architecture}_stride", strides[architecture])
     return decoder
 
 
 DROPOUTS = {"deeplabv3plus": "decoder_aspp_dropout", "fpn": "decoder_dropout", "pspnet": "psp_dropout"}
-STRIDES = {"deeplabv3plus": (8, 16), "pan": (16, 32)}
-
-
-def decoders(architecture: str) -> list[dict[str, Any]]:
-    """Return the decoder arguments that decide whether an encoder fits."""
-    return [{"encoder_output_stride": stride} for stride in STRIDES.get(architecture, ())] or [{}]
+STRIDES: Strides = {"deeplabv3plus": (16, 8), "pan": (16, 32)}
+"""By architecture, SMP's default first."""
 
 
 WANTED = ("efficientnet-b0", "tu-tf_efficientnet_lite0", "efficientnet-b5", "efficientnet-b7")

@@ -1,7 +1,7 @@
 """The search spaces by name, and how they compose: `losses+optimizers`, `joint`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
@@ -21,6 +21,7 @@ class Scope:
     """What a run can offer to the spaces that depend on it."""
 
     models: tuple[encoders.Model, ...] = ()  # that can be built at every image size
+    strides: encoders.Strides = field(default_factory=lambda: dict(encoders.STRIDES))  # that all these models take
     image_sizes: tuple[int, ...] = ()  # pixels per side, the run's own first
 
 
@@ -43,7 +44,7 @@ def _encoders(scope: Scope) -> Space:
     best = encoders.best(scope.models)
     first = [{**each, "lr": 1e-4} for each in encoders.first_trials(scope.models)]
     first += [best] if best else []
-    return Space(lambda trial: encoders.encoders(trial, scope.models), tuple(first), samples_rate=True)
+    return Space(lambda trial: encoders.encoders(trial, scope.models, scope.strides), tuple(first), samples_rate=True)
 
 
 def _augmentations(scope: Scope) -> Space:

@@ -45,11 +45,18 @@ def build_model(config: TrialConfig, *, load_encoder: bool = True) -> Segmenter:
 
     Raises:
         ValueError: unknown architecture or encoder, a pair that does not fit, an image size it cannot take.
-        FileNotFoundError: no such encoder weights.
+        FileNotFoundError: no such encoder weights, or published ones that cannot be downloaded.
     """
     check_model(config)
     weights = "imagenet" if load_encoder and config.encoder_weights == "imagenet" else None
-    network = _create(config, weights)
+    try:
+        network = _create(config, weights)
+    except OSError as error:  # what the hub's client raises without a network, past its own cache and retries
+        raise FileNotFoundError(
+            f"the imagenet weights of {config.encoder} cannot be downloaded ({str(error).splitlines()[0]}). Where "
+            f"there is a network, run `python -m trainable.encoder_weights {config.encoder} --out DIR`; then put "
+            f"DIR/{config.encoder}.safetensors on this machine and pass --encoder-weights DIR"
+        ) from error
     if load_encoder and config.encoder_weights not in ("none", "imagenet"):
         _load_encoder(network, config)
     return Segmenter(network, *_normalisation(config))
@@ -183,6 +190,6 @@ def _encoder_file(config: TrialConfig) -> Path:
 
 def _load_encoder(network: Any, config: TrialConfig) -> None:
     try:
-        network.encoder.load_state_dict(loaded_encoder(config), strict=True)
+        network.encoder.load_state_dict(loaded_encoder(config))
     except RuntimeError as error:
         raise ValueError(f"{_encoder_file(config)} does not hold weights of {config.encoder}: {error}") from error

@@ -1,4 +1,13 @@
-from search.models import summary
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from search.machine import Machine
+from search.models import start_model_check, summary
+from search.plan import new_plan
+
+MACHINE = Machine(cores=2, gpus=0)
 
 
 def test_reasons_are_told_once_by_what_they_hold_for():
@@ -20,3 +29,29 @@ def test_long_lists_are_cut():
     reasons = {("unet", f"encoder{number:02}"): f"no encoder weights encoder{number:02}" for number in range(12)}
     assert summary(reasons)[0].startswith("unet on encoder00, encoder01")
     assert "and 4 more: no encoder weights ENCODER" in summary(reasons)[0]
+
+
+PLANTED = [["dpt", "resnet18"], ["unetplusplus", "mit_b0"], ["deeplabv3plus", "tu-hrnet_w18_small_v2"],
+           ["fpn", "tu-vit_tiny_patch16_224"], ["unet", "tu-swin_tiny_patch4_window7_224"]]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_models_that_cannot_be_built_are_dropped_before_any_trial(tmp_path):
+    from search.launch import ray_running
+
+    sound = [["unet", "resnet18"], ["deeplabv3plus", "mobilenet_v2"], ["segformer", "mit_b0"], ["pan", "resnet18"]]
+    plan = replace(new_plan({"space": "encoders", "image_size": 128}, MACHINE), models=PLANTED + sound)
+    with (tmp_path / "out").open("w") as out, ray_running():
+        console = Console(file=out, width=400)
+        left = start_model_check(plan, MACHINE)(console)
+        assert left.models == sound
+        assert left.strides == {"deeplabv3plus": [16, 8], "pan": [16]}  # 32 is too much for 128 px
+        with pytest.raises(ValueError, match="no model of the space can be built: name another --encoders group"):
+            start_model_check(replace(plan, models=PLANTED), MACHINE)(console)
+        only = replace(plan, models=[], base={**plan.base, "architecture": "dpt", "encoder": "resnet18", "decoder": {}})
+        with pytest.raises(ValueError, match="dpt cannot be built on resnet18"):
+            start_model_check(only, MACHINE)(console)
+    text = (tmp_path / "out").read_text()
+    assert "5 of 9 models cannot be built at 128 px and are left out:" in text
+    for architecture, encoder in PLANTED:
+        assert f"{architecture} on {encoder}: " in text

@@ -3,6 +3,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.conftest import SHARED
+from trainable import encoder_weights, models
 from trainable.coco import CLASSES
 from trainable.config import TrialConfig
 from trainable.models import build_model, check_model, parameter_count
@@ -35,10 +36,21 @@ def test_normalises_as_the_encoder_was_trained():
         ),
         (
             {"encoder": "resnet18", "architecture": "pan", "image_size": 64},
-            "pan on resnet18 cannot take photos of 64 px",
+            "pan on resnet18 cannot take photos of 64 px: .*; try another size",
         ),
         ({"encoder": "tu-resnet50t", "encoder_weights": "imagenet"}, "no imagenet weights of tu-resnet50t"),
         ({"encoder": "mit_b0"}, "unetplusplus cannot be built on mit_b0"),
+        ({"encoder": "mit_b0", "architecture": "linknet"}, "linknet cannot be built on mit_b0"),
+        ({"encoder": "resnet18", "architecture": "dpt"}, "dpt cannot be built on resnet18: Only Timm encoders"),
+        ({"encoder": "tu-vit_tiny_patch16_224", "architecture": "unet"}, "cannot be built on tu-vit_tiny"),
+        (
+            {"encoder": "tu-swin_tiny_patch4_window7_224", "architecture": "unet"},
+            "unet on tu-swin_tiny_patch4_window7_224 cannot take photos of 96 px",
+        ),
+        (
+            {"encoder": "tu-hrnet_w18_small_v2", "architecture": "deeplabv3plus"},
+            "cannot be built on tu-hrnet_w18_small_v2: the encoder cannot be dilated",
+        ),
         ({"encoder": "resnet18", "decoder": {"depth": 9}}, "cannot be built on resnet18 and {'depth': 9}"),
     ],
 )
@@ -74,3 +86,27 @@ def test_published_encoder_weights_fit():
 @pytest.mark.parametrize("encoder", ["resnet18", "tu-resnet18"])
 def test_published_imagenet_weights_are_known_without_asking_for_them(encoder):
     check_model(TrialConfig(encoder=encoder, encoder_weights="imagenet"))
+
+
+def test_download_that_cannot_happen_says_which_file_to_put_where(monkeypatch):
+    def offline(*_, **__):
+        raise OSError("cannot find the requested files\nmore")
+
+    monkeypatch.setattr(models, "_create", offline)
+    monkeypatch.setattr(models, "check_model", lambda config: None)
+    with pytest.raises(FileNotFoundError, match=r"resnet18 cannot be downloaded \(cannot find the req") as e:
+        build_model(TrialConfig(encoder="resnet18", encoder_weights="imagenet"))
+    assert "python -m trainable.encoder_weights resnet18 --out DIR" in str(e.value)
+    assert "DIR/resnet18.safetensors" in str(e.value)
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "mit_b0", "tu-test_resnet"])
+def test_saved_encoder_weights_are_taken(tmp_path, encoder):
+    path = encoder_weights.save_encoder(encoder, tmp_path, weights=None)
+    assert path == tmp_path / f"{encoder}.safetensors"
+    build_model(TrialConfig(architecture="unet", encoder=encoder, encoder_weights=str(tmp_path), image_size=64))
+
+
+def test_unknown_encoder_to_download_is_one_line(tmp_path, capsys):
+    assert encoder_weights.main(["resnet19", "--out", str(tmp_path)]) == 2
+    assert "unknown encoder 'resnet19'; did you mean" in capsys.readouterr().err

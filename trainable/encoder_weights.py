@@ -1,0 +1,51 @@
+"""Downloads encoder weights into a folder, for machines without a network.
+
+    python -m trainable.encoder_weights resnet18 tu-convnext_tiny --out weights     # then --encoder-weights weights
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import segmentation_models_pytorch as smp
+import torch
+from rich.console import Console
+from safetensors.torch import save
+
+from trainable.artifacts import write_bytes
+from trainable.config import TrialConfig
+from trainable.models import check_model
+
+
+def save_encoder(name: str, folder: Path, weights: str | None = "imagenet") -> Path:
+    """Write the state of an encoder with its published weights to FOLDER/NAME.safetensors, and return the file.
+
+    Raises:
+        ValueError: no such encoder, or none published for it.
+        OSError: the weights cannot be downloaded.
+    """
+    check_model(TrialConfig(architecture="unet", encoder=name, encoder_weights=weights or "none", image_size=224))
+    encoder: torch.nn.Module = smp.encoders.get_encoder(name, weights=weights)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.safetensors"
+    write_bytes(path, save({key: tensor.contiguous() for key, tensor in encoder.state_dict().items()}))
+    return path
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Download the named encoders; returns the exit status."""
+    parser = argparse.ArgumentParser("python -m trainable.encoder_weights", description="Download encoder weights.")
+    parser.add_argument("encoders", nargs="+", metavar="ENCODER", help="as --encoder takes it")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where ENCODER.safetensors goes")
+    options = parser.parse_args(arguments)
+    try:
+        for name in options.encoders:
+            Console(markup=False).print(f"wrote {save_encoder(name, options.out)}", highlight=False, soft_wrap=True)
+    except (ValueError, OSError) as error:
+        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
