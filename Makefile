@@ -21,7 +21,8 @@ lint: .venv/ready
 bench: .venv/ready  ## side-by-side ratios; real photos from ../shared/data/trash or $$TRASH_DATA
 	$(BIN)/python -m benchmarks.data_path
 	$(BIN)/python -m benchmarks.metric
-	$(BIN)/python -m benchmarks.precision
+	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.preflight
 	$(BIN)/python -m benchmarks.search_overhead
 
 .venv/ready: requirements.txt pyproject.toml

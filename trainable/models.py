@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from trainable.coco import CLASSES
 from trainable.config import TrialConfig, did_you_mean
@@ -101,12 +102,12 @@ def build_empty(config: TrialConfig) -> Any:
     """
     try:
         try:
-            with torch.device("meta"):
+            with torch.device("meta"), _ValuesOfLinspace():
                 return _create(config, None)
         except RuntimeError as error:
             if "meta tensors" not in str(error):
                 raise
-            return _create(config, None).to("meta")  # a few encoders compute with values while they are built
+            return _create(config, None).to("meta")  # an encoder that computes with other values while it is built
     except (ValueError, TypeError, KeyError, RuntimeError, NotImplementedError, AssertionError) as error:
         extra = f" and {config.decoder}" if config.decoder else ""
         why = str(error).strip() or "the encoder cannot be dilated to the output stride"
@@ -136,10 +137,17 @@ def parameter_count(model: nn.Module) -> int:
 
 def _create(config: TrialConfig, weights: str | None) -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # SMP's own renaming of timm- to tu-
+        warnings.simplefilter("ignore")  # SMP's own renaming of timm- to tu-, and its advice on DPT's tokens
         return smp.create_model(
             config.architecture, config.encoder, weights, classes=len(CLASSES), **config.decoder
         )
+
+
+class _ValuesOfLinspace(TorchFunctionMode):
+    """Gives `linspace` values under the meta device: mit_* encoders take their depths' dropout rates from one."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None) -> Any:
+        return func(*args, **({**(kwargs or {}), "device": "cpu"} if func is torch.linspace else kwargs or {}))
 
 
 def _check_names(config: TrialConfig) -> None:

@@ -1,0 +1,66 @@
+"""What each search found against the reference recipe: python analysis/compare_runs.py --runs runs/A runs/B.
+
+A table in markdown, one row per run: val_miou of its first trial, which is the reference recipe, and of its best, with 95%
+intervals from resampling the validation photos, the paired difference of the two, and the epochs spent.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from analysis.bootstrap import Interval, difference_interval, miou_interval
+from trainable.artifacts import RunFolder, TrialFolder
+
+HEAD = ("space", "trials", "epochs", "reference recipe", "best", "best less reference", "best config")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the table; returns the exit status."""
+    parser = argparse.ArgumentParser("analysis/compare_runs.py", description="Compare searches in one table.")
+    parser.add_argument("--runs", type=Path, nargs="+", required=True, metavar="RUN", help="folders runs/NAME")
+    options = parser.parse_args(arguments)
+    console = Console(markup=False, emoji=False)
+    try:
+        rows = [row(RunFolder(path)) for path in options.runs]
+    except (ValueError, OSError) as error:
+        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
+        return 2
+    for cells in (HEAD, ("---",) * len(HEAD), *rows):
+        console.print(f"| {' | '.join(cells)} |", highlight=False, soft_wrap=True)
+    return 0
+
+
+def row(run: RunFolder) -> tuple[str, ...]:
+    """Return a run's cells.
+
+    Raises:
+        ValueError: no such run, or none of its trials, or not its first, has ended an epoch.
+        OSError: the run cannot be read.
+    """
+    if not run.trials():
+        raise ValueError(f"{run.path} is not a run folder with trials")
+    best, first = run.best_trial(), run.trial(0)
+    if not first.curve():
+        raise ValueError(f"the first trial of {run.path}, the reference recipe, has ended no epoch")
+    plan = run.search()["plan"]
+    spent = sum(len(folder.curve()) for folder in run.trials())
+    matrices = [folder.confusion()["at_256"] for folder in (best, first)]
+    cells = (plan["space"], str(len(run.trials())), f"{spent} of {len(run.trials()) * plan['base']['epochs']}")
+    reference, winner = miou_interval(matrices[1]), miou_interval(matrices[0])
+    return (*cells, str(reference), str(winner), _signed(difference_interval(*matrices)), _config(best))
+
+
+def _signed(interval: Interval) -> str:
+    return f"{interval.value:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})"
+
+
+def _config(folder: TrialFolder) -> str:
+    shown = {name: f"{value:.3g}" if isinstance(value, float) else str(value)
+             for name, value in folder.params().items() if value is not False}  # fmt: skip
+    return ", ".join(f"{name} {value}" for name, value in shown.items())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+from dataclasses import replace
+
+import pytest
+
+from analysis.compare_runs import main
+from trainable.artifacts import FINISHED, RunFolder, write_json
+from trainable.fold import train_fold
+
+
+@pytest.fixture
+def run(tiny_config, tiny_data, tmp_path):
+    run = RunFolder(tmp_path / "a")
+    for number, lr in enumerate((1e-4, 3e-3)):
+        folder = run.trial(number)
+        config = replace(tiny_config, optimizer={"name": "adamw", "lr": lr})
+        train_fold(config, tiny_data, folder, lambda row: None)
+        folder.write_status(FINISHED)
+        write_json(folder.path / "params.json", {"lr": lr, "elastic": False})
+    write_json(run.path / "search.json", {"plan": {"space": "losses", "base": tiny_config.to_dict()}})
+    return run
+
+
+def test_one_row_per_run_with_intervals(run, capsys):
+    assert main(["--runs", str(run.path), str(run.path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
+    assert cells[:3] == ["losses", "2", "6 of 6"]
+    best = max(row["val_miou"] for folder in run.trials() for row in folder.curve())
+    assert cells[4].startswith(f"{best:.3f} (")
+    assert cells[6].startswith("lr ")
+    assert "elastic" not in cells[6]
+
+
+def test_what_is_no_run_is_told(tmp_path, capsys):
+    assert main(["--runs", str(tmp_path / "none")]) == 2
+    assert "none is not a run folder with trials" in capsys.readouterr().err
