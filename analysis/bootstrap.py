@@ -46,8 +46,8 @@ def mean_ious(confusion: NDArray[np.integer], counts: NDArray[np.integer] | None
         counts: (B, N), how often each photo counts.
     """
     photos, classes, _ = confusion.shape
-    counts = np.ones((1, photos)) if counts is None else counts
-    totals = (counts @ confusion.reshape(photos, -1).astype(np.float64)).reshape(-1, classes, classes)
+    weights = np.ones((1, photos)) if counts is None else counts.astype(np.float64)
+    totals = (weights @ confusion.reshape(photos, -1).astype(np.float64)).reshape(-1, classes, classes)
     hits = np.diagonal(totals, axis1=1, axis2=2)
     unions = totals.sum(1) + totals.sum(2) - hits
     with np.errstate(invalid="ignore"):

@@ -1,7 +1,7 @@
 """What each search found against the reference recipe: python analysis/compare_runs.py --runs runs/A runs/B.
 
-A table in markdown, one row per run: val_miou of its first trial, which is the reference recipe, and of its best, with 95%
-intervals from resampling the validation photos, the paired difference of the two, and the epochs spent.
+A table in markdown, one row per run: val_miou of its first trial, which is the reference recipe, and of its best, with
+95% intervals from resampling the validation photos, the paired difference of the two, and the epochs spent.
 """
 
 import argparse
@@ -46,10 +46,10 @@ def row(run: RunFolder) -> tuple[str, ...]:
         raise ValueError(f"the first trial of {run.path}, the reference recipe, has ended no epoch")
     plan = run.search()["plan"]
     spent = sum(len(folder.curve()) for folder in run.trials())
-    matrices = [folder.confusion()["at_256"] for folder in (best, first)]
+    of_best, of_first = (folder.confusion()["at_256"] for folder in (best, first))
     cells = (plan["space"], str(len(run.trials())), f"{spent} of {len(run.trials()) * plan['base']['epochs']}")
-    reference, winner = miou_interval(matrices[1]), miou_interval(matrices[0])
-    return (*cells, str(reference), str(winner), _signed(difference_interval(*matrices)), _config(best))
+    gain = _signed(difference_interval(of_best, of_first))
+    return (*cells, str(miou_interval(of_first)), str(miou_interval(of_best)), gain, _config(best))
 
 
 def _signed(interval: Interval) -> str:

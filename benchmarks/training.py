@@ -32,7 +32,11 @@ from trainable.training import FoldTraining
 GPU = torch.cuda.is_available()
 DEVICE = "cuda" if GPU else "cpu"
 SIZE, BATCH, ROUNDS = (512, 8, 20) if GPU else (256, 4, 7)
-MODELS = (("unetplusplus", "mobilenet_v2", 1.8), ("unetplusplus", "resnet18", 2.2), ("deeplabv3plus", "mobilenet_v2", 1.3))
+MODELS = (  # architecture, encoder, bar on a CPU
+    ("unetplusplus", "mobilenet_v2", 1.8),
+    ("unetplusplus", "resnet18", 2.2),
+    ("deeplabv3plus", "mobilenet_v2", 1.3),
+)
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
