@@ -21,8 +21,8 @@ def oversampling(trial: optuna.Trial) -> dict[str, Any]:
     if name == "paste":
         # classes that count as rare: Battery alone in the reference, 5 in the boostcamp AI Tech 2 cv-05 team's
         found["rare"] = trial.suggest_int("rare_classes", 1, 6)
-        # smallest and largest patch, as shares of the photo it comes from: below 0.1% little is to be seen at 256 px
-        found["min_area"] = trial.suggest_float("paste_min_area", 5e-4, 5e-3, log=True)
+        # smallest and largest patch, as shares of the photo it comes from: 0.02% are 13 pixels of a photo of 256 px
+        found["min_area"] = trial.suggest_float("paste_min_area", 2e-4, 2e-3, log=True)
         found["max_area"] = trial.suggest_float("paste_max_area", 0.05, 0.5, log=True)
         found["backgrounds"] = trial.suggest_categorical("paste_backgrounds", ("any", "plain"))
     return {"oversampling": found}

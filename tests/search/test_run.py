@@ -20,11 +20,13 @@ from search.machine import Machine, Resources
 from search.plan import new_plan
 from search.prepare import create, prepare, setting_of
 from search.record import RecordStates
+from search.results import print_results
 from search.run import main
 from search.study import open_study
+from search.trial import run_trial
 from spaces.table import Space
 from tests.conftest import ROOT, write_photos
-from trainable.artifacts import FAILED, FINISHED, STOPPED, RunFolder
+from trainable.artifacts import FAILED, FINISHED, INVALID, OOM, STOPPED, RunFolder
 from trainable.coco import read_training
 from trainable.config import TrialConfig
 
@@ -120,11 +122,47 @@ def test_ctrl_c_stops_cleanly_and_the_printed_command_goes_on(tmp_path, data):
 
 
 def sample_trouble(trial):
-    """Trial 1 diverges, trial 2 is not valid, trial 3 is to be killed; the others are sound."""
+    """Trial 1 diverges, trial 2 cannot be built, trial 3 is to be killed, trial 4 trains with another rate than asked.
+
+    Trial 5 does not fit into memory; trials 0 and 6 are sound.
+    """
     trial.suggest_float("lr", 1e-3, 2e-3)
     rate = 1e38 if trial.number == 1 else 1e-3
     loss = {"name": "focal", "gama": 2.0} if trial.number == 2 else {"name": "cross_entropy"}
     return {"loss": loss, "optimizer": {"name": "adamw", "lr": rate}}
+
+
+def trouble():
+    """Return a trial function whose training is sabotaged where its number says so.
+
+    Made in a function, so that it travels to the workers by value: they cannot import the tests.
+    """
+
+    def run_trouble(sampled, setting):
+        import torch
+
+        from trainable import training
+        from trainable.stepping import Stepper
+
+        def build(*given, **more):
+            optimizer = real_build(*given, **more)
+            optimizer.param_groups[0]["lr"] = 0.5
+            return optimizer
+
+        def backward(self, photos, masks):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+        real_build, real_backward = training.build_optimizer, Stepper._backward
+        try:
+            if sampled["number"] == 4:
+                training.build_optimizer = build
+            if sampled["number"] == 5:
+                Stepper._backward = backward
+            run_trial(sampled, setting)
+        finally:  # the next trial runs in the same process
+            training.build_optimizer, Stepper._backward = real_build, real_backward
+
+    return run_trouble
 
 
 class Killer(tune.Callback):
@@ -134,10 +172,11 @@ class Killer(tune.Callback):
 
 
 @pytest.mark.slow
-def test_failed_trials_end_alone_with_their_reason(tmp_path, data, monkeypatch):
+def test_failed_trials_end_alone_with_their_reason(tmp_path, data, monkeypatch, capsys):
+    monkeypatch.setattr(launch, "run_trial", trouble())
     monkeypatch.setattr(launch, "find_space", lambda name, scope: Space(sample_trouble, ()))
     plan = new_plan({
-        "data": data, "cache_dir": tmp_path / "cache", "trials": 5, "epochs": 3, "grace": 3, "image_size": 32,
+        "data": data, "cache_dir": tmp_path / "cache", "trials": 7, "epochs": 3, "grace": 3, "image_size": 32,
         "batch_size": 5, "architecture": "unet", "encoder": "tu-test_resnet",
     }, Machine(cores=2, gpus=0))  # fmt: skip
     run = RunFolder(tmp_path / "runs" / "c")
@@ -148,11 +187,17 @@ def test_failed_trials_end_alone_with_their_reason(tmp_path, data, monkeypatch):
     with launch.ray_running():
         launch.run_trials(plan, run, setting, Resources(2, 1, 0, ""), [RecordStates(run, 3), Killer()])
     status = [folder.status() for folder in run.trials()]
-    assert [each["state"] for each in status] == [FINISHED, FAILED, FAILED, FAILED, FINISHED]
+    assert [each["state"] for each in status] == [FINISHED, FAILED, FAILED, FAILED, INVALID, OOM, FINISHED]
     assert status[1]["reason"].startswith("DivergedError: ")
     assert "loss 'focal' has no parameter 'gama'; it has gamma" in status[2]["reason"]
     assert "Traceback" in status[2]["traceback"]
     assert "killed, out of memory, or crashed" in status[3]["reason"]
+    assert status[4]["reason"].startswith("config not applied: lr (asked 0.001, found 0.5)")
+    assert status[5]["reason"].startswith("one photo of 32 px at a time does not fit: peak ")
+    print_results(run, plan, Console(width=200))
+    printed = capsys.readouterr().out
+    assert "trial 4 invalid: config not applied: lr" in printed
+    assert "trial 5 oom: one photo of 32 px" in printed
     assert optuna.trial.TrialState.RUNNING not in [trial.state for trial in open_study(run).get_trials()]
 
 

@@ -60,7 +60,7 @@ def test_200_configs_build_and_take_a_step(space, tiny_cache):
     torch.manual_seed(0)
     positions = np.arange(20)
     masks = np.zeros((20, 32, 32), np.uint8)
-    masks[:, 4:7, 4:7] = np.arange(20)[:, None, None] % 10 + 1  # 0.9% of the photo: every range of areas has it
+    masks[:, 4:7, 4:7] = np.arange(20)[:, None, None] % 10 + 1  # 0.9% of the photo: every range has it
     cache = replace(tiny_cache, masks=masks, images=np.array(tiny_cache.images))
     for _, parts in sampled(space):
         config = TrialConfig.from_dict(parts)

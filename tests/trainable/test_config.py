@@ -24,6 +24,16 @@ def test_survives_json():
         ({"loss": "focal"}, "loss must be like"),
         ({"optimizer": {"name": "adamw", "lr": 0}}, "lr must be a number above 0, found 0"),
         ({"optimizer": {"name": "adamw", "lr": float("nan")}}, "found nan"),
+        ({"memory_format": "nhwc"}, "memory_format must be one of auto, channels_last, contiguous, found 'nhwc'"),
+        ({"accumulation": 9, "batch_size": 8}, "accumulation must be at most batch_size 8, found 9"),
+        ({"encoder_lr_factor": 0}, "encoder_lr_factor must be a number above 0 and at most 1, found 0"),
+        ({"clip_norm": -1}, "clip_norm must be a number at least 0, found -1"),
+        ({"ema_decay": 1.0}, "ema_decay must be a number 0 to below 1, found 1.0"),
+        ({"freeze_share": 1.0}, "freeze_share must be a number 0 to below 1, a share of the budget, found 1.0"),
+        ({"compile": "yes"}, "compile must be true or false, found 'yes'"),
+        ({"operations": {"name": "blur"}}, "operations must be a list"),
+        ({"mixing": ["mosaic"]}, "each of mixing must be like"),
+        ({"oversampling": "paste"}, "oversampling must be like"),
     ],
 )
 def test_bad_values_are_refused_with_rule_and_value(change, text):

@@ -58,8 +58,18 @@ def test_best_weights_predict_what_the_confusion_matrices_count(tiny_config, tin
 
 
 @pytest.mark.parametrize(
-    "change", [{}, {"precision": "bf16"}, {"optimizer": {"name": "radam", "lr": 1e-3}}, {"workers": 1}]
-)
+    "change",
+    [
+        {},
+        {"precision": "bf16"},
+        {"optimizer": {"name": "radam", "lr": 1e-3}},
+        {"workers": 1},
+        {"optimizer": {"name": "lookahead_adamw", "lr": 1e-3}, "ema_decay": 0.9, "clip_norm": 1.0, "freeze_share": 0.3},
+        {"optimizer": {"name": "lamb", "lr": 1e-2}, "encoder_lr_factor": 0.1, "accumulation": 2},
+        {"scheduler": {"name": "plateau", "patience": 0.3}, "mixing": [{"name": "mosaic"}, {"name": "copy_paste"}],
+         "oversampling": {"name": "class_balanced"}, "operations": [{"name": "elastic"}]},
+    ],
+)  # fmt: skip
 def test_resumed_curve_is_the_same_to_the_bit(tiny_config, tiny_data, tmp_path, change):
     config = replace(tiny_config, **change)
     straight = run(config, tiny_data, tmp_path / "0000")
