@@ -17,6 +17,7 @@ from trainable.cache import Cache, default_cache_dir
 from trainable.config import TrialConfig
 from trainable.sampling import build_draws
 
+DEFAULT_SPACE = "losses"
 SMOKE = {"trials": 4, "epochs": 4, "image_size": 64}
 
 
@@ -81,7 +82,7 @@ def new_plan(options: dict[str, Any], machine: Machine) -> Plan:
         chosen["encoder_weights"] = str(Path(chosen["encoder_weights"]).resolve())
     known = {each.name for each in fields(TrialConfig)}
     config = TrialConfig.from_dict({name: value for name, value in chosen.items() if name in known})
-    space = chosen.get("space", "losses")
+    space = chosen.get("space", DEFAULT_SPACE)
     names = space_names(space)
     group = chosen.get("encoders") or group_for(machine.gpu_memory_gb)
     plan = Plan(
@@ -102,26 +103,33 @@ def new_plan(options: dict[str, Any], machine: Machine) -> Plan:
     return plan
 
 
-def check_space(plan: Plan, cache: Cache, train: NDArray[np.int64], samples: int = 200) -> None:
-    """Sample configs as the search will, and find those that could not train before any does.
+def sample_configs(plan: Plan, samples: int = 200) -> list[TrialConfig]:
+    """Sample configs as the search will, its first trials included.
 
     Raises:
-        ValueError: the space has an impossible range, gives a config that is out of range, or asks to paste patches
-            that the training photos of the fold do not have.
+        ValueError: the space has an impossible range, or gives a config that is out of range.
     """
     space = find_space(plan.space, plan.scope)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=plan.config.seed))
     for params in space.first_trials:
         study.enqueue_trial(params)
-    tried: set[str] = set()
-    for _ in range(samples):
+    try:
+        return [TrialConfig.from_dict({**plan.base, **space.sample(study.ask())}) for _ in range(samples)]
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"space {plan.space} gives a config that cannot train: {error}") from error
+
+
+def check_draws(plan: Plan, cache: Cache, train: NDArray[np.int64]) -> None:
+    """Find what the space asks for that the training photos do not have.
+
+    Raises:
+        ValueError: patches to paste, or backgrounds to paste them on, that are not there.
+    """
+    for oversampling in {str(config.oversampling): config.oversampling for config in sample_configs(plan)}.values():
         try:
-            config = TrialConfig.from_dict({**plan.base, **space.sample(study.ask())})
-            if str(config.oversampling) not in tried:
-                tried.add(str(config.oversampling))
-                build_draws(config.oversampling, cache, train)
-        except (ValueError, TypeError) as error:
+            build_draws(oversampling, cache, train)
+        except ValueError as error:
             raise ValueError(f"space {plan.space} gives a config that cannot train: {error}") from error
 
 
@@ -143,13 +151,14 @@ def _image_sizes(size: int) -> list[int]:
     return [size, *sorted(around)]
 
 
-def has_default_model(plan: Plan, machine: Machine) -> bool:
-    """Tell whether the model is the machine's default, without weights to download, which needs no check."""
-    if plan.models or plan.image_sizes[1:] or plan.config.encoder_weights == "imagenet":
+def is_default(plan: Plan, machine: Machine) -> bool:
+    """Tell whether the plan is the default search on the machine's default model: the tests have checked it."""
+    if plan.space != DEFAULT_SPACE or plan.config.encoder_weights == "imagenet":
         return False
-    defaults = default_options(machine, plan.data is None)
-    names = ("architecture", "encoder", "encoder_weights", "decoder", "image_size")
-    return all(plan.base[name] == defaults[name] for name in names)
+    left = ("seed", "fold", "epochs", "batch_size", "workers")
+    default = TrialConfig(**{name: value for name, value in default_options(machine, plan.data is None).items()
+                             if name != "trials"}).to_dict()  # fmt: skip
+    return all(value == default[name] for name, value in plan.base.items() if name not in left)
 
 
 def stored_plan(run: RunFolder, options: dict[str, Any]) -> Plan:
@@ -174,7 +183,7 @@ def run_folder(options: dict[str, Any]) -> RunFolder:
             known = ", ".join(sorted(path.parent.name for path in root.glob("*/search.json"))) or "none"
             raise ValueError(f"no run {options['resume']} in {root}; the runs there are: {known}")
         return run
-    name = options.get("name") or f"{options.get('space', 'losses')}-{datetime.now():%Y%m%d-%H%M%S}"
+    name = options.get("name") or f"{options.get('space', DEFAULT_SPACE)}-{datetime.now():%Y%m%d-%H%M%S}"
     if Path(name).name != name or name.startswith("."):
         raise ValueError(f"--name must be a plain folder name, found {name!r}")
     if (root / name).exists():

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from search.arguments import parse
 from search.machine import Machine, resources
-from search.plan import Plan, check_space, has_default_model, new_plan, run_folder, stored_plan
+from search.plan import Plan, check_draws, is_default, new_plan, run_folder, stored_plan
 from trainable.artifacts import RunFolder
 from trainable.cache import default_cache_dir
 from trainable.coco import Dataset, read_training
@@ -49,23 +49,22 @@ def main(arguments: list[str] | None = None) -> int:
 def _search(
     options: dict[str, Any], run: RunFolder, stored: Plan | None, dataset: Dataset, machine: Machine, console: Console
 ) -> int:
+    from search.checks import start_checks
     from search.launch import run_trials
     from search.logging_services import service_callbacks
-    from search.models import start_model_check
 
     share = resources(machine, options.get("concurrent"), options.get("gpus_per_trial"))
     plan = stored or new_plan(options, machine)
     services = service_callbacks(options.get("wandb"), options.get("mlflow"), run.path.name)
-    # The default model is known to work, and a check takes the seconds of importing PyTorch in one more process.
-    settled = stored or has_default_model(plan, machine)
-    models = None if settled else start_model_check(plan, machine)
+    # The default search is known to work, and checks take the seconds of importing PyTorch in more processes.
+    checks = None if stored or is_default(plan, machine) else start_checks(plan, machine)
     from search.prepare import create, prepare, setting_of
 
     prepared = prepare(plan, run, dataset, stored is not None, console)
-    plan = models(console) if models else plan
+    plan = checks(console) if checks else plan
     if not stored:
         cache = prepared.caches[plan.config.image_size]
-        check_space(plan, cache, prepared.folds.split(cache.file_names, plan.config.fold)[0])
+        check_draws(plan, cache, prepared.folds.split(cache.file_names, plan.config.fold)[0])
         create(plan, run, prepared)
     setting = setting_of(plan, run, prepared)
     from search.progress import Progress

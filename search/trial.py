@@ -66,6 +66,30 @@ def try_models(
     return found
 
 
+def try_parts(configs: list[TrialConfig]) -> str | None:
+    """Return why a part of some config, other than its model, cannot be built, or None."""
+    from torch import nn, ones
+
+    from trainable.augment import build_augmentation
+    from trainable.coco import CLASSES
+    from trainable.losses import ClassCounts, build_loss
+    from trainable.mixing import build_mixing
+    from trainable.optim import build_optimizer
+    from trainable.schedules import build_schedule
+
+    counts, toy = ClassCounts(ones(len(CLASSES)), ones(len(CLASSES))), nn.Conv2d(3, 1, 1)
+    try:
+        for config in configs:
+            build_loss(config.loss, counts)
+            build_optimizer(config.optimizer, toy)
+            build_schedule(config.scheduler, config.epochs)
+            build_augmentation(config.augmentation, config.operations, config.image_size)
+            build_mixing(config.mixing)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
 def gpu_memory_gb() -> float:
     """Return the memory of this worker's GPU."""
     import torch

@@ -6,7 +6,7 @@ import pytest
 import search.plan as plan_module
 from search.arguments import parse
 from search.machine import Machine, resources
-from search.plan import check_space, has_default_model, new_plan, run_folder, stored_plan
+from search.plan import check_draws, is_default, new_plan, run_folder, sample_configs, stored_plan
 from spaces.table import Space
 from trainable.artifacts import RunFolder, write_json
 
@@ -109,7 +109,7 @@ def test_spaces_bring_the_models_and_sizes_they_choose_from(tmp_path):
     joint = new_plan({"space": "joint", "image_size": 128}, CPU)
     assert joint.image_sizes == [128, 96, 160]
     assert ["unetplusplus", "mobilenet_v2"] in joint.models
-    assert not has_default_model(joint, CPU)
+    assert not is_default(joint, CPU)
     big = new_plan({"space": "encoders"}, Machine(cores=8, gpus=1, gpu_memory_gb=16))
     assert ["unetplusplus", "resnet50"] in big.models
     assert new_plan({"space": "encoders", "encoders": "large"}, CPU).models != joint.models
@@ -150,8 +150,15 @@ def edited(sample):
 def test_space_that_cannot_train_is_found_by_sampling_it(tiny_cache, monkeypatch, sample, text):
     monkeypatch.setattr(plan_module, "find_space", edited(sample))
     with pytest.raises(ValueError, match=f"space losses gives a config that cannot train: .*{text}"):
-        check_space(new_plan({}, CPU), tiny_cache, np.arange(20))
+        check_draws(new_plan({}, CPU), tiny_cache, np.arange(20))
 
 
-def test_spaces_as_they_are_pass(tiny_cache):
-    check_space(new_plan({"space": "losses+schedulers"}, CPU), tiny_cache, np.arange(20), samples=50)
+def test_spaces_as_they_are_pass_and_only_the_default_search_is_taken_as_checked(tiny_cache, tmp_path):
+    plan = new_plan({"space": "losses+schedulers"}, CPU)
+    check_draws(plan, tiny_cache, np.arange(20))
+    assert len(sample_configs(plan, 30)) == 30
+    assert is_default(new_plan({"epochs": 3, "data": tmp_path}, CPU), CPU)
+    write_json(tmp_path / "base.json", {"clip_norm": 1.0})
+    for options in ({"space": "losses+schedulers"}, {"encoder": "resnet18"}, {"base": tmp_path / "base.json"},
+                    {"encoder_weights": "imagenet"}):  # fmt: skip
+        assert not is_default(new_plan(options, CPU), CPU)

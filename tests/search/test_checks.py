@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from search.checks import start_checks, summary
 from search.machine import Machine
-from search.models import start_model_check, summary
 from search.plan import new_plan
 
 MACHINE = Machine(cores=2, gpus=0)
@@ -43,14 +43,25 @@ def test_models_that_cannot_be_built_are_dropped_before_any_trial(tmp_path):
     plan = replace(new_plan({"space": "encoders", "image_size": 128}, MACHINE), models=PLANTED + sound)
     with (tmp_path / "out").open("w") as out, ray_running():
         console = Console(file=out, width=400)
-        left = start_model_check(plan, MACHINE)(console)
+        left = start_checks(plan, MACHINE)(console)
         assert left.models == sound
         assert left.strides == {"deeplabv3plus": [16, 8], "pan": [16]}  # 32 is too much for 128 px
         with pytest.raises(ValueError, match="no model of the space can be built: name another --encoders group"):
-            start_model_check(replace(plan, models=PLANTED), MACHINE)(console)
+            start_checks(replace(plan, models=PLANTED), MACHINE)(console)
         only = replace(plan, models=[], base={**plan.base, "architecture": "dpt", "encoder": "resnet18", "decoder": {}})
         with pytest.raises(ValueError, match="dpt cannot be built on resnet18"):
-            start_model_check(only, MACHINE)(console)
+            start_checks(only, MACHINE)(console)
+        for part, text in (
+            ({"loss": {"name": "focall"}}, "unknown loss 'focall'; did you mean 'focal'"),
+            ({"optimizer": {"name": "adamw", "beta": 1}}, "optimizer 'adamw' has no parameter 'beta'; it has lr"),
+            ({"scheduler": {"name": "plateau", "patience": 2.0}}, "longer than the budget"),
+            ({"operations": [{"name": "elastik"}]}, "unknown operation 'elastik'; did you mean 'elastic'"),
+            ({"mixing": [{"name": "mosaic", "p": 2}]}, "p is a chance, 0 to 1, found 2"),
+        ):
+            space = "oversampling" if "operations" not in part else "losses"
+            bad = replace(new_plan({"space": space}, MACHINE), base={**plan.base, "encoder": "resnet18", **part})
+            with pytest.raises(ValueError, match=f"space {space} gives a config that cannot train: .*{text}"):
+                start_checks(bad, MACHINE)(console)
     text = (tmp_path / "out").read_text()
     assert "5 of 9 models cannot be built at 128 px and are left out:" in text
     for architecture, encoder in PLANTED:

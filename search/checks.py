@@ -1,4 +1,4 @@
-"""Finds, on Ray's workers, which models a run can build at its image sizes, before any trial starts."""
+"""Finds on Ray's workers, where PyTorch is, what of a plan cannot train, before any trial starts."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,37 +7,55 @@ import ray
 from rich.console import Console
 
 from search.machine import Machine
-from search.plan import Plan
-from search.trial import try_model, try_models
+from search.plan import Plan, sample_configs
+from search.trial import try_model, try_models, try_parts
 
 SHOWN = 8
 """Names listed of a group of models that fail for the same reason."""
 
+Wait = Callable[[Console], Plan]
 
-def start_model_check(plan: Plan, machine: Machine) -> Callable[[Console], Plan]:
-    """Have the workers try to build the plan's models while the driver goes on.
+
+def start_checks(plan: Plan, machine: Machine) -> Wait:
+    """Have the workers try the plan's models and the other parts of its configs while the driver goes on.
 
     Returns:
-        A function that waits for the workers, prints which models are dropped and why, and returns the plan with the
-        others. It raises ValueError if none is left, or if the plan's only model cannot be built.
+        A function that waits for the workers, prints which models are left out and why, and returns the plan with the
+        others. It raises ValueError if none is left, or if anything else that the space gives cannot be built.
+
+    Raises:
+        ValueError: the space has an impossible range, or gives a config that is out of range.
     """
-    config = plan.config
-    if not plan.models:
-        tried = ray.remote(try_model).remote(config)
+    parts = ray.remote(try_parts).remote(sample_configs(plan))
+    models = _start_models(plan, machine) if plan.models else _start_model(plan)
 
-        def wait(console: Console) -> Plan:
-            if problem := ray.get(tried):
-                raise ValueError(problem)
-            return plan
+    def wait(console: Console) -> Plan:
+        if problem := ray.get(parts):
+            raise ValueError(f"space {plan.space} gives a config that cannot train: {problem}")
+        return models(console)
 
-        return wait
+    return wait
+
+
+def _start_model(plan: Plan) -> Wait:
+    tried = ray.remote(try_model).remote(plan.config)
+
+    def wait(console: Console) -> Plan:
+        if problem := ray.get(tried):
+            raise ValueError(problem)
+        return plan
+
+    return wait
+
+
+def _start_models(plan: Plan, machine: Machine) -> Wait:
     # All models of an encoder go to one worker, the encoders round the workers in turn.
     encoders = sorted({encoder for _, encoder in plan.models})
     shares = [[each for each in plan.models if encoders.index(each[1]) % machine.cores == core]
               for core in range(machine.cores)]  # fmt: skip
-    trying = [ray.remote(try_models).remote(config, share, plan.image_sizes, plan.strides) for share in shares]
+    trying = [ray.remote(try_models).remote(plan.config, share, plan.image_sizes, plan.strides) for share in shares]
 
-    def wait_all(console: Console) -> Plan:
+    def wait(console: Console) -> Plan:
         found = {(architecture, encoder): problems for share, tried in zip(shares, ray.get(trying), strict=True)
                  for (architecture, encoder), problems in zip(share, tried, strict=True)}  # fmt: skip
         # A model is judged by its architecture's default stride, the first; other strides must suit all that are left.
@@ -48,23 +66,22 @@ def start_model_check(plan: Plan, machine: Machine) -> Callable[[Console], Plan]
         strides = {architecture: [each for each in plan.strides[architecture] if not any(one[each] for one in problems)]
                    for architecture, problems in taken.items()}  # fmt: skip
         if reasons:
-            console.print(
-                f"{len(reasons)} of {len(plan.models)} models cannot be built at {_sizes(plan)} px and are left out:",
-                style="yellow", highlight=False, soft_wrap=True,
-            )  # fmt: skip
+            sizes = " or ".join(map(str, plan.image_sizes))
+            told = f"{len(reasons)} of {len(plan.models)} models cannot be built at {sizes} px and are left out:"
+            console.print(told, style="yellow", highlight=False, soft_wrap=True)
             for line in summary(reasons):
                 console.print(f"  {line}", highlight=False, soft_wrap=True)
         if not left:
             raise ValueError(
                 "no model of the space can be built: name another --encoders group, --image-size or --encoder-weights"
             )
-        if config.encoder_weights == "imagenet":  # one download shows whether the others will come
-            first = replace(config, architecture=left[0][0], encoder=left[0][1], decoder={})
+        if plan.config.encoder_weights == "imagenet":  # one download shows whether the others will come
+            first = replace(plan.config, architecture=left[0][0], encoder=left[0][1], decoder={})
             if problem := ray.get(ray.remote(try_model).remote(first)):
                 raise ValueError(problem)
         return replace(plan, models=left, strides=strides)
 
-    return wait_all
+    return wait
 
 
 def summary(reasons: dict[tuple[str, str], str]) -> list[str]:
@@ -91,6 +108,3 @@ def _few(names: list[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
 
-
-def _sizes(plan: Plan) -> str:
-    return " or ".join(map(str, plan.image_sizes))
