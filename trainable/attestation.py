@@ -21,6 +21,7 @@ from trainable.models import build_empty, loaded_encoder
 from trainable.optim import OPTIMIZERS, build_optimizer
 from trainable.sampling import build_draws
 from trainable.schedules import Schedule, build_schedule
+from trainable.speed import FORMATS
 from trainable.stepping import DTYPES
 from trainable.training import FoldTraining
 
@@ -92,6 +93,9 @@ class Attestation:
         yield "clip_norm", self.config.clip_norm, stepper.clip_norm
         yield "ema_decay", self.config.ema_decay, stepper.ema.decay if stepper.ema else 0.0
         yield "precision", str(DTYPES[self.config.precision]), str(stepper.dtype)
+        kernel = next(each for each in training.model.parameters() if each.ndim == 4 and min(each.shape) > 1)
+        laid_out = kernel.is_contiguous(memory_format=FORMATS[self.config.memory_format])
+        yield "memory_format", self.config.memory_format, self.config.memory_format if laid_out else "another"
         frozen = not any(each.requires_grad for each in training.model.network.encoder.parameters())
         yield "encoder frozen", stepper.steps > 0 and epoch <= self.config.freeze_epochs, frozen
         yield "batch_size", self.config.batch_size, training.loader.batch_size

@@ -19,6 +19,10 @@ MEMORY_SHORT = ("not enough memory", "can't allocate memory", "out of memory")
 """What PyTorch's allocators say, in lower case."""
 
 
+LONE_PHOTO = "more than 1 value per channel"
+"""What PyTorch says of a batch norm after global pooling, as in DeepLabV3+, that is given one photo."""
+
+
 class OutOfMemoryError(RuntimeError):
     """One photo at a time does not fit into the device's memory."""
 
@@ -117,6 +121,12 @@ class Stepper:
         try:
             return self._backward(photos, masks)
         except Exception as error:
+            if self.accumulation > 1 and LONE_PHOTO in str(error):
+                fewest, architecture = len(photos) // self.accumulation + 1, self.config.architecture
+                raise OutOfMemoryError(
+                    f"{fewest} photos at a time do not fit, and {architecture} cannot train on one: it normalises over "
+                    "the batch"
+                ) from error
             if is_memory_short(error) or self._compiled is None:
                 self.split_further(error, len(photos))
             else:

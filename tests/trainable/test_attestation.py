@@ -137,6 +137,8 @@ def not_flat(draws):
         (stepper(clip_norm=0.0), r"clip_norm \(asked 2, found 0\)"),
         (stepper(ema=None), r"ema_decay \(asked 0.9, found 0\)"),
         (stepper(dtype=torch.bfloat16), r"precision \(asked torch.float32, found torch.bfloat16\)"),
+        (lambda patch: patch.setattr(module, "FORMATS", {"channels_last": torch.contiguous_format}),
+         r"memory_format \(asked channels_last, found another\)"),
         (other_batch, r"batch_size \(asked 5, found 4\)"),
     ],
 )  # fmt: skip

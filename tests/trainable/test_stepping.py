@@ -106,6 +106,13 @@ def test_one_photo_that_does_not_fit_ends_the_trial_with_the_peak():
     assert stepper.accumulation == 8
 
 
+def test_model_that_needs_two_photos_is_told_apart():
+    stepper = make(architecture="deeplabv3plus", decoder={}, image_size=64)
+    stepper.model = ShortMemory(stepper.model, fits=1)
+    with pytest.raises(OutOfMemoryError, match="2 photos at a time do not fit, and deeplabv3plus cannot train on one"):
+        stepper.step(*batch())
+
+
 def test_other_errors_are_not_taken_for_short_memory():
     stepper = make()
     stepper.model = ShortMemory(stepper.model, fits=0, error=RuntimeError("shapes do not match"))
