@@ -124,9 +124,9 @@ class Attestation:
     def _encoder_weights(self) -> Iterator[Finding]:
         weights = loaded_encoder(self.config)
         if weights:
-            name, asked = next((name, each) for name, each in weights.items() if each.ndim > 1)
-            found = self.training.model.network.encoder.state_dict()[name]
-            yield f"encoder weights {name}", float(asked.double().sum()), float(found.double().sum())
+            found = self.training.model.network.encoder.state_dict()
+            name = next(name for name, each in found.items() if each.ndim > 1)
+            yield f"encoder weights {name}", float(weights[name].double().sum()), float(found[name].double().sum())
 
     @cached_property
     def _schedule(self) -> Schedule:

@@ -9,7 +9,7 @@ from typing import Any
 import segmentation_models_pytorch as smp
 import timm
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -73,9 +73,9 @@ def check_model(config: TrialConfig) -> None:
     _check_names(config)
     if config.encoder_weights == "imagenet":
         _check_published(config.encoder)
-    elif config.encoder_weights != "none":
-        _encoder_file(config)
     network = build_empty(config)
+    if config.encoder_weights not in ("none", "imagenet"):
+        _check_file(network, config)
     divisor = int(network.encoder.output_stride) if network.requires_divisible_input_shape else 1
     if config.image_size % divisor:
         low = config.image_size // divisor * divisor
@@ -196,8 +196,22 @@ def _encoder_file(config: TrialConfig) -> Path:
     return path
 
 
-def _load_encoder(network: Any, config: TrialConfig) -> None:
+def _check_file(network: Any, config: TrialConfig) -> None:
+    """Compare the names and shapes in the file's header with the encoder's: architectures take other parts of it."""
+    path = _encoder_file(config)
     try:
-        network.encoder.load_state_dict(loaded_encoder(config))
-    except RuntimeError as error:
-        raise ValueError(f"{_encoder_file(config)} does not hold weights of {config.encoder}: {error}") from error
+        with safe_open(path, framework="pt") as file:
+            there = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged ({error}); replace it") from error
+    wrong = [name for name, each in network.encoder.state_dict().items() if there.get(name) != tuple(each.shape)]
+    if wrong:
+        raise ValueError(
+            f"{config.architecture} cannot be built on {config.encoder} with {path}: the file lacks {len(wrong)} of "
+            f"its weights, such as {wrong[0]}"
+        )
+
+
+def _load_encoder(network: Any, config: TrialConfig) -> None:
+    weights = loaded_encoder(config)
+    network.encoder.load_state_dict({name: weights[name] for name in network.encoder.state_dict()})

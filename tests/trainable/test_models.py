@@ -70,8 +70,11 @@ def test_encoder_weights_come_from_a_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match="has: tu-test_resnet"):
         check_model(TrialConfig(encoder="resnet18", encoder_weights=str(tmp_path)))
     save_file({"a": torch.zeros(1)}, tmp_path / "resnet18.safetensors")
-    with pytest.raises(ValueError, match="does not hold weights of resnet18"):
-        build_model(TrialConfig(encoder="resnet18", encoder_weights=str(tmp_path)))
+    with pytest.raises(ValueError, match=r"resnet18.safetensors: the file lacks 1\d\d of its weights, such as"):
+        check_model(TrialConfig(encoder="resnet18", encoder_weights=str(tmp_path)))
+    (tmp_path / "resnet18.safetensors").write_bytes(b"no")
+    with pytest.raises(ValueError, match=r"resnet18.safetensors is damaged .*; replace it"):
+        check_model(TrialConfig(encoder="resnet18", encoder_weights=str(tmp_path)))
 
 
 def test_published_encoder_weights_fit():
@@ -79,6 +82,9 @@ def test_published_encoder_weights_fit():
         pytest.skip("no published encoder weights at hand; set TRASH_SHARED")
     config = TrialConfig(encoder="mobilenet_v2", architecture="deeplabv3plus", encoder_weights=str(SHARED / "weights"))
     model = build_model(config)
+    lite = {"encoder": "tu-tf_efficientnet_lite0", "encoder_weights": str(SHARED / "weights")}
+    with pytest.raises(ValueError, match=r"dpt cannot be built on tu-tf_efficientnet_lite0 with .* lacks 8 of its"):
+        check_model(TrialConfig(architecture="dpt", **lite))
     assert parameter_count(model) > 2_000_000
     assert model.network.encoder.state_dict()["features.0.0.weight"].dtype == torch.float32
 
