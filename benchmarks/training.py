@@ -25,7 +25,7 @@ from trainable.demo import demo_data
 from trainable.losses import cross_entropy
 from trainable.models import build_model
 from trainable.optim import build_optimizer
-from trainable.speed import FORMATS, settle
+from trainable.speed import settle
 from trainable.stepping import Stepper
 from trainable.training import FoldTraining
 
@@ -60,7 +60,7 @@ def plain_step(config: TrialConfig, batch: Batch) -> Callable[[], object]:
 
 
 def our_step(config: TrialConfig, batch: Batch) -> Callable[[], object]:
-    model = build_model(config).to(DEVICE).to(memory_format=FORMATS[config.memory_format])
+    model = build_model(config).to(DEVICE)
     stepper = Stepper(config, model, cross_entropy(), build_optimizer({"name": "adamw", "lr": 1e-4}, model))
     stepper.freeze_encoder(False)
     photos, masks = (tensor.pin_memory() for tensor in batch) if GPU else batch

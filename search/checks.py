@@ -38,7 +38,7 @@ def start_checks(plan: Plan, machine: Machine) -> Wait:
 
 
 def _start_model(plan: Plan) -> Wait:
-    tried = ray.remote(try_model).remote(plan.config)
+    tried = ray.remote(try_model).remote(plan.config, plan.image_sizes)
 
     def wait(console: Console) -> Plan:
         if problem := ray.get(tried):
@@ -77,7 +77,7 @@ def _start_models(plan: Plan, machine: Machine) -> Wait:
             )
         if plan.config.encoder_weights == "imagenet":  # one download shows whether the others will come
             first = replace(plan.config, architecture=left[0][0], encoder=left[0][1], decoder={})
-            if problem := ray.get(ray.remote(try_model).remote(first)):
+            if problem := ray.get(ray.remote(try_model).remote(first, plan.image_sizes)):
                 raise ValueError(problem)
         return replace(plan, models=left, strides=strides)
 

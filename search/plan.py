@@ -1,5 +1,6 @@
 """What a search will do, resolved from the command line, the device and the data; stored in search.json."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from spaces.encoders import STRIDES, group_for, pairs
 from spaces.table import Scope, find_space, space_names
 from trainable.artifacts import RunFolder, read_json
 from trainable.cache import Cache, default_cache_dir
-from trainable.config import TrialConfig
+from trainable.config import Choice, TrialConfig
 from trainable.sampling import build_draws
 
 DEFAULT_SPACE = "losses"
@@ -82,9 +83,11 @@ def new_plan(options: dict[str, Any], machine: Machine) -> Plan:
         chosen["encoder_weights"] = str(Path(chosen["encoder_weights"]).resolve())
     known = {each.name for each in fields(TrialConfig)}
     config = TrialConfig.from_dict({name: value for name, value in chosen.items() if name in known})
+    if config.precision == "fp16" and not machine.gpus:
+        raise ValueError("precision fp16 needs a GPU and this machine has none; use auto, fp32 or bf16")
     space = chosen.get("space", DEFAULT_SPACE)
     names = space_names(space)
-    group = chosen.get("encoders") or group_for(machine.gpu_memory_gb)
+    models = pairs(chosen.get("encoders") or group_for(machine.gpu_memory_gb))
     plan = Plan(
         space=space,
         data=None if demo else str(chosen["data"].resolve()),
@@ -96,7 +99,7 @@ def new_plan(options: dict[str, Any], machine: Machine) -> Plan:
         folds=chosen.get("folds", 5),
         base=config.to_dict(),
         image_sizes=_image_sizes(config.image_size) if "augmentations" in names else [config.image_size],
-        models=[list(pair) for pair in pairs(group)] if "encoders" in names else [],
+        models=[list(pair) for pair in models] if "encoders" in names else [],
         strides={architecture: list(strides) for architecture, strides in STRIDES.items()},
     )
     _check(plan)
@@ -120,17 +123,30 @@ def sample_configs(plan: Plan, samples: int = 200) -> list[TrialConfig]:
         raise ValueError(f"space {plan.space} gives a config that cannot train: {error}") from error
 
 
-def check_draws(plan: Plan, cache: Cache, train: NDArray[np.int64]) -> None:
-    """Find what the space asks for that the training photos do not have.
+def check_draws(plan: Plan, caches: Iterable[Cache], train: NDArray[np.int64]) -> None:
+    """Find what the space asks for that the training photos do not have, at any of the run's image sizes.
 
     Raises:
         ValueError: patches to paste, or backgrounds to paste them on, that are not there.
     """
-    for oversampling in {str(config.oversampling): config.oversampling for config in sample_configs(plan)}.values():
-        try:
-            build_draws(oversampling, cache, train)
-        except ValueError as error:
-            raise ValueError(f"space {plan.space} gives a config that cannot train: {error}") from error
+    hardest: dict[str, Choice] = {}
+    for config in sample_configs(plan):
+        choice = config.oversampling
+        if choice["name"] != "paste":
+            hardest.setdefault(str(choice), choice)
+            continue
+        # Of all that paste the same classes on the same backgrounds, the narrowest range of areas that could come.
+        key = f"{choice.get('rare')} {choice.get('backgrounds')}"
+        before = hardest.setdefault(key, choice)
+        narrow = {"min_area": max, "max_area": min}
+        hardest[key] = {**choice, **{name: pick(before[name], choice[name]) for name, pick in narrow.items()
+                                     if name in before and name in choice}}  # fmt: skip
+    for cache in caches:
+        for choice in hardest.values():
+            try:
+                build_draws(choice, cache, train)
+            except ValueError as error:
+                raise ValueError(f"space {plan.space} gives a config that cannot train: {error}") from error
 
 
 def _base(options: dict[str, Any]) -> dict[str, Any]:
@@ -142,7 +158,9 @@ def _base(options: dict[str, Any]) -> dict[str, Any]:
         TrialConfig.from_dict(content)
     except (ValueError, OSError) as error:
         raise ValueError(f"--base {options['base']}: {error}") from error
-    return {**content, "device": "auto"}
+    if content.get("device", "auto") != "auto":  # as applied on the machine that trained it
+        content |= {"device": "auto", "precision": "auto", "memory_format": "auto"}
+    return content
 
 
 def _image_sizes(size: int) -> list[int]:

@@ -64,7 +64,8 @@ def _search(
     plan = checks(console) if checks else plan
     if not stored:
         cache = prepared.caches[plan.config.image_size]
-        check_draws(plan, cache, prepared.folds.split(cache.file_names, plan.config.fold)[0])
+        train, _ = prepared.folds.split(cache.file_names, plan.config.fold)
+        check_draws(plan, prepared.caches.values(), train)
         create(plan, run, prepared)
     setting = setting_of(plan, run, prepared)
     from search.progress import Progress

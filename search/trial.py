@@ -28,12 +28,13 @@ class TrialSetting:
     skip_bad: bool
 
 
-def try_model(config: TrialConfig) -> str | None:
-    """Return why the config's model cannot be built, its published weights included, or None."""
+def try_model(config: TrialConfig, sizes: list[int]) -> str | None:
+    """Return why the config's model cannot be built at some size, its published weights included, or None."""
     from trainable.models import build_model, check_model
 
     try:
-        check_model(config)
+        for size in sizes:
+            check_model(replace(config, image_size=size))
         if config.encoder_weights == "imagenet":
             build_model(config)  # downloads them now, not in the first trial
     except (ValueError, OSError) as error:
@@ -51,7 +52,7 @@ def try_models(
     from trainable.models import check_model
 
     def problem(config: TrialConfig) -> str | None:
-        for size in sorted({min(sizes), max(sizes)}):
+        for size in sizes:
             try:
                 check_model(replace(config, image_size=size))
             except (ValueError, FileNotFoundError) as error:
@@ -68,7 +69,8 @@ def try_models(
 
 def try_parts(configs: list[TrialConfig]) -> str | None:
     """Return why a part of some config, other than its model, cannot be built, or None."""
-    from torch import nn, ones
+    import torch
+    from torch import nn
 
     from trainable.augment import build_augmentation
     from trainable.coco import CLASSES
@@ -77,15 +79,17 @@ def try_parts(configs: list[TrialConfig]) -> str | None:
     from trainable.optim import build_optimizer
     from trainable.schedules import build_schedule
 
-    counts, toy = ClassCounts(ones(len(CLASSES)), ones(len(CLASSES))), nn.Conv2d(3, 1, 1)
+    ones = torch.ones(len(CLASSES))
+    toy, logits = nn.Conv2d(3, 1, 1), torch.randn(2, len(CLASSES), 8, 8)
+    target = torch.zeros(2, 8, 8, dtype=torch.int64)
     try:
         for config in configs:
-            build_loss(config.loss, counts)
+            build_loss(config.loss, ClassCounts(ones, ones))(logits, target)
             build_optimizer(config.optimizer, toy)
             build_schedule(config.scheduler, config.epochs)
             build_augmentation(config.augmentation, config.operations, config.image_size)
             build_mixing(config.mixing)
-    except ValueError as error:
+    except (ValueError, TypeError, RuntimeError) as error:
         return str(error)
     return None
 
@@ -106,7 +110,7 @@ def run_trial(sampled: dict[str, Any], setting: TrialSetting) -> None:
     from trainable.data import FoldData
     from trainable.fold import train_fold
     from trainable.folds import Folds
-    from trainable.stepping import OutOfMemoryError
+    from trainable.stepping import OutOfMemoryError, is_memory_short
 
     run = RunFolder(setting.run)
     folder = run.trial(sampled["number"])
@@ -115,9 +119,12 @@ def run_trial(sampled: dict[str, Any], setting: TrialSetting) -> None:
         data = FoldData.of(_cache(setting, config.image_size), Folds.read(run.folds), config.fold)
         train_fold(config, data, folder, lambda row: tune.report(dict(row)), resume=sampled["resume"])
     except Exception as error:
-        own: dict[type[Exception], str] = {ConfigNotAppliedError: INVALID, OutOfMemoryError: OOM}
-        reason = f"{'' if type(error) in own else type(error).__name__ + ': '}{error}".splitlines()[0]
-        folder.write_status(own.get(type(error), FAILED), reason, traceback=traceback.format_exc())
+        state, name = FAILED, f"{type(error).__name__}: "
+        if isinstance(error, ConfigNotAppliedError):
+            state, name = INVALID, ""
+        elif isinstance(error, OutOfMemoryError) or is_memory_short(error):
+            state, name = OOM, ""
+        folder.write_status(state, f"{name}{error}".splitlines()[0], traceback=traceback.format_exc())
         raise
 
 

@@ -11,7 +11,7 @@ PIPELINES = ("none", "light", "reference", "heavy")
 STRENGTHS: dict[str, tuple[str, float, float]] = {
     "random_resized_crop": ("smallest", 0.2, 0.8),  # share of the area
     "multi_scale": ("low", 0.4, 0.9),  # smallest scale; the largest is 1.5
-    "elastic": ("strength", 0.05, 0.3),  # shift as a share of the side
+    "elastic": ("strength", 0.05, 0.3),  # about twice the largest shift, as a share of the side
     "grid_distortion": ("limit", 0.1, 0.5),  # share of a cell
     "grid_dropout": ("ratio", 0.2, 0.6),  # side of a hole as a share of a cell
     "grid_shuffle": ("cells", 2, 4),  # per side

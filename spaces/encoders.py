@@ -76,8 +76,9 @@ def _decoder(trial: optuna.Trial, architecture: str, strides: Strides) -> dict[s
         decoder["decoder_channels"] = [width, width // 2, width // 4, width // 8, width // 16]
     if architecture in ("deeplabv3plus", "upernet"):
         decoder["decoder_channels"] = trial.suggest_categorical("decoder_channels", (64, 128, 256))
-    if architecture == "segformer":
-        decoder["decoder_segmentation_channels"] = trial.suggest_categorical("segformer_channels", (64, 128, 256))
+    if architecture in WIDTHS:
+        name, widths = WIDTHS[architecture]
+        decoder[name] = trial.suggest_categorical(f"{architecture}_channels", widths)
     if architecture in DROPOUTS:
         # share of channels; SMP's defaults are 0.5 for DeepLabV3+ and 0.2 for FPN and PSPNet
         decoder[DROPOUTS[architecture]] = trial.suggest_float("decoder_dropout", 0.0, 0.5)
@@ -87,6 +88,14 @@ def _decoder(trial: optuna.Trial, architecture: str, strides: Strides) -> dict[s
     return decoder
 
 
+# Arguments of single architectures and their values, in channels: SMP's default and what is half or twice of it.
+WIDTHS = {
+    "segformer": ("decoder_segmentation_channels", (64, 128, 256)),
+    "fpn": ("decoder_pyramid_channels", (128, 256)),
+    "pan": ("decoder_channels", (32, 64)),
+    "pspnet": ("psp_out_channels", (256, 512)),
+    "dpt": ("decoder_fusion_channels", (128, 256)),
+}
 DROPOUTS = {"deeplabv3plus": "decoder_aspp_dropout", "fpn": "decoder_dropout", "pspnet": "psp_dropout"}
 STRIDES: Strides = {"deeplabv3plus": (16, 8), "pan": (16, 32)}
 """By architecture, SMP's default first."""
@@ -107,7 +116,7 @@ def first_trials(models: tuple[Model, ...]) -> tuple[dict[str, Any], ...]:
         if fitting:
             encoder = next((each for each in WANTED if each in fitting), fitting[0])
             found.append(point(models, architecture, encoder, **more))
-    return tuple(found)
+    return tuple(found) or tuple(point(models, *model) for model in models[:1])
 
 
 def point(models: tuple[Model, ...], architecture: str, encoder: str, **more: Any) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """Proves that a trial trains what its config says, by reading the live objects back.
 
 What the config asks for is worked out from the config alone, apart from the code that set the training up: a setter
-that was skipped, overridden or handed another value shows.
+that was skipped, overridden or handed another value shows. Weights that were downloaded are not compared.
 """
 
 import inspect
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -15,13 +16,13 @@ import torch
 from torch import nn
 
 from trainable.augment import build_augmentation
+from trainable.config import TrialConfig
 from trainable.losses import build_loss
 from trainable.mixing import build_mixing
-from trainable.models import build_empty, loaded_encoder
+from trainable.models import FORMATS, build_empty, loaded_encoder
 from trainable.optim import OPTIMIZERS, build_optimizer
 from trainable.sampling import build_draws
 from trainable.schedules import Schedule, build_schedule
-from trainable.speed import FORMATS
 from trainable.stepping import DTYPES
 from trainable.training import FoldTraining
 
@@ -42,8 +43,12 @@ class ConfigNotAppliedError(RuntimeError):
 class Attestation:
     """Compares a training's live objects with its config."""
 
-    def __init__(self, training: FoldTraining):
-        self.training, self.config = training, training.config
+    def __init__(self, training: FoldTraining, config: TrialConfig):
+        settled = training.config
+        self.training = training
+        # What was asked, but for what the machine was to choose.
+        chosen = [name for name in ("device", "precision", "memory_format") if getattr(config, name) == "auto"]
+        self.config = replace(config, **{name: getattr(settled, name) for name in chosen})
 
     def check(self, epoch: int = 1, share: float | None = None, val_mious: Sequence[float] = ()) -> dict[str, Any]:
         """Compare all there is: before the first step, or after the one at a share of an epoch, counted from 1.
@@ -94,8 +99,11 @@ class Attestation:
         yield "ema_decay", self.config.ema_decay, stepper.ema.decay if stepper.ema else 0.0
         yield "precision", str(DTYPES[self.config.precision]), str(stepper.dtype)
         kernel = next(each for each in training.model.parameters() if each.ndim == 4 and min(each.shape) > 1)
-        laid_out = kernel.is_contiguous(memory_format=FORMATS[self.config.memory_format])
+        wanted = FORMATS[self.config.memory_format]
+        laid_out = kernel.is_contiguous(memory_format=wanted) and training.model.memory_format == wanted
         yield "memory_format", self.config.memory_format, self.config.memory_format if laid_out else "another"
+        yield "compile", self.config.compile, stepper.compiles
+        yield "device", self.config.device, training.device.type
         frozen = not any(each.requires_grad for each in training.model.network.encoder.parameters())
         yield "encoder frozen", stepper.steps > 0 and epoch <= self.config.freeze_epochs, frozen
         yield "batch_size", self.config.batch_size, training.loader.batch_size
@@ -112,6 +120,10 @@ class Attestation:
         yield "sampler weights", _digest(draws.weights), _digest(live.weights)
         yield "training photos", _digest(self.training.data.train), _digest(live.positions)
         yield "patches to paste", len(draws.patches), len(live.patches)
+        train = self.training.data.train
+        yield "photos to mix in", _digest(train), _digest(photos.others.positions)
+        positions = {patch.position for patch in (*live.patches, *photos.others.patches)}
+        yield "patches of photos that do not train", 0, len(positions - set(train.tolist()))
 
     def _model(self) -> Iterator[Finding]:
         network = self.training.model.network
@@ -120,6 +132,9 @@ class Attestation:
                         for model in (self._asked_network, network))  # fmt: skip
         differing = sorted(name for name in asked.keys() | found.keys() if asked.get(name) != found.get(name))
         yield f"shapes of {self.config.encoder} and its decoder", [], differing[:3]
+        lines = zip(str(self._asked_network).splitlines(), str(network).splitlines(), strict=False)
+        changed = [(wanted.strip(), live.strip()) for wanted, live in lines if wanted != live]
+        yield "layers", [each for each, _ in changed[:2]], [each for _, each in changed[:2]]
 
     def _encoder_weights(self) -> Iterator[Finding]:
         weights = loaded_encoder(self.config)

@@ -93,8 +93,8 @@ def multi_scale(size: int, p: float = 0.5, low: float = 0.5, high: float = 1.5) 
 
 
 def elastic(size: int, p: float = 0.3, strength: float = 0.15) -> Any:
-    """Smooth random shifts of about `strength` of the side. Source: Simard et al. 2003."""
-    # A field smoothed over sigma has a fraction of alpha left: alpha = strength x side x this gives the asked shift.
+    """Smooth random shifts, the largest of a photo about half of `strength` of the side. Source: Simard et al. 2003."""
+    # Smoothing over sigma leaves a fraction of alpha.
     return A.ElasticTransform(alpha=strength * size * 5, sigma=size / 16, approximate=True, p=p, **BORDER)
 
 

@@ -47,10 +47,11 @@ def train_fold(
         ConfigNotAppliedError: the live objects differ from the config, after set-up or after the first epoch.
     """
     resume = resume and folder.last_state.exists()
-    training = FoldTraining(_settled_before(config, folder) if resume else config, data)
+    config = _settled_before(config, folder) if resume else config
+    training = FoldTraining(config, data)
     folder.path.mkdir(parents=True, exist_ok=True)
     write_json(folder.path / "config.json", training.config.to_dict())
-    attestation = Attestation(training)
+    attestation = Attestation(training, config)
     attestation.check()
     rows = training.restore(folder) if resume else []
     if rows:
@@ -58,7 +59,10 @@ def train_fold(
     first = len(rows) + 1
     for epoch in range(first, config.epochs + 1):
         val_mious = [earlier["val_miou"] for earlier in rows]
-        row, matrices = training.epoch(epoch, val_mious)
+        try:
+            row, matrices = training.epoch(epoch, val_mious)
+        finally:
+            folder.write_notes(training.stepper.notes)
         if epoch == first:
             steps = len(training.loader)
             found = attestation.check(epoch, (steps - 1) / steps, val_mious)
@@ -71,7 +75,6 @@ def train_fold(
         rows.append(row)
         training.save(folder, rows)
         report(row)
-        folder.write_notes(training.stepper.notes)
 
 
 def _settled_before(config: TrialConfig, folder: TrialFolder) -> TrialConfig:

@@ -72,12 +72,12 @@ def focal(gamma: float = 2.0) -> Loss:
 
 
 def dice() -> Loss:
-    """Mean over the classes in the batch of 1 - Dice."""
+    """Mean of 1 - Dice over all classes, 0 for those that are not in the batch."""
     return smp_losses.DiceLoss("multiclass", ignore_index=IGNORE_INDEX)
 
 
 def jaccard() -> Loss:
-    """Mean over the classes in the batch of 1 - IoU."""
+    """Mean of 1 - IoU over all classes, 0 for those that are not in the batch."""
     return smp_losses.JaccardLoss("multiclass", ignore_index=IGNORE_INDEX)
 
 
@@ -92,7 +92,7 @@ def tversky(alpha: float = 0.5, beta: float = 0.5) -> Loss:
 
 
 def focal_tversky(alpha: float = 0.3, beta: float = 0.7, gamma: float = 0.75) -> Loss:
-    """Mean over the classes in the batch of (1 - Tversky)^gamma. Source: Abraham and Khan 2019 (gamma 1 / 1.33)."""
+    """Mean over all classes of (1 - Tversky)^gamma. Source: Abraham and Khan 2019 (gamma 1 / 1.33)."""
     return _FocalTversky("multiclass", ignore_index=IGNORE_INDEX, alpha=alpha, beta=beta, gamma=gamma)
 
 
@@ -127,10 +127,12 @@ def boundary_cross_entropy(weight: float = 2.0, width: int = 2) -> Loss:
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
         each = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, reduction="none")
+        valid = (target != IGNORE_INDEX).unsqueeze(1)
         classes = target.unsqueeze(1).to(logits.dtype)
-        highest = F.max_pool2d(classes, 2 * width + 1, stride=1, padding=width)
-        lowest = -F.max_pool2d(-classes, 2 * width + 1, stride=1, padding=width)
-        weights = (1 + weight * (highest != lowest).squeeze(1)) * (target != IGNORE_INDEX)
+        # An ignored pixel is neither the highest nor the lowest class of its neighbourhood.
+        highest = F.max_pool2d(classes.where(valid, -1), 2 * width + 1, stride=1, padding=width)
+        lowest = -F.max_pool2d((-classes).where(valid, -IGNORE_INDEX), 2 * width + 1, stride=1, padding=width)
+        weights = ((1 + weight * (highest != lowest)) * valid).squeeze(1)
         return (weights * each).sum() / weights.sum().clamp(min=1)
 
     return loss

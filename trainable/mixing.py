@@ -58,7 +58,7 @@ def find_others(cache: Cache, positions: NDArray[np.int64], mixing: list[Mix]) -
 class CopyPaste:
     """Objects of other photos pasted on, after large-scale jitter. Source: Ghiasi et al. 2021.
 
-    `resize` adds what teams did on trash: only small patches, enlarged, or only large ones, shrunk.
+    `resize` adds what teams did on trash: small patches enlarged, or large ones shrunk, the others as they are.
     """
 
     p: float = 0.5  # chance

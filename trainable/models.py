@@ -17,6 +17,8 @@ from torch.overrides import TorchFunctionMode
 from trainable.coco import CLASSES
 from trainable.config import TrialConfig, did_you_mean
 
+FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -30,15 +32,19 @@ class Segmenter(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]):
+    def __init__(
+        self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], memory_format: torch.memory_format
+    ):
         super().__init__()
-        self.network = network
+        self.network = network.to(memory_format=memory_format)
+        self.memory_format = memory_format
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255)
 
     def forward(self, photos: Tensor) -> Tensor:
-        """Return the logits; the photos' own layout makes the input channels-last without a copy."""
-        return self.network((photos.permute(0, 3, 1, 2) - self.mean) / self.std)
+        """Return the logits; the photos' own layout is channels-last already, so only the other one copies."""
+        scaled = (photos.permute(0, 3, 1, 2) - self.mean) / self.std
+        return self.network(scaled.contiguous(memory_format=self.memory_format))
 
 
 def build_model(config: TrialConfig, *, load_encoder: bool = True) -> Segmenter:
@@ -60,7 +66,7 @@ def build_model(config: TrialConfig, *, load_encoder: bool = True) -> Segmenter:
         ) from error
     if load_encoder and config.encoder_weights not in ("none", "imagenet"):
         _load_encoder(network, config)
-    return Segmenter(network, *_normalisation(config))
+    return Segmenter(network, *_normalisation(config), FORMATS.get(config.memory_format, torch.channels_last))
 
 
 def check_model(config: TrialConfig) -> None:
@@ -92,6 +98,19 @@ def check_model(config: TrialConfig) -> None:
         raise ValueError(f"{pair} cannot take photos of {side} px: {why}; try another size") from error
     if logits.shape != (1, len(CLASSES), side, side):
         raise ValueError(f"{pair} gives logits of {tuple(logits.shape[2:])} px for photos of {side} px")
+    if config.batch_size // config.accumulation == 1:
+        _check_lone_photo(network, config)
+
+
+def _check_lone_photo(network: Any, config: TrialConfig) -> None:
+    """Try what a micro-batch of one photo does to batch norms after a global pooling."""
+    try:
+        network.train()(torch.empty(1, 3, config.image_size, config.image_size, device="meta"))
+    except ValueError as error:
+        raise ValueError(
+            f"{config.architecture} on {config.encoder} cannot train on one photo at a time (batch_size "
+            f"{config.batch_size}, accumulation {config.accumulation}): it normalises over them; use at least two"
+        ) from error
 
 
 def build_empty(config: TrialConfig) -> Any:

@@ -15,8 +15,8 @@ from trainable.models import Segmenter
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-MEMORY_SHORT = ("not enough memory", "can't allocate memory", "out of memory")
-"""What PyTorch's allocators say, in lower case."""
+MEMORY_SHORT = ("not enough memory", "can't allocate memory", "out of memory", "alloc_failed")
+"""What PyTorch, cuDNN and cuBLAS say, in lower case."""
 
 
 LONE_PHOTO = "more than 1 value per channel"
@@ -40,8 +40,14 @@ class Stepper:
         self.clip_norm = config.clip_norm
         self.accumulation = config.accumulation
         self.steps = 0
+        self._too_few = 0  # parts for which memory was short
         self.notes: list[str] = []
-        self._compiled: Any = torch.compile(model) if config.compile else None
+        self._compiled: Any = _compiled(model) if config.compile else None
+
+    @property
+    def compiles(self) -> bool:
+        """Whether it trains through torch.compile, or has said why not."""
+        return self._compiled is not None or any("torch.compile" in note for note in self.notes)
 
     @property
     def evaluated(self) -> Segmenter:
@@ -98,8 +104,8 @@ class Stepper:
             raise OutOfMemoryError(
                 f"one photo of {self.config.image_size} px at a time does not fit: peak {peak:,.0f} MB, then {line}"
             ) from error
-        self.accumulation = min(2 * self.accumulation, batch)
-        self.notes.append(f"memory ran short: batches of {batch} in {self.accumulation} parts")
+        self._too_few = self.accumulation
+        self._split(min(2 * self.accumulation, batch), batch)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return what a resume needs beside model and optimizer: tensors and json-able values."""
@@ -121,13 +127,9 @@ class Stepper:
         try:
             return self._backward(photos, masks)
         except Exception as error:
-            if self.accumulation > 1 and LONE_PHOTO in str(error):
-                fewest, architecture = len(photos) // self.accumulation + 1, self.config.architecture
-                raise OutOfMemoryError(
-                    f"{fewest} photos at a time do not fit, and {architecture} cannot train on one: it normalises over "
-                    "the batch"
-                ) from error
-            if is_memory_short(error) or self._compiled is None:
+            if LONE_PHOTO in str(error):
+                self._split_in_pairs(error, len(photos))
+            elif is_memory_short(error) or self._compiled is None:
                 self.split_further(error, len(photos))
             else:
                 self._compiled = None
@@ -138,12 +140,29 @@ class Stepper:
             torch.cuda.empty_cache()
         return None
 
+    def _split_in_pairs(self, error: Exception, batch: int) -> None:
+        """Split a batch into as many parts as leave no photo alone, after short memory has split it further."""
+        parts, architecture = batch // 2, self.config.architecture
+        if not self._too_few:
+            raise ValueError(f"{architecture} cannot train on one photo at a time: it normalises over them") from error
+        if parts <= self._too_few:
+            raise OutOfMemoryError(
+                f"2 photos of {self.config.image_size} px at a time do not fit (peak "
+                f"{peak_memory_mb(self.config.device):,.0f} MB), and {architecture} cannot train on one: it normalises "
+                "over them"
+            ) from error
+        self._split(parts, batch)
+
+    def _split(self, parts: int, batch: int) -> None:
+        self.accumulation = parts
+        self.notes.append(f"memory ran short: batches of {batch} in {parts} parts")
+
     def _backward(self, photos: Tensor, masks: Tensor) -> Tensor:
         self.optimizer.zero_grad()
         total = torch.zeros((), device=self.device)
         model = self._compiled or self.model
-        parts = (photos.tensor_split(self.accumulation), masks.tensor_split(self.accumulation))
-        for part, truth in zip(*parts, strict=True):
+        count = min(self.accumulation, len(photos))
+        for part, truth in zip(photos.tensor_split(count), masks.tensor_split(count), strict=True):
             loss = self.loss_of(self.logits(model, part), truth) * (len(part) / len(photos))
             self.scaler.scale(loss).backward()
             total += loss.detach()
@@ -151,6 +170,12 @@ class Stepper:
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.config.device, self.dtype, enabled=self.dtype != torch.float32)
+
+
+def _compiled(model: Segmenter) -> Any:
+    """Compile a model as if it were the process's first: past a few, PyTorch would silently go on without."""
+    torch._dynamo.reset()
+    return torch.compile(model)
 
 
 def is_memory_short(error: Exception) -> bool:

@@ -25,7 +25,7 @@ from trainable.optim import build_optimizer
 from trainable.sampling import build_draws
 from trainable.schedules import build_schedule
 from trainable.seeding import stream_seed
-from trainable.speed import FORMATS, settle
+from trainable.speed import settle
 from trainable.stepping import Stepper
 from trainable.validation import validate
 
@@ -51,7 +51,7 @@ class FoldTraining:
         reset_peak_memory(config.device)
         self.data = data
         self.device = torch.device(config.device)
-        self.model = build_model(config).to(self.device).to(memory_format=FORMATS[config.memory_format])
+        self.model = build_model(config).to(self.device)
         self.loss = build_loss(config.loss, data.counts())
         self.optimizer = build_optimizer(config.optimizer, self.model, config.encoder_lr_factor)
         self.peak_lr = [group["lr"] for group in self.optimizer.param_groups]

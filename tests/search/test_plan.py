@@ -150,15 +150,38 @@ def edited(sample):
 def test_space_that_cannot_train_is_found_by_sampling_it(tiny_cache, monkeypatch, sample, text):
     monkeypatch.setattr(plan_module, "find_space", edited(sample))
     with pytest.raises(ValueError, match=f"space losses gives a config that cannot train: .*{text}"):
-        check_draws(new_plan({}, CPU), tiny_cache, np.arange(20))
+        check_draws(new_plan({}, CPU), [tiny_cache], np.arange(20))
 
 
 def test_spaces_as_they_are_pass_and_only_the_default_search_is_taken_as_checked(tiny_cache, tmp_path):
     plan = new_plan({"space": "losses+schedulers"}, CPU)
-    check_draws(plan, tiny_cache, np.arange(20))
+    check_draws(plan, [tiny_cache], np.arange(20))
     assert len(sample_configs(plan, 30)) == 30
     assert is_default(new_plan({"epochs": 3, "data": tmp_path}, CPU), CPU)
     write_json(tmp_path / "base.json", {"clip_norm": 1.0})
     for options in ({"space": "losses+schedulers"}, {"encoder": "resnet18"}, {"base": tmp_path / "base.json"},
                     {"encoder_weights": "imagenet"}):  # fmt: skip
         assert not is_default(new_plan(options, CPU), CPU)
+
+
+def test_hardest_paste_of_a_range_is_tried(tiny_cache, monkeypatch):
+    """No sample is likely to hit the narrow corner of the range, which has no patch: the squares cover 0.19."""
+
+    def sample(trial):
+        areas = {"min_area": trial.suggest_float("low", 0.0, 0.199), "max_area": trial.suggest_float("high", 0.2, 1.0)}
+        return {"oversampling": {"name": "paste", **areas}}
+
+    monkeypatch.setattr(plan_module, "find_space", edited(sample))
+    with pytest.raises(ValueError, match=r"no patch to paste covers 0\.19"):
+        check_draws(new_plan({}, CPU), [tiny_cache], np.arange(20))
+
+
+def test_base_of_another_machine_brings_no_device(tmp_path):
+    base = tmp_path / "base.json"
+    write_json(base, {"device": "cuda", "precision": "fp16", "memory_format": "channels_last"})
+    config = new_plan({"base": base}, CPU).config
+    assert (config.device, config.precision, config.memory_format) == ("auto", "auto", "auto")
+    with pytest.raises(ValueError, match="precision fp16 needs a GPU and this machine has none"):
+        new_plan({"precision": "fp16"}, CPU)
+    with pytest.raises(ValueError, match="unknown encoder group 'tiny'"):
+        new_plan({"encoders": "tiny"}, CPU)

@@ -173,6 +173,11 @@ def test_encoders_share_a_name_where_the_architecture_takes_all():
     assert all((p["architecture"], p["encoder"]) != ("dpt", "a") for _, p in sampled(space, 30))
 
 
+def test_space_without_the_reference_architectures_begins_with_another():
+    space = find_space("encoders+losses", Scope(models=(("pspnet", "resnet18"),)))
+    assert space.first_trials[0]["architecture"] == "pspnet"
+
+
 def test_groups_follow_the_device_and_name_real_encoders():
     assert [group_for(each) for each in (None, 8, 16, 24, 32, 80)] == [
         "light", "light", "medium", "medium", "large", "large"

@@ -10,6 +10,7 @@ from trainable import training as module
 from trainable.artifacts import TrialFolder
 from trainable.attestation import Attestation, ConfigNotAppliedError
 from trainable.fold import train_fold
+from trainable.mixing import find_others
 from trainable.training import FoldTraining
 
 
@@ -28,7 +29,7 @@ def rich_config(tiny_config):
 
 def attested(config, data):
     training = FoldTraining(config, data)
-    attestation = Attestation(training)
+    attestation = Attestation(training, config)
     attestation.check()
     training.epoch(1, [])
     steps = len(training.loader)
@@ -106,6 +107,29 @@ def all_photos(monkeypatch):
     monkeypatch.setattr(module, "build_draws", lambda choice, cache, _: build(choice, cache, np.arange(20)))
 
 
+def leaking_mix(monkeypatch):
+    make = module.TrainingPhotos
+
+    def photos(cache, draws, mixing, *more):
+        made = make(cache, draws, mixing, *more)
+        made.others = find_others(cache, np.arange(20), mixing)
+        return made
+
+    monkeypatch.setattr(module, "TrainingPhotos", photos)
+
+
+def other_dropout(monkeypatch):
+    build = module.build_model
+
+    def changed(config):
+        model = build(config)
+        parent = model.network.decoder.blocks[0].conv1
+        parent[-1] = torch.nn.Dropout(0.3)  # no weights, no other shapes
+        return model
+
+    monkeypatch.setattr(module, "build_model", changed)
+
+
 def no_decay_exception(optimizer):
     for group in optimizer.param_groups:
         group["weight_decay"] = 0.05
@@ -137,15 +161,19 @@ def not_flat(draws):
         (stepper(clip_norm=0.0), r"clip_norm \(asked 2, found 0\)"),
         (stepper(ema=None), r"ema_decay \(asked 0.9, found 0\)"),
         (stepper(dtype=torch.bfloat16), r"precision \(asked torch.float32, found torch.bfloat16\)"),
-        (lambda patch: patch.setattr(module, "FORMATS", {"channels_last": torch.contiguous_format}),
+        (with_change("build_model", lambda model: model.to(memory_format=torch.contiguous_format)),
          r"memory_format \(asked channels_last, found another\)"),
+        (with_change("settle", lambda config: replace(config, optimizer={**config.optimizer, "lr": 1e-7})),
+         r"lr \(asked 0.0003, found 1e-07\)"),
+        (leaking_mix, r"photos to mix in \(asked 16 with .*, patches of photos that do not train \(asked 0, found 4\)"),
+        (other_dropout, r"layers \(asked \[.*ReLU"),
         (other_batch, r"batch_size \(asked 5, found 4\)"),
     ],
 )  # fmt: skip
 def test_sabotaged_set_up_is_found(rich_config, tiny_data, monkeypatch, sabotage, text):
     sabotage(monkeypatch)
     with pytest.raises(ConfigNotAppliedError, match=f"^config not applied: .*{text}"):
-        Attestation(FoldTraining(rich_config, tiny_data)).check()
+        Attestation(FoldTraining(rich_config, tiny_data), rich_config).check()
 
 
 @pytest.mark.parametrize(
@@ -173,12 +201,13 @@ def test_encoder_weights_that_were_not_loaded_are_found(tiny_config, tiny_data, 
     from trainable.models import build_model
 
     torch.manual_seed(1)
-    save_file(build_model(tiny_config).network.encoder.state_dict(), tmp_path / "tu-test_resnet.safetensors")
+    weights = build_model(tiny_config).network.encoder.state_dict()
+    save_file({name: each.contiguous() for name, each in weights.items()}, tmp_path / "tu-test_resnet.safetensors")
     config = replace(tiny_config, encoder_weights=str(tmp_path))
-    Attestation(FoldTraining(config, tiny_data)).check()
+    Attestation(FoldTraining(config, tiny_data), config).check()
     monkeypatch.setattr(module, "build_model", lambda given: build_model(given, load_encoder=False))
     with pytest.raises(ConfigNotAppliedError, match=r"encoder weights .*weight \(asked"):
-        Attestation(FoldTraining(config, tiny_data)).check()
+        Attestation(FoldTraining(config, tiny_data), config).check()
 
 
 def test_invalid_trial_ends_before_its_first_report(tiny_config, tiny_data, tmp_path, monkeypatch):

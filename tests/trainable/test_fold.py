@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from analysis.predict import load_model, predict_classes
+from tests.conftest import SIDE
 from trainable import losses
 from trainable.artifacts import TrialFolder, write_json
 from trainable.coco import CLASSES
@@ -64,6 +65,7 @@ def test_best_weights_predict_what_the_confusion_matrices_count(tiny_config, tin
         {"precision": "bf16"},
         {"optimizer": {"name": "radam", "lr": 1e-3}},
         {"workers": 1},
+        {"workers": 1, "architecture": "deeplabv3plus", "decoder": {}, "image_size": SIDE},  # with dropout
         {"optimizer": {"name": "lookahead_adamw", "lr": 1e-3}, "ema_decay": 0.9, "clip_norm": 1.0, "freeze_share": 0.3},
         {"optimizer": {"name": "lamb", "lr": 1e-2}, "encoder_lr_factor": 0.1, "accumulation": 2},
         {"scheduler": {"name": "plateau", "patience": 0.3}, "mixing": [{"name": "mosaic"}, {"name": "copy_paste"}],

@@ -125,6 +125,14 @@ def test_boundary_weights_count_pixels_near_another_class():
     assert value.item() == pytest.approx(((near[1] + 2 * near[0]) / (64 + 2 * 16)).item(), rel=1e-5)
 
 
+def test_ignored_pixels_are_no_boundary():
+    logits = torch.randn(1, 11, 8, 8)
+    target = torch.zeros(1, 8, 8, dtype=torch.int64)
+    target[..., 5:] = IGNORE_INDEX
+    boundary, plain = (build_loss({"name": name}, COUNTS) for name in ("boundary_cross_entropy", "cross_entropy"))
+    assert boundary(logits, target).item() == pytest.approx(plain(logits, target).item(), rel=1e-5)
+
+
 def test_focal_tversky_at_gamma_one_is_tversky():
     logits, target = batch()
     focal, plain = (

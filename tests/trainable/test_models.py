@@ -59,12 +59,30 @@ def test_what_cannot_train_is_found_without_training(change, text):
         check_model(TrialConfig(**change))
 
 
+def test_memory_format_holds_for_what_goes_through():
+    photos = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
+    for name, channels_last in (("channels_last", True), ("contiguous", False)):
+        model = build_model(TrialConfig(encoder="tu-test_resnet", image_size=32, memory_format=name)).eval()
+        seen = []
+        model.network.encoder.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))
+        model(photos)
+        assert seen[0].is_contiguous(memory_format=torch.channels_last) == channels_last
+
+
+@pytest.mark.parametrize("architecture", ["deeplabv3plus", "upernet"])
+def test_architectures_that_need_two_photos_are_found(architecture):
+    with pytest.raises(ValueError, match="cannot train on one photo at a time"):
+        check_model(TrialConfig(architecture=architecture, encoder="resnet18", image_size=64, batch_size=1))
+    check_model(TrialConfig(architecture=architecture, encoder="resnet18", image_size=64, batch_size=2))
+
+
 def test_encoder_weights_come_from_a_folder(tmp_path):
     config = TrialConfig(encoder="tu-test_resnet", encoder_weights=str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"tu-test_resnet.safetensors; .* has: none"):
         check_model(config)
     source = build_model(TrialConfig(encoder="tu-test_resnet")).network.encoder
-    save_file(source.state_dict(), tmp_path / "tu-test_resnet.safetensors")
+    weights = {name: each.contiguous() for name, each in source.state_dict().items()}
+    save_file(weights, tmp_path / "tu-test_resnet.safetensors")
     loaded = build_model(config).network.encoder
     assert all(torch.equal(a, b) for a, b in zip(source.parameters(), loaded.parameters(), strict=True))
     with pytest.raises(FileNotFoundError, match="has: tu-test_resnet"):

@@ -57,6 +57,12 @@ def test_measurement_gives_seconds_for_every_way(auto):
     assert all(each > 0 for each in seconds.values())
 
 
+@pytest.mark.slow
+def test_encoder_of_one_size_is_measured_at_that_size(auto):
+    config = replace(auto, device="cpu", encoder="tu-maxvit_tiny_tf_384", image_size=384)
+    assert len(measure(config, [("fp32", "channels_last")], rounds=1)) == 1
+
+
 def test_gpu_that_is_not_there_is_told(auto, tmp_path):
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="this process sees no GPU"):

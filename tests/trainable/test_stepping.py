@@ -14,7 +14,7 @@ from trainable.stepping import OutOfMemoryError, Stepper, is_memory_short
 from trainable.training import FoldTraining
 
 CONFIG = TrialConfig(
-    image_size=32, batch_size=8, architecture="unet", encoder="tu-test_resnet", precision="fp32", device="cpu",
+    image_size=64, batch_size=8, architecture="unet", encoder="tu-test_resnet", precision="fp32", device="cpu",
     decoder={"decoder_channels": [16, 16, 16, 8, 8]}, memory_format="contiguous",
 )  # fmt: skip
 
@@ -34,8 +34,8 @@ def make(**changes):
 
 def batch(count=8, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    photos = torch.randint(0, 256, (count, 32, 32, 3), dtype=torch.uint8, generator=generator)
-    return photos, torch.randint(0, 11, (count, 32, 32), dtype=torch.uint8, generator=generator)
+    photos = torch.randint(0, 256, (count, 64, 64, 3), dtype=torch.uint8, generator=generator)
+    return photos, torch.randint(0, 11, (count, 64, 64), dtype=torch.uint8, generator=generator)
 
 
 def weights(stepper):
@@ -101,16 +101,32 @@ def test_step_after_short_memory_is_the_step_of_the_whole_batch():
 def test_one_photo_that_does_not_fit_ends_the_trial_with_the_peak():
     stepper = make()
     stepper.model = ShortMemory(stepper.model, fits=0)
-    with pytest.raises(OutOfMemoryError, match=r"one photo of 32 px at a time does not fit: peak [\d,]+ MB, then CUDA"):
+    with pytest.raises(OutOfMemoryError, match=r"one photo of 64 px at a time does not fit: peak [\d,]+ MB, then CUDA"):
         stepper.step(*batch())
     assert stepper.accumulation == 8
 
 
 def test_model_that_needs_two_photos_is_told_apart():
-    stepper = make(architecture="deeplabv3plus", decoder={}, image_size=64)
+    pooling = {"architecture": "deeplabv3plus", "decoder": {}, "image_size": 64}
+    stepper = make(**pooling)
     stepper.model = ShortMemory(stepper.model, fits=1)
-    with pytest.raises(OutOfMemoryError, match="2 photos at a time do not fit, and deeplabv3plus cannot train on one"):
+    with pytest.raises(OutOfMemoryError, match=r"2 photos of 64 px at a time do not fit \(peak .* and deeplabv3plus"):
         stepper.step(*batch())
+    odd = make(**pooling, batch_size=6)
+    odd.model = ShortMemory(odd.model, fits=2)
+    odd.step(*batch(6))
+    assert odd.accumulation == 3  # 6, 3 and 2 + 2 + 1 + 1 were no way
+    with pytest.raises(ValueError, match="cannot train on one photo at a time"):
+        make(**pooling, accumulation=8).step(*batch())
+
+
+def test_more_parts_than_photos_are_one_photo_each():
+    whole, split = make(), make(accumulation=8)
+    for stepper in (whole, split):
+        stepper.model.eval()
+    whole.step(*batch(5))
+    split.step(*batch(5))
+    torch.testing.assert_close(weights(whole), weights(split), rtol=1e-4, atol=1e-6)
 
 
 def test_other_errors_are_not_taken_for_short_memory():
@@ -120,6 +136,7 @@ def test_other_errors_are_not_taken_for_short_memory():
         stepper.step(*batch())
     assert stepper.notes == []
     assert not is_memory_short(ValueError("out of memory"))
+    assert is_memory_short(RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"))
 
 
 def test_short_memory_in_a_trial_is_recorded(tiny_config, tiny_data, tmp_path, monkeypatch):
