@@ -48,7 +48,8 @@ def test_models_that_cannot_be_built_are_dropped_before_any_trial(tmp_path):
         assert left.strides == {"deeplabv3plus": [16, 8], "pan": [16]}  # 32 is too much for 128 px
         with pytest.raises(ValueError, match="no model of the space can be built: name another --encoders group"):
             start_checks(replace(plan, models=PLANTED), MACHINE)(console)
-        only = replace(plan, models=[], base={**plan.base, "architecture": "dpt", "encoder": "resnet18", "decoder": {}})
+        base = {**plan.base, "architecture": "dpt", "encoder": "resnet18", "decoder": {}}
+        only = replace(plan, space="losses", models=[], base=base)
         with pytest.raises(ValueError, match="dpt cannot be built on resnet18"):
             start_checks(only, MACHINE)(console)
         for part, text in (
