@@ -79,6 +79,8 @@ def check_model(config: TrialConfig) -> None:
     _check_names(config)
     if config.encoder_weights == "imagenet":
         _check_published(config.encoder)
+    elif config.encoder_weights != "none":
+        _encoder_file(config)
     network = build_empty(config)
     if config.encoder_weights not in ("none", "imagenet"):
         _check_file(network, config)
@@ -128,7 +130,7 @@ def build_empty(config: TrialConfig) -> Any:
                 raise
             return _create(config, None).to("meta")  # an encoder that computes with other values while it is built
     except (ValueError, TypeError, KeyError, RuntimeError, NotImplementedError, AssertionError) as error:
-        extra = f" and {config.decoder}" if config.decoder else ""
+        extra = "".join(f" with {name} {value}" for name, value in config.decoder.items())
         why = str(error).strip() or "the encoder cannot be dilated to the output stride"
         raise ValueError(f"{config.architecture} cannot be built on {config.encoder}{extra}: {why}") from error
 
