@@ -108,10 +108,12 @@ def run_trial(sampled: dict[str, Any], setting: TrialSetting) -> None:
     """
     from trainable.attestation import ConfigNotAppliedError
     from trainable.data import FoldData
+    from trainable.device import release_memory
     from trainable.fold import train_fold
     from trainable.folds import Folds
     from trainable.stepping import OutOfMemoryError, is_memory_short
 
+    release_memory()  # of the trial that this process ran before
     run = RunFolder(setting.run)
     folder = run.trial(sampled["number"])
     try:

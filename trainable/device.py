@@ -1,6 +1,8 @@
 """What the device of a trial can do, and how much memory it used."""
 
 import contextlib
+import ctypes
+import gc
 import resource
 import sys
 from dataclasses import replace
@@ -21,6 +23,19 @@ def resolve_device(config: TrialConfig) -> TrialConfig:
     if config.device == "cuda" and not gpu:
         raise ValueError("device is cuda and this process sees no GPU; use auto or cpu")
     return replace(config, device="cuda" if gpu and config.device != "cpu" else "cpu")
+
+
+def release_memory() -> None:
+    """Give memory that an earlier training in this process has freed back to the device and the system.
+
+    Each trial of a worker trains in a thread of its own, and glibc keeps what a thread has freed: without this a worker
+    grows by 70 to 200 MB per trial.
+    """
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    with contextlib.suppress(OSError, AttributeError):  # another C library has no such function
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def reset_peak_memory(device: str) -> None:
