@@ -160,7 +160,7 @@ class Stepper:
     def _backward(self, photos: Tensor, masks: Tensor) -> Tensor:
         self.optimizer.zero_grad()
         total = torch.zeros((), device=self.device)
-        model = self._compiled or self.model
+        model = self.model if self._compiled is None else self._compiled
         count = min(self.accumulation, len(photos))
         for part, truth in zip(photos.tensor_split(count), masks.tensor_split(count), strict=True):
             loss = self.loss_of(self.logits(model, part), truth) * (len(part) / len(photos))
