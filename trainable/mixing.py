@@ -35,7 +35,27 @@ class Others:
         return self.cache.images[position], self.cache.masks[position]
 
 
-Mix = Callable[[NDArray[np.uint8], NDArray[np.uint8], Others, np.random.Generator], Sample]
+@dataclass(frozen=True)
+class Mix:
+    """An operation that a photo gets with a chance."""
+
+    p: float  # chance
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.p <= 1:
+            raise ValueError(f"p is a chance, 0 to 1, found {self.p:g}")
+
+    def __call__(
+        self, image: NDArray[np.uint8], mask: NDArray[np.uint8], others: Others, rng: np.random.Generator
+    ) -> Sample:
+        """Return the photo and its mask, mixed or as they are."""
+        return self.mix(image, mask, others, rng) if rng.random() < self.p else (image, mask)
+
+    def mix(
+        self, image: NDArray[np.uint8], mask: NDArray[np.uint8], others: Others, rng: np.random.Generator
+    ) -> Sample:
+        """Mix the photo with others; the arrays given are the cache's own and are not written."""
+        raise NotImplementedError
 
 
 def build_mixing(choices: list[Choice]) -> list[Mix]:
@@ -55,7 +75,7 @@ def find_others(cache: Cache, positions: NDArray[np.int64], mixing: list[Mix]) -
 
 
 @dataclass(frozen=True)
-class CopyPaste:
+class CopyPaste(Mix):
     """Objects of other photos pasted on, after large-scale jitter. Source: Ghiasi et al. 2021.
 
     `resize` adds what teams did on trash: small patches enlarged, or large ones shrunk, the others as they are.
@@ -68,7 +88,7 @@ class CopyPaste:
     resize: str = "jitter"
 
     def __post_init__(self) -> None:
-        _check_chance(self.p)
+        super().__post_init__()
         if self.most < 1:
             raise ValueError(f"most must be at least 1 object, found {self.most}")
         if not 0.05 <= self.low <= 1 <= self.high <= 4:
@@ -76,11 +96,11 @@ class CopyPaste:
         if self.resize not in RESIZES:
             raise ValueError(f"resize must be one of {', '.join(RESIZES)}, found {self.resize!r}")
 
-    def __call__(
+    def mix(
         self, image: NDArray[np.uint8], mask: NDArray[np.uint8], others: Others, rng: np.random.Generator
     ) -> Sample:
         """Jitter the photo's scale and paste objects on it."""
-        if rng.random() >= self.p or not others.patches:
+        if not others.patches:
             return image, mask
         image, mask = jitter_scale(image, mask, rng.uniform(self.low, self.high), rng)
         for _ in range(rng.integers(1, self.most + 1)):
@@ -98,23 +118,21 @@ class CopyPaste:
 
 
 @dataclass(frozen=True)
-class Mosaic:
+class Mosaic(Mix):
     """Four photos around a point, each showing its own corner. Source: Bochkovskiy et al. 2020."""
 
     p: float = 0.3  # chance
     spread: float = 0.2  # how far the point may lie from the middle, as a share of the side
 
     def __post_init__(self) -> None:
-        _check_chance(self.p)
+        super().__post_init__()
         if not 0 <= self.spread < 0.5:
             raise ValueError(f"spread is a share of the side, 0 to below 0.5, found {self.spread:g}")
 
-    def __call__(
+    def mix(
         self, image: NDArray[np.uint8], mask: NDArray[np.uint8], others: Others, rng: np.random.Generator
     ) -> Sample:
         """Keep one corner of the photo and take three from others."""
-        if rng.random() >= self.p:
-            return image, mask
         size = len(mask)
         row, column = (round(size * rng.uniform(0.5 - self.spread, 0.5 + self.spread)) for _ in range(2))
         corners = [(rows, columns) for rows in (slice(0, row), slice(row, size))
@@ -129,23 +147,21 @@ class Mosaic:
 
 
 @dataclass(frozen=True)
-class CutMix:
+class CutMix(Mix):
     """A rectangle of another photo in its place. Source: Yun et al. 2019; on masks French et al. 2020."""
 
     p: float = 0.3  # chance
     area: float = 0.4  # largest rectangle, as a share of the photo
 
     def __post_init__(self) -> None:
-        _check_chance(self.p)
+        super().__post_init__()
         if not 0 < self.area <= 1:
             raise ValueError(f"area is a share of the photo, above 0 and at most 1, found {self.area:g}")
 
-    def __call__(
+    def mix(
         self, image: NDArray[np.uint8], mask: NDArray[np.uint8], others: Others, rng: np.random.Generator
     ) -> Sample:
         """Put the rectangle in."""
-        if rng.random() >= self.p:
-            return image, mask
         size = len(mask)
         share, aspect = rng.uniform(0, self.area), rng.uniform(0.5, 2)
         height, width = (min(max(round(size * (share * each) ** 0.5), 1), size) for each in (aspect, 1 / aspect))
@@ -176,8 +192,3 @@ def jitter_scale(
     box = (slice(top, top + scaled), slice(left, left + scaled))
     wide[box], wide_mask[box] = image, mask
     return wide, wide_mask
-
-
-def _check_chance(p: float) -> None:
-    if not 0 <= p <= 1:
-        raise ValueError(f"p is a chance, 0 to 1, found {p:g}")
