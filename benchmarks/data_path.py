@@ -7,7 +7,6 @@ same augmentation. Bars: 2.5x at 512 px, 8x at 256 px, all but the augmentation 
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,11 +15,13 @@ import numpy as np
 import torch
 from pycocotools.coco import COCO
 
+from benchmarks.turns import median_seconds
 from trainable.augment import build_augmentation
 from trainable.cache import Cache, build_cache
 from trainable.coco import read_training
 from trainable.demo import demo_data
 from trainable.loader import TrainingPhotos, training_batches
+from trainable.sampling import Draws
 
 PHOTOS, ROUNDS, BATCH = 96, 5, 8
 REAL = Path(os.environ.get("TRASH_DATA", Path(__file__).parents[2] / "shared" / "data" / "trash"))
@@ -33,7 +34,7 @@ class ReferenceLoader:
         self.root, self.size = root, size
         self.coco = COCO(str(root / "train_all.json"))
         self.images = self.coco.loadImgs(self.coco.getImgIds())[:PHOTOS]
-        self.augmentation = build_augmentation({"name": augmentation})
+        self.augmentation = build_augmentation({"name": augmentation}, [], size)
 
     def sample(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         entry = self.images[index]
@@ -60,8 +61,9 @@ class ReferenceLoader:
 
 
 def our_epoch(cache: Cache, augmentation: str) -> Callable[[], None]:
-    photos = TrainingPhotos(cache, build_augmentation({"name": augmentation}), seed=0)
-    loader, sampler = training_batches(photos, np.arange(PHOTOS), batch_size=BATCH, workers=0, pin=False)
+    pipeline = build_augmentation({"name": augmentation}, [], cache.masks.shape[1])
+    photos = TrainingPhotos(cache, Draws(np.arange(PHOTOS)), [], pipeline, 0)
+    loader, sampler = training_batches(photos, batch_size=BATCH, workers=0, pin=False)
 
     def epoch() -> None:
         sampler.epoch += 1
@@ -72,15 +74,8 @@ def our_epoch(cache: Cache, augmentation: str) -> Callable[[], None]:
 
 
 def milliseconds(ways: dict[str, Callable[[], None]]) -> dict[str, float]:
-    """Return each way's median ms a photo; the ways take turns, so that a busy moment hits all alike."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(ROUNDS + 1):
-        for name, epoch in ways.items():
-            start = time.perf_counter()
-            epoch()
-            if turn:  # the first warms up
-                seconds[name].append(time.perf_counter() - start)
-    return {name: 1000 * sorted(each)[ROUNDS // 2] / PHOTOS for name, each in seconds.items()}
+    """Return each way's median ms a photo."""
+    return {name: 1000 * seconds / PHOTOS for name, seconds in median_seconds(ways, ROUNDS).items()}
 
 
 def main() -> None:

@@ -6,7 +6,6 @@ less than 3% of an epoch spent waiting for photos.
 """
 
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from torch import nn
 
 from benchmarks.data_path import REAL
+from benchmarks.turns import median_seconds
 from trainable.cache import build_cache
 from trainable.coco import CLASSES, read_training
 from trainable.config import TrialConfig
@@ -68,17 +68,13 @@ def our_step(config: TrialConfig, batch: Batch) -> Callable[[], object]:
 
 
 def photos_per_second(ways: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Return each way's median; the ways take turns, so that a busy moment hits all alike."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(ROUNDS + 2):
-        for name, step in ways.items():
-            start = time.perf_counter()
-            step()
-            if GPU:
-                torch.cuda.synchronize()
-            if turn > 1:  # the first two warm up
-                seconds[name].append(time.perf_counter() - start)
-    return {name: BATCH / sorted(each)[ROUNDS // 2] for name, each in seconds.items()}
+    """Return each way's median, on a GPU with its work done."""
+
+    def done(step: Callable[[], object]) -> Callable[[], object]:
+        return lambda: (step(), torch.cuda.synchronize())
+
+    timed = {name: done(step) if GPU else step for name, step in ways.items()}
+    return {name: BATCH / seconds for name, seconds in median_seconds(timed, ROUNDS, warm_up=2).items()}
 
 
 def waiting_share(folder: Path) -> float:

@@ -1,0 +1,16 @@
+"""Times several ways of doing the same side by side."""
+
+import time
+from collections.abc import Callable
+
+
+def median_seconds(ways: dict[str, Callable[[], object]], rounds: int, warm_up: int = 1) -> dict[str, float]:
+    """Return each way's median; the ways take turns, so that a busy moment hits all alike."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(rounds + warm_up):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way()
+            if turn >= warm_up:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: sorted(each)[rounds // 2] for name, each in seconds.items()}
