@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -38,9 +39,10 @@ class ReferenceLoader:
 
     def sample(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         entry = self.images[index]
-        image = cv2.cvtColor(cv2.imread(str(self.root / entry["file_name"])), cv2.COLOR_BGR2RGB).astype(np.float32)
+        stored: Any = cv2.imread(str(self.root / entry["file_name"]))
+        image: Any = cv2.cvtColor(stored, cv2.COLOR_BGR2RGB).astype(np.float32)
         image /= 255.0
-        mask = np.zeros((entry["height"], entry["width"]), np.uint8)
+        mask: Any = np.zeros((entry["height"], entry["width"]), np.uint8)
         annotations = self.coco.loadAnns(self.coco.getAnnIds(imgIds=entry["id"]))
         for annotation in sorted(annotations, key=lambda each: each["area"], reverse=True):
             mask[self.coco.annToMask(annotation) == 1] = annotation["category_id"]

@@ -4,11 +4,12 @@ Both start from what each way has at that point: int64 class indices of the pred
 common way, as its loss takes it) or as uint8 (ours, from the cache).
 """
 
-import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
+from benchmarks.turns import median_seconds
 from trainable.coco import CLASSES
 from trainable.metrics import confusion_matrices
 
@@ -37,15 +38,11 @@ def main(rounds: int = 15) -> None:
         tensors = torch.from_numpy(truth), torch.from_numpy(prediction)
         truth = truth.astype(np.int64)
         assert (confusion_matrices(*tensors, C).sum(0).numpy() == per_sample(truth, prediction)).all()
-        ways = {"per sample": lambda t=truth, p=prediction: per_sample(t, p),
-                "ours": lambda t=tensors: confusion_matrices(*t, C)}  # fmt: skip
-        seconds: dict[str, list[float]] = {name: [] for name in ways}
-        for _ in range(rounds):
-            for name, way in ways.items():
-                start = time.perf_counter()
-                way()
-                seconds[name].append(time.perf_counter() - start)
-        theirs, ours = (1000 * sorted(each)[rounds // 2] for each in seconds.values())
+        ways: dict[str, Callable[[], object]] = {
+            "per sample": lambda t=truth, p=prediction: per_sample(t, p),  # type: ignore[misc]
+            "ours": lambda t=tensors: confusion_matrices(t[0], t[1], C),  # type: ignore[misc]
+        }
+        theirs, ours = (1000 * each for each in median_seconds(ways, rounds).values())
         print(f"  {size} px: per sample {theirs:6.2f} ms  ours {ours:6.2f} ms  ratio {theirs / ours:.1f} (bar 3)")
 
 

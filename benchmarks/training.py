@@ -71,7 +71,11 @@ def photos_per_second(ways: dict[str, Callable[[], object]]) -> dict[str, float]
     """Return each way's median, on a GPU with its work done."""
 
     def done(step: Callable[[], object]) -> Callable[[], object]:
-        return lambda: (step(), torch.cuda.synchronize())
+        def stepped() -> None:
+            step()
+            torch.cuda.synchronize()
+
+        return stepped
 
     timed = {name: done(step) if GPU else step for name, step in ways.items()}
     return {name: BATCH / seconds for name, seconds in median_seconds(timed, ROUNDS, warm_up=2).items()}

@@ -1,10 +1,10 @@
 """Times several ways of doing the same side by side."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 
-def median_seconds(ways: dict[str, Callable[[], object]], rounds: int, warm_up: int = 1) -> dict[str, float]:
+def median_seconds(ways: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 1) -> dict[str, float]:
     """Return each way's median; the ways take turns, so that a busy moment hits all alike."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds + warm_up):
