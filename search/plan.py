@@ -216,5 +216,5 @@ def _check(plan: Plan) -> None:
             raise ValueError(f"--{name} must be at least {low}, found {value}")
     if not 1 <= plan.grace <= plan.config.epochs:
         raise ValueError(f"--grace must be 1 to the {plan.config.epochs} epochs of the budget, found {plan.grace}")
-    if plan.config.fold >= plan.folds:
+    if not 0 <= plan.config.fold < plan.folds:
         raise ValueError(f"--fold must be 0 to {plan.folds - 1} with --folds {plan.folds}, found {plan.config.fold}")

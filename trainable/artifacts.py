@@ -13,7 +13,9 @@
         best.safetensors          the weights of the epoch with the best val_miou
         last.safetensors          all it takes to go on after the last epoch
         confusion.npz             per-photo confusion matrices of that best epoch
+        out_of_fold.parquet       its probabilities for the validation photos, see `trainable/probabilities.py`
         events.out.tfevents...    TensorBoard
+        folds/1/                  the same for the trial's config on another fold, if it was confirmed
 
 Everything is written to a temporary file, synced and renamed, so that a reader sees a whole file or none; nothing is
 pickled.
@@ -71,8 +73,16 @@ class TrialFolder:
 
     @property
     def number(self) -> int:
-        """The trial's number in the study."""
-        return int(self.path.name)
+        """The trial's number in the study; on a further fold, that of the trial whose config it has."""
+        return int((self.path.parents[1] if self.path.parent.name == "folds" else self.path).name)
+
+    def further(self, fold: int) -> "TrialFolder":
+        """Return the folder of the trial's config on another fold, which need not exist yet."""
+        return TrialFolder(self.path / "folds" / str(fold))
+
+    def further_folds(self) -> list["TrialFolder"]:
+        """Return the folders of the folds on which the trial's config was trained again, by fold."""
+        return [TrialFolder(path.parent) for path in sorted(self.path.glob("folds/*/trial.json"))]
 
     @property
     def best_weights(self) -> Path:
@@ -83,6 +93,11 @@ class TrialFolder:
     def last_state(self) -> Path:
         """All that training goes on from."""
         return self.path / "last.safetensors"
+
+    @property
+    def out_of_fold(self) -> Path:
+        """Probabilities of the validation photos after the best epoch."""
+        return self.path / "out_of_fold.parquet"
 
     @property
     def applied(self) -> Path:

@@ -11,9 +11,12 @@ Choice = dict[str, Any]
 
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+NO_FOLD = -1
+"""As `fold`: all photos train and none validates."""
+
 LOWEST = {
     "epochs": 1, "image_size": 32, "batch_size": 1, "accumulation": 1, "threads": 1, "workers": 0,
-    "seed": 0, "fold": 0,
+    "seed": 0, "fold": NO_FOLD,
 }  # fmt: skip
 """The smallest value of each whole number."""
 MEMORY_FORMATS = ("auto", "channels_last", "contiguous")
@@ -26,7 +29,7 @@ class TrialConfig:
     seed: int = 0
     """Every random stream of the trial derives from it."""
     fold: int = 0
-    """The fold that validates; all others train."""
+    """The fold that validates; all others train. -1: all train, none validates."""
     epochs: int = 12
     """Full budget in epochs; the learning-rate schedule spans all of it, also if the trial is stopped early."""
     image_size: int = 96

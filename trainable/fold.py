@@ -5,7 +5,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -15,21 +15,24 @@ from rich.console import Console
 
 from trainable.artifacts import FAILED, FINISHED, INTERRUPTED, RUNNING, TrialFolder, read_json, write_json
 from trainable.attestation import Attestation, ConfigNotAppliedError
-from trainable.cache import build_cache, default_cache_dir
+from trainable.cache import SCORE_SIZE, build_cache, default_cache_dir
 from trainable.checkpoint import save_tensors
 from trainable.coco import read_training
-from trainable.config import TrialConfig
+from trainable.config import NO_FOLD, TrialConfig
 from trainable.data import FoldData
 from trainable.dealing import make_folds
 from trainable.demo import find_data
 from trainable.folds import Folds
+from trainable.probabilities import write_maps
 from trainable.stepping import OutOfMemoryError
 from trainable.training import DivergedError, FoldTraining, Row
+from trainable.validation import Validated
 
 
 def train_fold(
-    config: TrialConfig, data: FoldData, folder: TrialFolder, report: Callable[[Row], None], resume: bool = False
-) -> None:
+    config: TrialConfig, data: FoldData, folder: TrialFolder, report: Callable[[Row], None], resume: bool = False,
+    *, until: int | None = None, val_mious: Sequence[float] = (),
+) -> None:  # fmt: skip
     """Train one fold, writing its artifacts to `folder` and calling `report` with the row of each epoch.
 
     Args:
@@ -39,6 +42,8 @@ def train_fold(
         report: called once per epoch, after its state is on disk: it may end the training by raising.
         resume: go on from the folder's last epoch, which is reported once more, as it cannot be known whether its
             report was heard; the rest of the curve is then the same, on CPU to the bit.
+        until: the last epoch to train, where it is not the last of the budget.
+        val_mious: of each epoch, for a schedule that goes by them where no photo validates.
 
     Raises:
         ValueError: the config names something unknown, or does not fit the data.
@@ -57,24 +62,32 @@ def train_fold(
     if rows:
         report(rows[-1])
     first = len(rows) + 1
-    for epoch in range(first, config.epochs + 1):
-        val_mious = [earlier["val_miou"] for earlier in rows]
+    for epoch in range(first, (until or config.epochs) + 1):
+        earlier = list(val_mious[: epoch - 1]) if config.fold == NO_FOLD else [each["val_miou"] for each in rows]
         try:
-            row, matrices = training.epoch(epoch, val_mious)
+            row, validated = training.epoch(epoch, earlier)
         finally:
             folder.write_notes(training.stepper.notes)
         if epoch == first:
             steps = len(training.loader)
-            found = attestation.check(epoch, (steps - 1) / steps, val_mious)
+            found = attestation.check(epoch, (steps - 1) / steps, earlier)
             write_json(folder.applied, {"after_epoch": epoch, "found": found})
-        if all(row["val_miou"] > earlier for earlier in val_mious):
-            names = [data.cache.file_names[position] for position in data.val]
-            folder.write_confusion(names, matrices["at_256"], matrices["full"])
-            kept = training.stepper.evaluated.state_dict()
-            save_tensors(folder.best_weights, kept, epoch=epoch, val_miou=row["val_miou"])
+        if validated is None or all(row["val_miou"] > each for each in earlier):
+            _keep(training, folder, row, validated)
         rows.append(row)
         training.save(folder, rows)
         report(row)
+
+
+def _keep(training: FoldTraining, folder: TrialFolder, row: Row, validated: Validated | None) -> None:
+    """Write the weights, and what they make of the validation photos."""
+    data = training.data
+    if validated:
+        names = [data.cache.file_names[position] for position in data.val]
+        folder.write_confusion(names, validated.at_256, validated.full)
+        write_maps(folder.out_of_fold, names, validated.maps, min(training.config.image_size, SCORE_SIZE))
+    facts = {name: row[name] for name in ("epoch", "val_miou") if name in row}
+    save_tensors(folder.best_weights, training.stepper.evaluated.state_dict(), **facts)
 
 
 def _settled_before(config: TrialConfig, folder: TrialFolder) -> TrialConfig:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from trainable.artifacts import read_json, write_json
 from trainable.coco import CLASSES
+from trainable.config import NO_FOLD
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,13 @@ class Folds:
         return [(k, CLASSES[c]) for k in range(self.count) for c in range(len(CLASSES)) if not table[k][c]]
 
     def split(self, file_names: tuple[str, ...], fold: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the positions in `file_names` of the training and the validation photos of a fold.
+        """Return the positions in `file_names` of the training and the validation photos of a fold; -1: all train.
 
         Raises:
             ValueError: there is no such fold, or a photo that no fold was dealt.
         """
-        if not 0 <= fold < self.count:
-            raise ValueError(f"fold must be 0 to {self.count - 1}, found {fold}")
+        if not NO_FOLD <= fold < self.count:
+            raise ValueError(f"fold must be 0 to {self.count - 1}, or {NO_FOLD} to train on all, found {fold}")
         unknown = [name for name in file_names if name not in self.fold_of]
         if unknown:
             raise ValueError(

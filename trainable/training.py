@@ -3,17 +3,14 @@
 import math
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from trainable.artifacts import TrialFolder
 from trainable.augment import build_augmentation
 from trainable.checkpoint import load_optimizer, load_tensors, optimizer_state, save_tensors
 from trainable.coco import CLASSES
-from trainable.config import TrialConfig
+from trainable.config import NO_FOLD, TrialConfig
 from trainable.data import FoldData
 from trainable.device import peak_memory_mb, reset_peak_memory
 from trainable.loader import TrainingPhotos, on_device, training_batches
@@ -27,7 +24,7 @@ from trainable.schedules import build_schedule
 from trainable.seeding import stream_seed
 from trainable.speed import settle
 from trainable.stepping import Stepper
-from trainable.validation import validate
+from trainable.validation import Validated, validate
 
 Row = dict[str, float]
 """One epoch's figures, see `FoldTraining.epoch`."""
@@ -43,7 +40,7 @@ class FoldTraining:
     def __init__(self, config: TrialConfig, data: FoldData):
         if data.cache.images.shape[1] != config.image_size:
             raise ValueError(f"image_size is {config.image_size}, the cache is at {data.cache.images.shape[1]} px")
-        if not len(data.train) or not len(data.val):
+        if not len(data.train) or (not len(data.val) and config.fold != NO_FOLD):
             raise ValueError(f"fold {config.fold} has {len(data.train)} training and {len(data.val)} validation photos")
         torch.set_num_threads(config.threads)
         self.config = config = settle(config, data.cache.path.parent)
@@ -64,30 +61,27 @@ class FoldTraining:
             self.photos, batch_size=config.batch_size, workers=config.workers, pin=config.device == "cuda"
         )
 
-    def epoch(self, epoch: int, val_mious: Sequence[float]) -> tuple[Row, dict[str, NDArray[Any]]]:
+    def epoch(self, epoch: int, val_mious: Sequence[float]) -> tuple[Row, Validated | None]:
         """Train and validate one epoch, counted from 1, after epochs with `val_mious`.
 
         Returns:
             The row: losses, `val_miou` (as the competition scores: 256 x 256), `val_miou_full` (at the training size),
             `iou_CLASS` (at 256 x 256, NaN for a class in neither truth nor prediction), `lr` at the epoch's end,
             `images_per_s` in training, seconds (`data_s`: waited for photos), peak memory in MB and the parts a batch
-            was split into. And the confusion matrices of the validation photos, (N, C, C), at both sizes.
+            was split into. And what the validation found: None, and nothing of it in the row, if no photo validates.
         """
         start = time.perf_counter()
         train_loss, seen, waited = self._train(epoch, val_mious)
         trained = time.perf_counter()
-        val_loss, matrices = self._validate()
+        validated = self._validate() if len(self.data.val) else None
         end = time.perf_counter()
-        totals = {size: matrix.sum(0) for size, matrix in matrices.items()}
         row = {
-            "epoch": epoch, "train_loss": train_loss, "val_loss": val_loss,
-            "val_miou": mean_iou(totals["at_256"]), "val_miou_full": mean_iou(totals["full"]),
-            **{f"iou_{name}": float(iou) for name, iou in zip(CLASSES, class_iou(totals["at_256"]), strict=True)},
+            "epoch": epoch, "train_loss": train_loss, **(_figures(validated) if validated else {}),
             "lr": self.optimizer.param_groups[0]["lr"], "images_per_s": seen / (trained - start),
             "train_s": trained - start, "data_s": waited, "val_s": end - trained,
             "peak_memory_mb": peak_memory_mb(self.config.device), "accumulation": self.stepper.accumulation,
         }  # fmt: skip
-        return row, {size: matrix.cpu().numpy() for size, matrix in matrices.items()}
+        return row, validated
 
     def save(self, folder: TrialFolder, rows: list[Row]) -> None:
         """Write the curve and all that `restore` needs."""
@@ -138,18 +132,27 @@ class FoldTraining:
             asked = time.perf_counter()
         return self._finite(float(total) / seen, f"train loss in epoch {epoch}"), seen, waited
 
-    def _validate(self) -> tuple[float, dict[str, Tensor]]:
+    def _validate(self) -> Validated:
         while True:
             batch = math.ceil(self.config.batch_size / self.stepper.accumulation)
             try:
-                loss, matrices = validate(self.stepper, self.data, batch)
+                validated = validate(self.stepper, self.data, batch)
                 break
             except RuntimeError as error:
                 self.stepper.split_further(error, self.config.batch_size)
-        return self._finite(loss, "validation loss"), matrices
+        self._finite(validated.loss, "validation loss")
+        return validated
 
     def _finite(self, loss: float, name: str) -> float:
         if not math.isfinite(loss):
             lr = self.config.optimizer.get("lr", "default")
             raise DivergedError(f"{name} is {loss} (lr {lr}, {self.config.precision}): the training diverged")
         return loss
+
+
+def _figures(validated: Validated) -> Row:
+    at_256, full = (torch.from_numpy(matrices.sum(0)) for matrices in (validated.at_256, validated.full))
+    return {
+        "val_loss": validated.loss, "val_miou": mean_iou(at_256), "val_miou_full": mean_iou(full),
+        **{f"iou_{name}": float(iou) for name, iou in zip(CLASSES, class_iou(at_256), strict=True)},
+    }  # fmt: skip

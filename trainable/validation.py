@@ -1,6 +1,7 @@
 """What a model makes of the validation photos."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,14 +12,26 @@ from trainable.cache import SCORE_SIZE
 from trainable.coco import CLASSES
 from trainable.data import FoldData
 from trainable.metrics import confusion_matrices, resize_classes
+from trainable.probabilities import encoded_logits
 from trainable.stepping import Stepper
 
 
+@dataclass(frozen=True)
+class Validated:
+    """A model's predictions of N validation photos."""
+
+    loss: float  # mean over the photos
+    at_256: NDArray[np.int64]  # (N, C, C) confusion matrices as the competition scores
+    full: NDArray[np.int64]  # (N, C, C) the same at the training size
+    maps: list[bytes]  # (N,) probabilities, see `trainable/probabilities.py`
+
+
 @torch.inference_mode()
-def validate(stepper: Stepper, data: FoldData, batch_size: int) -> tuple[float, dict[str, Tensor]]:
-    """Return the mean loss and the photos' confusion matrices (N, C, C), `at_256` and `full`, at the training size."""
+def validate(stepper: Stepper, data: FoldData, batch_size: int) -> Validated:
+    """Predict the validation photos with the model that would be kept."""
     model, cache, total = stepper.evaluated.eval(), data.cache, 0.0
     matrices: dict[str, list[Tensor]] = {"at_256": [], "full": []}
+    maps: list[bytes] = []
     for positions in _batches(data.val, batch_size):
         masks = torch.from_numpy(cache.masks[positions]).to(stepper.device)
         score_masks = torch.from_numpy(cache.score_masks[positions]).to(stepper.device)
@@ -28,7 +41,9 @@ def validate(stepper: Stepper, data: FoldData, batch_size: int) -> tuple[float, 
         matrices["full"].append(confusion_matrices(masks, classes, len(CLASSES)))
         at_256 = resize_classes(classes, SCORE_SIZE)
         matrices["at_256"].append(confusion_matrices(score_masks, at_256, len(CLASSES)))
-    return total / len(data.val), {size: torch.cat(parts) for size, parts in matrices.items()}
+        maps += encoded_logits(logits)
+    counts = {size: torch.cat(parts).cpu().numpy() for size, parts in matrices.items()}
+    return Validated(total / len(data.val), counts["at_256"], counts["full"], maps)
 
 
 def _batches(positions: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:

@@ -63,7 +63,7 @@ def test_survives_the_disk(tiny_folds, tmp_path):
 
 
 def test_errors_name_the_value(tiny_folds, tiny_cache):
-    with pytest.raises(ValueError, match="fold must be 0 to 3, found 4"):
+    with pytest.raises(ValueError, match="fold must be 0 to 3, or -1 to train on all, found 4"):
         tiny_folds.split(tiny_cache.file_names, 4)
     with pytest.raises(ValueError, match=r"do not know other.jpg \(1 such photos\)"):
         tiny_folds.split((*tiny_cache.file_names, "other.jpg"), 0)

@@ -1,0 +1,55 @@
+"""Compact probabilities: exact where it matters, small, and loud when damaged."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from trainable.coco import CLASSES
+from trainable.probabilities import DamagedMapsError, Maps, encoded, encoded_logits, quantised, rounded, write_maps
+
+C = len(CLASSES)
+
+
+def test_rounding_keeps_the_likeliest_class_and_the_probability() -> None:
+    probabilities = (torch.randn(3, C, 40, 40) * 0.02).softmax(1)  # all near 1 / 11: rounding ties nearly everywhere
+    whole = rounded(probabilities)
+    assert torch.equal(whole.max(1).indices, probabilities.max(1).indices)
+    assert (whole / 255 - probabilities).abs().max() <= 1.5 / 255
+
+
+def test_a_certain_class_is_255() -> None:
+    logits = torch.zeros(1, C, 4, 4)
+    logits[:, 3] = 100
+    assert (quantised(logits)[:, 3] == 255).all()
+
+
+def test_large_maps_are_kept_at_the_pixels_the_score_looks_at() -> None:
+    logits = torch.randn(1, C, 512, 512)
+    maps = quantised(logits)
+    assert maps.shape == (1, C, 256, 256)
+    assert torch.equal(maps.max(1).indices, logits.max(1).indices[:, ::2, ::2])
+
+
+def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
+    maps = np.random.default_rng(0).integers(0, 256, (3, C, 8, 8), np.uint8)
+    write_maps(tmp_path / "maps.parquet", ["a", "b", "c"], encoded(maps), 8)
+    found = Maps.open(tmp_path / "maps.parquet")
+    assert found.size == 8 and list(found.row_of) == ["a", "b", "c"]
+    np.testing.assert_array_equal(list(found.read(["c", "a"])), maps[[2, 0]])
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "maps.parquet"
+    write_maps(path, ["a", "b"], encoded_logits(torch.randn(2, C, 32, 32)), 32)
+    with pytest.raises(DamagedMapsError, match="has no photo z"):
+        list(Maps.open(path).read(["z"]))
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 2] ^= 255
+    path.write_bytes(whole)
+    with pytest.raises(DamagedMapsError, match="cannot be read"):
+        list(Maps.open(path).read(["a", "b"]))
+    path.write_bytes(whole[:100])
+    with pytest.raises(DamagedMapsError, match="cannot be read"):
+        Maps.open(path)
