@@ -29,11 +29,19 @@ def parse(arguments: list[str] | None = None) -> dict[str, Any]:
     """
     given = vars(_parser().parse_args(arguments))
     space_names(given.get("space", "losses"))
-    if "resume" in given:
-        fixed = [name for name in FIXED_BY_RUN if name in given]
+    if "resume" in given and "confirm" in given:
+        raise ValueError("--resume goes on with a search, --confirm with its finalists; pass one of the two")
+    earlier = "resume" if "resume" in given else "confirm"
+    if earlier in given:
+        taken = () if earlier == "resume" else ("folds",)
+        more = () if earlier == "resume" else ("wandb", "mlflow", "keep_gb")
+        fixed = [name for name in (*FIXED_BY_RUN, *more) if name in given and name not in taken]
         if fixed:
             option = f"--{fixed[0].replace('_', '-')}"
-            raise ValueError(f"{option} is fixed by the run that --resume continues; leave it out or start a new run")
+            rule = f"is fixed by the run that --{earlier} continues"
+            raise ValueError(f"{option} {rule}; leave it out or start a new run")
+    elif alone := [name for name in ("top", "include") if name in given]:
+        raise ValueError(f"--{alone[0]} belongs to --confirm NAME; add that, or leave it out")
     return given
 
 
@@ -65,13 +73,17 @@ def _add_search(group: Any) -> None:
     group.add_argument("--name", help="of the run (default SPACE-DATE-TIME)")
     group.add_argument("--runs-dir", type=Path, metavar="DIR", help="where run folders go (default runs)")
     group.add_argument("--resume", metavar="NAME", help="go on with an interrupted run")
+    group.add_argument("--confirm", metavar="NAME", help="train the best configs of a run on its other folds")
+    group.add_argument("--top", type=int, metavar="K", help="with --confirm: how many configs (default 3)")
+    group.add_argument("--include", type=int, nargs="+", metavar="N", help="with --confirm: further trials, by number")
     group.add_argument("--smoke", action="store_true", help="the same on a minute's scale: 4 trials x 4 epochs, 64 px")
 
 
 def _add_data(group: Any) -> None:
     group.add_argument("--data", type=Path, metavar="DIR", help="train_all.json (or train.json + val.json) and photos")
     group.add_argument("--skip-bad", action="store_true", help="leave out bad photos instead of stopping")
-    group.add_argument("--folds", type=int, metavar="K", help="parts of the cross-validation (default 5)")
+    group.add_argument("--folds", type=int, metavar="K", help="parts of the cross-validation (default 5); with "
+                       "--confirm, how many of the run's to train on (default all)")  # fmt: skip
     group.add_argument("--fold", type=int, metavar="N", help="the part that validates, 0 to K-1 (default 0)")
     group.add_argument("--cache-dir", type=Path, metavar="DIR", help="decoded photos (default ~/.cache/trashsweep)")
 

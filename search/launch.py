@@ -20,11 +20,13 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
 from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
 
 from search.machine import Machine, Resources, cpu_count
 from search.plan import Plan
 from search.record import reconcile
-from search.study import ResumableASHA, StudySearch, open_study
+from search.study import Listed, ResumableASHA, StudySearch, open_study
 from search.trial import TrialSetting, gpu_memory_gb, run_trial
 from spaces.table import find_space
 from trainable.artifacts import ENDED, RunFolder
@@ -67,6 +69,23 @@ def run_trials(
     ended = sum(folder.status()["state"] in ENDED for folder in run.trials())
     if ended >= plan.trials:
         return
+    searcher = StudySearch(run, study, space, plan.config, plan.trials)
+    asha = ResumableASHA(run, plan.config.epochs, plan.grace, plan.reduction)
+    _fit(searcher, asha, plan.trials - ended, setting, share, callbacks)
+
+
+def run_tasks(
+    tasks: Sequence[dict[str, Any]], setting: TrialSetting, share: Resources, callbacks: Sequence[tune.Callback]
+) -> None:
+    """Run trainings that are known beforehand, each to the end of its budget; otherwise as `run_trials`."""
+    if tasks:
+        _fit(Listed(tasks), FIFOScheduler(), len(tasks), setting, share, callbacks)
+
+
+def _fit(
+    searcher: Searcher, scheduler: TrialScheduler, trials: int, setting: TrialSetting, share: Resources,
+    callbacks: Sequence[tune.Callback],
+) -> None:  # fmt: skip
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by our own callbacks
     staging = tempfile.mkdtemp(prefix="trashsweep-tune-")
     previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
@@ -74,9 +93,8 @@ def run_trials(
         tuner = tune.Tuner(
             _trainable(setting, share),
             tune_config=tune.TuneConfig(
-                search_alg=StudySearch(run, study, space, plan.config, plan.trials),
-                scheduler=ResumableASHA(run, plan.config.epochs, plan.grace, plan.reduction),
-                num_samples=plan.trials - ended, max_concurrent_trials=share.concurrent, reuse_actors=True,
+                search_alg=searcher, scheduler=scheduler,
+                num_samples=trials, max_concurrent_trials=share.concurrent, reuse_actors=True,
             ),
             run_config=tune.RunConfig(storage_path=staging, name="tune", verbose=0, callbacks=list(callbacks)),
         )  # fmt: skip

@@ -195,11 +195,14 @@ def run_folder(options: dict[str, Any]) -> RunFolder:
         ValueError: a new run's name is taken or not a plain name, or there is nothing to resume.
     """
     root = options.get("runs_dir", Path("runs")).absolute()
-    if "resume" in options:
-        run = RunFolder(root / options["resume"])
+    earlier = options.get("resume") or options.get("confirm")
+    if earlier:
+        run = RunFolder(root / earlier)
+        if not (run.path / "search.json").exists() and Path(earlier).is_dir():
+            run = RunFolder(Path(earlier).absolute())
         if not (run.path / "search.json").exists():
             known = ", ".join(sorted(path.parent.name for path in root.glob("*/search.json"))) or "none"
-            raise ValueError(f"no run {options['resume']} in {root}; the runs there are: {known}")
+            raise ValueError(f"no run {earlier} in {root}; the runs there are: {known}")
         return run
     name = options.get("name") or f"{options.get('space', DEFAULT_SPACE)}-{datetime.now():%Y%m%d-%H%M%S}"
     if Path(name).name != name or name.startswith("."):

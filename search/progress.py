@@ -13,6 +13,7 @@ from rich.text import Text
 
 from search.results import show_params
 from search.study import METRIC
+from search.trial import folder_of
 from trainable.artifacts import BROKEN, ENDED, FAILED, FINISHED, RUNNING, STOPPED, RunFolder
 
 COLOURS = {RUNNING: "cyan", FINISHED: "green", STOPPED: "yellow", **dict.fromkeys(BROKEN, "red")}
@@ -43,13 +44,14 @@ class Progress(tune.Callback):
     trials: int
     epochs: int
     console: Console
-    views: dict[int, TrialView] = field(default_factory=dict)
+    further: bool = False  # the trials are further folds of finalists: their figures are not compared
+    views: dict[str, TrialView] = field(default_factory=dict)  # by label
     epochs_seen: int = 0
     started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        for folder in self.run.trials():  # those of before a resume
-            view = self.views[folder.number] = TrialView(folder.params(), folder.status()["state"])
+        for folder in [] if self.further else self.run.trials():  # those of before a resume
+            view = self.views[str(folder.number)] = TrialView(folder.params(), folder.status()["state"])
             for row in folder.curve():
                 view.see(int(row["epoch"]), row[METRIC])
         self.live = Live(get_renderable=self.table, console=self.console, refresh_per_second=2, transient=True)
@@ -68,45 +70,51 @@ class Progress(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial got a worker."""
-        number = trial.config["number"]
-        view = self.views.setdefault(number, TrialView(self.run.trial(number).params()))
+        view = self._view(trial)
         view.state = RUNNING
+        for row in folder_of(self.run, trial.config).curve():
+            view.see(int(row["epoch"]), row[METRIC])
         again = f" goes on after epoch {view.epoch}" if trial.config["resume"] else " started"
-        self.tell(f"trial {number}{again}: {show_params(view.params)}")
+        config = "" if self.further else f": {show_params(view.params)}"
+        self.tell(f"trial {label(trial.config)}{again}{config}")
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """A trial ended an epoch."""
-        number, leader = trial.config["number"], self.best()
-        self.views[number].see(result["epoch"], result[METRIC])
+        leader = self.best()
+        self._view(trial).see(result["epoch"], result[METRIC])
         self.epochs_seen += 1
-        if self.best() != leader:
-            self.tell(f"trial {number} leads: {METRIC} {result[METRIC]:.4f} after epoch {result['epoch']}", "bold")
+        if self.best() != leader and not self.further:
+            name, value = label(trial.config), f"{METRIC} {result[METRIC]:.4f} after epoch {result['epoch']}"
+            self.tell(f"trial {name} leads: {value}", "bold")
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial had its budget or was stopped."""
-        self._ended(trial.config["number"])
+        self._ended(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial failed."""
-        self._ended(trial.config["number"])
+        self._ended(trial)
 
-    def _ended(self, number: int) -> None:
-        status = self.run.trial(number).status()
-        view = self.views.setdefault(number, TrialView(self.run.trial(number).params()))
+    def _view(self, trial: Trial) -> TrialView:
+        return self.views.setdefault(label(trial.config), TrialView(self.run.trial(trial.config["number"]).params()))
+
+    def _ended(self, trial: Trial) -> None:
+        status = folder_of(self.run, trial.config).status()
+        view = self._view(trial)
         view.state, view.reason = status["state"], status["reason"]
         best = "" if view.best is None else f", best {METRIC} {view.best:.4f}"
         left = f"{self.count(*ENDED)} of {self.trials} ended, {self.eta()} left"
-        self.tell(f"trial {number} {view.state}: {view.reason}{best} ({left})", COLOURS[view.state])
+        self.tell(f"trial {label(trial.config)} {view.state}: {view.reason}{best} ({left})", COLOURS[view.state])
 
     def tell(self, text: str, style: str = "") -> None:
         """Print one line with the time; on a terminal, where the table tells the rest, only of failures."""
         if not self.console.is_terminal or style == COLOURS[FAILED]:
             self.console.print(f"{time.strftime('%H:%M:%S')} {text}", style=style, highlight=False, soft_wrap=True)
 
-    def best(self) -> int | None:
-        """Return the number of the trial with the best value so far."""
+    def best(self) -> str | None:
+        """Return the label of the trial with the best value so far."""
         scored = {number: view.best for number, view in self.views.items() if view.best is not None}
         return max(scored, key=lambda number: scored[number] or 0) if scored else None
 
@@ -137,22 +145,27 @@ class Progress(tune.Callback):
             f"{show_time(time.monotonic() - self.started)} so far, {self.eta()} left"
         )
         leader = self.best()
-        lead = Text("no epoch has ended yet")
-        if leader is not None:
+        lead = Text("no epoch has ended yet" if leader is None else "")
+        if leader is not None and not self.further:
             view = self.views[leader]
             lead = Text(f"best {METRIC} {view.best:.4f} by trial {leader}: {show_params(view.params)}", "bold green")
         table = Table(box=None, pad_edge=False, header_style="dim")
         for title in ("trial", "state", "epoch", METRIC, "best", "config"):
             left = title in ("state", "config")
             table.add_column(title, justify="left" if left else "right", no_wrap=title != "config")
-        running = [number for number, view in self.views.items() if view.state == RUNNING]
-        rest = [number for number in self.views if number not in running]
-        for number in sorted(rest)[-8:] + sorted(running):
-            view = self.views[number]
+        running = [name for name, view in self.views.items() if view.state == RUNNING]
+        rest = [name for name in self.views if name not in running]
+        for name in rest[-8:] + running:
+            view = self.views[name]
             values = (f"{each:.4f}" if each is not None else "" for each in (view.value, view.best))
             state = Text(view.state, style=COLOURS.get(view.state, ""))
-            table.add_row(str(number), state, f"{view.epoch}/{self.epochs}", *values, show_params(view.params))
+            table.add_row(name, state, f"{view.epoch}/{self.epochs}", *values, show_params(view.params))
         return Group(head, lead, table)
+
+
+def label(sampled: dict[str, Any]) -> str:
+    """Return what a trial is called on the screen."""
+    return f"{sampled['number']} fold {sampled['further']}" if "further" in sampled else str(sampled["number"])
 
 
 def show_time(seconds: float) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import optuna
@@ -11,6 +12,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 from tensorboardX import SummaryWriter
 
+from search.trial import folder_of
 from trainable.artifacts import BROKEN, ENDED, FAILED, FINISHED, INTERRUPTED, RUNNING, STOPPED, RunFolder, TrialFolder
 
 
@@ -24,7 +26,9 @@ class RecordStates(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The trial has a worker."""
         self.started[trial.trial_id] = time.time()
-        self._folder(trial).write_status(RUNNING, started=time.time())
+        folder = self._folder(trial)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        folder.write_status(RUNNING, started=time.time())
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The trial had its budget, or ASHA ended it."""
@@ -50,12 +54,12 @@ class RecordStates(tune.Callback):
         folder.write_status(state, reason, started=started, ended=time.time(), epochs=len(folder.curve()), **more)
 
     def _folder(self, trial: Trial) -> TrialFolder:
-        return self.run.trial(trial.config["number"])
+        return folder_of(self.run, trial.config)
 
 
-def mark_interrupted(run: RunFolder) -> list[TrialFolder]:
+def mark_interrupted(folders: Iterable[TrialFolder]) -> list[TrialFolder]:
     """Mark the trials that have not ended now that the search has, and return them: a resume goes on with them."""
-    cut = [folder for folder in run.trials() if folder.status()["state"] not in ENDED]
+    cut = [folder for folder in folders if folder.status()["state"] not in ENDED]
     for folder in cut:
         epochs = len(folder.curve())
         folder.write_status(INTERRUPTED, f"interrupted after epoch {epochs}", epochs=epochs)
@@ -90,7 +94,7 @@ class TensorBoardEvents(tune.Callback):
     ) -> None:
         """Write one epoch."""
         if trial.trial_id not in self.writers:
-            path = self.run.trial(trial.config["number"]).path
+            path = folder_of(self.run, trial.config).path
             self.writers[trial.trial_id] = SummaryWriter(str(path), flush_secs=5)
         for name, value in epoch_values(result).items():
             self.writers[trial.trial_id].add_scalar(name, value, result["epoch"])

@@ -28,20 +28,24 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options = parse(arguments)
         run = run_folder(options)
-        stored = stored_plan(run, options) if "resume" in options else None
+        stored = stored_plan(run, options) if {"resume", "confirm"} & options.keys() else None
         dataset = read_training(_data(options, stored))
         # What could be checked without starting anything has been.
         from search.launch import ray_running
 
         threading.Thread(target=_import_ahead, daemon=True).start()
         with ray_running() as machine:
+            if stored and "confirm" in options:
+                from search.confirm import confirm
+
+                return confirm(options, run, stored, dataset, machine, console)
             return _search(options, run, stored, dataset, machine, console)
     except (ValueError, OSError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
         return BAD_INPUT
     except KeyboardInterrupt:
         console.print("interrupted before the first trial")
-        if run and (run.path / "search.json").exists():
+        if run and "confirm" not in options and (run.path / "search.json").exists():
             console.print(f"go on with\n  {resume_command(run, options)}", highlight=False, soft_wrap=True)
         return INTERRUPTED
 
@@ -89,7 +93,7 @@ def _finish(plan: Plan, run: RunFolder, options: dict[str, Any], console: Consol
     from search.record import mark_interrupted
     from search.results import print_results
 
-    cut = mark_interrupted(run)
+    cut = mark_interrupted(run.trials())
     ended = len(run.trials()) - len(cut)
     if run.trials():
         print_results(run, plan, console)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
-from trainable.artifacts import FAILED, INVALID, OOM, RunFolder
+from trainable.artifacts import FAILED, INVALID, OOM, RunFolder, TrialFolder
 from trainable.config import TrialConfig
 
 if TYPE_CHECKING:
@@ -26,6 +26,12 @@ class TrialSetting:
     data: Path
     caches: dict[int, Path]  # by image size
     skip_bad: bool
+
+
+def folder_of(run: RunFolder, sampled: dict[str, Any]) -> TrialFolder:
+    """Return where a trial's artifacts go: its own folder, or that of a further fold of its config."""
+    folder = run.trial(sampled["number"])
+    return folder.further(sampled["further"]) if "further" in sampled else folder
 
 
 def try_model(config: TrialConfig, sizes: list[int]) -> str | None:
@@ -115,7 +121,7 @@ def run_trial(sampled: dict[str, Any], setting: TrialSetting) -> None:
 
     release_memory()  # of the trial that this process ran before
     run = RunFolder(setting.run)
-    folder = run.trial(sampled["number"])
+    folder = folder_of(run, sampled)
     try:
         config = TrialConfig.from_dict(sampled["config"])
         data = FoldData.of(_cache(setting, config.image_size), Folds.read(run.folds), config.fold)

@@ -1,0 +1,67 @@
+"""How sure a val_miou is: intervals from resampling the validation photos."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+RESAMPLES = 4000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The middle 95% of a figure over resampled photos, around its value on the photos as they are."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self}"
+
+    def __format__(self, sign: str) -> str:
+        """Return it to three places, with `+` as a difference with its sign."""
+        return f"{self.value:{sign}.3f} ({self.low:{sign}.3f} to {self.high:{sign}.3f})"
+
+
+def miou_interval(confusion: NDArray[np.integer], seed: int = 0) -> Interval:
+    """Return the interval of mIoU from per-photo confusion matrices (N, C, C). Source: Efron 1979, percentiles."""
+    return _interval(mean_ious(confusion), mean_ious(confusion, _counts(len(confusion), seed)))
+
+
+def difference_interval(first: NDArray[np.integer], second: NDArray[np.integer], seed: int = 0) -> Interval:
+    """Return the interval of the first's mIoU less the second's, over the same photos in the same order.
+
+    Raises:
+        ValueError: the two have other numbers of photos.
+    """
+    if first.shape != second.shape:
+        raise ValueError(f"the two must be of the same photos and classes, found {first.shape} and {second.shape}")
+    counts = _counts(len(first), seed)  # the same for both: what makes it paired
+    value = mean_ious(first) - mean_ious(second)
+    return _interval(value, mean_ious(first, counts) - mean_ious(second, counts))
+
+
+def mean_ious(confusion: NDArray[np.integer], counts: NDArray[np.integer] | None = None) -> NDArray[np.float64]:
+    """Return the mIoU of each draw of photos, (B,), the photos as they are by default.
+
+    Args:
+        confusion: (N, C, C), truth by prediction.
+        counts: (B, N), how often each photo counts.
+    """
+    photos, classes, _ = confusion.shape
+    weights = np.ones((1, photos)) if counts is None else counts.astype(np.float64)
+    totals = (weights @ confusion.reshape(photos, -1).astype(np.float64)).reshape(-1, classes, classes)
+    hits = np.diagonal(totals, axis1=1, axis2=2)
+    unions = totals.sum(1) + totals.sum(2) - hits
+    with np.errstate(invalid="ignore"):
+        return np.nanmean(hits / unions, axis=1)  # a class in neither truth nor prediction is 0 / 0
+
+
+def _counts(photos: int, seed: int) -> NDArray[np.int64]:
+    return np.random.default_rng(seed).multinomial(photos, np.full(photos, 1 / photos), size=RESAMPLES)
+
+
+def _interval(value: NDArray[np.float64], resampled: NDArray[np.float64]) -> Interval:
+    low, high = np.percentile(resampled, (2.5, 97.5))
+    return Interval(float(value[0]), float(low), float(high))
