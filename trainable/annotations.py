@@ -18,17 +18,19 @@ class Annotation:
     class_index: int
     segmentation: list[list[float]] | dict[str, Any]
     area: float  # pixels
+    ignore: bool = False  # its pixels are of no known class
 
     @classmethod
     def from_json(
         cls, annotation: dict[str, Any], class_of: dict[int, int], height: int, width: int
     ) -> "Annotation":
-        """Make one of a json annotation that keeps the rules; a missing `area` is measured."""
+        """Make one of a json annotation that keeps the rules; a missing `area` is measured, `"ignore": 1` taken."""
         segmentation = annotation["segmentation"]
         area = annotation.get("area")
         if area is None:
             area = rle_masks.area(to_rle(segmentation, height, width))
-        return cls(annotation["image_id"], class_of[annotation["category_id"]], segmentation, float(area))
+        class_index, ignore = class_of[annotation["category_id"]], bool(annotation.get("ignore", 0))
+        return cls(annotation["image_id"], class_index, segmentation, float(area), ignore)
 
 
 def to_rle(segmentation: list[list[float]] | dict[str, Any], height: int, width: int) -> dict[str, Any]:
@@ -45,6 +47,8 @@ def geometry_problem(annotation: dict[str, Any], height: int, width: int) -> str
     area = annotation.get("area")
     if area is not None and not (_is_number(area) and area >= 0):
         return f"has area {area!r}; an area is a number of pixels, 0 or more"
+    if annotation.get("ignore", 0) not in (0, 1):
+        return f"has ignore {annotation['ignore']!r:.40}; it is 1 for pixels to leave out, otherwise 0"
     segmentation = annotation.get("segmentation")
     if isinstance(segmentation, dict):
         return _rle_problem(segmentation, height, width)

@@ -23,7 +23,7 @@ from PIL import Image, ImageOps
 
 from trainable import annotations, coco, scenes
 from trainable.artifacts import read_json, write_json
-from trainable.coco import CLASSES, Dataset, Photo
+from trainable.coco import CLASSES, IGNORE_INDEX, Dataset, Photo
 from trainable.problems import Problem
 
 SCORE_SIZE = 256
@@ -37,11 +37,26 @@ class Cache:
     path: Path
     file_names: tuple[str, ...]
     images: NDArray[np.uint8]  # (N, S, S, 3) RGB
-    masks: NDArray[np.uint8]  # (N, S, S) class index
-    score_masks: NDArray[np.uint8]  # (N, 256, 256) class index, shrunk from the photo's own size
+    masks: NDArray[np.uint8]  # (N, S, S) class index, or IGNORE_INDEX
+    score_masks: NDArray[np.uint8]  # (N, 256, 256) the same, shrunk from the photo's own size
     class_pixels: NDArray[np.int64]  # (N, C) pixels of each class at the photo's own size
+    photo_pixels: NDArray[np.int64]  # (N,) all pixels of the photo at its own size
     annotation_counts: NDArray[np.int64]  # (N,)
     scene_hashes: NDArray[np.uint64]  # (N, 8)
+    confidence: NDArray[np.uint8] | None = None  # (M, S, S) of the labels of the last M photos, 255 is certain
+
+    def labels(self, position: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Return a photo's mask (S, S), each pixel's label kept with the chance of its confidence, or else ignored.
+
+        Over many draws a pixel counts in any loss as much as its label is sure. Nothing is drawn for a photo whose
+        labels are all certain.
+        """
+        mask = self.masks[position]
+        row = position - (len(self.masks) - len(self.confidence)) if self.confidence is not None else -1
+        if self.confidence is None or row < 0:
+            return mask
+        kept = rng.integers(255, size=mask.shape, dtype=np.uint8) < self.confidence[row]
+        return np.where(kept, mask, np.uint8(IGNORE_INDEX))
 
 
 class DiskFullError(OSError):
@@ -94,19 +109,21 @@ def cache_key(dataset: Dataset, image_size: int, skip_bad: bool = False) -> str:
     for source in (__file__, annotations.__file__, coco.__file__, scenes.__file__):
         digest.update(Path(source).read_bytes())
     for photo in dataset.photos:
-        stat = photo.path.stat() if photo.path.exists() else None
-        digest.update(f"{photo.file_name} {stat and (stat.st_size, stat.st_mtime_ns)}".encode())
+        digest.update(f"{photo.file_name} {_stamp(photo.path)}".encode())
+        if photo.confidence:
+            digest.update(f"{_stamp(photo.confidence)}".encode())
     return digest.hexdigest()[:24]
 
 
-def needed_bytes(photos: int, image_size: int) -> int:
-    """Return the disk need of a cache: per photo an RGB image and two masks."""
-    return photos * (4 * image_size**2 + SCORE_SIZE**2 + 8 * len(CLASSES) + 128)
+def needed_bytes(photos: int, image_size: int, confidence: bool = False) -> int:
+    """Return the disk need of a cache: per photo an RGB image and two masks, with soft labels one more."""
+    return photos * ((4 + confidence) * image_size**2 + SCORE_SIZE**2 + 8 * len(CLASSES) + 128)
 
 
 def _build(dataset: Dataset, size: int, path: Path, skip_bad: bool, announce: Callable[[str], None]) -> None:
     count = len(dataset.photos)
-    need = needed_bytes(count, size)
+    soft = any(photo.confidence for photo in dataset.photos)
+    need = needed_bytes(count, size, soft)
     free = shutil.disk_usage(path.parent).free
     if need > free:
         raise DiskFullError(
@@ -117,7 +134,7 @@ def _build(dataset: Dataset, size: int, path: Path, skip_bad: bool, announce: Ca
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.mkdir()
     try:
-        arrays = _arrays(part, count, size)
+        arrays = _arrays(part, count, size, soft)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             bad = {problem.file_name for problem in dataset.problems}
             good = [index for index, photo in enumerate(dataset.photos) if photo.file_name not in bad]
@@ -138,14 +155,21 @@ def _build(dataset: Dataset, size: int, path: Path, skip_bad: bool, announce: Ca
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _arrays(folder: Path, count: int, size: int) -> dict[str, Any]:
+def _stamp(path: Path) -> tuple[int, int] | None:
+    stat = path.stat() if path.exists() else None
+    return stat and (stat.st_size, stat.st_mtime_ns)
+
+
+def _arrays(folder: Path, count: int, size: int, soft: bool) -> dict[str, Any]:
     shapes: dict[str, tuple[tuple[int, ...], type]] = {
         "images": ((count, size, size, 3), np.uint8),
         "masks": ((count, size, size), np.uint8),
         "score_masks": ((count, SCORE_SIZE, SCORE_SIZE), np.uint8),
         "class_pixels": ((count, len(CLASSES)), np.int64),
+        "photo_pixels": ((count,), np.int64),
         "annotation_counts": ((count,), np.int64),
         "scene_hashes": ((count, 8), np.uint64),
+        **({"confidence": ((count, size, size), np.uint8)} if soft else {}),
     }
     return {name: open_memmap(folder / f"{name}.npy", "w+", dtype, shape) for name, (shape, dtype) in shapes.items()}
 
@@ -156,6 +180,8 @@ def _decode(photo: Photo, index: int, arrays: dict[str, Any]) -> Problem | None:
         # PIL raises on a file that is cut off, where OpenCV fills the rest with grey.
         with Image.open(photo.path) as file:
             image = ImageOps.exif_transpose(file).convert("RGB")
+        if "confidence" in arrays:
+            arrays["confidence"][index] = _confidence(photo, size)
     except coco.UNREADABLE as error:
         return Problem(photo.file_name, f"photo {photo.file_name} cannot be decoded ({error}); replace it")
     mask = coco.draw_mask(photo)
@@ -163,7 +189,16 @@ def _decode(photo: Photo, index: int, arrays: dict[str, Any]) -> Problem | None:
     arrays["images"][index] = cv2.resize(np.asarray(image), (size, size), interpolation=shrink)
     arrays["masks"][index] = cv2.resize(mask, (size, size), interpolation=cv2.INTER_NEAREST)
     arrays["score_masks"][index] = cv2.resize(mask, (SCORE_SIZE, SCORE_SIZE), interpolation=cv2.INTER_NEAREST)
-    arrays["class_pixels"][index] = np.bincount(mask.ravel(), minlength=len(CLASSES))
+    arrays["class_pixels"][index] = np.bincount(mask.ravel(), minlength=IGNORE_INDEX)[: len(CLASSES)]
+    arrays["photo_pixels"][index] = mask.size
     arrays["annotation_counts"][index] = len(photo.annotations)
     arrays["scene_hashes"][index] = scenes.scene_hashes(image)
     return None
+
+
+def _confidence(photo: Photo, size: int) -> NDArray[np.uint8]:
+    """Return how sure each pixel's label is, (S, S); a photo that does not tell is certain."""
+    if photo.confidence is None:
+        return np.full((size, size), 255, np.uint8)
+    with Image.open(photo.confidence) as file:
+        return np.asarray(file.convert("L").resize((size, size), Image.Resampling.NEAREST))

@@ -9,7 +9,7 @@ import hashlib
 import json
 import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -30,7 +30,7 @@ CLASSES = (
 """Class names by class index, in the competition's order. Background is what no annotation covers."""
 
 IGNORE_INDEX = 255
-"""Mask value of pixels that neither the loss nor a metric looks at."""
+"""Mask value of pixels that neither the loss nor a metric looks at: those of annotations with `"ignore": 1`."""
 
 MAX_SIDE = 32_768
 """Pixels; a larger photo is a mistake in the json, and its mask would not fit into memory."""
@@ -50,6 +50,7 @@ class Photo:
     height: int  # pixels
     width: int  # pixels
     annotations: tuple[Annotation, ...]
+    confidence: Path | None = None  # grey picture of how sure each pixel's label is, 255 is certain
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,12 @@ class Dataset:
     json_hash: str  # sha256 over the json files read
 
 
-def read_training(root: Path) -> Dataset:
+def read_training(root: Path, names: Sequence[str] = ()) -> Dataset:
     """Read the annotated photos of a data folder: `train_all.json`, else `train.json` and `val.json` together.
+
+    Args:
+        root: the folder.
+        names: the json files to read in place of those.
 
     Raises:
         DataError: the folder or its json files are missing or unreadable as a whole. Faults of single photos and
@@ -72,7 +77,7 @@ def read_training(root: Path) -> Dataset:
     root = Path(root).absolute()
     if not root.is_dir():
         raise DataError(root, (Problem(None, f"the folder {root} does not exist; pass --data an existing one"),))
-    names = ["train_all.json"] if (root / "train_all.json").exists() else ["train.json", "val.json"]
+    names = names or (["train_all.json"] if (root / "train_all.json").exists() else ["train.json", "val.json"])
     missing = [name for name in names if not (root / name).exists()]
     if missing:
         text = f"{' and '.join(missing)} not found; a data folder holds train_all.json, or train.json and val.json"
@@ -131,7 +136,7 @@ def check(dataset: Dataset, skip_bad: bool = False) -> Dataset:
 
 
 def draw_mask(photo: Photo) -> NDArray[np.uint8]:
-    """Draw the class index of each pixel, uint8 of shape (height, width), as the competition's own loader does.
+    """Draw the class index of each pixel, uint8 (height, width), as the competition's own loader does; or IGNORE_INDEX.
 
     Larger annotations are drawn first and smaller ones over them (painter's order by the json's `area`, ties in file
     order), rasterised by pycocotools: `cv2.fillPoly` gives other edges.
@@ -139,7 +144,7 @@ def draw_mask(photo: Photo) -> NDArray[np.uint8]:
     mask = np.zeros((photo.height, photo.width), np.uint8)
     for annotation in sorted(photo.annotations, key=lambda annotation: annotation.area, reverse=True):
         rle = to_rle(annotation.segmentation, photo.height, photo.width)
-        mask[rle_masks.decode(rle) == 1] = annotation.class_index
+        mask[rle_masks.decode(rle) == 1] = IGNORE_INDEX if annotation.ignore else annotation.class_index
     return mask
 
 

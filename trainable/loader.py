@@ -40,7 +40,7 @@ class TrainingPhotos(Dataset[tuple[NDArray[np.uint8], NDArray[np.uint8]]]):
         epoch, position, pasted = key
         if epoch != self.epoch:
             self._start(epoch)
-        image, mask = self.cache.images[position], self.cache.masks[position]
+        image, mask = self.cache.images[position], self.cache.labels(position, self.rng)
         if pasted:
             image, mask = image.copy(), mask.copy()
             patch = self.draws.patch(self.rng)

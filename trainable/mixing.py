@@ -32,7 +32,7 @@ class Others:
     def draw(self, rng: np.random.Generator) -> Sample:
         """Return one of the photos and its mask."""
         position = self.positions[rng.integers(len(self.positions))]
-        return self.cache.images[position], self.cache.masks[position]
+        return self.cache.images[position], self.cache.labels(position, rng)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainable.cache import Cache
-from trainable.coco import CLASSES
+from trainable.coco import CLASSES, IGNORE_INDEX
 
 SMALLEST = 4
 """Pixels of the smallest component that counts as a patch."""
@@ -29,6 +29,12 @@ class Patch:
         """Return the box's pixels, (h, w, 3)."""
         height, width = self.shape.shape
         return cache.images[self.position, self.top : self.top + height, self.left : self.left + width]
+
+    def labels(self, cache: Cache, rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Return the class of the box's pixels, (h, w), drawn as sure as its labels are, see `Cache.labels`."""
+        height, width = self.shape.shape
+        drawn = cache.labels(self.position, rng)[self.top : self.top + height, self.left : self.left + width]
+        return np.where(self.shape & (drawn == self.class_index), np.uint8(self.class_index), np.uint8(IGNORE_INDEX))
 
 
 def find_patches(cache: Cache, positions: NDArray[np.int64], classes: Iterable[int]) -> tuple[Patch, ...]:
@@ -76,13 +82,15 @@ def paste(
     height, width = (max(round(min(scale, limit) * side), 1) for side in patch.shape.shape)
     shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     pixels = cv2.resize(patch.pixels(cache), (width, height), interpolation=shrink)
-    shape = cv2.resize(patch.shape.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST).astype(bool)
+    shape, labels = (cv2.resize(each, (width, height), interpolation=cv2.INTER_NEAREST)
+                     for each in (patch.shape.view(np.uint8), patch.labels(cache, rng)))  # fmt: skip
+    shape = shape.astype(bool)
     for axis in (0, 1):
         if rng.random() < 0.5:
-            pixels, shape = np.flip(pixels, axis), np.flip(shape, axis)
+            pixels, shape, labels = (np.flip(each, axis) for each in (pixels, shape, labels))
     top, left = rng.integers(size - height + 1), rng.integers(size - width + 1)
     image[top : top + height, left : left + width][shape] = pixels[shape]
-    mask[top : top + height, left : left + width][shape] = patch.class_index
+    mask[top : top + height, left : left + width][shape] = labels[shape]
 
 
 def _pieces(mask: NDArray[np.uint8], position: int, class_index: int) -> list[Patch]:

@@ -123,7 +123,7 @@ def paste(
     weights = np.ones(len(positions))
     if backgrounds == "plain":
         pixels = np.asarray(cache.class_pixels)[positions]
-        weights = (pixels[:, 0] >= PLAIN * pixels.sum(1)).astype(float)
+        weights = (pixels[:, 0] >= PLAIN * np.asarray(cache.photo_pixels)[positions]).astype(float)
         if not weights.any():
             raise ValueError(f"no training photo is {PLAIN:.0%} background to paste on; take backgrounds any")
     return Draws(positions, ratio, weights / weights.sum(), patches)

@@ -29,6 +29,22 @@ def scene_hashes(image: Image.Image) -> NDArray[np.uint64]:
     return np.packbits(bits, axis=1).view(np.uint64).ravel()
 
 
+def same_scenes(hashes: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return, for each of N photos, which of M others is a near-duplicate, the nearest of them, or -1: (N,).
+
+    Args:
+        hashes: (N, 8), see `scene_hashes`.
+        others: (M, 8).
+    """
+    found = np.full(len(hashes), -1, np.int64)
+    for index, row in enumerate(hashes[:, 0]):
+        differing = np.bitwise_count(np.asarray(others) ^ row).min(axis=1)
+        nearest = int(differing.argmin())
+        if differing[nearest] <= DUPLICATE_BITS:
+            found[index] = nearest
+    return found
+
+
 def group_scenes(hashes: NDArray[np.uint64], file_names: Sequence[str]) -> NDArray[np.int64]:
     """Return the group of each photo, (N,): photos joined by a chain of near-equal hashes share one.
 
