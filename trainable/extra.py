@@ -1,0 +1,124 @@
+"""Further training photos, which train in every fold and never validate: an `--extra` folder.
+
+It is a data folder with labels of its own, or one of pseudo labels, which `pseudo.json` tells:
+
+    train_all.json          labels by all models, for a training on all photos
+    fold_0.json ...         labels by the models that validated on a fold, for a training that validates on it: a model
+                            that trained on a fold's photos would hand them on through its labels
+    confidence/fold_0/NAME.png, confidence/train_all/NAME.png
+                            with soft labels: how sure each pixel's is, uint8 at 256 x 256, 255 is certain
+    pseudo.json             which runs made them, and how
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from trainable.artifacts import read_json
+from trainable.cache import Cache, build_cache
+from trainable.coco import Dataset, read_training
+from trainable.config import NO_FOLD
+from trainable.folds import Folds
+
+PSEUDO = "pseudo.json"
+
+
+class ExtraError(ValueError):
+    """A folder of further photos cannot be used for a training."""
+
+
+def labels_name(fold: int) -> str:
+    """Return the name of the labels for a training that validates on a fold: its json has it, and its confidences."""
+    return "train_all" if fold == NO_FOLD else f"fold_{fold}"
+
+
+def confidence_path(root: Path, labels: str, file_name: str) -> Path:
+    """Return where the confidences of a photo's soft labels are."""
+    return root / "confidence" / labels / f"{file_name}.png"
+
+
+@dataclass(frozen=True)
+class Extra:
+    """A folder of further training photos."""
+
+    root: Path  # absolute
+    pseudo: dict[str, Any] | None  # content of pseudo.json
+    hash: str  # sha256 over its json files
+
+    @classmethod
+    def read(cls, root: Path) -> "Extra":
+        """Look at a folder; its labels are read by `dataset`.
+
+        Raises:
+            ExtraError: there is no such folder, or it has no labels.
+        """
+        root = Path(root).absolute()
+        names = sorted([path.name for path in root.glob("fold_*.json")] if (root / PSEUDO).exists() else [])
+        names += [name for name in (PSEUDO, "train_all.json", "train.json", "val.json") if (root / name).exists()]
+        if not {"train_all.json", "train.json"} & set(names):
+            raise ExtraError(f"--extra {root} has no train_all.json: name a data folder, or one of pseudo labels")
+        digest = hashlib.sha256(b"".join(hashlib.sha256((root / name).read_bytes()).digest() for name in names))
+        pseudo = read_json(root / PSEUDO) if PSEUDO in names else None
+        return cls(root, pseudo, digest.hexdigest())
+
+    def describe(self) -> str:
+        """Return what kind of labels it has."""
+        if self.pseudo is None:
+            return "labelled"
+        return f"{self.pseudo['mode']} pseudo labels of round {self.pseudo['round']}"
+
+    def record(self) -> dict[str, Any]:
+        """Return what a run keeps of it: the hash, and of pseudo labels round and mode."""
+        pseudo = self.pseudo or {}
+        return {"hash": self.hash, "pseudo": {name: pseudo[name] for name in ("round", "mode") if name in pseudo}}
+
+    def dataset(self, fold: int, folds: Folds) -> Dataset:
+        """Read the labels for a training that validates on a fold.
+
+        Raises:
+            ExtraError: pseudo labels that have none for the fold, or were made on another split of the photos.
+            DataError: the labels cannot be read as a whole.
+        """
+        if self.pseudo is None:
+            return read_training(self.root)
+        self._check(fold, folds)
+        name = labels_name(fold)
+        dataset = read_training(self.root, (f"{name}.json",))
+        paths = [confidence_path(self.root, name, photo.file_name) for photo in dataset.photos]
+        photos = tuple(replace(photo, confidence=path if path.exists() else None)
+                       for photo, path in zip(dataset.photos, paths, strict=True))  # fmt: skip
+        return replace(dataset, photos=photos)
+
+    def cache(
+        self, fold: int, folds: Folds, image_size: int, cache_dir: Path, skip_bad: bool,
+        announce: Callable[[str], None] = lambda text: None,
+    ) -> Cache:  # fmt: skip
+        """Return the photos with the labels for a training that validates on a fold, see `dataset` and `build_cache`.
+
+        Raises:
+            ExtraError: see `dataset`.
+            DataError: the labels or photos have problems.
+            DiskFullError: the disk cannot hold the cache.
+        """
+        return build_cache(
+            self.dataset(fold, folds), image_size, cache_dir, skip_bad=skip_bad, announce=announce
+        )[0]  # fmt: skip
+
+    def _check(self, fold: int, folds: Folds) -> None:
+        if fold == NO_FOLD or self.pseudo is None:
+            return  # no photo validates
+        if self.pseudo["folds_hash"] != folds.hash:
+            raise ExtraError(
+                f"the pseudo labels in {self.root} were made on the folds {self.pseudo['folds_hash']}, this training's "
+                f"are {folds.hash}: its validation photos may have trained the models that made the labels. Take the "
+                f"data, --folds and --seed of {', '.join(self.pseudo['runs'])}"
+            )
+        if not (self.root / f"{labels_name(fold)}.json").exists():
+            there = ", ".join(str(each) for each in self.pseudo["folds"]) or "none"
+            raise ExtraError(
+                f"{self.root} has pseudo labels for the folds {there}, none for fold {fold}: no model of "
+                f"{', '.join(self.pseudo['runs'])} validated on it. Confirm the run on all folds "
+                "(python search/run.py --confirm RUN), then label again"
+            )
