@@ -181,6 +181,10 @@ class RunFolder:
         """Return `search.json`."""
         return read_json(self.path / "search.json")
 
+    def folds_classes(self) -> list[str]:
+        """Return the class names of the run."""
+        return read_json(self.folds)["classes"]
+
     def trial(self, number: int) -> TrialFolder:
         """Return the folder of one trial, which need not exist yet."""
         return TrialFolder(self.path / "trials" / f"{number:04d}")

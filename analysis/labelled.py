@@ -1,0 +1,82 @@
+"""The labelled photos that a pool's trials predicted out of fold: their pixels and their truth."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.members import Pool
+from trainable.cache import SCORE_SIZE, Cache, build_cache
+from trainable.coco import Dataset, read_training
+from trainable.demo import find_data
+
+PARTS = 5
+"""Parts of a cross-validation over the photos of too few folds."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """N labelled photos."""
+
+    dataset: Dataset
+    cache_dir: Path
+    skip_bad: bool
+    file_names: tuple[str, ...]
+    fold: NDArray[np.int64]  # (N,) that validates the photo
+    part: NDArray[np.int64]  # (N,) of the nested cross-validation: the fold, or random where there are too few folds
+    caches: dict[int, Cache] = field(default_factory=dict)
+
+    def images(self, size: int, positions: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return photos as a training at an image size sees them, (n, S, S, 3)."""
+        return self._cache(size).images[self._rows[positions]]
+
+    def truth(self, positions: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return the class indices of photos at 256 x 256, (n, 256, 256)."""
+        return next(iter(self.caches.values())).score_masks[self._rows[positions]]
+
+    @cached_property
+    def _rows(self) -> NDArray[np.int64]:
+        row_of = {name: row for row, name in enumerate(next(iter(self.caches.values())).file_names)}
+        return np.array([row_of[name] for name in self.file_names])
+
+    def _cache(self, size: int) -> Cache:
+        if size not in self.caches:
+            self.caches[size] = build_cache(self.dataset, size, self.cache_dir, skip_bad=self.skip_bad)[0]
+        return self.caches[size]
+
+
+def open_labelled(pool: Pool, data: Path | None = None) -> Labelled:
+    """Find the photos of a pool where its run had them, or in `data`.
+
+    Raises:
+        ValueError: the annotations there are not those of the run, or photos are gone.
+    """
+    plan, cache_dir = pool.plan, Path(pool.plan["cache_dir"])
+    dataset = read_training(find_data(data or (Path(plan["data"]) if plan["data"] else None), cache_dir))
+    if dataset.json_hash != pool.data_hash:
+        raise ValueError(
+            f"the annotations in {dataset.root} are not those of the run: their hash is {dataset.json_hash[:16]}, "
+            f"recorded {pool.data_hash[:16]}; name the run's data by --data"
+        )
+    size = plan["base"]["image_size"]
+    cache = build_cache(dataset, size, cache_dir, skip_bad=plan["skip_bad"])[0]
+    fold_of = pool.fold_of
+    names = tuple(name for name in cache.file_names if name in fold_of)
+    if len(names) < len(fold_of):
+        gone = min(set(fold_of) - set(names))
+        raise ValueError(f"{len(fold_of) - len(names)} photos of the run are gone from {dataset.root}, such as {gone}")
+    fold = np.array([fold_of[name] for name in names])
+    part = fold
+    if len(pool.covered) < 3:
+        part = np.random.default_rng(0).permutation(len(names)) % min(PARTS, len(names))
+    return Labelled(dataset, cache_dir, plan["skip_bad"], names, fold, part, {size: cache})
+
+
+def small_photo(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a photo (H, W, 3) at 256 x 256."""
+    shrink = cv2.INTER_AREA if min(photo.shape[:2]) > SCORE_SIZE else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(photo, (SCORE_SIZE, SCORE_SIZE), interpolation=shrink), np.uint8)
