@@ -81,6 +81,8 @@ def _add_search(group: Any) -> None:
 
 def _add_data(group: Any) -> None:
     group.add_argument("--data", type=Path, metavar="DIR", help="train_all.json (or train.json + val.json) and photos")
+    group.add_argument("--extra", type=Path, metavar="DIR", help="more photos, which only train: labelled, or by "
+                       "analysis/pseudo_label.py")  # fmt: skip
     group.add_argument("--skip-bad", action="store_true", help="leave out bad photos instead of stopping")
     group.add_argument("--folds", type=int, metavar="K", help="parts of the cross-validation (default 5); with "
                        "--confirm, how many of the run's to train on (default all)")  # fmt: skip

@@ -49,6 +49,9 @@ def confirm(
     finalists = find_finalists(run, plan, options.get("top", TOP), folds, options.get("include", []))
     prepared = prepare(plan, run, dataset, True, console)
     tasks = missing(run, finalists)
+    if prepared.extra:
+        for task in tasks:
+            prepared.extra.check(task["further"], prepared.folds)
     numbers = ", ".join(str(each.number) for each in finalists)
     told = f"run {run.path.name}: trials {numbers} on {folds} of {plan.folds} folds; {len(tasks)} trainings to go"
     console.print(told, share.description, sep="\n", highlight=False, soft_wrap=True)

@@ -38,6 +38,7 @@ class Plan:
     image_sizes: list[int]  # pixels per side that the space may choose from, the base's first
     models: list[list[str]]  # architecture and encoder of each model that the space may choose; [] if it does not
     strides: dict[str, list[int]]  # output strides that it may choose, by architecture
+    extra: str | None = None  # absolute; further photos, which train in every fold
 
     @property
     def scope(self) -> Scope:
@@ -101,6 +102,7 @@ def new_plan(options: dict[str, Any], machine: Machine) -> Plan:
         image_sizes=_image_sizes(config.image_size) if "augmentations" in names else [config.image_size],
         models=[list(pair) for pair in models] if "encoders" in names else [],
         strides={architecture: list(strides) for architecture, strides in STRIDES.items()},
+        extra=str(chosen["extra"].resolve()) if "extra" in chosen else None,
     )
     _check(plan)
     return plan
@@ -180,8 +182,8 @@ def is_default(plan: Plan, machine: Machine) -> bool:
 
 
 def stored_plan(run: RunFolder, options: dict[str, Any]) -> Plan:
-    """Return the plan of a run that is to go on; where data and cache lie may have changed."""
-    moved = {name: str(options[name].resolve()) for name in ("data", "cache_dir") if name in options}
+    """Return the plan of a run that is to go on; where data, further photos and cache lie may have changed."""
+    moved = {name: str(options[name].resolve()) for name in ("data", "extra", "cache_dir") if name in options}
     try:
         return Plan(**{**run.search()["plan"], **moved})
     except (KeyError, TypeError, ValueError) as error:

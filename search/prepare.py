@@ -18,7 +18,9 @@ from search.trial import TrialSetting
 from trainable.artifacts import RunFolder, write_json
 from trainable.cache import Cache, build_cache
 from trainable.coco import CLASSES, Dataset
+from trainable.data import FoldData
 from trainable.dealing import make_folds
+from trainable.extra import Extra
 from trainable.folds import Folds
 from trainable.problems import Problem
 
@@ -33,6 +35,8 @@ class Prepared:
     caches: dict[int, Cache]  # by image size
     folds: Folds
     skipped: tuple[Problem, ...]
+    extra: Extra | None
+    data: dict[int, FoldData]  # of the plan's fold, further photos included, by image size
 
 
 def prepare(plan: Plan, run: RunFolder, dataset: Dataset, resume: bool, console: Console) -> Prepared:
@@ -50,21 +54,19 @@ def prepare(plan: Plan, run: RunFolder, dataset: Dataset, resume: bool, console:
         DiskFullError: the caches do not fit.
         ValueError: the folds do not fit the data, a resumed run's data has changed, or the space cannot use the data.
     """
+    def announce(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True)
+
     caches: dict[int, Cache] = {}
     skipped: tuple[Problem, ...] = ()
     for size in plan.image_sizes:
         caches[size], skipped = build_cache(
-            dataset, size, Path(plan.cache_dir), skip_bad=plan.skip_bad,
-            announce=lambda text: console.print(text, highlight=False, soft_wrap=True),
+            dataset, size, Path(plan.cache_dir), skip_bad=plan.skip_bad, announce=announce
         )  # fmt: skip
     cache = caches[plan.config.image_size]
+    extra = Extra.read(Path(plan.extra)) if plan.extra else None
     if resume:
-        recorded = run.search()["data_hash"]
-        if recorded != dataset.json_hash:
-            raise ValueError(
-                f"the annotations in {dataset.root} have changed since run {run.path.name} began: their hash is "
-                f"{dataset.json_hash[:12]}, recorded {recorded[:12]}. Its trials could not be compared; start a new run"
-            )
+        _check_unchanged(run, dataset, extra)
         folds = Folds.read(run.folds)
         if set(folds.fold_of) != set(cache.file_names):
             raise ValueError(
@@ -73,12 +75,15 @@ def prepare(plan: Plan, run: RunFolder, dataset: Dataset, resume: bool, console:
             )
     else:
         folds = make_folds(cache, plan.folds, plan.config.seed)
-    train, val = folds.split(cache.file_names, plan.config.fold)
-    console.print(f"{len(cache.file_names)} photos: {len(train)} train, {len(val)} validate", highlight=False)
+    fold, data = plan.config.fold, {}
+    for size, each in caches.items():
+        more = extra.cache(fold, folds, size, Path(plan.cache_dir), plan.skip_bad, announce) if extra else None
+        data[size] = FoldData.of(each, folds, fold, more, plan.skip_bad)
+    _print_split(data[plan.config.image_size], cache, extra, console)
     print_notes(cache, folds, skipped, console)
     if not resume:
         console.print(fold_table(folds))
-    return Prepared(dataset, caches, folds, skipped)
+    return Prepared(dataset, caches, folds, skipped, extra, data)
 
 
 def create(plan: Plan, run: RunFolder, prepared: Prepared) -> None:
@@ -86,24 +91,26 @@ def create(plan: Plan, run: RunFolder, prepared: Prepared) -> None:
     part = RunFolder(run.path.with_name(f".{run.path.name}.{os.getpid()}.part"))
     part.path.mkdir(parents=True)
     prepared.folds.write(part.folds)
-    write_json(part.path / "search.json", record(plan, prepared.dataset, prepared.folds, prepared.skipped))
+    write_json(part.path / "search.json", record(plan, prepared))
     part.path.rename(run.path)
 
 
 def setting_of(plan: Plan, run: RunFolder, prepared: Prepared) -> TrialSetting:
     """Return what all trials share."""
     paths = {size: cache.path for size, cache in prepared.caches.items()}
-    return TrialSetting(run.path, prepared.dataset.root, paths, plan.skip_bad)
+    extra = prepared.extra.root if prepared.extra else None
+    return TrialSetting(run.path, prepared.dataset.root, paths, plan.skip_bad, extra)
 
 
-def record(plan: Plan, dataset: Dataset, folds: Folds, skipped: tuple[Problem, ...]) -> dict[str, Any]:
+def record(plan: Plan, prepared: Prepared) -> dict[str, Any]:
     """Return the content of search.json: what was asked, of which data, by which versions."""
     return {
         "command": shlex.join(["python", *sys.argv]),
         "plan": asdict(plan),
-        "data_hash": dataset.json_hash,
-        "folds_hash": folds.hash,
-        "skipped": [asdict(problem) for problem in skipped],
+        "data_hash": prepared.dataset.json_hash,
+        "extra": prepared.extra.record() if prepared.extra else None,
+        "folds_hash": prepared.folds.hash,
+        "skipped": [asdict(problem) for problem in prepared.skipped],
         "commit": commit(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
     }
@@ -117,6 +124,34 @@ def commit() -> str | None:
         return subprocess.run(asked, cwd=here, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _check_unchanged(run: RunFolder, dataset: Dataset, extra: Extra | None) -> None:
+    began = run.search()
+    if began["data_hash"] != dataset.json_hash:
+        raise ValueError(
+            f"the annotations in {dataset.root} have changed since run {run.path.name} began: their hash is "
+            f"{dataset.json_hash[:12]}, recorded {began['data_hash'][:12]}. Its trials could not be compared; start a "
+            "new run"
+        )
+    recorded, found = began.get("extra"), extra.record() if extra else None
+    if recorded != found:
+        before, now = (f"those of hash {each['hash'][:12]}" if each else "none" for each in (recorded, found))
+        raise ValueError(
+            f"run {run.path.name} began with other extra photos: {before}, --extra now gives {now}. Its trials could "
+            "not be compared; restore the folder, or start a new run"
+        )
+
+
+def _print_split(data: FoldData, cache: Cache, extra: Extra | None, console: Console) -> None:
+    labelled, count = len(cache.file_names), len(data.train)
+    further = int((data.train >= labelled).sum())
+    text = f"{labelled} photos: {count - further} train, {len(data.val)} validate"
+    if extra:
+        text += f"; {further} extra photos train too ({extra.describe()})"
+        if left_out := len(data.cache.file_names) - labelled - further:
+            text += f", {left_out} are left out: they are labelled photos or of their scenes"
+    console.print(text, highlight=False, soft_wrap=True)
 
 
 def print_notes(cache: Cache, folds: Folds, skipped: tuple[Problem, ...], console: Console) -> None:

@@ -67,9 +67,8 @@ def _search(
     prepared = prepare(plan, run, dataset, stored is not None, console)
     plan = checks(console) if checks else plan
     if not stored:
-        cache = prepared.caches[plan.config.image_size]
-        train, _ = prepared.folds.split(cache.file_names, plan.config.fold)
-        check_draws(plan, prepared.caches.values(), train)
+        data = prepared.data
+        check_draws(plan, [each.cache for each in data.values()], data[plan.config.image_size].train)
         create(plan, run, prepared)
     setting = setting_of(plan, run, prepared)
     from search.progress import Progress

@@ -16,6 +16,7 @@ from trainable.config import TrialConfig
 
 if TYPE_CHECKING:
     from trainable.cache import Cache
+    from trainable.folds import Folds
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class TrialSetting:
     data: Path
     caches: dict[int, Path]  # by image size
     skip_bad: bool
+    extra: Path | None = None  # further photos, which train in every fold
 
 
 def folder_of(run: RunFolder, sampled: dict[str, Any]) -> TrialFolder:
@@ -124,7 +126,9 @@ def run_trial(sampled: dict[str, Any], setting: TrialSetting) -> None:
     folder = folder_of(run, sampled)
     try:
         config = TrialConfig.from_dict(sampled["config"])
-        data = FoldData.of(_cache(setting, config.image_size), Folds.read(run.folds), config.fold)
+        folds = Folds.read(run.folds)
+        cache, extra = _cache(setting, config.image_size), _extra(setting, config, folds)
+        data = FoldData.of(cache, folds, config.fold, extra, setting.skip_bad)
         train_fold(config, data, folder, lambda row: tune.report(dict(row)), resume=sampled["resume"])
     except Exception as error:
         state, name = FAILED, f"{type(error).__name__}: "
@@ -134,6 +138,15 @@ def run_trial(sampled: dict[str, Any], setting: TrialSetting) -> None:
             state, name = OOM, ""
         folder.write_status(state, f"{name}{error}".splitlines()[0], traceback=traceback.format_exc())
         raise
+
+
+def _extra(setting: TrialSetting, config: TrialConfig, folds: "Folds") -> "Cache | None":
+    from trainable.extra import Extra
+
+    if setting.extra is None:
+        return None
+    cache_dir = setting.caches[config.image_size].parent
+    return Extra.read(setting.extra).cache(config.fold, folds, config.image_size, cache_dir, setting.skip_bad)
 
 
 def _cache(setting: TrialSetting, image_size: int) -> "Cache":

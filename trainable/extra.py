@@ -83,7 +83,7 @@ class Extra:
         """
         if self.pseudo is None:
             return read_training(self.root)
-        self._check(fold, folds)
+        self.check(fold, folds)
         name = labels_name(fold)
         dataset = read_training(self.root, (f"{name}.json",))
         paths = [confidence_path(self.root, name, photo.file_name) for photo in dataset.photos]
@@ -106,7 +106,12 @@ class Extra:
             self.dataset(fold, folds), image_size, cache_dir, skip_bad=skip_bad, announce=announce
         )[0]  # fmt: skip
 
-    def _check(self, fold: int, folds: Folds) -> None:
+    def check(self, fold: int, folds: Folds) -> None:
+        """Check that there are labels for a training that validates on a fold.
+
+        Raises:
+            ExtraError: pseudo labels that have none for it, or were made on another split of the photos.
+        """
         if fold == NO_FOLD or self.pseudo is None:
             return  # no photo validates
         if self.pseudo["folds_hash"] != folds.hash:

@@ -22,6 +22,7 @@ from trainable.config import NO_FOLD, TrialConfig
 from trainable.data import FoldData
 from trainable.dealing import make_folds
 from trainable.demo import find_data
+from trainable.extra import Extra
 from trainable.folds import Folds
 from trainable.probabilities import write_maps
 from trainable.stepping import OutOfMemoryError
@@ -101,6 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m trainable.fold", description="Train one fold of one config.")
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="as runs/NAME/trials/*/config.json")
     parser.add_argument("--data", type=Path, metavar="DIR", help="annotated photos (default: the demo data)")
+    parser.add_argument("--extra", type=Path, metavar="DIR", help="more photos, which only train")
     parser.add_argument("--folds", type=Path, metavar="FILE", help="a run's folds.json (default: 5 folds dealt anew)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="trial folder to write (default runs/trial-DATE-TIME)")
     parser.add_argument("--resume", action="store_true", help="go on from the last epoch in --out")
@@ -132,7 +134,11 @@ def _read(options: argparse.Namespace, out: Path) -> tuple[TrialConfig, FoldData
     data = find_data(options.data, options.cache_dir)
     cache, _ = build_cache(read_training(data), config.image_size, options.cache_dir, skip_bad=options.skip_bad)
     folds = Folds.read(options.folds) if options.folds else make_folds(cache, 5, config.seed)
-    return config, FoldData.of(cache, folds, config.fold)
+    if options.extra is None:
+        return config, FoldData.of(cache, folds, config.fold)
+    extra = Extra.read(options.extra)
+    more = extra.cache(config.fold, folds, config.image_size, options.cache_dir, options.skip_bad)
+    return config, FoldData.of(cache, folds, config.fold, more, options.skip_bad)
 
 
 def _check_same(asked: dict[str, Any], stored: dict[str, Any]) -> None:
@@ -147,11 +153,7 @@ def _train(config: TrialConfig, data: FoldData, folder: TrialFolder, resume: boo
     folder.write_status(RUNNING)
 
     def show(row: Row) -> None:
-        console.print(
-            f"epoch {row['epoch']}/{config.epochs}  train loss {row['train_loss']:.4f}  "
-            f"val loss {row['val_loss']:.4f}  val_miou {row['val_miou']:.4f}  {row['images_per_s']:.1f} images/s",
-            highlight=False, soft_wrap=True,
-        )  # fmt: skip
+        console.print(told(row, config.epochs), highlight=False, soft_wrap=True)
 
     try:
         train_fold(config, data, folder, show, resume)
@@ -164,13 +166,18 @@ def _train(config: TrialConfig, data: FoldData, folder: TrialFolder, resume: boo
         raise
     rows = folder.curve()
     folder.write_status(FINISHED, f"all {config.epochs} epochs", epochs=len(rows))
-    best = max(rows, key=lambda row: row["val_miou"])
-    console.print(
-        f"best val_miou {best['val_miou']:.4f} after epoch {best['epoch']}\n"
-        f"weights, curve and confusion matrices are in {folder.path}",
-        highlight=False, soft_wrap=True,
-    )  # fmt: skip
+    if config.fold != NO_FOLD:
+        best = max(rows, key=lambda row: row["val_miou"])
+        console.print(f"best val_miou {best['val_miou']:.4f} after epoch {best['epoch']}", highlight=False)
+    console.print(f"weights and curve are in {folder.path}", highlight=False, soft_wrap=True)
     return 0
+
+
+def told(row: Row, epochs: int) -> str:
+    """Return an epoch's figures in one line."""
+    validated = f"val loss {row['val_loss']:.4f}  val_miou {row['val_miou']:.4f}  " if "val_miou" in row else ""
+    loss, speed = f"train loss {row['train_loss']:.4f}", f"{row['images_per_s']:.1f} images/s"
+    return f"epoch {row['epoch']}/{epochs}  {loss}  {validated}{speed}"
 
 
 if __name__ == "__main__":
