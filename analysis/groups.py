@@ -1,0 +1,87 @@
+"""Which trials cannot be told apart: groups by paired bootstrap over the validation photos."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainable.bootstrap import RESAMPLES, Interval
+
+
+@dataclass(frozen=True)
+class Place:
+    """A model's place among others on the same photos."""
+
+    interval: Interval
+    less_best: Interval  # the difference to the best of all
+    group: str
+
+
+def places(confusions: Sequence[NDArray[np.integer]], seed: int = 0) -> list[Place]:
+    """Return the place of each model among the others.
+
+    Group A holds all models whose paired difference to the best has a 95% interval that reaches 0 or above; B the same
+    among the rest, and so on. Within a group the order says little.
+
+    Args:
+        confusions: (N, C, C) each, of the same photos in the same order.
+        seed: of the resampling, the same for all models: that is what pairs them.
+    """
+    if not confusions:
+        return []
+    values = np.array([_mious(each, None)[0] for each in confusions])
+    counts = draws(len(confusions[0]), seed)
+    resampled = np.stack([_mious(each, counts) for each in confusions])
+    letters = group_letters(values, resampled)
+    best = int(np.argmax(values))
+    return [
+        Place(
+            _interval(value, row), _interval(value - values[best], row - resampled[best]), letter
+        ) for value, row, letter in zip(values, resampled, letters, strict=True)
+    ]  # fmt: skip
+
+
+def group_letters(values: NDArray[np.floating], resampled: NDArray[np.floating]) -> list[str]:
+    """Return the group of each model.
+
+    Args:
+        values: (T,) val_miou.
+        resampled: (T, B) val_miou on the same B draws of photos.
+    """
+    letters = [""] * len(values)
+    rest = list(np.argsort(-values, kind="stable"))
+    group = 0
+    while rest:
+        differences = resampled[rest] - resampled[rest[0]]
+        alike = np.percentile(differences, 97.5, axis=1) >= 0
+        for position in np.array(rest)[alike]:
+            letters[position] = letter(group)
+        rest = [position for position, same in zip(rest, alike, strict=True) if not same]
+        group += 1
+    return letters
+
+
+def letter(index: int) -> str:
+    """Return A to Z, then AA, AB and so on."""
+    return (letter(index // 26 - 1) if index >= 26 else "") + chr(ord("A") + index % 26)
+
+
+def draws(photos: int, seed: int) -> NDArray[np.float64]:
+    """Return how often each photo counts in each resampling, (B, N), as the intervals of `trainable.bootstrap` do."""
+    return np.random.default_rng(seed).multinomial(photos, np.full(photos, 1 / photos), size=RESAMPLES).astype(float)
+
+
+def _mious(confusion: NDArray[np.integer], counts: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """Return what `mean_ious` does, from a fifth of the sums: mIoU needs hits and unions only."""
+    hits = np.diagonal(confusion, axis1=1, axis2=2)
+    unions = confusion.sum(1) + confusion.sum(2) - hits
+    weights = np.ones((1, len(hits))) if counts is None else counts
+    totals = weights @ np.concatenate([hits, unions], axis=1).astype(float)
+    with np.errstate(invalid="ignore"):
+        return np.nanmean(totals[:, : hits.shape[1]] / totals[:, hits.shape[1] :], axis=1)
+
+
+def _interval(value: float, resampled: NDArray[np.float64]) -> Interval:
+    low, high = np.percentile(resampled, (2.5, 97.5))
+    return Interval(float(value), float(low), float(high))

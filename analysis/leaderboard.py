@@ -1,0 +1,111 @@
+"""Ranks the trials of runs and says which cannot be told apart: python analysis/leaderboard.py --run runs/NAME.
+
+Several runs are ranked together if they share data and folds: --run runs/A runs/B.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from analysis.leaderboard_files import folds_of, millions, write_files
+from analysis.standings import Board, Entry, leaderboard
+
+SHOWN = 20
+"""Trials printed where --top does not say otherwise."""
+
+ROOMY, PIPED = 110, 130
+"""Terminal columns from which on all figures are shown, and those of a file or pipe."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the leaderboard and write its files; returns the exit status."""
+    parser = argparse.ArgumentParser("analysis/leaderboard.py", description="Rank the trials of one or more runs.")
+    parser.add_argument("--run", type=Path, nargs="+", action="extend", required=True, metavar="DIR",
+                        help="run folders, such as runs/NAME")  # fmt: skip
+    parser.add_argument("--top", type=int, default=SHOWN, metavar="N",
+                        help=f"trials to print (default {SHOWN}; the files have all)")  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where the files go (default: the first run's folder)")
+    options = parser.parse_args(arguments)
+    console = Console(markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = PIPED
+    try:
+        board = leaderboard(options.run)
+        shown = board.top(options.top)
+        files = write_files(board, options.out or options.run[0])
+    except (ValueError, OSError) as error:
+        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
+        return 2
+    _print(board, shown, options.top, console)
+    console.print(f"wrote {', '.join(map(str, files))}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _print(board: Board, shown: list[Entry], asked: int, console: Console) -> None:
+    if shown:
+        console.print(_table(board, shown, console.width))
+        console.print("trials of one group cannot be told apart on these photos: the 95% interval of the paired\n"
+                      "difference to the group's best reaches 0", highlight=False, soft_wrap=True)  # fmt: skip
+    else:
+        console.print("no trial has ended an epoch yet", style="yellow")
+    if asked > len(board.ranked) and asked != SHOWN:
+        console.print(f"--top {asked}: {len(board.ranked)} trials have a val_miou, all are shown", highlight=False)
+    if board.finalists:
+        console.print(_finalists_table(board, console.width))
+    broken = [each.trial for each in board.unranked if each.trial.broken]
+    lines = [(f"trial {trial.label} {trial.state}: {trial.reason}", "red") for trial in broken]
+    if board.found.going_on():
+        lines.append((f"note: {board.found.going_on()}", "yellow"))
+    if board.found.problems:
+        lines.append((f"{len(board.found.problems)} files could not be used and are left out:", "red"))
+        lines += [(f"  {text}", "red") for text in board.found.problems]
+    for text, style in lines:
+        console.print(text, style=style, highlight=False, soft_wrap=True)
+
+
+def _table(board: Board, shown: list[Entry], width: int) -> Table:
+    head = ["rank", "group", "trial", "val_miou (95%)", "at training size", "epochs", "params", "minutes", "state"]
+    rows = []
+    for entry in shown:
+        trial, best = entry.trial, entry.trial.best or {}
+        value = str(entry.place.interval) if entry.place else f"{best['val_miou']:.3f}"
+        rows.append([
+            str(entry.rank), entry.group, trial.label, value, f"{best['val_miou_full']:.3f}",
+            f"{len(trial.curve)}/{trial.budget}", millions(trial.parameters), f"{trial.seconds / 60:.1f}", trial.state,
+        ])  # fmt: skip
+    if width < ROOMY:
+        head, rows = head[:4] + head[8:], [row[:4] + row[8:] for row in rows]
+    return _with_configs("Leaderboard", head, rows, [board.in_short(entry.trial) for entry in shown], width)
+
+
+def _finalists_table(board: Board, width: int) -> Table:
+    folds = folds_of(board)
+    head = ["group", "trial", "val_miou (95%)", "photos", *(f"fold {fold}" for fold in folds)]
+    rows = []
+    for each in board.finalists:
+        values = [f"{each.val_miou_of[fold]:.3f}" if fold in each.val_miou_of else "" for fold in folds]
+        rows.append([each.group, each.trial.label, str(each.interval), str(each.photos), *values])
+    configs = [board.in_short(each.trial) for each in board.finalists]
+    return _with_configs(f"Finalists over {len(folds)} folds", head, rows, configs, width)
+
+
+def _with_configs(title: str, head: list[str], rows: list[list[str]], configs: list[str], width: int) -> Table:
+    """Return a table whose last column has what room the terminal leaves: rich would shrink all columns alike."""
+    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False,
+                  padding=(0, 2, 0, 0))  # fmt: skip
+    widths = [max(*map(len, column)) for column in zip(head, *rows, strict=True)]
+    for name, needed in zip(head, widths, strict=True):
+        table.add_column(name, justify="left" if name == "state" else "right", min_width=needed, no_wrap=True)
+    table.add_column("config", no_wrap=True)
+    room = max(width - sum(widths) - 2 * len(widths) - 2, len("config"))
+    for position, (row, config) in enumerate(zip(rows, configs, strict=True)):
+        cut = config if len(config) <= room else f"{config[: room - 1]}…"
+        table.add_row(*row, cut, style="bold green" if position == 0 else "")
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())

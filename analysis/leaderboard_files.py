@@ -1,0 +1,155 @@
+"""The leaderboard as files: csv for spreadsheets, markdown for people, json for programs."""
+
+import csv
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+from analysis.confirmed import Finalist
+from analysis.params import shown_value
+from analysis.standings import Board, Entry
+from trainable.artifacts import write_bytes, write_json
+from trainable.coco import CLASSES
+
+
+def write_files(board: Board, folder: Path) -> list[Path]:
+    """Write `leaderboard.csv`, `.md` and `.json` into a folder, which is made if missing, and return their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"leaderboard.{ending}" for ending in ("csv", "md", "json")]
+    write_bytes(paths[0], as_csv(board).encode())
+    write_bytes(paths[1], as_markdown(board).encode())
+    write_json(paths[2], as_json(board))
+    return paths
+
+
+def record(entry: Entry) -> dict[str, Any]:
+    """Return all figures of a trial by name; what is not known is None."""
+    trial, best = entry.trial, entry.trial.best or {}
+    interval = entry.place.interval if entry.place else None
+    less_best = entry.place.less_best if entry.place else None
+    return {
+        "rank": entry.rank, "group": entry.group or None, "run": trial.folder.path.parents[1].name,
+        "trial": trial.folder.number, "state": trial.state, "reason": trial.reason,
+        "val_miou": best.get("val_miou"), "val_miou_low": interval and interval.low,
+        "val_miou_high": interval and interval.high, "val_miou_full": best.get("val_miou_full"),
+        "less_best": less_best and less_best.value, "less_best_low": less_best and less_best.low,
+        "less_best_high": less_best and less_best.high, "best_epoch": best.get("epoch"),
+        "epochs": len(trial.curve), "budget_epochs": trial.budget, "parameters": trial.parameters,
+        "seconds": trial.seconds, "gpu_hours": trial.gpu_hours, "peak_memory_mb": trial.peak_memory_mb,
+        **{f"iou_{name}": None if math.isnan(value) else value for name, value in entry.class_ious.items()},
+    }  # fmt: skip
+
+
+def as_csv(board: Board) -> str:
+    """Return one row per trial, with a column for each sampled name."""
+    rows = [{**record(entry), **{f"param_{name}": value for name, value in entry.trial.params.items()}}
+            for entry in board.entries]  # fmt: skip
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def as_json(board: Board) -> dict[str, Any]:
+    """Return everything, with what the runs share."""
+    search = board.found.searches[0]
+    return {
+        "runs": [str(run.path) for run in board.found.runs],
+        "data_hash": search.get("data_hash"),
+        "folds_hash": search.get("folds_hash"),
+        "fold": search["plan"]["base"].get("fold"),
+        "going_on": board.found.going_on() or None,
+        "trials": [{**record(entry), "params": entry.trial.params} for entry in board.entries],
+        "finalists": [_finalist(each) for each in board.finalists],
+        "problems": board.found.problems,
+    }
+
+
+def _finalist(each: Finalist) -> dict[str, Any]:
+    return {
+        "trial": each.trial.folder.number, "run": each.trial.folder.path.parents[1].name, "group": each.group or None,
+        "val_miou": each.interval.value, "val_miou_low": each.interval.low, "val_miou_high": each.interval.high,
+        "photos": each.photos, "folds": {str(fold): value for fold, value in each.val_miou_of.items()},
+    }  # fmt: skip
+
+
+def as_markdown(board: Board) -> str:
+    """Return the tables with what is to be known about them."""
+    names = ", ".join(run.path.name for run in board.found.runs)
+    parts = [f"# Leaderboard of {names}", EXPLAINED, standing_table(board), "## IoU by class", class_table(board)]
+    if board.finalists:
+        parts += [f"## Finalists over {len(folds_of(board))} folds", FINALISTS_EXPLAINED, finalists_table(board)]
+    if board.unranked:
+        parts += ["## Trials without a rank", unranked_table(board)]
+    if board.found.going_on():
+        parts.append(f"The search is {board.found.going_on()}.")
+    if board.found.problems:
+        parts += ["## Files that could not be used", "\n".join(f"- {text}" for text in board.found.problems)]
+    return "\n\n".join(parts) + "\n"
+
+
+EXPLAINED = (
+    "`val_miou` is that of the best epoch at 256x256, with its 95% interval from resampling the validation photos. "
+    "Trials of one group cannot be told apart: the interval of the paired difference to the group's best reaches 0."
+)
+FINALISTS_EXPLAINED = "Each photo is predicted by the model of the fold that did not train on it."
+
+
+def standing_table(board: Board, count: int | None = None) -> str:
+    """Return the ranked trials as a markdown table, all or the first `count`."""
+    rows = []
+    for entry in board.ranked[:count]:
+        trial, best = entry.trial, entry.trial.best or {}
+        value = str(entry.place.interval) if entry.place else f"{best['val_miou']:.3f}"
+        rows.append([
+            str(entry.rank), entry.group, trial.label, value, f"{best['val_miou_full']:.3f}",
+            f"{len(trial.curve)}/{trial.budget}", millions(trial.parameters), f"{trial.seconds / 60:.1f}", trial.state,
+            board.in_short(trial),
+        ])  # fmt: skip
+    head = ["rank", "group", "trial", "val_miou", "at training size", "epochs", "parameters", "minutes", "state"]
+    return _table([*head, "config"], rows)
+
+
+def class_table(board: Board, count: int | None = None) -> str:
+    """Return IoU by class of the ranked trials as a markdown table, all or the first `count`."""
+    rows = []
+    for entry in board.ranked[:count]:
+        values = ["" if math.isnan(value) else f"{value:.2f}" for value in entry.class_ious.values()]
+        rows.append([str(entry.rank), entry.trial.label, *values])
+    return _table(["rank", "trial", *CLASSES], rows)
+
+
+def folds_of(board: Board) -> list[int]:
+    """Return the folds that any finalist has."""
+    return sorted({fold for each in board.finalists for fold in each.val_miou_of})
+
+
+def finalists_table(board: Board) -> str:
+    """Return the configs of several folds as a markdown table."""
+    rows = []
+    for each in board.finalists:
+        values = [f"{each.val_miou_of[fold]:.3f}" if fold in each.val_miou_of else "" for fold in folds_of(board)]
+        config = board.in_short(each.trial)
+        rows.append([each.group, each.trial.label, str(each.interval), str(each.photos), *values, config])
+    folds = [f"fold {fold}" for fold in folds_of(board)]
+    return _table(["group", "trial", "val_miou", "photos", *folds, "config"], rows)
+
+
+def unranked_table(board: Board) -> str:
+    """Return the trials without a rank and why as a markdown table."""
+    rows = [[each.trial.label, each.trial.state, each.trial.reason, board.in_short(each.trial)]
+            for each in board.unranked]  # fmt: skip
+    return _table(["trial", "state", "reason", "config"], rows)
+
+
+def millions(count: int | None) -> str:
+    """Return a number of parameters as a table shows it."""
+    return "" if count is None else f"{shown_value(count / 1e6)} M"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    cells = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(' '.join(cell.replace('|', '/').split()) for cell in row)} |" for row in cells)

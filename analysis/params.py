@@ -1,0 +1,91 @@
+"""The sampled values: which of them vary, one line for a table, and what the best trials have in common."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+FIRST = ("architecture", "encoder", "loss", "optimizer", "scheduler", "oversampling", "augmentation")
+"""Sampled names told first, whose values speak for themselves."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A sampled name, its values among the best trials and among all."""
+
+    name: str
+    best: str
+    every: str
+    lift: float  # how far the best differ from all, 0 to 1
+
+
+def varying(sampled: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the sampled names of more than one value, in the order the space asked for them."""
+    values: dict[str, set[str]] = {}
+    for params in sampled:
+        for name, value in params.items():
+            values.setdefault(name, set()).add(str(value))
+    return [name for name, found in values.items() if len(found) > 1]
+
+
+def in_short(params: Mapping[str, Any], names: Iterable[str] | None = None) -> str:
+    """Return sampled values on one line, the telling ones first; what is off is not told.
+
+    Args:
+        params: the sampled values.
+        names: those to tell; None tells all.
+    """
+    told = [name for name in params if names is None or name in set(names)]
+    shown = []
+    for name in sorted(told, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST)):
+        value = params[name]
+        if value is True:
+            shown.append(name)
+        elif value not in (False, 0, "none"):
+            shown.append(shown_value(value) if name in FIRST else f"{name}={shown_value(value)}")
+    return " ".join(shown)
+
+
+def shown_value(value: Any) -> str:
+    """Return a value as a table shows it."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def shared(best: Sequence[Mapping[str, Any]], every: Sequence[Mapping[str, Any]]) -> list[Shared]:
+    """Compare the sampled values of the best trials with those of all, the most telling first.
+
+    Numbers by their range and median; names by how many have the most frequent value among the best. A value that only
+    some trials have, because another asks for it, is compared among those.
+    """
+    found = []
+    for name in varying(every):
+        values = [params[name] for params in best if name in params]
+        background = [params[name] for params in every if name in params]
+        if values:
+            compare = _numbers if all(_is_number(value) for value in background) else _names
+            found.append(compare(name, values, background))
+    return sorted(found, key=lambda each: -each.lift)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _numbers(name: str, best: list[float], every: list[float]) -> Shared:
+    below = [sum(other < value for other in every) / len(every) for value in best]
+    spread = max(below) - min(below) if len(best) > 1 else 1.0
+    return Shared(name, _span(best), _span(every), round(1 - spread, 6))
+
+
+def _span(values: list[float]) -> str:
+    ordered = sorted(values)
+    if ordered[0] == ordered[-1]:
+        return shown_value(ordered[0])
+    return f"{shown_value(ordered[0])} to {shown_value(ordered[-1])}, median {shown_value(ordered[len(ordered) // 2])}"
+
+
+def _names(name: str, best: list[Any], every: list[Any]) -> Shared:
+    value, count = Counter(best).most_common(1)[0]
+    before = sum(other == value for other in every)
+    lift = count / len(best) - before / len(every)
+    return Shared(name, f"{value} in {count} of {len(best)}", f"{value} in {before} of {len(every)}", round(lift, 6))

@@ -1,0 +1,87 @@
+"""A small real run: trials trained on generated photos, with the study a search would have left."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState, create_trial
+
+from tests.conftest import SIDE, write_photos
+from trainable.artifacts import FAILED, FINISHED, STOPPED, RunFolder, write_json
+from trainable.cache import build_cache
+from trainable.coco import read_training
+from trainable.config import TrialConfig
+from trainable.data import FoldData
+from trainable.dealing import make_folds
+from trainable.fold import train_fold
+
+SAMPLED: list[dict[str, Any]] = [
+    {"lr": 1e-3, "loss": "cross_entropy", "elastic": False},
+    {"lr": 3e-3, "loss": "dice", "elastic": True},
+    {"lr": 1e-2, "loss": "cross_entropy", "elastic": False},
+    {"lr": 1e-5, "loss": "dice", "elastic": True},
+]
+DISTRIBUTIONS = {
+    "lr": FloatDistribution(1e-6, 1e-1, log=True),
+    "loss": CategoricalDistribution(("cross_entropy", "dice")),
+    "elastic": CategoricalDistribution((False, True)),
+}
+
+
+@pytest.fixture(scope="session")
+def searched_once(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """Four trials on 20 photos: three finished, one stopped by ASHA; a fifth failed."""
+    root = tmp_path_factory.mktemp("searched")
+    write_photos(root / "data", count=20)
+    dataset = read_training(root / "data")
+    cache, _ = build_cache(dataset, SIDE, root / "cache")
+    folds = make_folds(cache, 4, 0)
+    base = TrialConfig(
+        epochs=3, image_size=SIDE, batch_size=5, architecture="unet", encoder="tu-test_resnet",
+        decoder={"decoder_channels": [16, 16, 16, 8, 8]}, precision="fp32", memory_format="channels_last", device="cpu",
+    )  # fmt: skip
+    run = RunFolder(root / "runs" / "small")
+    run.path.mkdir(parents=True)
+    folds.write(run.folds)
+    study = optuna.create_study(
+        storage=JournalStorage(JournalFileBackend(str(run.study))), study_name="small", direction="maximize"
+    )
+    for number, params in enumerate(SAMPLED):
+        folder = run.trial(number)
+        stopped = number == 3
+        config = replace(base, optimizer={"name": "adamw", "lr": params["lr"]}, loss={"name": params["loss"]})
+        train_fold(config, FoldData.of(cache, folds, 0), folder, lambda row: None, until=1 if stopped else None)
+        folder.write_status(STOPPED if stopped else FINISHED, "after epoch 1 of 3" if stopped else "all 3 epochs")
+        write_json(folder.path / "params.json", params)
+        study.add_trial(_frozen(folder.curve(), params, stopped))
+    run.trial(4).path.mkdir()
+    run.trial(4).write_status(FAILED, "DivergedError: the loss is nan | in epoch 1")
+    write_json(run.trial(4).path / "params.json", {"lr": 9e-2, "loss": "dice", "elastic": False})
+    plan = {"space": "losses", "data": str(root / "data"), "cache_dir": str(root / "cache"), "skip_bad": False,
+            "trials": 5, "base": base.to_dict()}  # fmt: skip
+    write_json(run.path / "search.json", {
+        "command": "python search/run.py --space losses", "plan": plan, "data_hash": dataset.json_hash,
+        "folds_hash": folds.hash, "commit": "0123456789abcdef", "versions": {"python": "3.11", "torch": "2"},
+    })  # fmt: skip
+    return run
+
+
+def _frozen(curve: list[dict[str, float]], params: dict[str, Any], stopped: bool) -> optuna.trial.FrozenTrial:
+    values = {int(row["epoch"]): row["val_miou"] for row in curve}
+    return create_trial(
+        state=TrialState.PRUNED if stopped else TrialState.COMPLETE, value=None if stopped else max(values.values()),
+        params=params, distributions=DISTRIBUTIONS, intermediate_values=values,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def searched(searched_once: RunFolder, tmp_path: Path) -> RunFolder:
+    """A copy of the small run that a test may damage."""
+    shutil.copytree(searched_once.path, tmp_path / "small")
+    return RunFolder(tmp_path / "small")
