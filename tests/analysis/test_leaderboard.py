@@ -150,7 +150,7 @@ def test_finalists_are_ranked_over_all_their_photos(searched, capsys):
             further = searched.trial(number).further(fold)
             further.path.mkdir(parents=True)
             matrices = rng.integers(0, 9, (5, 11, 11)) + (1 - number) * 50 * np.eye(11, dtype=int)
-                matrices *= 1000  # outweighs the photos of the trials' own fold
+            matrices *= 1000  # outweighs the photos of the trials' own fold
             further.write_confusion([f"{fold}-{index}.jpg" for index in range(5)], matrices, matrices)
             further.write_status(FINISHED)
     searched.trial(1).further(2).write_status(RUNNING)
