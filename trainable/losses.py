@@ -1,7 +1,7 @@
 """The losses a trial can train with.
 
-All take logits (N, C, H, W) and class indices (N, H, W), leave out pixels of IGNORE_INDEX and return the mean: none
-expects a softmax in the model.
+All take logits (N, C, H, W) and class indices (N, H, W), leave out pixels of IGNORE_INDEX and return the mean, 0 where
+no pixel is left: none expects a softmax in the model.
 """
 
 import math
@@ -44,7 +44,8 @@ def cross_entropy(label_smoothing: float = 0.0) -> Loss:
     """Mean over pixels; the smoothed target is (1 - s) on the class and s / C on all."""
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
-        return F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, label_smoothing=label_smoothing)
+        mean = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, label_smoothing=label_smoothing)
+        return _or_zero(mean, target)
 
     return loss
 
@@ -55,7 +56,8 @@ def weighted_cross_entropy(counts: ClassCounts, scheme: str = "median_frequency"
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
         weight = weights.to(logits)
-        return F.cross_entropy(logits, target, weight, ignore_index=IGNORE_INDEX, label_smoothing=label_smoothing)
+        mean = F.cross_entropy(logits, target, weight, ignore_index=IGNORE_INDEX, label_smoothing=label_smoothing)
+        return _or_zero(mean, target)
 
     return loss
 
@@ -83,7 +85,13 @@ def jaccard() -> Loss:
 
 def lovasz() -> Loss:
     """Lovász-softmax over the classes in the batch. Source: Berman et al. 2018."""
-    return smp_losses.LovaszLoss("multiclass", ignore_index=IGNORE_INDEX)
+    inner = smp_losses.LovaszLoss("multiclass", ignore_index=IGNORE_INDEX)
+
+    def loss(logits: Tensor, target: Tensor) -> Tensor:
+        # SMP's is no single number where no pixel is labelled.
+        return inner(logits, target) if (target != IGNORE_INDEX).any() else logits.sum() * 0
+
+    return loss
 
 
 def tversky(alpha: float = 0.5, beta: float = 0.5) -> Loss:
@@ -191,6 +199,11 @@ def class_weights(counts: ClassCounts, scheme: str) -> Tensor:
     weights = SCHEMES[scheme](ClassCounts(counts.pixels.double(), counts.photos.double()))
     weights = weights.clamp(max=MAX_WEIGHT * weights[present].min()) * present
     return (weights / weights[present].mean()).float()
+
+
+def _or_zero(mean: Tensor, target: Tensor) -> Tensor:
+    """Return a mean over labelled pixels, or 0 for its 0 / 0: a choice on the device, which waits for no copy."""
+    return torch.where((target != IGNORE_INDEX).any(), mean, mean.new_zeros(()))
 
 
 class _FocalTversky(smp_losses.TverskyLoss):

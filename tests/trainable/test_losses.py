@@ -140,3 +140,12 @@ def test_focal_tversky_at_gamma_one_is_tversky():
         for name, more in (("focal_tversky", {"gamma": 1.0}), ("tversky", {}))
     )
     assert focal == pytest.approx(plain, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_nothing_labelled_is_no_loss_and_no_gradient(name):
+    logits = torch.randn(2, 11, 8, 8, requires_grad=True)
+    value = build_loss({"name": name}, COUNTS)(logits, torch.full((2, 8, 8), IGNORE_INDEX))
+    assert value.item() == pytest.approx(0, abs=1e-4)
+    value.backward()
+    assert logits.grad.abs().max() == 0
