@@ -38,6 +38,12 @@ class Labelled:
         """Return the class indices of photos at 256 x 256, (n, 256, 256)."""
         return next(iter(self.caches.values())).score_masks[self._rows[positions]]
 
+    def groups(self, most: int = 40) -> list[NDArray[np.int64]]:
+        """Return positions of photos, each group of one part and fold and of `most` photos at most."""
+        pairs = sorted(set(zip(self.part.tolist(), self.fold.tolist(), strict=True)))
+        whole = [np.flatnonzero((self.part == part) & (self.fold == fold)) for part, fold in pairs]
+        return [each[start : start + most] for each in whole for start in range(0, len(each), most)]
+
     @cached_property
     def _rows(self) -> NDArray[np.int64]:
         row_of = {name: row for row, name in enumerate(next(iter(self.caches.values())).file_names)}

@@ -11,8 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from search.machine import cpu_count
 from trainable.artifacts import RunFolder
+from trainable.cores import cpu_count
 
 ROOT = Path(__file__).parents[1]
 

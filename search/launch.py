@@ -23,13 +23,14 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from search.machine import Machine, Resources, cpu_count
+from search.machine import Machine, Resources
 from search.plan import Plan
 from search.record import reconcile
 from search.study import Listed, ResumableASHA, StudySearch, open_study
 from search.trial import TrialSetting, gpu_memory_gb, run_trial
 from spaces.table import find_space
 from trainable.artifacts import ENDED, RunFolder
+from trainable.cores import cpu_count
 
 OBJECT_STORE_BYTES = 200_000_000
 """Photos are shared by memory map, so Ray's object store carries next to nothing."""

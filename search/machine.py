@@ -1,8 +1,6 @@
 """What a machine can run at a time, and the defaults that fit it."""
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 
@@ -23,17 +21,6 @@ class Resources:
     cpus_per_trial: float
     gpus_per_trial: float
     description: str
-
-
-def cpu_count() -> int:
-    """Return the cores this process may use: fewer than the machine's in a container or under taskset."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    limit = Path("/sys/fs/cgroup/cpu.max")  # "QUOTA PERIOD", microseconds of CPU per microseconds of time
-    if limit.exists():
-        quota, period = limit.read_text().split()
-        if quota != "max":
-            return max(1, min(allowed, int(quota) // int(period)))
-    return allowed
 
 
 def resources(machine: Machine, concurrent: int | None, gpus_per_trial: float | None) -> Resources:

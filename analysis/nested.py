@@ -1,0 +1,106 @@
+"""The honest score of an ensemble: each part of the photos is scored by weights fitted on the other parts.
+
+N photos, M members, C classes.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from analysis.labelled import Labelled
+from analysis.members import Member
+from analysis.samples import Samples, at_256
+from analysis.selection import SINGLE, Weights, fit_weights
+from trainable.bootstrap import Interval, difference_interval, mean_ious, miou_interval
+from trainable.cache import SCORE_SIZE
+from trainable.coco import CLASSES
+from trainable.cores import cpu_count
+from trainable.metrics import confusion_matrices
+
+C = len(CLASSES)
+Fits = dict[str, Weights]
+"""Weights by the way of fitting them."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Which way of combining the members was best, by what it did on photos it was not fitted on."""
+
+    method: str
+    weights: Weights  # (M, C) fitted on all photos
+    nested: dict[int, Weights]  # by part, fitted without it
+    scores: dict[str, float]  # nested mIoU of each method
+    single: Interval  # of the best single member, chosen without the photos it is scored on
+    chosen: Interval  # of the decision, made without the photos it is scored on
+    gain: Interval  # chosen less single, paired
+    reason: str
+
+
+def decide(members: Sequence[Member], labelled: Labelled, samples: Samples) -> Decision:
+    """Fit every method on all parts but one in turn, and decide for the one that was best on the parts left out.
+
+    The decision is itself scored without the photos it was made on: in each part counts the method that was best on
+    the others. Where that is not above the best single member, the single is the decision.
+    """
+    parts = sorted(set(labelled.part.tolist()))
+    subsets = [*(samples.of(labelled.part != each) for each in parts), samples]
+    with ThreadPoolExecutor(cpu_count()) as pool:
+        *fits, final = pool.map(fit_weights, subsets)
+    by_part = dict(zip(parts, fits, strict=True))
+    confusions = nested_confusions(members, labelled, by_part)
+    scores = {method: float(mean_ious(matrices)[0]) for method, matrices in confusions.items()}
+    honest = _without_own(confusions, labelled.part, parts)
+    single, chosen = miou_interval(confusions[SINGLE]), miou_interval(honest)
+    gain = difference_interval(honest, confusions[SINGLE])
+    method = max(scores, key=lambda name: scores[name])
+    reason = f"{method} was best on photos left out ({scores[method]:.4f}; best single {scores[SINGLE]:.4f})"
+    if chosen.value < single.value or method == SINGLE:
+        method = SINGLE
+        values = f"{chosen.value:.4f} to {single.value:.4f}"
+        reason = f"no ensemble was better than the best single on photos left out ({values})"
+        chosen, gain = single, difference_interval(confusions[SINGLE], confusions[SINGLE])
+    nested = {part: each[method] for part, each in by_part.items()}
+    return Decision(method, final[method], nested, scores, single, chosen, gain, reason)
+
+
+def nested_confusions(
+    members: Sequence[Member], labelled: Labelled, by_part: Mapping[int, Fits]
+) -> dict[str, NDArray[np.int64]]:
+    """Return each method's confusion matrices (N, C, C) over all pixels, by weights fitted without the photo's part."""
+    methods = list(next(iter(by_part.values())))
+    weights = {part: np.stack(list(fits.values())).astype(np.float32) for part, fits in by_part.items()}
+    found = {method: np.zeros((len(labelled.file_names), C, C), np.int64) for method in methods}
+
+    def score(positions: NDArray[np.int64]) -> None:
+        # All of one part and fold: the same members, whose files are read in order.
+        of_part = weights[int(labelled.part[positions[0]])]
+        used = np.flatnonzero(of_part.any((0, 2))).tolist()
+        names = [labelled.file_names[position] for position in positions]
+        fold = int(labelled.fold[positions[0]])
+        for position, *maps in zip(positions, *(members[index].maps[fold].read(names) for index in used), strict=True):
+            at_score = np.stack([at_256(each) for each in maps])
+            mixed = np.einsum("kmc,mchw->kchw", of_part[:, used], at_score, optimize=True)
+            truth = torch.from_numpy(labelled.truth([position])).expand(len(methods), SCORE_SIZE, SCORE_SIZE)
+            matrices = confusion_matrices(truth, torch.from_numpy(mixed).max(1).indices, C).numpy()
+            for method, matrix in zip(methods, matrices, strict=True):
+                found[method][position] = matrix
+
+    with ThreadPoolExecutor(cpu_count()) as pool:
+        list(pool.map(score, labelled.groups()))
+    return found
+
+
+def _without_own(
+    confusions: Mapping[str, NDArray[np.int64]], part: NDArray[np.int64], parts: Sequence[int]
+) -> NDArray[np.int64]:
+    """Return, for each photo, the confusion by the method that was best on the photos of other parts."""
+    honest = np.empty_like(confusions[SINGLE])
+    for each in parts:
+        inside = part == each
+        best = max(confusions, key=lambda method: mean_ious(confusions[method][~inside])[0])
+        honest[inside] = confusions[best][inside]
+    return honest

@@ -1,0 +1,141 @@
+"""Sampled pixels of out-of-fold photos with every member's probabilities: what weights are fitted on.
+
+Ensembles of a hundred trials on hundreds of photos cannot look at each pixel for each candidate. So of each photo some
+pixels are drawn, more of its rare classes than their share and weighted back, so that sums over the sample stand for
+sums over all pixels. Pixels on which all members have the same class are counted once and for all: no weighting of the
+members changes them.
+
+M members, N photos, P pixels, C classes.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from analysis.labelled import Labelled
+from analysis.members import Member
+from trainable.cache import SCORE_SIZE
+from trainable.coco import CLASSES
+from trainable.cores import cpu_count
+from trainable.probabilities import Map
+
+C = len(CLASSES)
+
+BUDGET = 4_000_000
+"""Pixels times members: bounds the time of a selection."""
+
+MOST, LEAST = 1024, 64
+"""Pixels of a photo."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Pixels on which members differ, and the counts of those on which they agree."""
+
+    values: NDArray[np.uint8]  # (M, C, P) probabilities times 255
+    truth: NDArray[np.uint8]  # (P,) class index
+    weight: NDArray[np.float32]  # (P,) pixels that each stands for
+    photo: NDArray[np.int32]  # (P,) position of its photo
+    agreed: NDArray[np.float64]  # (N, C, C) confusion of the pixels on which all agree
+
+    def of(self, photos: NDArray[np.bool_]) -> "Samples":
+        """Return the samples of some photos, given by a mask (N,)."""
+        kept = photos[self.photo]
+        agreed = self.agreed * photos[:, None, None]
+        return Samples(self.values[:, :, kept], self.truth[kept], self.weight[kept], self.photo[kept], agreed)
+
+
+def draw_samples(members: Sequence[Member], labelled: Labelled, budget: int = BUDGET, seed: int = 0) -> Samples:
+    """Read all members' out-of-fold probabilities at drawn pixels.
+
+    Raises:
+        DamagedMapsError: a map cannot be read.
+    """
+    photos = len(labelled.file_names)
+    each = int(np.clip(budget / (len(members) * photos), LEAST, MOST))
+    truth = labelled.truth(np.arange(photos))
+    rng = np.random.default_rng(seed)
+    drawn = [_draw(mask, each, rng) for mask in truth]
+    values = np.empty((len(members), C, sum(len(pixels) for pixels, _ in drawn)), np.uint8)
+    threads = cpu_count()
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(lambda index: _fill(values[index], members[index], labelled, drawn), range(len(members))))
+    photo = np.repeat(np.arange(photos, dtype=np.int32), [len(pixels) for pixels, _ in drawn])
+    classes = np.concatenate([mask.reshape(-1)[pixels] for mask, (pixels, _) in zip(truth, drawn, strict=True)])
+    return _split(values, classes, np.concatenate([weight for _, weight in drawn]), photo, photos)
+
+
+def at_256(each: Map) -> NDArray[np.float32]:
+    """Return a map (C, S, S) at 256 x 256, float32 times 255: bilinear where it is smaller."""
+    if each.shape[-1] == SCORE_SIZE:
+        return each.astype(np.float32)
+    size = (SCORE_SIZE, SCORE_SIZE)
+    return F.interpolate(torch.from_numpy(each).float()[None], size, mode="bilinear", align_corners=False)[0].numpy()
+
+
+def at_pixels(each: Map, pixels: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Return `at_256` at some pixels (p,) of the 256 x 256, (C, p), rounded, without working out the others."""
+    rows, columns = pixels // SCORE_SIZE, pixels % SCORE_SIZE
+    size = each.shape[-1]
+    if size == SCORE_SIZE:
+        return each[:, rows, columns]
+    flat = each.reshape(len(each), -1)
+    (top, bottom, down), (left, right, along) = _between(rows, size), _between(columns, size)
+    upper = flat[:, top * size + left] * (1 - along) + flat[:, top * size + right] * along
+    lower = flat[:, bottom * size + left] * (1 - along) + flat[:, bottom * size + right] * along
+    return np.rint(upper * (1 - down) + lower * down).astype(np.uint8)
+
+
+def _between(
+    positions: NDArray[np.int64], size: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Return the two neighbours of positions of 256 among `size`, and how far from the first they lie."""
+    at = np.maximum((positions + 0.5) * (size / SCORE_SIZE) - 0.5, 0)
+    first = at.astype(np.int64)
+    return first, np.minimum(first + 1, size - 1), (at - first).astype(np.float32)
+
+
+def _draw(
+    mask: NDArray[np.uint8], count: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Draw about `count` pixels of a mask, each class by the root of its pixels, and what each stands for."""
+    flat = mask.reshape(-1)
+    pixels = np.bincount(flat, minlength=C)[:C]
+    share = np.sqrt(pixels)
+    wanted = np.minimum(np.ceil(count * share / share.sum()).astype(np.int64), pixels)
+    chosen, weights = [], []
+    for index in np.flatnonzero(pixels):
+        there = np.flatnonzero(flat == index)
+        chosen.append(rng.choice(there, wanted[index], replace=False) if wanted[index] < len(there) else there)
+        weights.append(np.full(wanted[index], pixels[index] / wanted[index], np.float32))
+    return np.concatenate(chosen), np.concatenate(weights)
+
+
+def _fill(values: NDArray[np.uint8], member: Member, labelled: Labelled, drawn: Sequence[tuple]) -> None:
+    """Write a member's probabilities at the drawn pixels into (C, P)."""
+    starts = np.cumsum([0, *(len(pixels) for pixels, _ in drawn)])
+    for fold, maps in member.maps.items():
+        positions = np.flatnonzero(labelled.fold == fold)
+        names = [labelled.file_names[position] for position in positions]
+        for position, each in zip(positions, maps.read(names), strict=True):
+            values[:, starts[position] : starts[position + 1]] = at_pixels(each, drawn[int(position)][0])
+
+
+def _split(
+    values: NDArray[np.uint8], truth: NDArray[np.uint8], weight: NDArray[np.float32], photo: NDArray[np.int32],
+    photos: int,
+) -> Samples:  # fmt: skip
+    """Count the pixels on which all members have the same class and keep the others."""
+    first = values[0].argmax(0)
+    agree = np.ones(len(truth), bool)
+    for each in values[1:]:
+        agree &= each.argmax(0) == first
+    index = (photo[agree].astype(np.int64) * C + truth[agree]) * C + first[agree]
+    agreed = np.bincount(index, weight[agree], photos * C * C).reshape(photos, C, C).astype(np.float64)
+    differ = ~agree
+    return Samples(np.ascontiguousarray(values[:, :, differ]), truth[differ], weight[differ], photo[differ], agreed)
