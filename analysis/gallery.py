@@ -13,22 +13,13 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from rich.console import Console
 
+from analysis.pictures import PALETTE, open_run_cache
 from analysis.predict import load_model, predict_classes
 from trainable.artifacts import RunFolder
-from trainable.cache import Cache, build_cache
-from trainable.coco import CLASSES, read_training
+from trainable.cache import Cache
+from trainable.coco import CLASSES
 from trainable.config import TrialConfig
-from trainable.demo import find_data
 from trainable.metrics import mean_iou
-
-PALETTE = np.array(
-    [
-        (40, 40, 40), (230, 159, 0), (240, 240, 240), (0, 158, 115), (120, 150, 180), (120, 40, 30),
-        (86, 180, 233), (204, 121, 167), (240, 228, 66), (213, 94, 0), (140, 90, 220),
-    ],
-    np.uint8,
-)  # fmt: skip
-"""One colour per class: dark background, the rest apart from each other also for colour-blind readers."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -68,7 +59,7 @@ def draw(run: RunFolder, trial: int | None, photos: int, out: Path | None) -> Pa
     if photos < 1:
         raise ValueError(f"--photos must be at least 1, found {photos}")
     model = load_model(folder)
-    cache = _cache(run, TrialConfig.from_dict(folder.config()).image_size)
+    cache = open_run_cache(run, TrialConfig.from_dict(folder.config()).image_size)
     confusion = folder.confusion()
     positions = _most_varied(cache, confusion["file_names"], photos)
     predicted = predict_classes(model, cache.images[positions])
@@ -80,12 +71,6 @@ def draw(run: RunFolder, trial: int | None, photos: int, out: Path | None) -> Pa
     figure.savefig(out, dpi=110)
     plt.close(figure)
     return out
-
-
-def _cache(run: RunFolder, image_size: int) -> Cache:
-    plan: dict[str, Any] = run.search()["plan"]
-    data = find_data(Path(plan["data"]) if plan["data"] else None, Path(plan["cache_dir"]))
-    return build_cache(read_training(data), image_size, Path(plan["cache_dir"]), skip_bad=plan["skip_bad"])[0]
 
 
 def _most_varied(cache: Cache, file_names: NDArray[Any], photos: int) -> NDArray[np.int64]:

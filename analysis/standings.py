@@ -59,6 +59,14 @@ class Board:
         """Return the trials of group A: those not worse than the best, as far as the photos can tell."""
         return [entry for entry in self.ranked if entry.group == "A"]
 
+    def best_trials(self) -> tuple[list[Entry], str]:
+        """Return the trials to learn from, and what they are: group A, or the three best where that is fewer."""
+        group = self.best_group()
+        if len(group) >= 3 or len(group) == len(self.ranked):
+            return group, f"The {len(group)} trials of group A"
+        best = self.ranked[:3]
+        return best, f"The best {len(best)} trials (group A has {len(group)})"
+
     def top(self, count: int) -> list[Entry]:
         """Return the best trials, at most `count`.
 

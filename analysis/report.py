@@ -1,0 +1,69 @@
+"""One page on one or more runs, to be opened without a network: python analysis/report.py --run runs/NAME.
+
+Leaderboard, learning curves, which parameters mattered, IoU by class, what the best trials share, predictions beside
+the truth, failures with their reasons. Figures can be hovered and zoomed, tables sort.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from analysis import page
+from analysis import report_sections as tell
+from analysis.standings import Board, leaderboard
+from trainable.artifacts import write_bytes
+
+PHOTOS = 6
+"""Pictures of each gallery."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the page; returns the exit status."""
+    parser = argparse.ArgumentParser("analysis/report.py", description="One page on one or more runs.")
+    parser.add_argument("--run", type=Path, nargs="+", action="extend", required=True, metavar="DIR",
+                        help="run folders, such as runs/NAME")  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="FILE", help="page to write (default: report.html in the run)")
+    parser.add_argument("--photos", type=int, default=PHOTOS, metavar="N", help=f"per gallery (default {PHOTOS})")
+    options = parser.parse_args(arguments)
+    console = Console(markup=False, emoji=False)
+    out = options.out or options.run[0] / "report.html"
+    try:
+        if options.photos < 1:
+            raise ValueError(f"--photos must be at least 1, found {options.photos}")
+        board = leaderboard(options.run)
+        write_bytes(out, report(board, options.photos).encode())
+    except (ValueError, OSError) as error:
+        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
+        return 2
+    for note in (board.found.going_on(), *board.found.problems):
+        if note:
+            console.print(f"note: {note}", style="yellow", highlight=False, soft_wrap=True)
+    console.print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)", highlight=False, soft_wrap=True)
+    return 0
+
+
+def report(board: Board, photos: int = PHOTOS) -> str:
+    """Return the page, with `photos` pictures in each gallery."""
+    sections = [("top", "", tell.head(board)), ("standing", "Leaderboard", tell.standing(board))]
+    if board.finalists:
+        sections.append(("folds", "Finalists over several folds", tell.finalists(board)))
+    steps = "".join(tell.stages(run) for run in board.found.runs)
+    if steps:
+        sections.append(("steps", "From the best trial to the submission", steps))
+    if board.ranked:
+        sections += [
+            ("curves", "Learning curves", tell.curves(board)),
+            ("parameters", "Which parameters mattered", tell.parameters(board)),
+            ("shares", "What the best trials share", tell.common(board)),
+            ("iou", "IoU by class", tell.classes(board)),
+            ("pictures", "Predictions beside the truth", tell.galleries(board, photos)),
+        ]
+    sections.append(("notes", "Failures and notes", tell.notes(board)))
+    sections.append(("made", "How this was made", tell.provenance(board)))
+    return page.page(f"Trashsweep: {' and '.join(run.path.name for run in board.found.runs)}", sections)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
