@@ -16,6 +16,8 @@
         out_of_fold.parquet       its probabilities for the validation photos, see `trainable/probabilities.py`
         events.out.tfevents...    TensorBoard
         folds/1/                  the same for the trial's config on another fold, if it was confirmed
+    runs/NAME/refit/              the same for the final model, trained on all photos by `analysis/refit.py`, with
+                                  refit.json: whose config it has, and how its epochs were chosen
 
 Everything is written to a temporary file, synced and renamed, so that a reader sees a whole file or none; nothing is
 pickled.
@@ -188,6 +190,11 @@ class RunFolder:
     def trial(self, number: int) -> TrialFolder:
         """Return the folder of one trial, which need not exist yet."""
         return TrialFolder(self.path / "trials" / f"{number:04d}")
+
+    @property
+    def refit(self) -> TrialFolder:
+        """The final model's folder, which need not exist yet."""
+        return TrialFolder(self.path / "refit")
 
     def best_trial(self) -> TrialFolder:
         """Return the trial with the best `val_miou` of any epoch.

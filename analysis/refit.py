@@ -1,0 +1,183 @@
+"""Trains the best config on the photos of all folds: python analysis/refit.py --run runs/NAME.
+
+The final model has no photo left to validate on, so the cross-validation decides on its epochs (`analysis/chosen.py`).
+The schedule still spans the full budget: the training takes the way that the folds' trainings took, and ends where they
+were best.
+"""
+
+import argparse
+import shlex
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from analysis.chosen import Chosen, choose
+from trainable.artifacts import FAILED, FINISHED, INTERRUPTED, RUNNING, RunFolder, TrialFolder, read_json, write_json
+from trainable.attestation import ConfigNotAppliedError
+from trainable.cache import build_cache
+from trainable.coco import read_training
+from trainable.config import NO_FOLD, TrialConfig
+from trainable.data import FoldData
+from trainable.demo import find_data
+from trainable.extra import Extra
+from trainable.fold import told, train_fold
+from trainable.folds import Folds
+from trainable.stepping import OutOfMemoryError
+from trainable.training import DivergedError
+
+
+@dataclass(frozen=True)
+class Refit:
+    """What is trained: the content of refit.json."""
+
+    trial: int  # whose config it is
+    folds: list[int]  # on which the epochs were chosen
+    val_miou: list[float]  # mean over the folds, by epoch
+    smoothed: list[float]
+    epochs: int  # of the training; the schedule spans the config's
+    why: str
+    extra: str | None  # folder of further photos
+    extra_hash: str | None
+
+    @classmethod
+    def of(cls, chosen: Chosen, extra: Extra | None) -> "Refit":
+        """Take what the cross-validation chose."""
+        folder, hash_ = (str(extra.root), extra.hash) if extra else (None, None)
+        curve, smoothed = list(chosen.curve), list(chosen.smoothed)
+        return cls(
+            chosen.trial.number, list(chosen.folds), curve, smoothed, chosen.epochs, chosen.why, folder, hash_
+        )  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train the final model; returns the exit status."""
+    parser = argparse.ArgumentParser("analysis/refit.py", description="Train the best config on all folds' photos.")
+    parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="run folder, such as runs/NAME")
+    parser.add_argument("--trial", type=int, metavar="N", help="whose config (default: the best over the most folds)")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="the run's photos, where they have moved")
+    parser.add_argument("--extra", type=Path, metavar="DIR", help="more photos (default: those of the run)")
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted training")
+    options = parser.parse_args(arguments)
+    console = Console(markup=False, emoji=False)
+    run = RunFolder(options.run.absolute())
+    try:
+        refit = find_refit(run, options.trial, options.extra, options.resume)
+        config, data = _read(run, refit, options.data)
+        write_refit(run, refit)
+        return _train(run, refit, config, data, options, console)
+    except KeyboardInterrupt:
+        console.print("interrupted before the first epoch")
+        return 130
+    except (ValueError, OSError, DivergedError, OutOfMemoryError, ConfigNotAppliedError) as error:
+        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
+        return 2
+
+
+def find_refit(run: RunFolder, trial: int | None, extra: Path | None, resume: bool) -> Refit:
+    """Choose what to train, or find what an interrupted training began with.
+
+    Raises:
+        ValueError: no run folder; a training that is there already, or none to go on with or another one; nothing to
+            choose from; further photos that have changed.
+    """
+    if not (run.path / "search.json").exists():
+        raise ValueError(f"{run.path} is no run folder: it has no search.json; name a folder such as runs/NAME")
+    begun = run.refit.path / "refit.json"
+    if begun.exists() and not resume:
+        raise ValueError(f"{run.refit.path} exists; go on with it by --resume, or move it away")
+    if not begun.exists():
+        if resume:
+            raise ValueError(f"{run.refit.path} has no training to go on with; leave --resume out")
+        asked = extra or run.search()["plan"].get("extra")
+        return Refit.of(choose(run, trial), Extra.read(Path(asked)) if asked else None)
+    try:
+        refit = Refit(**read_json(begun))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{begun} is damaged ({error}); move {run.refit.path} away and begin anew") from error
+    if trial not in (None, refit.trial):
+        raise ValueError(f"--resume goes on with trial {refit.trial}'s config, found --trial {trial}; leave it out")
+    if extra or refit.extra:
+        found = Extra.read(extra or Path(str(refit.extra)))
+        if found.hash != refit.extra_hash:
+            raise ValueError(
+                f"the labels in {found.root} are not those that {run.refit.path} began with; restore them, or move it "
+                "away and begin anew"
+            )
+        return replace(refit, extra=str(found.root))
+    return refit
+
+
+def write_refit(run: RunFolder, refit: Refit) -> None:
+    """Write refit.json."""
+    run.refit.path.mkdir(exist_ok=True)
+    write_json(run.refit.path / "refit.json", refit.__dict__)
+
+
+def config_on_all(folder: TrialFolder) -> TrialConfig:
+    """Return a trial's config for a training on all photos, on a device that this machine has."""
+    config = replace(TrialConfig.from_dict(folder.config()), fold=NO_FOLD)
+    if config.device == "cuda" and not torch.cuda.is_available():
+        return replace(config, device="auto", precision="auto", memory_format="auto")
+    return config
+
+
+def _read(run: RunFolder, refit: Refit, data: Path | None) -> tuple[TrialConfig, FoldData]:
+    record = run.search()
+    plan: dict[str, Any] = record["plan"]
+    cache_dir, skip_bad = Path(plan["cache_dir"]), plan["skip_bad"]
+    dataset = read_training(find_data(data or (Path(plan["data"]) if plan["data"] else None), cache_dir))
+    if dataset.json_hash != record["data_hash"]:
+        raise ValueError(
+            f"the annotations in {dataset.root} are not those of the run: their hash is {dataset.json_hash[:16]}, "
+            f"recorded {record['data_hash'][:16]}; name the run's data by --data"
+        )
+    config, folds = config_on_all(run.trial(refit.trial)), Folds.read(run.folds)
+    cache = build_cache(dataset, config.image_size, cache_dir, skip_bad=skip_bad)[0]
+    if refit.extra is None:
+        return config, FoldData.of(cache, folds, NO_FOLD)
+    extra = Extra.read(Path(refit.extra)).cache(NO_FOLD, folds, config.image_size, cache_dir, skip_bad)
+    return config, FoldData.of(cache, folds, NO_FOLD, extra, skip_bad)
+
+
+def _train(
+    run: RunFolder, refit: Refit, config: TrialConfig, data: FoldData, options: argparse.Namespace, console: Console
+) -> int:
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True)
+
+    folder = run.refit
+    say(f"trial {refit.trial} on all {len(data.train)} photos: {refit.why}")
+    say(f"{refit.epochs} of {config.epochs} epochs: the mean val_miou over the folds is best there, "
+        f"{refit.smoothed[refit.epochs - 1]:.4f} with its neighbours")  # fmt: skip
+    folder.write_status(RUNNING)
+    try:
+        train_fold(
+            config, data, folder, lambda row: say(told(row, refit.epochs)), options.resume, until=refit.epochs,
+            val_mious=refit.val_miou,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        folder.write_status(INTERRUPTED, f"after epoch {len(folder.curve())}")
+        say(f"interrupted after epoch {len(folder.curve())}; go on with\n  {_again(options)}")
+        return 130
+    except Exception as error:
+        folder.write_status(FAILED, f"{type(error).__name__}: {error}")
+        raise
+    folder.write_status(FINISHED, f"{refit.epochs} epochs", epochs=refit.epochs)
+    say(f"the final model's weights and config are in {folder.path}")
+    return 0
+
+
+def _again(options: argparse.Namespace) -> str:
+    command = ["python", "analysis/refit.py", "--run", str(options.run), "--resume"]
+    for name in ("data", "extra"):
+        if getattr(options, name):
+            command += [f"--{name}", str(getattr(options, name))]
+    return shlex.join(command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
