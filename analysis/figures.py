@@ -15,7 +15,8 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8
 """Of the best trials, told apart also by colour-blind readers. Source: Okabe and Ito 2008, less what is too light."""
 
 OTHERS = "#9AA0A6"
-SCALE = "Viridis"
+SCALE = sample_colorscale("Viridis", [0.25 + 0.07 * step for step in range(11)])
+"""Without the ends, which are lost on a dark and on a light page."""
 
 
 def learning_curves(board: Board) -> go.Figure:
@@ -31,7 +32,7 @@ def learning_curves(board: Board) -> go.Figure:
         mode="markers", marker={"symbol": "x-thin", "size": 9, "line": {"width": 2, "color": "#D55E00"}},
         name="stopped by ASHA", hoverinfo="skip",
     ))  # fmt: skip
-    figure.update_layout(hovermode="closest", legend={"traceorder": "reversed"}, height=460)
+    figure.update_layout(hovermode="closest", legend={"traceorder": "reversed", "entrywidth": 105}, height=460)
     figure.update_xaxes(title="epoch", rangemode="tozero")
     figure.update_yaxes(title="val_miou", rangemode="tozero")
     return _plain(figure)
@@ -67,7 +68,7 @@ def class_heatmap(board: Board, count: int = 20) -> go.Figure:
     figure = go.Figure(go.Heatmap(
         z=[[None if math.isnan(value) else value for value in row] for row in rows], x=list(CLASSES),
         y=[f"{entry.rank}. trial {entry.trial.label}" for entry in entries], text=text, texttemplate="%{text}",
-        colorscale=SCALE, zmin=0, zmax=1, xgap=1, ygap=1, colorbar={"title": "IoU", "thickness": 12},
+        colorscale="Viridis", zmin=0, zmax=1, xgap=1, ygap=1, colorbar={"title": "IoU", "thickness": 12},
         hovertemplate="%{y}<br>%{x}: %{text}<extra></extra>",
     ))  # fmt: skip
     figure.update_layout(height=140 + 26 * len(entries))
@@ -83,7 +84,7 @@ def importances(study: optuna.Study, shares: dict[str, float]) -> go.Figure:
         figure = optuna.visualization.plot_param_importances(study, params=names)
     figure.update_traces(marker_color=COLOURS[0])
     figure.update_layout(height=110 + 26 * len(names), showlegend=False)
-    figure.update_xaxes(title="share of the differences in val_miou")
+    figure.update_xaxes(title="importance")
     figure.update_yaxes(title=None)
     return _plain(figure)
 
@@ -98,6 +99,8 @@ def slices(study: optuna.Study, names: list[str]) -> dict[str, go.Figure]:
             trace.marker.update(colorscale=SCALE, showscale=False, size=9)
             if figure.layout.xaxis.type == "category":
                 trace.x = [str(value).strip("'") for value in trace.x]
+            elif figure.layout.xaxis.type == "log":
+                figure.update_xaxes(dtick="D2" if max(trace.x) < 100 * min(trace.x) else 1)
         figure.update_layout(height=280)
         figure.update_xaxes(title=None, categoryarray=None, categoryorder=None)
         found[name] = _plain(figure)
@@ -124,7 +127,7 @@ def _plain(figure: go.Figure) -> go.Figure:
     """Leave title, template and colours to the page."""
     figure.update_layout(
         title=None, template=None, paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
-        margin={"l": 8, "r": 8, "t": 16, "b": 8},
+        margin={"l": 12, "r": 20, "t": 36, "b": 12},
     )  # fmt: skip
     figure.update_xaxes(automargin=True)
     figure.update_yaxes(automargin=True)

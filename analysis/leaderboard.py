@@ -60,7 +60,7 @@ def _print(board: Board, shown: list[Entry], asked: int, console: Console) -> No
     if board.found.going_on():
         lines.append((f"note: {board.found.going_on()}", "yellow"))
     if board.found.problems:
-        lines.append((f"{len(board.found.problems)} files could not be used and are left out:", "red"))
+        lines.append((f"files that could not be used and are left out: {len(board.found.problems)}", "red"))
         lines += [(f"  {text}", "red") for text in board.found.problems]
     for text, style in lines:
         console.print(text, style=style, highlight=False, soft_wrap=True)

@@ -88,12 +88,11 @@ def whisker(interval: Interval, low: float, high: float) -> str:
     )
 
 
-def figure(name: str, drawn: go.Figure, style: str = "") -> str:
+def figure(name: str, drawn: go.Figure) -> str:
     """Return a figure, which the page's script draws."""
     content = drawn.to_json().replace("</", "<\\/")
-    height = drawn.layout.height or 400
     return (
-        f'<div class="figure {style}" id="{name}" style="min-height:{height}px"></div>'
+        f'<div class="figure"><div id="{name}" style="min-height:{drawn.layout.height}px"></div></div>'
         f'<script type="application/json" data-figure="{name}">{content}</script>'
     )
 
@@ -108,7 +107,7 @@ def facts(values: Sequence[tuple[str, str, str]]) -> str:
 
 
 def gallery(shown: Sequence[Picture]) -> str:
-    """Return photos beside their truth and prediction, with the classes' colours."""
+    """Return photos beside their truth and prediction."""
     cards = "".join(
         '<figure class="photo"><div>'
         f"{_image(_jpeg(each.photo), f'photo {each.file_name}')}{_image(_png(each.truth), 'truth')}"
@@ -117,13 +116,16 @@ def gallery(shown: Sequence[Picture]) -> str:
         f"{f'; most: {text(each.mistake)}' if each.mistake else ''}</figcaption></figure>"
         for each in shown
     )
-    seen = sorted({int(value) for each in shown for value in (*np.unique(each.truth), *np.unique(each.prediction))})
+    return f'<div class="gallery">{cards}</div>'
+
+
+def legend() -> str:
+    """Return the classes' colours."""
     colours = "".join(
-        f'<span><i style="background:rgb{tuple(PALETTE[index].tolist())}"></i>{text(CLASSES[index])}</span>'
-        for index in seen
+        f'<span><i style="background:rgb{tuple(colour.tolist())}"></i>{text(name)}</span>'
+        for name, colour in zip(CLASSES, PALETTE, strict=True)
     )
-    order = "<p class='quiet'>From left to right: photo, truth, prediction.</p>"
-    return f'{order}<div class="legend">{colours}</div><div class="gallery">{cards}</div>'
+    return f'<div class="legend">{colours}</div>'
 
 
 def _image(encoded: str, what: str) -> str:

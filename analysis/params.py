@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 FIRST = ("architecture", "encoder", "loss", "optimizer", "scheduler", "oversampling", "augmentation")
@@ -54,8 +54,9 @@ def shown_value(value: Any) -> str:
 def shared(best: Sequence[Mapping[str, Any]], every: Sequence[Mapping[str, Any]]) -> list[Shared]:
     """Compare the sampled values of the best trials with those of all, the most telling first.
 
-    Numbers by their range and median; names by how many have the most frequent value among the best. A value that only
-    some trials have, because another asks for it, is compared among those.
+    Numbers by how few of all lie in the range of the best, names by how many more have the most frequent value of the
+    best. A value that only some trials have, because another asks for it, is compared among those, and counts as much
+    as the share of the best that have it.
     """
     found = []
     for name in varying(every):
@@ -63,7 +64,8 @@ def shared(best: Sequence[Mapping[str, Any]], every: Sequence[Mapping[str, Any]]
         background = [params[name] for params in every if name in params]
         if values:
             compare = _numbers if all(_is_number(value) for value in background) else _names
-            found.append(compare(name, values, background))
+            each = compare(name, values, background)
+            found.append(replace(each, lift=round(each.lift * len(values) / len(best), 6)))
     return sorted(found, key=lambda each: -each.lift)
 
 
@@ -72,9 +74,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _numbers(name: str, best: list[float], every: list[float]) -> Shared:
-    below = [sum(other < value for other in every) / len(every) for value in best]
-    spread = max(below) - min(below) if len(best) > 1 else 1.0
-    return Shared(name, _span(best), _span(every), round(1 - spread, 6))
+    within = sum(min(best) <= value <= max(best) for value in every)
+    return Shared(name, _span(best), _span(every), 1 - within / len(every))
 
 
 def _span(values: list[float]) -> str:
@@ -88,4 +89,4 @@ def _names(name: str, best: list[Any], every: list[Any]) -> Shared:
     value, count = Counter(best).most_common(1)[0]
     before = sum(other == value for other in every)
     lift = count / len(best) - before / len(every)
-    return Shared(name, f"{value} in {count} of {len(best)}", f"{value} in {before} of {len(every)}", round(lift, 6))
+    return Shared(name, f"{value} in {count} of {len(best)}", f"{value} in {before} of {len(every)}", lift)

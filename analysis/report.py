@@ -55,13 +55,13 @@ def report(board: Board, photos: int = PHOTOS) -> str:
     if board.ranked:
         sections += [
             ("curves", "Learning curves", tell.curves(board)),
-            ("parameters", "Which parameters mattered", tell.parameters(board)),
-            ("shares", "What the best trials share", tell.common(board)),
+            ("parameters", "Parameters", tell.parameters(board)),
+            ("shares", "What the best share", tell.common(board)),
             ("iou", "IoU by class", tell.classes(board)),
-            ("pictures", "Predictions beside the truth", tell.galleries(board, photos)),
+            ("pictures", "Predictions", tell.galleries(board, photos)),
         ]
-    sections.append(("notes", "Failures and notes", tell.notes(board)))
-    sections.append(("made", "How this was made", tell.provenance(board)))
+    sections.append(("notes", "Notes", tell.notes(board)))
+    sections.append(("made", "Provenance", tell.provenance(board)))
     return page.page(f"Trashsweep: {' and '.join(run.path.name for run in board.found.runs)}", sections)
 
 

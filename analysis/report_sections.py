@@ -12,18 +12,21 @@ from analysis.studies import important, open_study
 from analysis.trials import UNREADABLE
 from trainable.artifacts import ENDED, RunFolder, read_json
 
+MOST_SHARED = 16
+"""Parameters told of what the best trials share."""
+
 
 def head(board: Board) -> str:
     """What the runs were, whether they are over, and the key numbers."""
     found = board.found
     names = " and ".join(run.path.name for run in found.runs)
     spaces = ", ".join(dict.fromkeys(str(search["plan"].get("space", "?")) for search in found.searches))
-    state = found.going_on() or "all trials have ended"
-    parts = [f"<h1>{text(names)}</h1>", paragraph(f"Hyperparameter search of the space {spaces}; {state}.", "quiet")]
+    state = "" if found.going_on() else "; all trials have ended"
+    parts = [f"<h1>{text(names)}</h1>", paragraph(f"Hyperparameter search of the space {spaces}{state}.", "quiet")]
     if found.going_on():
         parts.append(paragraph(f"This run is {found.going_on()}. The page shows what there is so far.", "note"))
     if found.problems:
-        told = f"{len(found.problems)} files could not be used and are left out; they are named at the end."
+        told = f"Files that could not be used and are left out: {len(found.problems)}. They are named below."
         parts.append(paragraph(told, "note"))
     return "".join([*parts, page.facts(_key_numbers(board))])
 
@@ -53,8 +56,8 @@ def standing(board: Board) -> str:
         return paragraph("No trial has ended an epoch yet.")
     places = [entry.place.interval for entry in board.ranked if entry.place]
     low, high = min((each.low for each in places), default=0.0), max((each.high for each in places), default=1.0)
-    titles = ("rank", "group", "trial", "val_miou", "95% interval", "", "at training size", "epochs", "parameters",
-              "minutes", "memory", "state", "config")  # fmt: skip
+    titles = ("rank", "group", "trial", "val_miou", "95% interval", "at training size", "epochs", "state", "config",
+              "parameters", "minutes", "memory")  # fmt: skip
     rows = [_standing_row(board, entry, low, high) for entry in board.ranked]
     return paragraph(EXPLAINED.replace("`", "")) + page.table(titles, rows, "leaderboard")
 
@@ -67,18 +70,17 @@ def _standing_row(board: Board, entry: Entry, low: float, high: float) -> list[C
     return [
         number(entry.rank, str(entry.rank)), Cell(letter, entry.group or "~"), Cell(text(trial.label), trial.label),
         number(best["val_miou"], f"{best['val_miou']:.4f}"),
-        number(interval.low if interval else None, f"{interval.low:.3f} to {interval.high:.3f}" if interval else ""),
-        Cell(page.whisker(interval, low, high) if interval else "", interval.value if interval else 0.0),
+        Cell(f"{interval.low:.3f} to {interval.high:.3f}{page.whisker(interval, low, high)}", interval.low)
+        if interval else Cell("–", float("-inf")),
         number(best["val_miou_full"], f"{best['val_miou_full']:.4f}"),
         number(len(trial.curve), f"{len(trial.curve)}/{trial.budget}"),
-        number(trial.parameters, millions(trial.parameters)), number(trial.seconds, f"{trial.seconds / 60:.1f}"),
-        number(memory, f"{(memory or 0) / 1000:.1f} GB"), trial.state,
-        _long(board.in_short(trial)),
+        trial.state, _long(board.in_short(trial)), number(trial.parameters, millions(trial.parameters)),
+        number(trial.seconds, f"{trial.seconds / 60:.1f}"), number(memory, f"{(memory or 0) / 1000:.1f} GB"),
     ]  # fmt: skip
 
 
 def _long(content: str) -> Cell:
-    return Cell(f'<span class="config">{text(content)}</span>', content)
+    return Cell(f'<span class="long" title="{text(content)}">{text(content)}</span>', content)
 
 
 def finalists(board: Board) -> str:
@@ -154,8 +156,11 @@ def common(board: Board) -> str:
     """What the best trials share."""
     best, which = board.best_trials()
     found = shared([entry.trial.params for entry in best], [entry.trial.params for entry in board.ranked])
+    apart = [each for each in found if each.lift > 0][:MOST_SHARED]
+    if not apart:
+        return paragraph(f"{which} have nothing in common that the others lack.")
     told = f"{which} against all {len(board.ranked)}; what sets them apart most comes first."
-    rows: list[list[Cell | str]] = [[each.name, each.best, each.every] for each in found]
+    rows: list[list[Cell | str]] = [[each.name, each.best, each.every] for each in apart]
     return paragraph(told) + page.table(("parameter", "among the best", "among all"), rows, "shared")
 
 
@@ -168,7 +173,8 @@ def galleries(board: Board, photos: int) -> str:
         drawn = {title: page.gallery(pictures(run, trial, names)) for title, names in chosen.items()}
     except UNREADABLE as error:
         return paragraph(f"No pictures: {error}", "note")
-    return paragraph(f"Trial {trial.label}, on photos it did not train on.") + "".join(
+    told = f"Trial {trial.label}, on photos it did not train on. From left to right: photo, truth, prediction."
+    return paragraph(told) + page.legend() + "".join(
         f"<h3>{title}</h3>{content}" for title, content in drawn.items()
     )
 

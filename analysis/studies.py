@@ -26,12 +26,10 @@ def open_study(run: RunFolder) -> optuna.Study:
         raise ValueError(f"{run.study} is missing")
     try:
         storage = JournalStorage(JournalFileBackend(str(run.study)))
-        names = optuna.get_all_study_names(storage)
-        if len(names) != 1:
-            raise ValueError(f"{run.study} holds {len(names)} studies, not one")
-        return optuna.load_study(study_name=names[0], storage=storage)
-    except (OSError, KeyError, TypeError, AssertionError) as error:
-        raise ValueError(f"{run.study} cannot be read ({type(error).__name__}: {error})") from error
+        (name,) = optuna.get_all_study_names(storage)
+        return optuna.load_study(study_name=name, storage=storage)
+    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+        raise ValueError(f"{run.study} cannot be read as one study ({type(error).__name__}: {error})") from error
 
 
 def complete_trials(study: optuna.Study) -> list[FrozenTrial]:

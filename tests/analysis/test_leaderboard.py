@@ -115,7 +115,7 @@ def test_damaged_files_are_named_and_counted(searched, capsys):
     (searched.trial(3).path / "params.json").write_text("{")
     assert main(["--run", str(searched.path)]) == 0
     told = capsys.readouterr().out
-    assert "4 files could not be used" in told
+    assert "files that could not be used and are left out: 4" in told
     for text in ("trial 0, confusion.npz", "trial 1, best.safetensors", "trial 2, curve.csv", "trial 3, params.json"):
         assert text in told
     board = leaderboard([searched.path])

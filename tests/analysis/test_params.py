@@ -12,11 +12,11 @@ def test_only_what_varies_is_told_and_names_come_first():
 def test_what_the_best_share_comes_first():
     every = [{"loss": "dice" if index < 2 else "focal", "lr": 10.0 ** -index, "size": 32} for index in range(6)]
     found = shared(every[:2], every)
-    assert [each.name for each in found] == ["lr", "loss"]
-    assert found[1].best == "dice in 2 of 2"
-    assert found[1].every == "dice in 2 of 6"
-    assert found[0].best == "0.1 to 1, median 1"
-    assert found[0].every.startswith("1e-05 to 1, median")
+    assert [each.name for each in found] == ["loss", "lr"]
+    assert found[0].best == "dice in 2 of 2"
+    assert found[0].every == "dice in 2 of 6"
+    assert found[1].best == "0.1 to 1, median 1"
+    assert found[1].every.startswith("1e-05 to 1, median")
 
 
 def test_a_value_only_some_have_is_compared_among_those():

@@ -1,0 +1,193 @@
+"""The page is looked at in a real browser, where there is one."""
+
+import re
+import shutil
+from pathlib import Path
+from time import sleep
+from urllib.request import urlopen
+
+import optuna
+import pytest
+
+from analysis.report import main
+from trainable.artifacts import RUNNING, RunFolder, write_json
+
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+         "--disable-background-networking", "--disable-component-update", "--window-size=1280,900")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def page(searched_once: RunFolder, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("page")
+    run = RunFolder(folder / "small")
+    shutil.copytree(searched_once.path, run.path)
+    (run.path / "ensemble").mkdir()
+    stages = [{"name": "best trial", "value": 0.25, "low": 0.2, "high": 0.3},
+              {"name": "ensemble of 3", "value": 0.31, "low": 0.26, "high": 0.35}]  # fmt: skip
+    write_json(run.path / "ensemble/ensemble.json", {"stages": stages})
+    assert main(["--run", str(run.path), "--out", str(folder / "report.html"), "--photos", "3"]) == 0
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    webdriver = pytest.importorskip("selenium.webdriver")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("no chromium and chromedriver here (Debian: apt-get install chromium chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    started = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield started
+    started.quit()
+
+
+def show(browser, page, width, dark=False):
+    """Open the page at a screen width, in pixels."""
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {
+        "features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]})  # fmt: skip
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {
+        "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500})  # fmt: skip
+    browser.get(page.as_uri())
+
+
+def cells(browser, column):
+    rows = browser.find_elements("css selector", "#leaderboard tbody tr")
+    return [row.find_elements("css selector", "td")[column].text for row in rows]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, False), (390, True)])
+def test_it_shows_without_an_error_at_any_width(browser, page, width, dark):
+    show(browser, page, width, dark)
+    assert browser.get_log("browser") == []
+    by_css = browser.find_elements
+    assert len(by_css("css selector", "#leaderboard tbody tr")) == 4
+    for name in ("learning-curves", "run0-importances", "run0-slice-0", "run0-parallel", "classes"):
+        drawn = browser.find_element("css selector", f"#{name} .main-svg")
+        assert drawn.is_displayed()
+        assert drawn.size["width"] > 200
+    assert len(by_css("css selector", "#steps tbody tr")) == 2
+    assert len(by_css("css selector", ".photo img")) == 18
+    broken = ("return [...document.images].filter("
+              "image => { image.loading = 'eager'; return !image.naturalWidth }).length")  # fmt: skip
+    for _ in range(50):
+        if not browser.execute_script(broken):
+            break
+        sleep(0.1)  # they are decoded when needed
+    assert browser.execute_script(broken) == 0
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert browser.execute_script("return performance.getEntriesByType('resource').filter("
+                                  "each => !each.name.startsWith('data:')).length") == 0  # fmt: skip
+    paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert (int(re.findall(r"\d+", paper)[0]) < 60) == dark
+
+
+@pytest.mark.slow
+def test_tables_sort_and_figures_tell_of_a_trial(browser, page):
+    show(browser, page, 1280)
+    ranks = cells(browser, 0)
+    assert ranks == ["1", "2", "3", "4"]
+    head = browser.find_elements("css selector", "#leaderboard th button")
+    head[3].click()
+    assert cells(browser, 0) == ranks[::-1]  # val_miou, upwards
+    head[3].click()
+    assert cells(browser, 0) == ranks
+    hover = "return document.getElementById('learning-curves').data.map(trace => trace.hovertemplate || '').join()"
+    assert "cross_entropy" in browser.execute_script(hover)
+    before = browser.execute_script("return document.getElementById('learning-curves').layout.xaxis.range")
+    browser.execute_script("return Plotly.relayout('learning-curves', {'xaxis.range': [1, 2]})")
+    assert browser.execute_script("return document.getElementById('learning-curves').layout.xaxis.range") == [1, 2]
+    assert before != [1, 2]
+
+
+def test_it_needs_no_network_and_says_what_the_run_was(page):
+    text = page.read_text()
+    beside_plotly = re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)
+    assert not re.search(r"""(src|href)=["']https?:""", beside_plotly)
+    for told in ("python search/run.py --space losses", "0123456789abcdef", "all trials have ended",
+                 "From the best trial to the submission", "ensemble of 3", "the loss is nan | in epoch 1"):  # fmt: skip
+        assert told in text
+    assert len(text) < 7e6
+
+
+def test_a_run_still_going_on_with_too_few_trials_and_no_predictions(searched, tmp_path, capsys):
+    for number in (1, 2, 3):
+        searched.trial(number).write_status(RUNNING)
+    for folder in searched.trials():
+        folder.out_of_fold.unlink(missing_ok=True)
+        folder.best_weights.unlink(missing_ok=True)
+    searched.study.unlink()
+    assert main(["--run", str(searched.path), "--out", str(tmp_path / "report.html")]) == 0
+    assert "still going on, or interrupted: 2 of 5 trials" in capsys.readouterr().out
+    text = (tmp_path / "report.html").read_text()
+    for told in ("still going on", "study.journal is missing", "none of 4 trials has kept its predictions",
+                 'id="learning-curves"'):  # fmt: skip
+        assert told in text
+    optuna.create_study(storage=storage(searched), study_name="new")
+    assert main(["--run", str(searched.path), "--out", str(tmp_path / "report.html")]) == 0
+    assert "so far there are 0" in (tmp_path / "report.html").read_text()
+
+
+def storage(run):
+    backend = optuna.storages.journal.JournalFileBackend(str(run.study))
+    return optuna.storages.JournalStorage(backend)
+
+
+def test_a_run_without_an_epoch_and_lost_data(searched, tmp_path, capsys):
+    search = searched.search()
+    search["plan"]["data"] = str(tmp_path / "gone")
+    write_json(searched.path / "search.json", search)
+    assert main(["--run", str(searched.path), "--out", str(tmp_path / "report.html")]) == 0
+    assert "No pictures: " in (tmp_path / "report.html").read_text()
+    shutil.rmtree(searched.path / "trials")
+    assert main(["--run", str(searched.path), "--out", str(tmp_path / "report.html")]) == 0
+    assert "No trial has ended an epoch yet" in (tmp_path / "report.html").read_text()
+
+
+def test_damaged_files_are_named_on_the_page(searched, tmp_path, capsys):
+    (searched.trial(0).path / "confusion.npz").write_bytes(b"PK")
+    best = searched.best_trial().out_of_fold
+    best.write_bytes(best.read_bytes()[:-9])
+    (searched.path / "ensemble").mkdir()
+    (searched.path / "ensemble/ensemble.json").write_text("{")
+    assert main(["--run", str(searched.path), "--out", str(tmp_path / "report.html")]) == 0
+    text = (tmp_path / "report.html").read_text()
+    for told in ("could not be used and are left out: 1", "trial 0, confusion.npz", "ensemble.json cannot be read"):
+        assert told in text
+    assert "trial 0, confusion.npz" in capsys.readouterr().out
+
+
+def test_errors_are_clear(searched, tmp_path, capsys):
+    for arguments, told in (
+        (["--run", str(tmp_path)], "is no run folder"),
+        (["--run", str(searched.path), "--photos", "0"], "--photos must be at least 1, found 0"),
+        (["--run", str(searched.path), "--out", str(tmp_path / "no/where.html")], "No such file"),
+    ):
+        assert main(arguments) == 2
+        assert told in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_optuna_dashboard_opens_the_study(searched):
+    dashboard = pytest.importorskip("optuna_dashboard")
+    from threading import Thread
+    from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+    class Quiet(WSGIRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    server = make_server("127.0.0.1", 0, dashboard.wsgi(storage(searched)), handler_class=Quiet)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        with urlopen(f"http://127.0.0.1:{server.server_port}/api/studies", timeout=20) as answer:
+            assert b'"small"' in answer.read()
+    finally:
+        server.shutdown()
+        server.server_close()
