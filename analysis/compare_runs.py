@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from analysis.bootstrap import Interval, difference_interval, miou_interval
+from trainable.bootstrap import Interval, difference_interval, miou_interval
 from trainable.artifacts import RunFolder, TrialFolder
 
 HEAD = ("space", "trials", "epochs", "reference recipe", "best", "best less reference", "best config")

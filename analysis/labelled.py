@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis.members import Pool
-from trainable.cache import SCORE_SIZE, Cache, build_cache
+from trainable.cache import Cache, build_cache
 from trainable.coco import Dataset, read_training
 from trainable.demo import find_data
 
@@ -81,8 +80,3 @@ def open_labelled(pool: Pool, data: Path | None = None) -> Labelled:
         part = np.random.default_rng(0).permutation(len(names)) % min(PARTS, len(names))
     return Labelled(dataset, cache_dir, plan["skip_bad"], names, fold, part, {size: cache})
 
-
-def small_photo(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a photo (H, W, 3) at 256 x 256."""
-    shrink = cv2.INTER_AREA if min(photo.shape[:2]) > SCORE_SIZE else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(photo, (SCORE_SIZE, SCORE_SIZE), interpolation=shrink), np.uint8)

@@ -12,8 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from analysis.labelled import Labelled
-from analysis.members import Member
-from analysis.samples import Samples, at_256
+from analysis.samples import FoldMaps, Samples, at_256
 from analysis.selection import SINGLE, Weights, fit_weights
 from trainable.bootstrap import Interval, difference_interval, mean_ious, miou_interval
 from trainable.cache import SCORE_SIZE
@@ -40,7 +39,7 @@ class Decision:
     reason: str
 
 
-def decide(members: Sequence[Member], labelled: Labelled, samples: Samples) -> Decision:
+def decide(members: Sequence[FoldMaps], labelled: Labelled, samples: Samples) -> Decision:
     """Fit every method on all parts but one in turn, and decide for the one that was best on the parts left out.
 
     The decision is itself scored without the photos it was made on: in each part counts the method that was best on
@@ -68,7 +67,7 @@ def decide(members: Sequence[Member], labelled: Labelled, samples: Samples) -> D
 
 
 def nested_confusions(
-    members: Sequence[Member], labelled: Labelled, by_part: Mapping[int, Fits]
+    members: Sequence[FoldMaps], labelled: Labelled, by_part: Mapping[int, Fits]
 ) -> dict[str, NDArray[np.int64]]:
     """Return each method's confusion matrices (N, C, C) over all pixels, by weights fitted without the photo's part."""
     methods = list(next(iter(by_part.values())))
@@ -81,7 +80,7 @@ def nested_confusions(
         used = np.flatnonzero(of_part.any((0, 2))).tolist()
         names = [labelled.file_names[position] for position in positions]
         fold = int(labelled.fold[positions[0]])
-        for position, *maps in zip(positions, *(members[index].maps[fold].read(names) for index in used), strict=True):
+        for position, *maps in zip(positions, *(members[index][fold].read(names) for index in used), strict=True):
             at_score = np.stack([at_256(each) for each in maps])
             mixed = np.einsum("kmc,mchw->kchw", of_part[:, used], at_score, optimize=True)
             truth = torch.from_numpy(labelled.truth([position])).expand(len(methods), SCORE_SIZE, SCORE_SIZE)

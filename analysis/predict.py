@@ -1,12 +1,42 @@
-"""From a trial's best weights to class maps."""
+"""From an ensemble's weights to class probabilities and class maps; as a command, the coloured mask of one photo:
 
+python analysis/predict.py photo.jpg --run runs/NAME
+"""
+
+import argparse
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.console import Console
+from safetensors import SafetensorError
+from torch import Tensor
 
+from analysis.photos import Photo, read_photo, sized
+from analysis.stored import Ensemble, Voter, stored_or_best
+from analysis.views import VIEWS, View, at_score_size
 from trainable.artifacts import TrialFolder
+from trainable.cache import SCORE_SIZE
 from trainable.checkpoint import load_tensors
+from trainable.coco import CLASSES
 from trainable.config import TrialConfig
+from trainable.cores import cpu_count
 from trainable.models import Segmenter, build_model
+from trainable.probabilities import Map, rounded
+from trainable.stepping import DTYPES
+
+RESIDENT_BYTES = 2_000_000_000
+"""Of weights that stay loaded; models beyond it are loaded again for each chunk of photos."""
+
+CHUNK, LARGE_CHUNK = 16, 96
+"""Photos whose probabilities are added up at a time, 3 MB each: many where each chunk loads the models again."""
+
+BATCH_PIXELS = 8 * 512 * 512
 
 
 def load_model(folder: TrialFolder) -> Segmenter:
@@ -17,9 +47,14 @@ def load_model(folder: TrialFolder) -> Segmenter:
         FileNotFoundError: the trial has none.
     """
     if not folder.best_weights.exists():
-        raise FileNotFoundError(f"trial {folder.number} has no weights ({folder.best_weights}): no epoch ended")
+        raise FileNotFoundError(
+            f"trial {folder.number} has no weights ({folder.best_weights}): no epoch ended, or --keep-gb dropped them"
+        )
     model = build_model(TrialConfig.from_dict(folder.config()), load_encoder=False)
-    model.load_state_dict(load_tensors(folder.best_weights)[0])
+    try:
+        model.load_state_dict(load_tensors(folder.best_weights)[0])
+    except (SafetensorError, RuntimeError) as error:
+        raise ValueError(f"{folder.best_weights} is damaged ({str(error).splitlines()[0]})") from error
     return model.eval()
 
 
@@ -27,3 +62,139 @@ def load_model(folder: TrialFolder) -> Segmenter:
 def predict_classes(model: Segmenter, photos: NDArray) -> NDArray:
     """Return the class of each pixel, (N, S, S) uint8, of uint8 RGB photos (N, S, S, 3)."""
     return model(torch.from_numpy(photos)).max(1).indices.to(torch.uint8).numpy()
+
+
+class Network:
+    """One model of an ensemble, ready to predict."""
+
+    def __init__(self, folder: TrialFolder, device: str):
+        self.config = TrialConfig.from_dict(folder.config())
+        self.device = torch.device(device)
+        self.model = load_model(folder).to(self.device)
+        self.bytes = sum(each.numel() * each.element_size() for each in self.model.state_dict().values())
+
+    @torch.inference_mode()
+    def probabilities(self, photos: Sequence[Photo] | NDArray[np.uint8], view: View) -> Tensor:
+        """Return a view's probabilities (N, C, 256, 256), turned back, of photos at the view's size (S, S, 3)."""
+        step = max(BATCH_PIXELS // photos[0].shape[0] ** 2, 1)
+        parts = []
+        for start in range(0, len(photos), step):
+            batch = torch.from_numpy(np.stack(list(photos[start : start + step]))).to(self.device)
+            with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
+                logits = self.model(view.show(batch)).float()
+            parts.append(at_score_size(view.turn_back(logits.softmax(1))))
+        return torch.cat(parts)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        """The precision the trial was validated with, where the device has it."""
+        wanted = DTYPES.get(self.config.precision, torch.float32)
+        return torch.float32 if self.device.type == "cpu" and wanted == torch.float16 else wanted
+
+
+class Networks:
+    """The models of an ensemble: loaded when needed, and kept while they fit."""
+
+    def __init__(self, resident_bytes: int = RESIDENT_BYTES):
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.resident_bytes = resident_bytes
+        self.loaded: OrderedDict[Path, Network] = OrderedDict()
+
+    def __getitem__(self, voter: Voter) -> Network:
+        path = voter.folder.path
+        if path not in self.loaded:
+            self.loaded[path] = Network(voter.folder, self.device)
+        self.loaded.move_to_end(path)
+        while len(self.loaded) > 1 and sum(each.bytes for each in self.loaded.values()) > self.resident_bytes:
+            self.loaded.popitem(last=False)
+        return self.loaded[path]
+
+    def chunk(self, voters: Sequence[Voter]) -> int:
+        """Return how many photos to predict at a time."""
+        fits = sum(voter.folder.best_weights.stat().st_size for voter in voters) <= self.resident_bytes
+        return CHUNK if fits else LARGE_CHUNK
+
+
+def predict_photos(
+    ensemble: Ensemble, paths: Sequence[Path], networks: Networks | None = None
+) -> Iterator[Map]:
+    """Yield the ensemble's probabilities times 255, uint8 (C, 256, 256), of photos, before its filters.
+
+    Memory is bounded by a chunk of photos and the models that stay loaded, however many photos and models there are.
+
+    Raises:
+        UnreadablePhotoError: a photo cannot be decoded.
+        ValueError: weights are damaged.
+        FileNotFoundError: weights are gone.
+    """
+    networks = networks or Networks()
+    torch.set_num_threads(cpu_count())
+    size = networks.chunk(ensemble.voters)
+    for start in range(0, len(paths), size):
+        photos = [read_photo(path) for path in paths[start : start + size]]
+        yield from mixed(ensemble, len(photos), partial(_sized, photos), networks)
+
+
+def _sized(photos: Sequence[Photo], side: int) -> list[Photo]:
+    return [sized(each, side) for each in photos]
+
+
+def mixed(
+    ensemble: Ensemble, count: int, photos_at: Callable[[int], Sequence[Photo] | NDArray[np.uint8]], networks: Networks
+) -> NDArray[np.uint8]:
+    """Return the ensemble's probabilities times 255, (N, C, 256, 256), of `count` photos that are given by size."""
+    total = torch.zeros(count, len(CLASSES), SCORE_SIZE, SCORE_SIZE, device=networks.device)
+    at_size: dict[int, Sequence[Photo] | NDArray[np.uint8]] = {}
+    for voter in ensemble.voters:
+        network = networks[voter]
+        share = torch.from_numpy(voter.weight / len(ensemble.views)).float().to(networks.device).view(1, -1, 1, 1)
+        for name in ensemble.views:
+            view = VIEWS[name]
+            side = view.size(network.config.image_size)
+            if side not in at_size:
+                at_size[side] = photos_at(side)
+            total.addcmul_(network.probabilities(at_size[side], view), share)
+    return rounded(total.clamp_(max=1)).cpu().numpy()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Draw one photo's mask; returns the exit status."""
+    parser = argparse.ArgumentParser("analysis/predict.py", description="The mask of one photo, coloured.")
+    parser.add_argument("photo", type=Path, help="a photo of any size")
+    parser.add_argument("--run", type=Path, nargs="+", required=True, metavar="DIR", help="run folders, runs/NAME")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="picture to write (default PHOTO.mask.png)")
+    options = parser.parse_args(arguments)
+    out = options.out or options.photo.with_suffix(".mask.png")
+    try:
+        found = draw(options.photo, options.run, out)
+    except (ValueError, OSError, RuntimeError) as error:
+        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
+        return 2
+    console = Console(markup=False, emoji=False)
+    for name, share in found.items():
+        console.print(f"{share:6.1%}  {name}", highlight=False)
+    console.print(f"wrote {out}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def draw(path: Path, runs: Sequence[Path], out: Path) -> dict[str, float]:
+    """Write a photo, its mask laid over it, and the classes' colours; return the share of each class that is there.
+
+    Raises:
+        UnreadablePhotoError: the photo cannot be decoded.
+        FileNotFoundError: the runs have no trial to predict with.
+    """
+    from analysis.filters import class_map
+    from analysis.overlay import write_overlay
+
+    ensemble = stored_or_best(runs)
+    photo = read_photo(path)
+    probabilities = next(iter(predict_photos(ensemble, [path])))
+    classes = class_map(probabilities, sized(photo, SCORE_SIZE), ensemble.filters)
+    write_overlay(out, photo, classes)
+    shares = np.bincount(classes.reshape(-1), minlength=len(CLASSES)) / classes.size
+    return {CLASSES[index]: float(shares[index]) for index in np.argsort(-shares) if shares[index]}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

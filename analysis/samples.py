@@ -8,7 +8,7 @@ members changes them.
 M members, N photos, P pixels, C classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -18,13 +18,15 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from analysis.labelled import Labelled
-from analysis.members import Member
 from trainable.cache import SCORE_SIZE
 from trainable.coco import CLASSES
 from trainable.cores import cpu_count
-from trainable.probabilities import Map
+from trainable.probabilities import Map, Maps
 
 C = len(CLASSES)
+
+FoldMaps = Mapping[int, Maps]
+"""Out-of-fold probabilities by fold: of a member, or of whatever else is combined like one."""
 
 BUDGET = 4_000_000
 """Pixels times members: bounds the time of a selection."""
@@ -50,8 +52,10 @@ class Samples:
         return Samples(self.values[:, :, kept], self.truth[kept], self.weight[kept], self.photo[kept], agreed)
 
 
-def draw_samples(members: Sequence[Member], labelled: Labelled, budget: int = BUDGET, seed: int = 0) -> Samples:
-    """Read all members' out-of-fold probabilities at drawn pixels.
+def draw_samples(
+    members: Sequence[FoldMaps], labelled: Labelled, *, split: bool = True, budget: int = BUDGET, seed: int = 0
+) -> Samples:
+    """Read all members' out-of-fold probabilities at drawn pixels; without `split` none counts as agreed on.
 
     Raises:
         DamagedMapsError: a map cannot be read.
@@ -67,7 +71,10 @@ def draw_samples(members: Sequence[Member], labelled: Labelled, budget: int = BU
         list(pool.map(lambda index: _fill(values[index], members[index], labelled, drawn), range(len(members))))
     photo = np.repeat(np.arange(photos, dtype=np.int32), [len(pixels) for pixels, _ in drawn])
     classes = np.concatenate([mask.reshape(-1)[pixels] for mask, (pixels, _) in zip(truth, drawn, strict=True)])
-    return _split(values, classes, np.concatenate([weight for _, weight in drawn]), photo, photos)
+    weight = np.concatenate([weight for _, weight in drawn])
+    if not split:
+        return Samples(values, classes, weight, photo, np.zeros((photos, C, C)))
+    return _split(values, classes, weight, photo, photos)
 
 
 def at_256(each: Map) -> NDArray[np.float32]:
@@ -116,10 +123,10 @@ def _draw(
     return np.concatenate(chosen), np.concatenate(weights)
 
 
-def _fill(values: NDArray[np.uint8], member: Member, labelled: Labelled, drawn: Sequence[tuple]) -> None:
+def _fill(values: NDArray[np.uint8], member: FoldMaps, labelled: Labelled, drawn: Sequence[tuple]) -> None:
     """Write a member's probabilities at the drawn pixels into (C, P)."""
     starts = np.cumsum([0, *(len(pixels) for pixels, _ in drawn)])
-    for fold, maps in member.maps.items():
+    for fold, maps in member.items():
         positions = np.flatnonzero(labelled.fold == fold)
         names = [labelled.file_names[position] for position in positions]
         for position, each in zip(positions, maps.read(names), strict=True):

@@ -3,6 +3,8 @@
 M members, C classes, P pixels; weights (M, C) are not negative and sum to 1 over the members for each class.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -110,6 +112,12 @@ def _greedy(samples: Samples, shifted: NDArray[np.uint16], bag: NDArray[np.int64
         total += shifted[picks[-1]]
     counts = np.bincount(picks[: int(np.argmax(scores)) + 1], minlength=len(samples.values))
     return counts / counts.sum()
+
+
+def sampled_miou(samples: Samples, members: Sequence[int], factors: NDArray[np.float32] | None = None) -> float:
+    """Return the mIoU, on the samples, of some members' mean, its classes' probabilities times factors (C,)."""
+    total = samples.values[list(members)].sum(0, dtype=np.uint16)
+    return _miou(_confusion(samples, (total if factors is None else total * factors[:, None]).argmax(0)))
 
 
 def _confusion(samples: Samples, classes: NDArray[np.integer]) -> NDArray[np.float64]:

@@ -16,8 +16,13 @@ class Interval:
     low: float
     high: float
 
+    @property
+    def bounds(self) -> tuple[float, float, float]:
+        """Value, low and high, to six places."""
+        return round(self.value, 6), round(self.low, 6), round(self.high, 6)
+
     def __str__(self) -> str:
-        return f"{self}"
+        return f"{self:}"
 
     def __format__(self, sign: str) -> str:
         """Return it to three places, with `+` as a difference with its sign."""

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.bootstrap import difference_interval, mean_ious, miou_interval
+from trainable.bootstrap import difference_interval, mean_ious, miou_interval
 from trainable.metrics import mean_iou
 
 

@@ -1,0 +1,82 @@
+"""Makes one ensemble of the trials of some runs: python analysis/ensemble.py --run runs/NAME.
+
+All that is chosen is chosen on out-of-fold predictions, and scored on photos it was not chosen on.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from analysis.build import CRF_OPTIONS, build
+from analysis.outfold import Tick
+from analysis.views import PLAIN, VIEWS
+from trainable.artifacts import read_json
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Build and store the ensemble; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    console = Console(markup=False, emoji=False, width=None if sys.stdout.isatty() else 130)
+    runs = [path for group in options.run for path in group]
+    try:
+        build_shown(runs, console, data=options.data, top=options.top, crf_options=options.crf_options,
+                    views=tuple(VIEWS) if not options.no_tta else (PLAIN,), filters=not options.no_filters)  # fmt: skip
+    except (ValueError, OSError) as error:
+        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
+        return 2
+    except KeyboardInterrupt:
+        console.print("interrupted; the same command goes on with the predictions it has made")
+        return 130
+    return 0
+
+
+def build_shown(runs: list[Path], console: Console, **options: Any) -> Path:
+    """Build an ensemble while showing what is found; returns the stored file. Options as `analysis.build.build` has."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+
+        def progress(title: str, photos: int) -> Tick:
+            task = bars.add_task(title, total=photos or None)
+            return lambda done: bars.advance(task, done)
+
+        path = build(
+            runs, lambda text: console.print(text, highlight=False, soft_wrap=True), progress, **options
+        )
+    console.print(stage_table(read_json(path)["stages"]))
+    again = " ".join(f"--run {run}" for run in runs)
+    console.print(f"stored in {path}; next:\n  python analysis/ensemble_predict.py {again} --out submission.csv",
+                  highlight=False, soft_wrap=True)  # fmt: skip
+    return path
+
+
+def stage_table(stages: list[dict[str, Any]]) -> Table:
+    """Return the out-of-fold mIoU after each step."""
+    table = Table(title="Out-of-fold mIoU at 256 x 256", title_justify="left", box=None)
+    table.add_column("step")
+    table.add_column("mIoU", justify="right")
+    table.add_column("95% over photos", justify="right")
+    for each in stages:
+        table.add_row(each["name"], f"{each['value']:.4f}", f"{each['low']:.3f} to {each['high']:.3f}")
+    return table
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("analysis/ensemble.py", description="One ensemble of the trials of some runs.")
+    parser.add_argument("--run", type=Path, nargs="+", action="append", required=True, metavar="DIR",
+                        help="run folders, runs/NAME")  # fmt: skip
+    parser.add_argument("--data", type=Path, metavar="DIR", help="the run's photos, if they have moved")
+    parser.add_argument("--top", type=int, metavar="K", help="members at most (default: all that are kept)")
+    parser.add_argument("--no-tta", action="store_true", help="predict photos as they are alone")
+    parser.add_argument("--no-filters", action="store_true", help="no CRF, class factors or removal of small pieces")
+    parser.add_argument("--crf-options", type=int, default=CRF_OPTIONS, metavar="N",
+                        help=f"parameters of the CRF to try (default {CRF_OPTIONS}; 0: no CRF)")  # fmt: skip
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

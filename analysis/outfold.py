@@ -1,0 +1,103 @@
+"""The ensemble's own out-of-fold probabilities: each photo by models and weights that never saw it.
+
+Test-time augmentation and filters are chosen on them.
+
+Files lie in the run's `ensemble/` folder, one per view, and are made anew when what they depend on has changed.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.labelled import Labelled
+from analysis.members import Member
+from analysis.predict import CHUNK, Networks, mixed
+from analysis.samples import FoldMaps, at_256
+from analysis.selection import Weights
+from analysis.stored import Ensemble, Voter
+from trainable.cache import SCORE_SIZE
+from trainable.probabilities import DamagedMapsError, Map, Maps, encoded, write_maps
+
+Tick = Callable[[int], None]
+"""Told how many photos have been done."""
+
+
+def view_maps(
+    folder: Path, view: str, members: Sequence[Member], nested: Mapping[int, Weights], labelled: Labelled,
+    networks: Networks, tick: Tick,
+) -> FoldMaps:  # fmt: skip
+    """Return the ensemble's out-of-fold maps of one view, predicted now unless they are there.
+
+    Args:
+        folder: where the file goes.
+        view: of `analysis/views.py`.
+        members: of the ensemble.
+        nested: weights (M, C) by part of the photos, fitted without it.
+        labelled: the photos.
+        networks: the models, loaded when needed.
+        tick: told of each chunk.
+    """
+    weights = [[np.round(each, 9).tolist() for each in nested.values()], [each.name for each in members]]
+    key = hashlib.sha256(json.dumps([view, weights, _stats(members)]).encode()).hexdigest()[:12]
+    path = folder / f"{view.replace(' ', '_')}-{key}.parquet"
+    if not (found := _open(path, labelled)):
+        for old in folder.glob(f"{view.replace(' ', '_')}-*.parquet"):
+            old.unlink()
+        found = write_all(path, labelled, _predicted(view, members, nested, labelled, networks, tick))
+    return found
+
+
+def write_all(path: Path, labelled: Labelled, maps: Iterable[tuple[int, Map]]) -> FoldMaps:
+    """Write a map of each photo, given with its position, and return them by fold."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = {position: encoded([each])[0] for position, each in maps}
+    order = sorted(rows)
+    write_maps(path, [labelled.file_names[position] for position in order], [rows[each] for each in order], SCORE_SIZE)
+    return dict.fromkeys(sorted(set(labelled.fold.tolist())), Maps.open(path))
+
+
+def read_all(maps: FoldMaps, labelled: Labelled, positions: Iterable[int]) -> Iterator[Map]:
+    """Yield the maps of photos by their positions."""
+    return iter(next(iter(maps.values())).read(labelled.file_names[position] for position in positions))
+
+
+def mean_maps(views: Sequence[FoldMaps], labelled: Labelled, positions: NDArray[np.int64]) -> Iterator[tuple[int, Map]]:
+    """Yield each photo's position and the mean of its maps of several views."""
+    for position, *maps in zip(positions, *(read_all(each, labelled, positions) for each in views), strict=True):
+        mean = sum(at_256(each) for each in maps) / len(maps)
+        yield int(position), np.rint(mean).astype(np.uint8)
+
+
+def _predicted(
+    view: str, members: Sequence[Member], nested: Mapping[int, Weights], labelled: Labelled, networks: Networks,
+    tick: Tick,
+) -> Iterator[tuple[int, Map]]:  # fmt: skip
+    for group in labelled.groups(CHUNK):
+        fold, weights = int(labelled.fold[group[0]]), nested[int(labelled.part[group[0]])]
+        voters = tuple(Voter(member.models[fold], fold, each)
+                       for member, each in zip(members, weights, strict=True) if each.any())  # fmt: skip
+        ensemble = Ensemble(Path(), voters, (view,), (), {})
+        found = mixed(ensemble, len(group), partial(labelled.images, positions=group), networks)
+        yield from zip(group.tolist(), found, strict=True)
+        tick(len(group))
+
+
+def _stats(members: Sequence[Member]) -> list[list[int]]:
+    stats = [folder.best_weights.stat() for member in members for folder in member.models.values()]
+    return [[each.st_size, each.st_mtime_ns] for each in stats]
+
+
+def _open(path: Path, labelled: Labelled) -> FoldMaps | None:
+    if not path.exists():
+        return None
+    try:
+        maps = Maps.open(path)
+    except DamagedMapsError:
+        return None  # cut off: it is made again
+    whole = set(maps.row_of) >= set(labelled.file_names)
+    return dict.fromkeys(sorted(set(labelled.fold.tolist())), maps) if whole else None

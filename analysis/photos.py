@@ -1,0 +1,36 @@
+"""Photos as the networks see them."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from trainable.coco import UNREADABLE
+
+Photo = NDArray[np.uint8]
+"""RGB, (H, W, 3)."""
+
+
+class UnreadablePhotoError(ValueError):
+    """A photo cannot be decoded."""
+
+
+def read_photo(path: Path) -> Photo:
+    """Decode a photo, upright.
+
+    Raises:
+        UnreadablePhotoError: it is missing, cut off or no photo.
+    """
+    try:
+        with Image.open(path) as file:
+            return np.asarray(ImageOps.exif_transpose(file).convert("RGB"))
+    except UNREADABLE as error:
+        raise UnreadablePhotoError(f"photo {path} cannot be decoded ({error}); replace it") from error
+
+
+def sized(photo: Photo, size: int) -> Photo:
+    """Return a photo at `size` pixels per side, as the training's cache has it."""
+    shrink = cv2.INTER_AREA if size < max(photo.shape[:2]) else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(photo, (size, size), interpolation=shrink), np.uint8)
