@@ -10,19 +10,16 @@ import shlex
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
 
 from analysis.chosen import Chosen, choose
+from analysis.run_data import labelled_cache
 from trainable.artifacts import FAILED, FINISHED, INTERRUPTED, RUNNING, RunFolder, TrialFolder, read_json, write_json
 from trainable.attestation import ConfigNotAppliedError
-from trainable.cache import build_cache
-from trainable.coco import read_training
 from trainable.config import NO_FOLD, TrialConfig
 from trainable.data import FoldData
-from trainable.demo import find_data
 from trainable.extra import Extra
 from trainable.fold import told, train_fold
 from trainable.folds import Folds
@@ -126,21 +123,14 @@ def config_on_all(folder: TrialFolder) -> TrialConfig:
 
 
 def _read(run: RunFolder, refit: Refit, data: Path | None) -> tuple[TrialConfig, FoldData]:
-    record = run.search()
-    plan: dict[str, Any] = record["plan"]
-    cache_dir, skip_bad = Path(plan["cache_dir"]), plan["skip_bad"]
-    dataset = read_training(find_data(data or (Path(plan["data"]) if plan["data"] else None), cache_dir))
-    if dataset.json_hash != record["data_hash"]:
-        raise ValueError(
-            f"the annotations in {dataset.root} are not those of the run: their hash is {dataset.json_hash[:16]}, "
-            f"recorded {record['data_hash'][:16]}; name the run's data by --data"
-        )
     config, folds = config_on_all(run.trial(refit.trial)), Folds.read(run.folds)
-    cache = build_cache(dataset, config.image_size, cache_dir, skip_bad=skip_bad)[0]
+    cache = labelled_cache(run, config.image_size, data)
     if refit.extra is None:
         return config, FoldData.of(cache, folds, NO_FOLD)
-    extra = Extra.read(Path(refit.extra)).cache(NO_FOLD, folds, config.image_size, cache_dir, skip_bad)
-    return config, FoldData.of(cache, folds, NO_FOLD, extra, skip_bad)
+    plan = run.search()["plan"]
+    further = Extra.read(Path(refit.extra))
+    extra = further.cache(NO_FOLD, folds, config.image_size, Path(plan["cache_dir"]), plan["skip_bad"])
+    return config, FoldData.of(cache, folds, NO_FOLD, extra, plan["skip_bad"])
 
 
 def _train(
