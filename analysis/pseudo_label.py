@@ -1,0 +1,116 @@
+"""Makes training data of unlabelled photos: python analysis/pseudo_label.py --run runs/NAME --data DIR --out extra/.
+
+Each pixel gets the class that the ensemble finds likeliest, and how sure it is of that becomes the pixel's confidence;
+of what it is not sure enough the label is left out. A training that validates on a fold gets labels by the models that
+did not train on that fold's photos: see `trainable/extra.py` for the folder this writes.
+"""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from analysis.labelling import LabelSet, pseudo_record, write_labels
+from analysis.predict import predict_photos
+from analysis.pseudo_files import check_new
+from analysis.run_data import labelled_cache
+from analysis.stored import Ensemble
+from analysis.thresholds import Rule
+from analysis.unlabelled import Found, find_unlabelled
+from trainable.artifacts import RunFolder
+from trainable.coco import CLASSES
+from trainable.config import NO_FOLD
+from trainable.extra import labels_name
+
+MODES = ("soft", "hard")
+SHOWN = 3
+"""File names of photos left out that are printed; pseudo.json has all."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Label the photos; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    console = Console(markup=False, emoji=False)
+    try:
+        check_new(options.out)
+        rule = Rule(options.keep, options.min_confidence, options.threshold)
+        runs = [RunFolder(path.absolute()) for path in options.run]
+        ensemble = Ensemble.read(options.run)
+        labelled = labelled_cache(runs[0], runs[0].search()["plan"]["base"]["image_size"], options.labelled)
+        found = find_unlabelled(options.data.absolute(), labelled)
+        print_found(found, console)
+        sets = write_labels(
+            options.out.absolute(), ensemble, found, predict_photos, rule, options.mode == "soft",
+            pseudo_record(runs, ensemble, found, rule, options.mode), lambda text: console.print(text, highlight=False),
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        console.print("interrupted: nothing was written")
+        return 130
+    except (ValueError, OSError, RuntimeError) as error:
+        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
+        return 2
+    console.print(table(sets))
+    console.print(f"{len(found.photos)} photos are in {options.out}; train on them with", highlight=False)
+    console.print(f"  {next_command(runs[0], options.out)}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def print_found(found: Found, console: Console) -> None:
+    """Print which photos are left out, and why."""
+    known = [f"{name} ({other})" for name, other in found.labelled.items()]
+    for left, why in ((known, "are labelled photos or of their scenes"), (list(found.unreadable), "cannot be read")):
+        if left:
+            more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
+            text = f"left out, as they {why}: {len(left)} photos, {', '.join(left[:SHOWN])}{more}"
+            console.print(text, style="yellow", highlight=False, soft_wrap=True)
+
+
+def table(sets: dict[str, LabelSet]) -> Table:
+    """Return what is kept of each class in the labels by all models, and the range of the folds' thresholds."""
+    whole = sets[labels_name(NO_FOLD)]
+    folds = np.array([each.thresholds for name, each in sets.items() if each is not whole]) / 255
+    shown = Table(title="Labels by all models", title_justify="left", header_style="bold", box=None)
+    shown.add_column("class")
+    for name in ("pixels predicted", "kept", "share", "threshold", "by fold"):
+        shown.add_column(name, justify="right")
+    for index, name in enumerate(CLASSES):
+        predicted, kept = int(whole.predicted[index]), int(whole.kept[index])
+        share = f"{kept / predicted:.0%}" if predicted else ""
+        low, high = folds[:, index].min(), folds[:, index].max()
+        shown.add_row(name, f"{predicted:,}", f"{kept:,}", share, f"{whole.thresholds[index] / 255:.2f}",
+                      f"{low:.2f}" if low == high else f"{low:.2f} to {high:.2f}")  # fmt: skip
+    return shown
+
+
+def next_command(run: RunFolder, out: Path) -> str:
+    """Return the command of a search on the run's data, split as there, with the new photos."""
+    plan = run.search()["plan"]
+    command = ["python", "search/run.py", "--space", plan["space"]]
+    if plan["data"]:
+        command += ["--data", plan["data"]]
+    if plan["skip_bad"]:
+        command.append("--skip-bad")
+    command += ["--folds", str(plan["folds"]), "--seed", str(plan["base"]["seed"])]
+    return shlex.join([*command, "--extra", str(out)])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("analysis/pseudo_label.py", description="Training data of unlabelled photos.")
+    parser.add_argument("--run", type=Path, nargs="+", required=True, metavar="DIR", help="runs with a stored ensemble")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="test.json and photos, or photos alone")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write, for --extra")
+    parser.add_argument("--mode", choices=MODES, default="soft", help="soft labels count as much as they are sure")
+    parser.add_argument("--keep", type=float, default=0.5, metavar="X", help="of each class, the surest share of its "
+                        "pixels (default 0.5)")  # fmt: skip
+    parser.add_argument("--min-confidence", type=float, default=0.4, metavar="P", help="at least (default 0.4)")
+    parser.add_argument("--threshold", type=float, metavar="P", help="one for all classes, in place of --keep")
+    parser.add_argument("--labelled", type=Path, metavar="DIR", help="the run's labelled photos, where they have moved")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

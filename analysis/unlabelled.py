@@ -1,0 +1,94 @@
+"""The photos to give pseudo labels: those of a folder that are whole, and neither labelled ones nor of their scenes."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from analysis.photos import UnreadablePhotoError, read_photo
+from trainable.artifacts import read_json
+from trainable.cache import Cache
+from trainable.cores import cpu_count
+from trainable.scenes import same_scenes, scene_hashes
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """One photo without labels."""
+
+    file_name: str
+    path: Path
+    height: int  # pixels, upright
+    width: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """The photos to label, and those left out: why, by file name."""
+
+    photos: tuple[Unlabelled, ...]
+    labelled: dict[str, str]  # the labelled photo that it is, or whose scene it shows
+    unreadable: dict[str, str]
+
+
+def find_unlabelled(root: Path, labelled: Cache) -> Found:
+    """Return the photos of `test.json` in a folder or, where there is none, all photos in it and below.
+
+    Args:
+        root: the folder.
+        labelled: the photos that must not come back as training photos. A file of the same bytes has the same
+            perceptual hash.
+
+    Raises:
+        ValueError: no such folder, a damaged test.json, or no photo is left.
+    """
+    names = list(_names(root))
+    with ThreadPoolExecutor(cpu_count()) as pool:
+        looked = list(pool.map(lambda name: _look(root, name), names))
+    unreadable = {name: each for name, each in zip(names, looked, strict=True) if isinstance(each, str)}
+    whole = [each for each in looked if not isinstance(each, str)]
+    hashes = np.array([each[1] for each in whole]).reshape(-1, 8)
+    same = same_scenes(hashes, labelled.scene_hashes)
+    known = {photo.file_name: labelled.file_names[other]
+             for (photo, _), other in zip(whole, same, strict=True) if other >= 0}  # fmt: skip
+    photos = tuple(photo for photo, _ in whole if photo.file_name not in known)
+    if not photos:
+        raise ValueError(
+            f"{root} has no photo to label: of {len(names)}, {len(known)} are labelled ones or of their scenes and "
+            f"{len(unreadable)} cannot be read"
+        )
+    return Found(photos, known, unreadable)
+
+
+def _names(root: Path) -> Iterator[str]:
+    if not root.is_dir():
+        raise ValueError(f"--data {root} does not exist; name a folder with test.json, or of photos")
+    listing = root / "test.json"
+    if listing.exists():
+        try:
+            yield from dict.fromkeys(image["file_name"] for image in read_json(listing)["images"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{listing} is no COCO file ({error!r}); mend it") from error
+    else:
+        found = (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
+        yield from sorted(path.relative_to(root).as_posix() for path in found)
+
+
+def _look(root: Path, name: str) -> tuple[Unlabelled, NDArray[np.uint64]] | str:
+    """Return a photo with its perceptual hashes, or why it cannot be read."""
+    if not name.isprintable():
+        return f"the name {name!r} has characters that cannot be printed"
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        return f"the name {name} points out of the folder"
+    try:
+        pixels = read_photo(root / name)
+    except UnreadablePhotoError as error:
+        return str(error)
+    height, width = pixels.shape[:2]
+    return Unlabelled(name, root / name, height, width), scene_hashes(Image.fromarray(pixels))

@@ -1,0 +1,98 @@
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from analysis.pseudo_files import LabelFile, check_space, put_photos, whole_folder
+from analysis.unlabelled import Unlabelled
+from trainable.cache import DiskFullError
+from trainable.coco import IGNORE_INDEX, draw_mask, read_training
+from trainable.extra import confidence_path
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Two photos of other sizes than the labels', one upright."""
+    found = []
+    for name, (width, height) in {"a/x.jpg": (70, 50), "b.png": (300, 400)}.items():
+        path = tmp_path / "source" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(width).integers(0, 255, (height, width, 3), np.uint8)).save(path)
+        found.append(Unlabelled(name, path, height, width))
+    return found
+
+
+def blobs(seed):
+    """Labels of all kinds in large and small pieces."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 11, (16, 16)).astype(np.uint8).repeat(16, 0).repeat(16, 1)
+    labels[rng.random((256, 256)) < 0.1] = IGNORE_INDEX
+    return labels
+
+
+def test_labels_come_back_through_the_training_code(photos, tmp_path):
+    labels = [blobs(seed) for seed in range(2)]
+    confidence = np.random.default_rng(0).integers(0, 256, (256, 256)).astype(np.uint8)
+    with whole_folder(tmp_path / "extra") as folder:
+        put_photos(folder, photos)
+        file = LabelFile(folder, "train_all", soft=True)
+        for photo, each in zip(photos, labels, strict=True):
+            file.add(photo, each, confidence)
+        file.write()
+    dataset = read_training(tmp_path / "extra")
+    assert dataset.problems == ()
+    for photo, each in zip(dataset.photos, labels, strict=True):
+        large = cv2.resize(each, (photo.width, photo.height), interpolation=cv2.INTER_NEAREST)
+        np.testing.assert_array_equal(draw_mask(photo), large)
+        assert len(photo.annotations) == len(np.unique(large[large > 0]))
+        assert all(part.area == (large == (IGNORE_INDEX if part.ignore else part.class_index)).sum()
+                   for part in photo.annotations)  # fmt: skip
+    written = np.asarray(Image.open(confidence_path(tmp_path / "extra", "train_all", "b.png")))
+    np.testing.assert_array_equal(written, np.where(labels[1] == IGNORE_INDEX, 0, confidence))
+
+
+def test_json_tells_boxes_and_ids(photos, tmp_path):
+    labels = np.zeros((256, 256), np.uint8)
+    labels[64:128, 128:] = 5
+    file = LabelFile(tmp_path, "fold_0", soft=False)
+    file.add(photos[0], np.full((256, 256), IGNORE_INDEX, np.uint8), labels)
+    file.add(photos[1], labels, labels)
+    assert [image["file_name"] for image in file.images] == ["b.png"]  # one without labels is of no use
+    (only,) = file.annotations
+    assert (only["id"], only["image_id"], only["category_id"], only["iscrowd"]) == (0, 0, 5, 0)
+    assert only["bbox"] == [150.0, 100.0, 150.0, 100.0]
+    assert only["area"] == 150 * 100
+    assert not (tmp_path / "confidence").exists()
+
+
+def test_photos_are_linked_or_copied(photos, tmp_path, monkeypatch):
+    put_photos(tmp_path / "linked", photos)
+    assert (tmp_path / "linked" / "a" / "x.jpg").samefile(photos[0].path)
+
+    def other_disk(source, target):
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr("os.link", other_disk)
+    put_photos(tmp_path / "copied", photos)
+    assert (tmp_path / "copied" / "b.png").read_bytes() == photos[1].path.read_bytes()
+
+
+def test_folder_is_whole_or_not_there(tmp_path):
+    with pytest.raises(KeyboardInterrupt), whole_folder(tmp_path / "out" / "extra") as folder:
+        (folder / "half").write_text("")
+        raise KeyboardInterrupt
+    assert list((tmp_path / "out").iterdir()) == []
+    with whole_folder(tmp_path / "out" / "extra") as folder:
+        (folder / "all").write_text("")
+    with pytest.raises(ValueError, match="extra exists; name another folder"), whole_folder(tmp_path / "out" / "extra"):
+        pass
+    assert [path.name for path in (tmp_path / "out").rglob("*")] == ["extra", "all"]
+
+
+def test_disk_need_is_checked(photos, tmp_path, monkeypatch):
+    check_space(tmp_path / "not" / "yet", photos, 6)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 1000))
+    with pytest.raises(DiskFullError, match=r"pseudo labels for 2 photos need 2 MB, .* has 0 MB free"):
+        check_space(tmp_path / "not" / "yet", photos, 6)
