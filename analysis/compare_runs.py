@@ -10,8 +10,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from trainable.bootstrap import Interval, difference_interval, miou_interval
 from trainable.artifacts import RunFolder, TrialFolder
+from trainable.bootstrap import Interval, difference_interval, miou_interval
 
 HEAD = ("space", "trials", "epochs", "reference recipe", "best", "best less reference", "best config")
 

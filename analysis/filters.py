@@ -6,6 +6,7 @@
 """
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from typing import Any
 
 import cv2
@@ -38,6 +39,20 @@ def class_map(each: NDArray[np.uint8], photo: NDArray[np.uint8], filters: Sequen
         else:
             raise ValueError(f"unknown filter {chosen['name']!r}; known are crf, class factors and small pieces")
     return without_small(values.argmax(0).astype(np.uint8), pixels)
+
+
+def class_maps(
+    maps: Sequence[NDArray[np.uint8]], photos: Sequence[NDArray[np.uint8]], filters: Sequence[Filter],
+    executor: Executor | None = None,
+) -> list[NDArray[np.uint8]]:  # fmt: skip
+    """Return the class maps of several photos, in the executor's processes if one is given; see `class_map`."""
+    given = photos if filters else maps  # without filters no photo is looked at
+    tasks = [(each, photo, filters) for each, photo in zip(maps, given, strict=True)]
+    return list(executor.map(_one, tasks)) if executor else [_one(task) for task in tasks]
+
+
+def _one(task: tuple[NDArray[np.uint8], NDArray[np.uint8], Sequence[Filter]]) -> NDArray[np.uint8]:
+    return class_map(*task)
 
 
 def scaled(values: NDArray[np.uint8], factors: Sequence[float] | NDArray[np.floating]) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.confirmed import Finalist
-from analysis.params import shown_value
+from analysis.params import shared, shown_value
 from analysis.standings import Board, Entry
 from trainable.artifacts import write_bytes, write_json
 from trainable.coco import CLASSES
@@ -120,6 +120,41 @@ def class_table(board: Board, count: int | None = None) -> str:
         values = ["" if math.isnan(value) else f"{value:.2f}" for value in entry.class_ious.values()]
         rows.append([str(entry.rank), entry.trial.label, *values])
     return _table(["rank", "trial", *CLASSES], rows)
+
+
+def shared_table(board: Board, count: int) -> str:
+    """Return what the best trials share as a markdown table, at most `count` parameters."""
+    best, which = board.best_trials()
+    found = shared([entry.trial.params for entry in best], [entry.trial.params for entry in board.ranked])
+    rows = [[each.name, each.best, each.every] for each in found if each.lift > 0][:count]
+    return f"{which} against all {len(board.ranked)}:\n\n{_table(['parameter', 'among the best', 'among all'], rows)}"
+
+
+def summary(board: Board) -> str:
+    """Return what there is of the runs, in markdown."""
+    trials, found = board.found.trials, board.found
+    names = ", ".join(f"`{run.path.name}`" for run in found.runs)
+    epochs, minutes = sum(len(trial.curve) for trial in trials), sum(trial.seconds for trial in trials) / 60
+    told = f"{names}: {len(trials)} trials, {epochs} epochs in {minutes:.1f} trial minutes"
+    told += f"; ASHA saved {found.saved_epochs()} epochs"
+    lines = [told, *([f"**{found.going_on()}**"] if found.going_on() else [])]
+    lines += [f"- not usable: {problem}" for problem in found.problems]
+    lines += [f"- trial {entry.trial.label} {entry.trial.state}: {entry.trial.reason}" for entry in board.unranked]
+    return "\n\n".join(lines)
+
+
+def picked(board: Board) -> str:
+    """Return the trials to go on with and the commands that do, in markdown."""
+    best, which = board.best_trials()
+    if not best:
+        return "No trial has ended an epoch yet."
+    run = board.found.runs[0].path.name
+    numbers = ", ".join(entry.trial.label for entry in best)
+    commands = (
+        f"python search/run.py --confirm {run} --top {len(best)}    # train the best on the other folds too",
+        f"python analysis/ensemble_predict.py --run runs/{run} --out submission.csv",
+    )
+    return "\n".join([f"{which}: **{numbers}**.", "", "```sh", *commands, "```"])
 
 
 def folds_of(board: Board) -> list[int]:

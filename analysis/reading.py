@@ -131,3 +131,19 @@ def _leave_out_other_photos(found: Trials) -> None:
             text = f"it has {len(names)} photos, not the {len(first['file_names'])} of trial {known[0].label}"
             found.problems.append(f"trial {trial.label}, confusion.npz: {text}")
             found.trials[position] = replace(trial, confusion=None)
+
+
+RUNS = Path(__file__).parents[1] / "runs"
+"""Where searches leave their runs if not told otherwise."""
+
+
+def newest_run(folder: Path = RUNS) -> Path:
+    """Return the run that was begun last.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = list(folder.glob("*/search.json"))
+    if not found:
+        raise ValueError(f"there is no run in {folder}; search first, or name one by TRASHSWEEP_RUN")
+    return max(found, key=lambda path: path.stat().st_mtime).parent

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from analysis.members import Pool, read_pool
 from analysis.views import PLAIN
-from trainable.artifacts import RunFolder, TrialFolder, read_json, write_json
+from trainable.artifacts import FINISHED, RunFolder, TrialFolder, read_json, write_json
 from trainable.coco import CLASSES
+from trainable.config import NO_FOLD
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,23 @@ def stored_or_best(paths: Sequence[Path]) -> Ensemble:
         share = np.full(len(CLASSES), 1 / len(best.models))
         voters = tuple(Voter(folder, fold, share) for fold, folder in best.models.items())
         return Ensemble(ensemble_file(best.run), voters, (PLAIN,), (), {})
+
+
+def refitted(paths: Sequence[Path]) -> Ensemble:
+    """Return the final model of `analysis/refit.py` alone, with the views of the stored ensemble if there is one.
+
+    Raises:
+        FileNotFoundError: none of the runs has one that has ended.
+    """
+    for path in paths:
+        folder = TrialFolder(path.absolute() / "refit")
+        if (folder.path / "trial.json").exists() and folder.status()["state"] == FINISHED:
+            try:
+                views = Ensemble.read(paths).views
+            except FileNotFoundError:
+                views = (PLAIN,)
+            return Ensemble(folder.path, (Voter(folder, NO_FOLD, np.ones(len(CLASSES))),), views, (), {})
+    raise FileNotFoundError(f"no final model in {' or '.join(map(str, paths))}; make one by analysis/refit.py")
 
 
 def ensemble_file(run: RunFolder) -> Path:

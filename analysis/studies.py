@@ -67,5 +67,5 @@ def important(study: optuna.Study) -> dict[str, float]:
 def quiet() -> Iterator[None]:
     """Keep Optuna's warnings on experimental functions and on few trials out of reports, which say it themselves."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # ExperimentalWarning is one
+        warnings.simplefilter("ignore")
         yield

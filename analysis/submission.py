@@ -1,4 +1,4 @@
-"""The competition's submission file; tells what is wrong with one: python analysis/submission.py FILE.csv --data DIR.
+"""The competition's submission file: written and read; `analysis/check_submission.py` tells what is wrong with one.
 
 A csv of one row per test photo, in the order of sample_submission.csv or, where there is none, of test.json:
 
@@ -9,22 +9,17 @@ image_id is the photo's file_name, PredictionString the 65,536 class ids (0 to 1
 by row with one space between two. Files are read and written row by row, so that memory does not grow with them.
 """
 
-import argparse
 import os
 import re
 import shutil
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from operator import length_hint
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 
-from trainable.artifacts import read_json
 from trainable.cache import SCORE_SIZE
 from trainable.coco import CLASSES
 
@@ -180,7 +175,7 @@ def split_row(line: bytes) -> tuple[str, bytes]:
     line = line.removesuffix(b"\n").removesuffix(b"\r")
     match = ROW.fullmatch(line)
     if match is None:
-        raise ValueError(f"has no image_id and PredictionString with a comma between: {_shown(line)}")
+        raise ValueError(f"has no image_id and PredictionString with a comma between: {shown(line)}")
     quoted, plain, values = match.groups()
     if len(values) > 1 and values[:1] == values[-1:] == b'"':
         values = values[1:-1]
@@ -197,98 +192,8 @@ def header_problems(line: bytes) -> list[str]:
         problems.append("line 1 starts with a byte order mark; save the file as utf-8 without one")
     header = line.removeprefix(b"\xef\xbb\xbf").replace(b'"', b"").rstrip(b"\r\n")
     if header != HEADER.strip():
-        problems.append(f"line 1 must be {HEADER.decode().strip()}, found {_shown(header)}")
+        problems.append(f"line 1 must be {HEADER.decode().strip()}, found {shown(header)}")
     return problems
-
-
-def check_submission(
-    path: Path, expected: list[str], order: list[str] | None = None, warn: Callable[[str], Any] = lambda text: None
-) -> list[str]:
-    """Return all that is wrong with a file, the line with it.
-
-    Args:
-        path: the csv. Line ends may be those of Windows, the last may be missing.
-        expected: the image_id of each test photo, at least one.
-        order: the image_ids as sample_submission.csv orders them; None takes any order.
-        warn: called with what is odd but no fault.
-    """
-    problems: list[str] = []
-    line_of: dict[str, int] = {}
-    single: list[bool] = []  # of each map, whether it is of one class
-    known, number = set(expected), 0
-    try:
-        for number, line in numbered_lines(path):
-            if number == 1:
-                problems += header_problems(line)
-                # A file without a header has a row there.
-                if not problems or line.removeprefix(b"\xef\xbb\xbf").split(b",")[0].decode("latin-1") not in known:
-                    continue
-            problems += _row_problems(number, line, expected, known, line_of, single)
-    except ValueError as error:
-        problems.append(str(error))
-    if number == 0:
-        return [f"{path} is empty; fetch it again"]
-    problems += [f"{image_id} is missing" for image_id in expected if image_id not in line_of]
-    if order:
-        problems += _order_problems(line_of, order)
-    if single and all(single):
-        warn("every map is of a single class")
-    return problems
-
-
-def listed(problems: list[str], shown: int = 20) -> str:
-    """Return the first problems, one a line, and the count of the rest."""
-    lines = [f"  {problem}" for problem in problems[:shown]]
-    return "\n".join(lines + [f"  and {len(problems) - shown} more"] * (len(problems) > shown))
-
-
-def expected_ids(data: Path) -> tuple[list[str], list[str] | None]:
-    """Return the image_ids that a submission needs, and their order where sample_submission.csv gives one.
-
-    The photos themselves need not be there.
-
-    Raises:
-        ValueError: there is no test.json, it does not name the photos, or the two files name others.
-    """
-    path, sample = data / "test.json", data / "sample_submission.csv"
-    if not path.exists():
-        raise ValueError(f"{path} not found; --data must be a folder with the competition's test.json")
-    try:
-        names = [image["file_name"] for image in read_json(path)["images"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no COCO json whose images have a file_name ({error!r}); fetch it again") from None
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"{path} must name at least one photo and none twice, found {len(names)}; fetch it again")
-    if not sample.exists():
-        return names, None
-    order = [split_row(line)[0] for number, line in numbered_lines(sample) if number > 1]
-    if order and sorted(order) != sorted(names):
-        one = min(set(order) ^ set(names), default="one twice")
-        raise ValueError(f"{sample} and test.json name other photos, such as {one}; fetch both again")
-    return names, order or None  # the competition's own holds nothing but the header
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Check a file; returns the exit status: 0 if nothing is wrong, 1 if it is, 2 if it cannot be checked."""
-    parser = argparse.ArgumentParser("analysis/submission.py", description="Tell what is wrong with a submission.")
-    parser.add_argument("file", type=Path, metavar="FILE", help="csv to check")
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of test.json")
-    options = parser.parse_args(arguments)
-    errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
-    try:
-        expected, order = expected_ids(options.data)
-        problems = check_submission(
-            options.file, expected, order, lambda text: errors.print(f"warning: {text}", style="yellow")
-        )
-    except (ValueError, OSError) as error:
-        errors.print(f"error: {error}", style="red")
-        return 2
-    if problems:
-        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        errors.print(f"{count} in {options.file}:\n{listed(problems)}", style="red")
-        return 1
-    Console().print(f"{options.file} is a valid submission of {len(expected)} photos", highlight=False, soft_wrap=True)
-    return 0
 
 
 def _row(image_id: str, classes: Map) -> bytes:
@@ -321,47 +226,12 @@ def _values_fault(values: bytes) -> str:
         faults.append(f"a map has {PIXELS:,} values, found {len(texts):,}")
     wrong = next((position for position, text in enumerate(texts) if text not in TEXTS), None)
     if wrong is not None:
-        found = f"value {wrong + 1:,} is {_shown(texts[wrong])}"
+        found = f"value {wrong + 1:,} is {shown(texts[wrong])}"
         faults.append(f"values are whole numbers from 0 to {LARGEST} with one space between, {found}")
     return "; ".join(faults)
 
 
-def _row_problems(
-    number: int, line: bytes, expected: list[str], known: set[str], line_of: dict[str, int], single: list[bool]
-) -> Iterator[str]:
-    try:
-        image_id, values = split_row(line)
-    except ValueError as error:
-        yield f"line {number} {error}"
-        return
-    if image_id in line_of:
-        yield f"line {number}: {image_id} is on line {line_of[image_id]} too; keep one"
-    elif image_id not in known:
-        yield f"line {number}: {image_id!r:.80} is none of the {len(known)} test photos, such as {expected[0]}"
-    line_of.setdefault(image_id, number)
-    try:
-        classes = class_map(values)
-        single.append(classes.min() == classes.max())
-    except ValueError as error:
-        yield f"line {number}, {image_id:.80}: {error}"
-
-
-def _order_problems(line_of: dict[str, int], order: list[str]) -> list[str]:
-    wanted = [image_id for image_id in order if image_id in line_of]
-    asked = set(wanted)
-    found = [image_id for image_id in line_of if image_id in asked]
-    moved = [pair for pair in zip(found, wanted, strict=True) if pair[0] != pair[1]]
-    if not moved:
-        return []
-    one, other = moved[0]
-    text = f"line {line_of[one]}: {one} stands where sample_submission.csv has {other}; keep its order"
-    return [f"{text} ({len(moved)} rows have left it)"]
-
-
-def _shown(text: bytes) -> str:
+def shown(text: bytes) -> str:
+    """Return the beginning of a text as an error shows it."""
     whole = text.decode(errors="replace")
     return repr(whole if len(whole) <= 40 else f"{whole[:40]}...")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -14,13 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from analysis.check_submission import check_submission, expected_ids, listed
 from analysis.submission import (
     LINE_LIMIT,
     Map,
-    check_submission,
     class_map,
-    expected_ids,
-    listed,
     read_rows,
     split_row,
     write_submission,

@@ -48,13 +48,16 @@ class Segmenter(nn.Module):
 
 
 def build_model(config: TrialConfig, *, load_encoder: bool = True) -> Segmenter:
-    """Build the config's network, with its encoder weights unless `load_encoder` is off (weights follow anyway).
+    """Build the config's network, with its encoder weights unless `load_encoder` is off: then its own weights follow.
+
+    What has weights of its own has been trained, so is not checked again.
 
     Raises:
         ValueError: unknown architecture or encoder, a pair that does not fit, an image size it cannot take.
         FileNotFoundError: no such encoder weights, or published ones that cannot be downloaded.
     """
-    check_model(config)
+    if load_encoder:
+        check_model(config)
     weights = "imagenet" if load_encoder and config.encoder_weights == "imagenet" else None
     try:
         network = _create(config, weights)

@@ -12,15 +12,8 @@ from collections import namedtuple
 import numpy as np
 import pytest
 
-from analysis.submission import (
-    check_submission,
-    class_map,
-    expected_ids,
-    main,
-    prediction_bytes,
-    read_submission,
-    write_submission,
-)
+from analysis.check_submission import check_submission, expected_ids, main
+from analysis.submission import class_map, prediction_bytes, read_submission, write_submission
 
 NAMES = [f"batch_01_vt/{number:04d}.jpg" for number in range(4)]
 HEADER = "image_id,PredictionString"

@@ -1,0 +1,146 @@
+"""Tells all that is wrong with a submission file: python analysis/check_submission.py FILE.csv --data DIR."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from analysis.submission import class_map, header_problems, numbered_lines, split_row
+from trainable.artifacts import read_json
+
+
+def check_submission(
+    path: Path, expected: list[str], order: list[str] | None = None, warn: Callable[[str], Any] = lambda text: None
+) -> list[str]:
+    """Return all that is wrong with a file, the line with it.
+
+    Args:
+        path: the csv. Line ends may be those of Windows, the last may be missing.
+        expected: the image_id of each test photo, at least one.
+        order: the image_ids as sample_submission.csv orders them; None takes any order.
+        warn: called with what is odd but no fault.
+    """
+    problems: list[str] = []
+    line_of: dict[str, int] = {}
+    single: list[bool] = []  # of each map, whether it is of one class
+    known, number = set(expected), 0
+    try:
+        for number, line in numbered_lines(path):
+            if number == 1:
+                problems += header_problems(line)
+                # A file without a header has a row there.
+                if not problems or line.removeprefix(b"\xef\xbb\xbf").split(b",")[0].decode("latin-1") not in known:
+                    continue
+            problems += _row_problems(number, line, expected, known, line_of, single)
+    except ValueError as error:
+        problems.append(str(error))
+    if number == 0:
+        return [f"{path} is empty; fetch it again"]
+    problems += [f"{image_id} is missing" for image_id in expected if image_id not in line_of]
+    if order:
+        problems += _order_problems(line_of, order)
+    if single and all(single):
+        warn("every map is of a single class")
+    return problems
+
+
+def listed(problems: list[str], shown: int = 20) -> str:
+    """Return the first problems, one a line, and the count of the rest."""
+    lines = [f"  {problem}" for problem in problems[:shown]]
+    return "\n".join(lines + [f"  and {len(problems) - shown} more"] * (len(problems) > shown))
+
+
+def expected_ids(data: Path) -> tuple[list[str], list[str] | None]:
+    """Return the image_ids that a submission needs, and their order where sample_submission.csv gives one.
+
+    The photos themselves need not be there.
+
+    Raises:
+        ValueError: there is no test.json, it does not name the photos, or the two files name others.
+    """
+    path, sample = data / "test.json", data / "sample_submission.csv"
+    if not path.exists():
+        raise ValueError(f"{path} not found; --data must be a folder with the competition's test.json")
+    try:
+        names = [image["file_name"] for image in read_json(path)["images"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no COCO json whose images have a file_name ({error!r}); fetch it again") from None
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"{path} must name at least one photo and none twice, found {len(names)}; fetch it again")
+    if not sample.exists():
+        return names, None
+    order = [split_row(line)[0] for number, line in numbered_lines(sample) if number > 1]
+    if order and sorted(order) != sorted(names):
+        one = min(set(order) ^ set(names), default="one twice")
+        raise ValueError(f"{sample} and test.json name other photos, such as {one}; fetch both again")
+    return names, order or None  # the competition's own holds nothing but the header
+
+
+def check_file(path: Path, data: Path) -> int:
+    """Say what is wrong with a file; returns the exit status: 0 if nothing is, 1 if something is.
+
+    Raises:
+        ValueError: what a submission for this data needs cannot be told.
+        OSError: the file cannot be read.
+    """
+    errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    expected, order = expected_ids(data)
+    problems = check_submission(path, expected, order, lambda text: errors.print(f"warning: {text}", style="yellow"))
+    if problems:
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        errors.print(f"{count} in {path}:\n{listed(problems)}", style="red")
+        return 1
+    Console().print(f"{path} is a valid submission of {len(expected)} photos", highlight=False, soft_wrap=True)
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Check a file; returns the exit status: 0 if nothing is wrong, 1 if it is, 2 if it cannot be checked."""
+    parser = argparse.ArgumentParser("analysis/check_submission.py", description="What is wrong with a submission.")
+    parser.add_argument("file", type=Path, metavar="FILE", help="csv to check")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of test.json")
+    options = parser.parse_args(arguments)
+    try:
+        return check_file(options.file, options.data)
+    except (ValueError, OSError) as error:
+        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
+        return 2
+
+
+def _row_problems(
+    number: int, line: bytes, expected: list[str], known: set[str], line_of: dict[str, int], single: list[bool]
+) -> Iterator[str]:
+    try:
+        image_id, values = split_row(line)
+    except ValueError as error:
+        yield f"line {number} {error}"
+        return
+    if image_id in line_of:
+        yield f"line {number}: {image_id} is on line {line_of[image_id]} too; keep one"
+    elif image_id not in known:
+        yield f"line {number}: {image_id!r:.80} is none of the {len(known)} test photos, such as {expected[0]}"
+    line_of.setdefault(image_id, number)
+    try:
+        classes = class_map(values)
+        single.append(classes.min() == classes.max())
+    except ValueError as error:
+        yield f"line {number}, {image_id:.80}: {error}"
+
+
+def _order_problems(line_of: dict[str, int], order: list[str]) -> list[str]:
+    wanted = [image_id for image_id in order if image_id in line_of]
+    asked = set(wanted)
+    found = [image_id for image_id in line_of if image_id in asked]
+    moved = [pair for pair in zip(found, wanted, strict=True) if pair[0] != pair[1]]
+    if not moved:
+        return []
+    one, other = moved[0]
+    text = f"line {line_of[one]}: {one} stands where sample_submission.csv has {other}; keep its order"
+    return [f"{text} ({len(moved)} rows have left it)"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""Weight averaging: one model in place of a config's models of several folds. Source: Wortsman et al. 2022 (soups).
+
+A soup has seen every photo through one of its folds, so it has no out-of-fold score. It is compared with the soft vote
+of the same models, which have seen each photo as often, on the same photos: it is taken only where it is not worse than
+the vote by more than chance. The batch norms' statistics are measured anew, as those of averaged weights are not the
+average of the statistics.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from analysis.labelled import Labelled, open_labelled
+from analysis.members import Member, read_pool
+from analysis.postprocess import confusion
+from analysis.predict import Networks, load_model, mixed
+from analysis.stored import Ensemble, Voter
+from analysis.views import PLAIN
+from trainable.artifacts import TrialFolder, write_json
+from trainable.bootstrap import difference_interval
+from trainable.checkpoint import load_tensors, save_tensors
+from trainable.models import Segmenter
+
+NORM_PHOTOS = 64
+"""On which the batch norms' statistics are measured."""
+
+COMPARED = 60
+"""Photos on which soup and vote are compared."""
+
+
+def average(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the mean of several models' weights; counters and the like are the first's.
+
+    Raises:
+        ValueError: the models have other weights.
+    """
+    first = states[0]
+    for other in states[1:]:
+        if {name: each.shape for name, each in first.items()} != {name: each.shape for name, each in other.items()}:
+            raise ValueError("a soup needs models of one config; these have other weights")
+    return {name: torch.stack([state[name].float() for state in states]).mean(0).to(each.dtype)
+            if each.is_floating_point() else each for name, each in first.items()}  # fmt: skip
+
+
+def make_soup(member: Member, labelled: Labelled, out: TrialFolder) -> TrialFolder:
+    """Write the soup of a member's models as a trial folder and return it."""
+    folders = list(member.models.values())
+    out.path.mkdir(parents=True, exist_ok=True)
+    write_json(out.path / "config.json", folders[0].config())
+    state = average([load_tensors(folder.best_weights)[0] for folder in folders])
+    save_tensors(out.best_weights, state)
+    model = load_model(out)
+    chosen = np.random.default_rng(0).permutation(len(labelled.file_names))[:NORM_PHOTOS]
+    photos = labelled.images(folders[0].config()["image_size"], np.sort(chosen))
+    measure_norms(model, torch.from_numpy(np.array(photos)))
+    save_tensors(out.best_weights, model.state_dict())
+    return out
+
+
+@torch.no_grad()
+def measure_norms(model: Segmenter, photos: Tensor, batch: int = 8) -> None:
+    """Set the batch norms' statistics to those of photos (N, S, S, 3)."""
+    norms = [each for each in model.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over the batches
+        norm.train()
+    for start in range(0, len(photos) - len(photos) % batch or len(photos), batch):
+        model(photos[start : start + batch])
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.eval()
+
+
+def with_soups(ensemble: Ensemble, runs: Sequence[Path], data: Path | None, console: Console) -> Ensemble:
+    """Return the ensemble with a soup in place of each config's models, where the soup is not worse than their vote."""
+    pool = read_pool(runs)
+    labelled = open_labelled(pool, data)
+    voters: list[Voter] = []
+    for member in pool.members:
+        names = {folder.path for folder in member.models.values()}
+        own = [voter for voter in ensemble.voters if voter.folder.path in names]
+        if len(own) < 2:
+            voters += own
+            continue
+        folder = TrialFolder(ensemble.path.parent / "soups" / member.name.replace("/", "-") / f"{member.number:04d}")
+        soup = Voter(make_soup(member, labelled, folder), own[0].fold, np.sum([voter.weight for voter in own], axis=0))
+        taken, told = _compared(soup, own, labelled)
+        console.print(f"soup of {member.name}: {told}", highlight=False, soft_wrap=True)
+        voters += [soup] if taken else own
+    return replace(ensemble, voters=tuple(voters))
+
+
+def _compared(soup: Voter, own: Sequence[Voter], labelled: Labelled) -> tuple[bool, str]:
+    positions = np.arange(0, len(labelled.file_names), max(len(labelled.file_names) // COMPARED, 1))
+    networks = Networks()
+    found = []
+    for voters in ([soup], own):
+        ensemble = Ensemble(Path(), tuple(voters), (PLAIN,), (), {}).evened()
+        maps = mixed(ensemble, len(positions), lambda size: labelled.images(size, positions), networks)
+        classes = maps.argmax(1).astype(np.uint8)
+        found.append(np.concatenate([confusion(labelled, int(position), [each])
+                                     for position, each in zip(positions, classes, strict=True)]))  # fmt: skip
+    gain = difference_interval(found[0], found[1])
+    taken = gain.high >= 0
+    why = f"{gain:+} to the vote of its {len(own)} models on photos that all have seen alike"
+    return taken, f"{'taken' if taken else 'left out'}, {why}"
