@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from analysis.pictures import pictures, trial_to_draw, varied, worst
 from analysis.standings import leaderboard
@@ -20,8 +21,6 @@ def test_pictures_are_those_the_metric_counted(searched):
 
 
 def test_worst_by_miou_and_by_pixels(searched):
-    import torch
-
     trial = trial_to_draw(leaderboard([searched.path]))
     matrices = trial.confusion["at_256"]
     lowest = min(range(len(matrices)), key=lambda row: mean_iou(torch.from_numpy(matrices[row])))
