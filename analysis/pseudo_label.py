@@ -54,8 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
         return 2
     console.print(table(sets))
-    console.print(f"{len(found.photos)} photos are in {options.out}; train on them with", highlight=False)
-    console.print(f"  {next_command(runs[0], options.out)}", highlight=False, soft_wrap=True)
+    told = f"{len(found.photos)} photos are in {options.out}; train on them with\n  {next_command(runs[0], options.out)}"
+    console.print(told, highlight=False, soft_wrap=True)
     return 0
 
 
