@@ -24,9 +24,8 @@ from analysis.unlabelled import Found, find_unlabelled
 from trainable.artifacts import RunFolder
 from trainable.coco import CLASSES
 from trainable.config import NO_FOLD
-from trainable.extra import labels_name
+from trainable.extra import MODES, SOFT, labels_name
 
-MODES = ("soft", "hard")
 SHOWN = 3
 """File names of photos left out that are printed; pseudo.json has all."""
 
@@ -44,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         found = find_unlabelled(options.data.absolute(), labelled)
         print_found(found, console)
         sets = write_labels(
-            options.out.absolute(), ensemble, found, predict_photos, rule, options.mode == "soft",
+            options.out.absolute(), ensemble, found, predict_photos, rule, options.mode == SOFT,
             pseudo_record(runs, ensemble, found, rule, options.mode), lambda text: console.print(text, highlight=False),
         )  # fmt: skip
     except KeyboardInterrupt:
@@ -54,8 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
         return 2
     console.print(table(sets))
-    told = f"{len(found.photos)} photos are in {options.out}; train on them with\n  {next_command(runs[0], options.out)}"
-    console.print(told, highlight=False, soft_wrap=True)
+    told = f"{len(found.photos)} photos are in {options.out}; train on them with"
+    console.print(told, f" {next_command(runs[0], options.out)}", sep="\n ", highlight=False, soft_wrap=True)
     return 0
 
 
@@ -103,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--run", type=Path, nargs="+", required=True, metavar="DIR", help="runs with a stored ensemble")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="test.json and photos, or photos alone")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write, for --extra")
-    parser.add_argument("--mode", choices=MODES, default="soft", help="soft labels count as much as they are sure")
+    parser.add_argument("--mode", choices=MODES, default=SOFT, help="soft labels count as much as they are sure")
     parser.add_argument("--keep", type=float, default=0.5, metavar="X", help="of each class, the surest share of its "
                         "pixels (default 0.5)")  # fmt: skip
     parser.add_argument("--min-confidence", type=float, default=0.4, metavar="P", help="at least (default 0.4)")

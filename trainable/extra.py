@@ -23,6 +23,11 @@ from trainable.config import NO_FOLD
 from trainable.folds import Folds
 
 PSEUDO = "pseudo.json"
+FACTS = ("round", "mode", "folds", "folds_hash", "runs")
+"""What a training needs of it."""
+
+SOFT, HARD = MODES = ("soft", "hard")
+"""Soft labels count as much as they are sure, hard ones like any other."""
 
 
 class ExtraError(ValueError):
@@ -52,7 +57,7 @@ class Extra:
         """Look at a folder; its labels are read by `dataset`.
 
         Raises:
-            ExtraError: there is no such folder, or it has no labels.
+            ExtraError: there is no such folder, it has no labels, or its pseudo.json is damaged.
         """
         root = Path(root).absolute()
         names = sorted([path.name for path in root.glob("fold_*.json")] if (root / PSEUDO).exists() else [])
@@ -60,8 +65,7 @@ class Extra:
         if not {"train_all.json", "train.json"} & set(names):
             raise ExtraError(f"--extra {root} has no train_all.json: name a data folder, or one of pseudo labels")
         digest = hashlib.sha256(b"".join(hashlib.sha256((root / name).read_bytes()).digest() for name in names))
-        pseudo = read_json(root / PSEUDO) if PSEUDO in names else None
-        return cls(root, pseudo, digest.hexdigest())
+        return cls(root, _read_pseudo(root / PSEUDO) if PSEUDO in names else None, digest.hexdigest())
 
     def describe(self) -> str:
         """Return what kind of labels it has."""
@@ -86,9 +90,10 @@ class Extra:
         self.check(fold, folds)
         name = labels_name(fold)
         dataset = read_training(self.root, (f"{name}.json",))
-        paths = [confidence_path(self.root, name, photo.file_name) for photo in dataset.photos]
-        photos = tuple(replace(photo, confidence=path if path.exists() else None)
-                       for photo, path in zip(dataset.photos, paths, strict=True))  # fmt: skip
+        if self.pseudo["mode"] != SOFT:
+            return dataset
+        photos = tuple(replace(photo, confidence=confidence_path(self.root, name, photo.file_name))
+                       for photo in dataset.photos)  # fmt: skip
         return replace(dataset, photos=photos)
 
     def cache(
@@ -127,3 +132,14 @@ class Extra:
                 f"{', '.join(self.pseudo['runs'])} validated on it. Confirm the run on all folds "
                 "(python search/run.py --confirm RUN), then label again"
             )
+
+
+def _read_pseudo(path: Path) -> dict[str, Any]:
+    try:
+        content = read_json(path)
+        missing = [name for name in FACTS if name not in content]
+    except (ValueError, TypeError) as error:
+        raise ExtraError(f"{path} is damaged ({error}); write the labels again") from error
+    if missing:
+        raise ExtraError(f"{path} does not tell {', '.join(missing)}; write the labels again")
+    return content

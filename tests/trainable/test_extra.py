@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import SIDE, write_photos
-from trainable.artifacts import TrialFolder, write_json
+from trainable.artifacts import TrialFolder, read_json, write_json
 from trainable.cache import build_cache, cache_key
 from trainable.coco import IGNORE_INDEX, draw_mask, read_training
 from trainable.data import FoldData
@@ -23,7 +23,7 @@ def pseudo(tmp_path, tiny_folds):
     for name, class_index in (("fold_0", 1), ("fold_2", 3), ("train_all", 9)):
         annotations = [{**each, "category_id": class_index} for each in content["annotations"]]
         (folder / f"{name}.json").write_text(json.dumps({**content, "annotations": annotations}))
-    facts = {"round": 2, "mode": "soft", "folds": [0, 2], "folds_hash": tiny_folds.hash, "runs": ["first"]}
+    facts = {"round": 2, "mode": "hard", "folds": [0, 2], "folds_hash": tiny_folds.hash, "runs": ["first"]}
     write_json(folder / "pseudo.json", facts)
     return folder
 
@@ -37,8 +37,8 @@ def test_labels_are_those_of_the_fold_that_validates(pseudo, tiny_folds):
     assert classes(extra.dataset(0, tiny_folds)) == {1}
     assert classes(extra.dataset(2, tiny_folds)) == {3}
     assert classes(extra.dataset(-1, tiny_folds)) == {9}
-    assert extra.describe() == "soft pseudo labels of round 2"
-    assert extra.record() == {"hash": extra.hash, "pseudo": {"round": 2, "mode": "soft"}}
+    assert extra.describe() == "hard pseudo labels of round 2"
+    assert extra.record() == {"hash": extra.hash, "pseudo": {"round": 2, "mode": "hard"}}
 
 
 def test_fold_without_labels_and_other_folds_are_refused(pseudo, tiny_folds):
@@ -66,30 +66,46 @@ def test_hash_is_of_all_labels(pseudo):
     assert Extra.read(pseudo).hash != before
 
 
-def write_confidence(pseudo, labels, name, value):
-    path = confidence_path(pseudo, labels, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((256, 256), value, np.uint8)).save(path)
+def write_confidences(pseudo, labels, *values):
+    """Make the labels soft, each photo's as sure as its value."""
+    write_json(pseudo / "pseudo.json", {**read_json(pseudo / "pseudo.json"), "mode": "soft"})
+    for index, value in enumerate(values):
+        path = confidence_path(pseudo, labels, f"batch_01_vt/{index:04d}.jpg")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((256, 256), value, np.uint8)).save(path)
 
 
 def test_confidences_are_cached_by_fold(pseudo, tiny_folds, tmp_path):
-    write_confidence(pseudo, "fold_0", "batch_01_vt/0001.jpg", 60)
+    hard = Extra.read(pseudo)
+    assert hard.cache(0, tiny_folds, SIDE, tmp_path / "cache", skip_bad=False).confidence is None
+    write_confidences(pseudo, "fold_0", 10, 60, 0, 255)
+    write_confidences(pseudo, "fold_2", 20, 20, 20, 20)
     extra = Extra.read(pseudo)
-    cache = extra.cache(0, tiny_folds, SIDE, tmp_path / "cache", skip_bad=False)
-    assert [int(each.min()) for each in cache.confidence] == [255, 60, 255, 255]
-    assert extra.cache(2, tiny_folds, SIDE, tmp_path / "cache", skip_bad=False).confidence is None
+    assert extra.hash != hard.hash
+    for fold, values in ((0, [10, 60, 0, 255]), (2, [20] * 4)):
+        cache = extra.cache(fold, tiny_folds, SIDE, tmp_path / "cache", skip_bad=False)
+        assert [int(each.min()) for each in cache.confidence] == values
     key = cache_key(extra.dataset(0, tiny_folds), SIDE)
-    write_confidence(pseudo, "fold_0", "batch_01_vt/0001.jpg", 61)
+    write_confidences(pseudo, "fold_0", 10, 60, 0, 254)
     assert cache_key(extra.dataset(0, tiny_folds), SIDE) != key
 
 
-def test_broken_confidence_is_a_problem_of_its_photo(pseudo, tiny_folds, tmp_path):
-    write_confidence(pseudo, "fold_0", "batch_01_vt/0001.jpg", 60)
+def test_broken_or_missing_confidence_is_a_problem_of_its_photo(pseudo, tiny_folds, tmp_path):
+    write_confidences(pseudo, "fold_0", 60, 60, 60)
     confidence_path(pseudo, "fold_0", "batch_01_vt/0001.jpg").write_bytes(b"no picture")
     extra = Extra.read(pseudo)
-    with pytest.raises(ValueError, match=r"0001\.jpg cannot be decoded"):
+    with pytest.raises(ValueError, match=r"0001\.jpg cannot be decoded[\s\S]*0003.jpg cannot be decoded"):
         extra.cache(0, tiny_folds, SIDE, tmp_path / "cache", skip_bad=False)
-    assert len(extra.cache(0, tiny_folds, SIDE, tmp_path / "cache", skip_bad=True).file_names) == 3
+    assert len(extra.cache(0, tiny_folds, SIDE, tmp_path / "cache", skip_bad=True).file_names) == 2
+
+
+def test_damaged_record_is_told(pseudo):
+    write_json(pseudo / "pseudo.json", {"round": 1, "mode": "hard", "folds": [0]})
+    with pytest.raises(ExtraError, match=r"pseudo.json does not tell folds_hash, runs; write the labels again"):
+        Extra.read(pseudo)
+    (pseudo / "pseudo.json").write_text("{")
+    with pytest.raises(ExtraError, match=r"pseudo.json is damaged"):
+        Extra.read(pseudo)
 
 
 def test_ignored_annotations_are_pixels_of_no_class(edit, tmp_path):
@@ -126,8 +142,7 @@ def test_photos_without_any_label_leave_losses_and_counts_finite(
 
 
 def test_resumed_training_on_soft_labels_is_the_same_to_the_bit(tiny_config, tiny_cache, tiny_folds, pseudo, tmp_path):
-    for index in range(4):
-        write_confidence(pseudo, "fold_0", f"batch_01_vt/{index:04d}.jpg", 120)
+    write_confidences(pseudo, "fold_0", 120, 120, 120, 120)
     cache = Extra.read(pseudo).cache(0, tiny_folds, SIDE, tmp_path / "cache", skip_bad=False)
     data = FoldData.of(tiny_cache, tiny_folds, 0, cache)
 
