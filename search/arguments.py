@@ -11,7 +11,7 @@ from trainable.config import PRECISIONS
 FIXED_BY_RUN = (
     "space", "name", "skip_bad", "folds", "fold", "trials", "epochs", "grace", "reduction", "seed",
     "architecture", "encoder", "encoder_weights", "image_size", "batch_size", "smoke", "base", "encoders", "precision",
-    "compile",
+    "compile", "keep_gb",
 )  # fmt: skip
 """Options that a resumed run keeps: another value would make its trials incomparable."""
 
@@ -34,7 +34,7 @@ def parse(arguments: list[str] | None = None) -> dict[str, Any]:
     earlier = "resume" if "resume" in given else "confirm"
     if earlier in given:
         taken = () if earlier == "resume" else ("folds",)
-        more = () if earlier == "resume" else ("wandb", "mlflow", "keep_gb")
+        more = () if earlier == "resume" else ("wandb", "mlflow")
         fixed = [name for name in (*FIXED_BY_RUN, *more) if name in given and name not in taken]
         if fixed:
             option = f"--{fixed[0].replace('_', '-')}"
@@ -73,6 +73,8 @@ def _add_search(group: Any) -> None:
     group.add_argument("--name", help="of the run (default SPACE-DATE-TIME)")
     group.add_argument("--runs-dir", type=Path, metavar="DIR", help="where run folders go (default runs)")
     group.add_argument("--resume", metavar="NAME", help="go on with an interrupted run")
+    group.add_argument("--keep-gb", type=float, metavar="GB", help="budget for all checkpoints of the run: the worst "
+                       "trials' go first (default: keep all)")  # fmt: skip
     group.add_argument("--confirm", metavar="NAME", help="train the best configs of a run on its other folds")
     group.add_argument("--top", type=int, metavar="K", help="with --confirm: how many configs (default 3)")
     group.add_argument("--include", type=int, nargs="+", metavar="N", help="with --confirm: further trials, by number")

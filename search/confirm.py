@@ -39,6 +39,7 @@ def confirm(
         ValueError: options that do not fit the run, or data that has changed.
     """
     from search.finalists import print_finalists
+    from search.keep import keep_callbacks
     from search.launch import run_tasks
     from search.prepare import prepare, setting_of
     from search.progress import Progress
@@ -58,7 +59,8 @@ def confirm(
     progress = Progress(run, len(tasks), plan.config.epochs, console, further=True)
     try:
         with progress:
-            callbacks = [RecordStates(run, plan.config.epochs), TensorBoardEvents(run), progress]
+            keep = keep_callbacks(run, plan.keep_gb, console)
+            callbacks = [RecordStates(run, plan.config.epochs), TensorBoardEvents(run), *keep, progress]
             run_tasks(tasks, setting_of(plan, run, prepared), share, callbacks)
     except KeyboardInterrupt:
         pass  # a second Ctrl-C: what was reported is on disk all the same

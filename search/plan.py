@@ -39,6 +39,7 @@ class Plan:
     models: list[list[str]]  # architecture and encoder of each model that the space may choose; [] if it does not
     strides: dict[str, list[int]]  # output strides that it may choose, by architecture
     extra: str | None = None  # absolute; further photos, which train in every fold
+    keep_gb: float | None = None  # of checkpoints of the whole run; None keeps all
 
     @property
     def scope(self) -> Scope:
@@ -103,6 +104,7 @@ def new_plan(options: dict[str, Any], machine: Machine) -> Plan:
         models=[list(pair) for pair in models] if "encoders" in names else [],
         strides={architecture: list(strides) for architecture, strides in STRIDES.items()},
         extra=str(chosen["extra"].resolve()) if "extra" in chosen else None,
+        keep_gb=chosen.get("keep_gb"),
     )
     _check(plan)
     return plan
@@ -219,6 +221,8 @@ def _check(plan: Plan) -> None:
     for name, value, low in (("trials", plan.trials, 1), ("reduction", plan.reduction, 2), ("folds", plan.folds, 2)):
         if value < low:
             raise ValueError(f"--{name} must be at least {low}, found {value}")
+    if plan.keep_gb is not None and not plan.keep_gb > 0:
+        raise ValueError(f"--keep-gb is disk space in GB, above 0, found {plan.keep_gb:g}")
     if not 1 <= plan.grace <= plan.config.epochs:
         raise ValueError(f"--grace must be 1 to the {plan.config.epochs} epochs of the budget, found {plan.grace}")
     if not 0 <= plan.config.fold < plan.folds:

@@ -71,6 +71,7 @@ def _search(
         check_draws(plan, [each.cache for each in data.values()], data[plan.config.image_size].train)
         create(plan, run, prepared)
     setting = setting_of(plan, run, prepared)
+    from search.keep import keep_callbacks
     from search.progress import Progress
     from search.record import RecordStates, TensorBoardEvents
 
@@ -79,7 +80,8 @@ def _search(
     progress = Progress(run, plan.trials, epochs, console)
     try:
         with progress:
-            callbacks = [RecordStates(run, epochs), TensorBoardEvents(run), progress, *services]
+            keep = keep_callbacks(run, plan.keep_gb, console)
+            callbacks = [RecordStates(run, epochs), TensorBoardEvents(run), *keep, progress, *services]
             run_trials(plan, run, setting, share, callbacks)
     except KeyboardInterrupt:
         pass  # a second Ctrl-C: what the trials have reported is on disk all the same
