@@ -1,5 +1,6 @@
 """What an ensemble can be made of: the trials of some runs whose weights and out-of-fold probabilities are kept."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -75,8 +76,7 @@ def read_pool(paths: Sequence[Path], top: int | None = None) -> Pool:
             f"no trial in {' or '.join(str(run.path) for run in runs)} has kept its weights and out-of-fold "
             f"probabilities{''.join(f'; {note}' for note in notes)}; search again, or with a larger --keep-gb"
         )
-    most = max(len(each.models) for each in members)
-    covered = next(tuple(each.models) for each in members if len(each.models) == most)
+    covered = _covered(members)
     fitting = [each.only(covered) for each in members if set(covered) <= set(each.models)]
     if len(fitting) < len(members):
         left = len(members) - len(fitting)
@@ -112,6 +112,13 @@ def check_same(runs: Sequence[RunFolder]) -> Folds:
         if classes != CLASSES:
             raise ValueError(f"{run.path} is of the classes {', '.join(classes)}; this version's: {', '.join(CLASSES)}")
     return Folds.read(first.folds)
+
+
+def _covered(members: Sequence[Member]) -> tuple[int, ...]:
+    """Return the folds to compare members on: the most that two of them share, if any share more than one."""
+    sets = Counter(tuple(each.models) for each in members)
+    shared = {folds: sum(set(folds) <= set(each.models) for each in members) for folds in sets}
+    return max(sets, key=lambda folds: (shared[folds] > 1 and len(folds) > 1, len(folds), shared[folds]))
 
 
 def score(member: Member) -> float:

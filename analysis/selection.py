@@ -45,16 +45,14 @@ def fit_weights(samples: Samples, seed: int = 0) -> dict[str, Weights]:
 def greedy(samples: Samples, seed: int = 0) -> NDArray[np.float64]:
     """Return weights (M,) by bagged greedy selection with replacement. Source: Caruana et al. 2004.
 
-    Each bag has half of the members at random; a bag's selection is as long as was best. The weights are the means of
-    the bags' counts.
+    Each bag has half of the photos at random, so that no photo's accident decides; a bag's selection is as long as was
+    best on it. The weights are the means of the bags' counts. (Bags of half of the members, as in the source, leave a
+    member that is far better than the others out of half of them.)
     """
-    members = len(samples.values)
-    shifted = np.left_shift(samples.values, BITS, dtype=np.uint16)
     rng = np.random.default_rng(seed)
-    if members <= 4:
-        return _greedy(samples, shifted, np.arange(members))
-    bags = [rng.permutation(members)[: max(members // 2, 3)] for _ in range(BAGS)]
-    return np.mean([_greedy(samples, shifted, bag) for bag in bags], axis=0)
+    photos = len(samples.agreed)
+    bags = [rng.permutation(photos) < (photos + 1) // 2 for _ in range(BAGS)]
+    return np.mean([_greedy(samples.of(bag)) for bag in bags], axis=0)
 
 
 def fitted(samples: Samples, start: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -90,8 +88,9 @@ def class_weighted(ious: NDArray[np.float64], start: NDArray[np.float64]) -> Wei
     return np.where(total > 0, weights / np.where(total > 0, total, 1), start[:, None])
 
 
-def _greedy(samples: Samples, shifted: NDArray[np.uint16], bag: NDArray[np.int64]) -> NDArray[np.float64]:
+def _greedy(samples: Samples) -> NDArray[np.float64]:
     """Return how often each member was picked, as shares, (M,)."""
+    shifted = np.left_shift(samples.values, BITS, dtype=np.uint16)
     truth = samples.truth.astype(np.int64) << BITS
     agreed = samples.agreed.sum(0)
     # The lowest bits hold the class, the first one largest, so that a maximum over sums tells its class.
@@ -101,13 +100,13 @@ def _greedy(samples: Samples, shifted: NDArray[np.uint16], bag: NDArray[np.int64
     scores: list[float] = []
     for _ in range(PICKS):
         found = []
-        for member in bag:
-            np.add(total, shifted[member], out=candidate)
+        for each in shifted:
+            np.add(total, each, out=candidate)
             np.maximum.reduce(candidate, axis=0, out=best)
             classes = C - 1 - (best & (2**BITS - 1)).astype(np.int64)
             counts = np.bincount(truth | classes, samples.weight, 1 << 2 * BITS)
             found.append(_miou(counts.reshape(1 << BITS, 1 << BITS)[:C, :C] + agreed))
-        picks.append(int(bag[int(np.argmax(found))]))
+        picks.append(int(np.argmax(found)))
         scores.append(max(found))
         total += shifted[picks[-1]]
     counts = np.bincount(picks[: int(np.argmax(scores)) + 1], minlength=len(samples.values))
