@@ -62,7 +62,7 @@ def shared(best: Sequence[Mapping[str, Any]], every: Sequence[Mapping[str, Any]]
     for name in varying(every):
         values = [params[name] for params in best if name in params]
         background = [params[name] for params in every if name in params]
-        if values:
+        if len(values) >= min(2, len(best)) > 0:  # what one of several has is not shared
             compare = _numbers if all(_is_number(value) for value in background) else _names
             each = compare(name, values, background)
             found.append(replace(each, lift=round(each.lift * len(values) / len(best), 6)))
@@ -88,5 +88,5 @@ def _span(values: list[float]) -> str:
 def _names(name: str, best: list[Any], every: list[Any]) -> Shared:
     value, count = Counter(best).most_common(1)[0]
     before = sum(other == value for other in every)
-    lift = count / len(best) - before / len(every)
+    lift = count / len(best) - before / len(every) if count > 1 or len(best) == 1 else 0.0
     return Shared(name, f"{value} in {count} of {len(best)}", f"{value} in {before} of {len(every)}", lift)

@@ -23,3 +23,9 @@ def test_a_value_only_some_have_is_compared_among_those():
     every = [{"a": 1}, {"a": 2, "b": "x"}, {"a": 3, "b": "y"}]
     assert {each.name: each.every for each in shared(every[:1], every)} == {"a": "1 to 3, median 2"}
     assert next(each for each in shared(every[1:2], every) if each.name == "b").every == "x in 1 of 2"
+
+
+def test_what_one_of_several_has_is_not_shared():
+    every = [{"name": "a", "of_a": 1}, {"name": "b"}, {"name": "b"}, {"name": "a", "of_a": 2}]
+    assert [(each.name, each.lift) for each in shared(every[:2], every)] == [("name", 0)]
+    assert shared([], every) == []

@@ -1,0 +1,47 @@
+"""The notebook runs from start to end on a small real run, and is kept with its outputs."""
+
+import json
+
+import pytest
+
+from tests.conftest import ROOT
+
+NOTEBOOK = ROOT / "analysis" / "top_trials.ipynb"
+FIGURES, TABLES = 7, 4
+
+
+def outputs(notebook):
+    """Return the outputs' content by kind."""
+    found = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    assert [output for output in found if output["output_type"] in ("error", "stream")] == []
+    text = ["".join(output["data"].get("text/markdown", "")) for output in found]
+    return [each for each in text if each], [output for output in found if "image/png" in output["data"]]
+
+
+@pytest.mark.slow
+def test_runs_on_a_small_run(searched, monkeypatch):
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    monkeypatch.setenv("TRASHSWEEP_RUN", str(searched.path))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = []
+    nbclient.NotebookClient(notebook, timeout=200, kernel_name="python3").execute(cwd=str(ROOT / "analysis"))
+    tables, figures = outputs(notebook)
+    assert len(figures) == FIGURES
+    assert len(tables) == TABLES
+    assert "`small`: 5 trials, 10 epochs" in tables[0]
+    assert "trial 4 failed: DivergedError" in tables[0]
+    assert "| rank | group | trial |" in tables[1]
+    assert tables[1].count("\n") == 5
+    assert "The 4 trials" in tables[3] or "The best 3 trials" in tables[3] or "The 3 trials" in tables[3]
+
+
+def test_is_kept_with_outputs_short_cells_and_no_paths_of_a_machine():
+    notebook = json.loads(NOTEBOOK.read_text())
+    tables, figures = outputs(notebook)
+    assert len(figures) == FIGURES
+    assert len(tables) == TABLES
+    assert NOTEBOOK.stat().st_size < 1.5e6
+    assert all(len(cell["source"]) <= 16 for cell in notebook["cells"])
+    assert not any(folder in NOTEBOOK.read_text() for folder in ("/tmp/", "/home/", "/root/", "/work/"))
