@@ -61,6 +61,7 @@ def print_results(run: RunFolder, plan: Plan, console: Console) -> None:
         winner = _shown(run.trial(ranking[0].number).path)
         again = ["python", "-m", "trainable.fold", "--config", f"{winner}/config.json", "--folds", f"{path}/folds.json"]
         again += ["--data", plan.data] if plan.data else []
+        again += ["--extra", plan.extra] if plan.extra else []
         again += ["--cache-dir", plan.cache_dir] if plan.cache_dir != str(default_cache_dir()) else []
         again += ["--skip-bad"] if plan.skip_bad else []
         draw = shlex.join(["python", "analysis/gallery.py", "--run", str(path)])

@@ -94,5 +94,5 @@ def test_folder_is_whole_or_not_there(tmp_path):
 def test_disk_need_is_checked(photos, tmp_path, monkeypatch):
     check_space(tmp_path / "not" / "yet", photos, 6)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 1000))
-    with pytest.raises(DiskFullError, match=r"pseudo labels for 2 photos need 2 MB, .* has 0 MB free"):
+    with pytest.raises(DiskFullError, match=r"pseudo labels for 2 photos need 3 MB, .* has 0 MB free"):
         check_space(tmp_path / "not" / "yet", photos, 6)
