@@ -46,7 +46,8 @@ def _key_numbers(board: Board) -> list[tuple[str, str, str]]:
     numbers.append(("Epochs saved by ASHA", str(saved), share))
     hours, gpu_hours = sum(trial.seconds for trial in trials) / 3600, sum(trial.gpu_hours for trial in trials)
     more = f"{gpu_hours:.1f} GPU-hours" if gpu_hours else "on CPU"
-    numbers.append(("Training and validation", f"{hours:.1f} h", more))
+    spent = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
+    numbers.append(("Training and validation", spent, more))
     return numbers
 
 
