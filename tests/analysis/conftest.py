@@ -1,5 +1,6 @@
 """A small real run: trials trained on generated photos, with the study a search would have left."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from trainable.config import TrialConfig
 from trainable.data import FoldData
 from trainable.dealing import make_folds
 from trainable.fold import train_fold
+from trainable.folds import Folds
 
 SAMPLED: list[dict[str, Any]] = [
     {"lr": 1e-3, "loss": "cross_entropy", "elastic": False},
@@ -84,4 +86,31 @@ def _frozen(curve: list[dict[str, float]], params: dict[str, Any], stopped: bool
 def searched(searched_once: RunFolder, tmp_path: Path) -> RunFolder:
     """A copy of the small run that a test may damage."""
     shutil.copytree(searched_once.path, tmp_path / "small")
+    return RunFolder(tmp_path / "small")
+
+
+@pytest.fixture(scope="session")
+def confirmed_once(searched_once: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """The small run with its first three trials on all four folds, and a data folder whose test.json has 5 photos."""
+    run = RunFolder(tmp_path_factory.mktemp("confirmed") / "small")
+    shutil.copytree(searched_once.path, run.path)
+    plan = run.search()["plan"]
+    data = Path(plan["data"])
+    cache, _ = build_cache(read_training(data), SIDE, Path(plan["cache_dir"]))
+    folds = Folds.read(run.folds)
+    for number in range(3):
+        for fold in (1, 2, 3):
+            folder = run.trial(number).further(fold)
+            config = TrialConfig.from_dict({**run.trial(number).config(), "fold": fold})
+            train_fold(config, FoldData.of(cache, folds, fold), folder, lambda row: None)
+            folder.write_status(FINISHED, "all 3 epochs")
+    test = json.loads((data / "train_all.json").read_text())
+    write_json(data / "test.json", {**test, "images": test["images"][:5], "annotations": []})
+    return run
+
+
+@pytest.fixture
+def confirmed(confirmed_once: RunFolder, tmp_path: Path) -> RunFolder:
+    """A copy of the confirmed run that a test may damage."""
+    shutil.copytree(confirmed_once.path, tmp_path / "small", ignore=shutil.ignore_patterns("ensemble"))
     return RunFolder(tmp_path / "small")
