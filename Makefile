@@ -24,6 +24,10 @@ bench: .venv/ready  ## side-by-side ratios; real photos from ../shared/data/tras
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.preflight
 	$(BIN)/python -m benchmarks.search_overhead
+	$(BIN)/python -m benchmarks.selection
+	$(BIN)/python -m benchmarks.ensemble
+	$(BIN)/python -m benchmarks.crf
+	$(BIN)/python -m benchmarks.submission
 
 .venv/ready: requirements.txt pyproject.toml
 	@sh setup.sh $(PYTHON)

@@ -36,7 +36,10 @@ class Voter:
     @property
     def name(self) -> str:
         """Run, trial and fold, such as `trash/7 fold 2`."""
-        run = self.folder.path.parents[3 if self.folder.path.parent.name == "folds" else 1].name
+        path = self.folder.path
+        if self.fold == NO_FOLD:
+            return f"{path.parent.name}/{path.name}"
+        run = path.parents[3 if path.parent.name == "folds" else 1].name
         return f"{run}/{self.folder.number} fold {self.fold}"
 
 

@@ -76,6 +76,8 @@ def confirm(
             f"{again(run, options)}", style="bold yellow", highlight=False, soft_wrap=True,
         )  # fmt: skip
         return INTERRUPTED
+    told = shlex.join(["python", "analysis/ensemble.py", "--run", str(run.path)])
+    console.print(f"next:\n  {told}    # one ensemble of them", highlight=False, soft_wrap=True)
     return FAILED if all(folder.status()["state"] in BROKEN for folder in folders) and folders else DONE
 
 

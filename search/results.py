@@ -64,10 +64,13 @@ def print_results(run: RunFolder, plan: Plan, console: Console) -> None:
         again += ["--extra", plan.extra] if plan.extra else []
         again += ["--cache-dir", plan.cache_dir] if plan.cache_dir != str(default_cache_dir()) else []
         again += ["--skip-bad"] if plan.skip_bad else []
-        draw = shlex.join(["python", "analysis/gallery.py", "--run", str(path)])
+        report = shlex.join(["python", "analysis/report.py", "--run", str(path), "--out", "report.html"])
+        confirm = shlex.join(["python", "search/run.py", "--confirm", run.path.name])
+        confirm += "" if run.path.parent == Path("runs").absolute() else f" --runs-dir {run.path.parent}"
         tell += [
             "next:",
-            f"  {draw}    # the best trial's predictions beside the truth",
+            f"  {report}    # everything on one page, with predictions beside the truth",
+            f"  {confirm}    # the best configs on the other folds, for an ensemble",
             f"  {shlex.join(again)}    # train the best config again",
             f"  {shlex.join(['tensorboard', '--logdir', f'{path}/trials'])}",
         ]

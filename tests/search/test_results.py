@@ -54,7 +54,8 @@ def test_results_name_the_saving_the_place_the_failure_and_the_next_command(run)
     text = printed(lambda console: print_results(run, PLAN, console))
     assert "ASHA saved 5 epochs (42% of 12)" in text
     assert "trial 2 failed: ValueError: no [/x]" in text
-    assert f"python analysis/gallery.py --run {run.path}" in text
+    assert f"python analysis/report.py --run {run.path} --out report.html" in text
+    assert f"python search/run.py --confirm {run.path.name} --runs-dir {run.path.parent}" in text
     assert f"{run.path}/trials/0003/config.json" in text
     assert "lr=0.000123 " in text
 
@@ -81,7 +82,7 @@ def test_states_are_recorded(tmp_path):
     run.trial(2).write_status(FAILED, "ValueError: no", traceback="...")
     event(record, "on_trial_error", 2)
     event(record, "on_trial_error", 3)
-    assert [folder.number for folder in mark_interrupted(run)] == [4]
+    assert [folder.number for folder in mark_interrupted(run.trials())] == [4]
     status = [folder.status() for folder in run.trials()]
     assert [each["state"] for each in status] == [FINISHED, STOPPED, FAILED, FAILED, INTERRUPTED]
     assert status[1]["reason"] == "stopped by ASHA after epoch 1 of 4"
@@ -102,7 +103,7 @@ def test_progress_counts_and_tells_events(tmp_path, terminal):
             event(progress, "on_trial_result", 0, result={"epoch": epoch, "val_miou": value})
         run.trial(0).write_status(STOPPED, "stopped by ASHA after epoch 3 of 4")
         event(progress, "on_trial_complete", 0)
-        assert progress.best() == 0
+        assert progress.best() == "0"
         console.print(progress.table())
 
     text = printed(show, terminal)

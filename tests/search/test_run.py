@@ -79,7 +79,7 @@ def test_search_leaves_a_run_folder_others_can_read(tmp_path, data):
     check_whole(run, 5, 4)
     assert len(done.stdout.splitlines()) < 60
     assert "Leaderboard" in done.stdout
-    assert "analysis/gallery.py --run" in done.stdout
+    assert "analysis/report.py --run" in done.stdout
     record = run.search()
     assert record["plan"]["space"] == "losses"
     assert {"torch", "ray", "optuna"} < set(record["versions"])
