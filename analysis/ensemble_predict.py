@@ -14,6 +14,7 @@ from rich.console import Console
 from analysis.check_submission import check_file
 from analysis.ensemble import build_shown
 from analysis.predicting import Outputs, predict_test
+from analysis.run_data import data_folder
 from analysis.soup import with_soups
 from analysis.stored import Ensemble, refitted
 from trainable.artifacts import RunFolder
@@ -62,8 +63,7 @@ def _data(given: Path | None, runs: list[Path]) -> Path:
     record = RunFolder(runs[0].absolute())
     if not (record.path / "search.json").exists():
         raise ValueError(f"{record.path} is no run folder: it has no search.json; name a folder such as runs/NAME")
-    plan = record.search()["plan"]
-    return find_data(Path(plan["data"]) if plan["data"] else None, Path(plan["cache_dir"]))
+    return data_folder(record.search())
 
 
 def _parser() -> argparse.ArgumentParser:

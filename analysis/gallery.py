@@ -13,8 +13,9 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from rich.console import Console
 
-from analysis.pictures import PALETTE, open_run_cache
+from analysis.pictures import PALETTE
 from analysis.predict import load_model, predict_classes
+from analysis.run_data import labelled_cache
 from trainable.artifacts import RunFolder
 from trainable.cache import Cache
 from trainable.coco import CLASSES
@@ -59,7 +60,7 @@ def draw(run: RunFolder, trial: int | None, photos: int, out: Path | None) -> Pa
     if photos < 1:
         raise ValueError(f"--photos must be at least 1, found {photos}")
     model = load_model(folder)
-    cache = open_run_cache(run, TrialConfig.from_dict(folder.config()).image_size)
+    cache = labelled_cache(run, TrialConfig.from_dict(folder.config()).image_size)
     confusion = folder.confusion()
     positions = _most_varied(cache, confusion["file_names"], photos)
     predicted = predict_classes(model, cache.images[positions])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.bootstrap import RESAMPLES, Interval
+from trainable.bootstrap import Interval, mean_ious, middle, resamples
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ def places(confusions: Sequence[NDArray[np.integer]], seed: int = 0) -> list[Pla
     """
     if not confusions:
         return []
-    values = np.array([_mious(each, None)[0] for each in confusions])
-    counts = draws(len(confusions[0]), seed)
-    resampled = np.stack([_mious(each, counts) for each in confusions])
-    letters = group_letters(values, resampled)
+    values = np.array([mean_ious(each) for each in confusions])  # (T, 1)
+    counts = resamples(len(confusions[0]), seed)
+    resampled = np.stack([mean_ious(each, counts) for each in confusions])
+    letters = group_letters(values[:, 0], resampled)
     best = int(np.argmax(values))
     return [
         Place(
-            _interval(value, row), _interval(value - values[best], row - resampled[best]), letter
+            middle(value, row), middle(value - values[best], row - resampled[best]), letter
         ) for value, row, letter in zip(values, resampled, letters, strict=True)
     ]  # fmt: skip
 
@@ -65,23 +65,3 @@ def group_letters(values: NDArray[np.floating], resampled: NDArray[np.floating])
 def letter(index: int) -> str:
     """Return A to Z, then AA, AB and so on."""
     return (letter(index // 26 - 1) if index >= 26 else "") + chr(ord("A") + index % 26)
-
-
-def draws(photos: int, seed: int) -> NDArray[np.float64]:
-    """Return how often each photo counts in each resampling, (B, N), as the intervals of `trainable.bootstrap` do."""
-    return np.random.default_rng(seed).multinomial(photos, np.full(photos, 1 / photos), size=RESAMPLES).astype(float)
-
-
-def _mious(confusion: NDArray[np.integer], counts: NDArray[np.float64] | None) -> NDArray[np.float64]:
-    """Return what `mean_ious` does, from a fifth of the sums: mIoU needs hits and unions only."""
-    hits = np.diagonal(confusion, axis1=1, axis2=2)
-    unions = confusion.sum(1) + confusion.sum(2) - hits
-    weights = np.ones((1, len(hits))) if counts is None else counts
-    totals = weights @ np.concatenate([hits, unions], axis=1).astype(float)
-    with np.errstate(invalid="ignore"):
-        return np.nanmean(totals[:, : hits.shape[1]] / totals[:, hits.shape[1] :], axis=1)
-
-
-def _interval(value: float, resampled: NDArray[np.float64]) -> Interval:
-    low, high = np.percentile(resampled, (2.5, 97.5))
-    return Interval(float(value), float(low), float(high))

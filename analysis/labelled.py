@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.members import Pool
+from analysis.run_data import run_dataset
 from trainable.cache import Cache, build_cache
-from trainable.coco import Dataset, read_training
-from trainable.demo import find_data
+from trainable.coco import Dataset
 
 PARTS = 5
 """Parts of a cross-validation over the photos of too few folds."""
@@ -60,13 +60,8 @@ def open_labelled(pool: Pool, data: Path | None = None) -> Labelled:
     Raises:
         ValueError: the annotations there are not those of the run, or photos are gone.
     """
-    plan, cache_dir = pool.plan, Path(pool.plan["cache_dir"])
-    dataset = read_training(find_data(data or (Path(plan["data"]) if plan["data"] else None), cache_dir))
-    if dataset.json_hash != pool.data_hash:
-        raise ValueError(
-            f"the annotations in {dataset.root} are not those of the run: their hash is {dataset.json_hash[:16]}, "
-            f"recorded {pool.data_hash[:16]}; name the run's data by --data"
-        )
+    plan, cache_dir = pool.search["plan"], Path(pool.search["plan"]["cache_dir"])
+    dataset = run_dataset(pool.search, data)
     size = plan["base"]["image_size"]
     cache = build_cache(dataset, size, cache_dir, skip_bad=plan["skip_bad"])[0]
     fold_of = pool.fold_of

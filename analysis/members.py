@@ -47,8 +47,7 @@ class Pool:
     members: tuple[Member, ...]  # the best val_miou first
     folds: Folds
     covered: tuple[int, ...]  # the folds
-    plan: dict[str, Any]  # of the first run: where its data is
-    data_hash: str
+    search: dict[str, Any]  # search.json of the first run
     notes: tuple[str, ...]  # what was left out, and why
 
     @property
@@ -85,8 +84,7 @@ def read_pool(paths: Sequence[Path], top: int | None = None) -> Pool:
     fitting.sort(key=lambda each: -scored[each.name])
     if top is not None and not 1 <= top <= len(fitting):
         raise ValueError(f"--top must be 1 to {len(fitting)}, the trials there are, found {top}")
-    recorded = runs[0].search()
-    return Pool(tuple(fitting[:top]), folds, covered, recorded["plan"], recorded["data_hash"], tuple(notes))
+    return Pool(tuple(fitting[:top]), folds, covered, runs[0].search(), tuple(notes))
 
 
 def check_same(runs: Sequence[RunFolder]) -> Folds:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -10,12 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from analysis.run_data import labelled_cache
 from analysis.standings import Board
 from analysis.trials import Trial
 from trainable.artifacts import RunFolder
-from trainable.cache import SCORE_SIZE, Cache, build_cache
-from trainable.coco import CLASSES, read_training
-from trainable.demo import find_data
+from trainable.cache import SCORE_SIZE
+from trainable.coco import CLASSES
 from trainable.metrics import mean_iou, resize_classes
 from trainable.probabilities import Maps
 
@@ -79,7 +78,7 @@ def pictures(run: RunFolder, trial: Trial, file_names: Sequence[str]) -> list[Pi
         ValueError: the data, or the trial's predictions, are gone or damaged.
         OSError: they cannot be read.
     """
-    cache = open_run_cache(run, trial.config["image_size"])
+    cache = labelled_cache(run, trial.config["image_size"])
     position_of = {name: position for position, name in enumerate(cache.file_names)}
     gone = [name for name in file_names if name not in position_of]
     if gone:
@@ -97,18 +96,6 @@ def pictures(run: RunFolder, trial: Trial, file_names: Sequence[str]) -> list[Pi
             float(_wrong(matrix[None])[0]), _mistake(matrix),
         ))  # fmt: skip
     return found
-
-
-def open_run_cache(run: RunFolder, image_size: int) -> Cache:
-    """Return the cached photos of a run at an image size; made anew if they are gone, from the data.
-
-    Raises:
-        ValueError: the data has changed in a way that cannot be used.
-        OSError: the data is gone.
-    """
-    plan: dict[str, Any] = run.search()["plan"]
-    data = find_data(Path(plan["data"]) if plan["data"] else None, Path(plan["cache_dir"]))
-    return build_cache(read_training(data), image_size, Path(plan["cache_dir"]), skip_bad=plan["skip_bad"])[0]
 
 
 def _confusion(trial: Trial) -> NDArray[Any]:

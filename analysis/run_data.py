@@ -5,28 +5,40 @@ from typing import Any
 
 from trainable.artifacts import RunFolder
 from trainable.cache import Cache, build_cache
-from trainable.coco import read_training
+from trainable.coco import Dataset, read_training
 from trainable.demo import find_data
 
 
-def labelled_cache(run: RunFolder, image_size: int, data: Path | None = None) -> Cache:
-    """Return the run's photos at an image size, cached where the run cached them.
+def data_folder(search: dict[str, Any], data: Path | None = None) -> Path:
+    """Return the data folder of a run, given its search.json, or `data` where it has moved."""
+    plan = search["plan"]
+    return find_data(data or (Path(plan["data"]) if plan["data"] else None), Path(plan["cache_dir"]))
 
-    Args:
-        run: the run folder.
-        image_size: pixels per side.
-        data: where the photos are, if they have moved.
+
+def run_dataset(search: dict[str, Any], data: Path | None = None) -> Dataset:
+    """Read the annotations of a run, given its search.json.
+
+    Raises:
+        ValueError: they are not those that the run began with.
+        DataError: they are gone or damaged.
+    """
+    dataset = read_training(data_folder(search, data))
+    if dataset.json_hash != search["data_hash"]:
+        raise ValueError(
+            f"the annotations in {dataset.root} are not those of the run: their hash is {dataset.json_hash[:16]}, "
+            f"recorded {search['data_hash'][:16]}; restore them, or name by --data the folder they have moved to"
+        )
+    return dataset
+
+
+def labelled_cache(run: RunFolder, image_size: int, data: Path | None = None) -> Cache:
+    """Return the run's photos at an image size, cached where the run cached them; `data` is where they have moved.
 
     Raises:
         ValueError: the annotations are not those that the run began with.
         DataError: the photos are gone or damaged.
     """
-    record: dict[str, Any] = run.search()
-    plan, cache_dir = record["plan"], Path(record["plan"]["cache_dir"])
-    dataset = read_training(find_data(data or (Path(plan["data"]) if plan["data"] else None), cache_dir))
-    if dataset.json_hash != record["data_hash"]:
-        raise ValueError(
-            f"the annotations in {dataset.root} are not those of the run: their hash is {dataset.json_hash[:16]}, "
-            f"recorded {record['data_hash'][:16]}; restore them, or name the folder they have moved to"
-        )
-    return build_cache(dataset, image_size, cache_dir, skip_bad=plan["skip_bad"])[0]
+    search = run.search()
+    plan = search["plan"]
+    cache_dir = Path(plan["cache_dir"])
+    return build_cache(run_dataset(search, data), image_size, cache_dir, skip_bad=plan["skip_bad"])[0]

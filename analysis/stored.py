@@ -151,7 +151,7 @@ def store(pool: Pool, weights: NDArray[np.float64], runs: Sequence[Path], **more
     used = [(member, each) for member, each in zip(pool.members, weights, strict=True) if each.any()]
     content = {
         "pool": [{"run": path.absolute().name} for path in runs],
-        "data_hash": pool.data_hash,
+        "data_hash": pool.search["data_hash"],
         "folds_hash": pool.folds.hash,
         "members": [
             {"run": member.run.path.name, "trial": member.number, "folds": list(member.models),

@@ -31,7 +31,7 @@ class Interval:
 
 def miou_interval(confusion: NDArray[np.integer], seed: int = 0) -> Interval:
     """Return the interval of mIoU from per-photo confusion matrices (N, C, C). Source: Efron 1979, percentiles."""
-    return _interval(mean_ious(confusion), mean_ious(confusion, _counts(len(confusion), seed)))
+    return middle(mean_ious(confusion), mean_ious(confusion, resamples(len(confusion), seed)))
 
 
 def difference_interval(first: NDArray[np.integer], second: NDArray[np.integer], seed: int = 0) -> Interval:
@@ -42,9 +42,9 @@ def difference_interval(first: NDArray[np.integer], second: NDArray[np.integer],
     """
     if first.shape != second.shape:
         raise ValueError(f"the two must be of the same photos and classes, found {first.shape} and {second.shape}")
-    counts = _counts(len(first), seed)  # the same for both: what makes it paired
+    counts = resamples(len(first), seed)  # the same for both: what makes it paired
     value = mean_ious(first) - mean_ious(second)
-    return _interval(value, mean_ious(first, counts) - mean_ious(second, counts))
+    return middle(value, mean_ious(first, counts) - mean_ious(second, counts))
 
 
 def mean_ious(confusion: NDArray[np.integer], counts: NDArray[np.integer] | None = None) -> NDArray[np.float64]:
@@ -54,19 +54,21 @@ def mean_ious(confusion: NDArray[np.integer], counts: NDArray[np.integer] | None
         confusion: (N, C, C), truth by prediction.
         counts: (B, N), how often each photo counts.
     """
-    photos, classes, _ = confusion.shape
-    weights = np.ones((1, photos)) if counts is None else counts.astype(np.float64)
-    totals = (weights @ confusion.reshape(photos, -1).astype(np.float64)).reshape(-1, classes, classes)
-    hits = np.diagonal(totals, axis1=1, axis2=2)
-    unions = totals.sum(1) + totals.sum(2) - hits
+    hits = np.diagonal(confusion, axis1=1, axis2=2)
+    unions = confusion.sum(1) + confusion.sum(2) - hits
+    weights = np.ones((1, len(hits))) if counts is None else counts.astype(np.float64)
+    totals = weights @ np.concatenate([hits, unions], axis=1).astype(np.float64)
     with np.errstate(invalid="ignore"):
-        return np.nanmean(hits / unions, axis=1)  # a class in neither truth nor prediction is 0 / 0
+        # A class in neither truth nor prediction is 0 / 0.
+        return np.nanmean(totals[:, : hits.shape[1]] / totals[:, hits.shape[1] :], axis=1)
 
 
-def _counts(photos: int, seed: int) -> NDArray[np.int64]:
+def resamples(photos: int, seed: int = 0) -> NDArray[np.int64]:
+    """Return how often each photo counts in each resampling, (B, N)."""
     return np.random.default_rng(seed).multinomial(photos, np.full(photos, 1 / photos), size=RESAMPLES)
 
 
-def _interval(value: NDArray[np.float64], resampled: NDArray[np.float64]) -> Interval:
+def middle(value: NDArray[np.float64], resampled: NDArray[np.float64]) -> Interval:
+    """Return the interval of a value (1,) from its resamplings (B,)."""
     low, high = np.percentile(resampled, (2.5, 97.5))
     return Interval(float(value[0]), float(low), float(high))
