@@ -19,7 +19,7 @@ def run(tmp_path, photos, tiny_config):
     train_fold(tiny_config, FoldData.of(cache, make_folds(cache, 2, 0), 0), run.trial(3), lambda row: None)
     run.trial(3).write_status(FINISHED)
     plan = {"data": str(photos), "cache_dir": str(tmp_path / "cache"), "skip_bad": False}
-    write_json(run.path / "search.json", {"plan": plan})
+    write_json(run.path / "search.json", {"plan": plan, "data_hash": read_training(photos).json_hash})
     return run
 
 
