@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from spaces.encoders import GROUPS
-from spaces.table import JOINT, SPACES, space_names
+from spaces.table import JOINT, NONE, SPACES, space_names
 from trainable.config import PRECISIONS
 
 FIXED_BY_RUN = (
@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_search(group: Any) -> None:
     group.add_argument("--space", metavar="NAME", help=f"what varies: {', '.join(SPACES)}, several joined by +, or "
-                       f"{JOINT} for all (default losses)")  # fmt: skip
+                       f"{JOINT} for all, or {NONE}: one trial of --base (default losses)")  # fmt: skip
     group.add_argument("--base", type=Path, metavar="FILE", help="what the space leaves out, as a trial's config.json")
     group.add_argument("--encoders", metavar="GROUP", help=f"of the space encoders: {', '.join(GROUPS)} (default by "
                        "the device's memory)")  # fmt: skip

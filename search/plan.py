@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from search.machine import Machine, default_options
 from spaces.encoders import STRIDES, group_for, pairs
-from spaces.table import Scope, find_space, space_names
+from spaces.table import NONE, Scope, find_space, space_names
 from trainable.artifacts import RunFolder, read_json
 from trainable.cache import Cache, default_cache_dir
 from trainable.config import Choice, TrialConfig
@@ -80,6 +80,8 @@ def new_plan(options: dict[str, Any], machine: Machine) -> Plan:
         defaults["decoder"] = {}  # the narrow decoder is for the small default encoder
     if options.get("smoke"):
         defaults |= SMOKE
+    if options.get("space") == NONE:
+        defaults["trials"] = 1
     chosen = {**defaults, **base, **options}
     if chosen["encoder_weights"] not in ("none", "imagenet"):
         chosen["encoder_weights"] = str(Path(chosen["encoder_weights"]).resolve())
@@ -223,6 +225,8 @@ def _check(plan: Plan) -> None:
             raise ValueError(f"--{name} must be at least {low}, found {value}")
     if plan.keep_gb is not None and not plan.keep_gb > 0:
         raise ValueError(f"--keep-gb is disk space in GB, above 0, found {plan.keep_gb:g}")
+    if plan.space == NONE and plan.trials > 1:
+        raise ValueError(f"space {NONE} has one config, so one trial, found --trials {plan.trials}; leave it out")
     if not 1 <= plan.grace <= plan.config.epochs:
         raise ValueError(f"--grace must be 1 to the {plan.config.epochs} epochs of the budget, found {plan.grace}")
     if not 0 <= plan.config.fold < plan.folds:

@@ -12,6 +12,9 @@ from spaces import augmentations, encoders, losses, optimizers, oversampling, ra
 JOINT = "joint"
 """All spaces at once."""
 
+NONE = "none"
+"""Nothing varies: one trial of what the search would leave as it is."""
+
 Params = dict[str, Any]
 """Values by the names they are sampled by."""
 
@@ -68,15 +71,17 @@ SPACES: dict[str, Callable[[Scope], Space]] = {
 
 
 def space_names(space: str) -> tuple[str, ...]:
-    """Return the names in `losses+optimizers`; `joint` is all of them.
+    """Return the names in `losses+optimizers`; `joint` is all of them, `none` has none.
 
     Raises:
         ValueError: a name that is none, or one that comes twice.
     """
+    if space == NONE:
+        return ()
     names = tuple(SPACES) if space == JOINT else tuple(space.split("+"))
     for name in names:
         if name not in SPACES:
-            known = ", ".join([*SPACES, JOINT])
+            known = ", ".join([*SPACES, JOINT, NONE])
             raise ValueError(f"unknown space {name!r}{_nearest(name)}; the spaces are: {known}; join several by +")
     if len(set(names)) < len(names):
         raise ValueError(f"--space {space} names a space twice")
@@ -106,7 +111,7 @@ def find_space(space: str, scope: Scope) -> Space:
 
 def _first_trials(parts: list[Space], rate: bool) -> tuple[Params, ...]:
     """Return the parts' first trials merged: all references, all seconds, ... and all winners."""
-    longest = max(len(part.first_trials) for part in parts)
+    longest = max((len(part.first_trials) for part in parts), default=0)
     found: list[Params] = []
     for index in range(longest):
         merged: Params = {}

@@ -51,6 +51,7 @@ def test_given_options_win_and_the_default_decoder_goes_with_the_default_encoder
         ({"trials": 0}, "--trials must be at least 1, found 0"),
         ({"grace": 99}, "--grace must be 1 to the 12 epochs"),
         ({"folds": 1}, "--folds must be at least 2"),
+        ({"space": "none", "trials": 2}, "space none has one config, so one trial, found --trials 2"),
         ({"fold": 5}, "--fold must be 0 to 4 with --folds 5, found 5"),
         ({"epochs": 0}, "epochs must be a whole number of at least 1"),
         ({"name": "../up"}, "--name must be a plain folder name"),

@@ -205,3 +205,11 @@ def test_unknown_spaces_are_told(name, text):
 def test_encoders_without_a_model_are_refused():
     with pytest.raises(ValueError, match="no pair of architecture and encoder is left"):
         find_space("losses+encoders", Scope())
+
+
+def test_without_a_space_nothing_varies():
+    space = find_space("none", SCOPE)
+    assert space.first_trials == ()
+    assert [(trial.params, config) for trial, config in sampled(space, 2)] == [({}, {})] * 2
+    with pytest.raises(ValueError, match="unknown space 'none'"):
+        find_space("none+losses", SCOPE)
