@@ -16,22 +16,20 @@ from analysis import crf
 from analysis.filters import scaled
 from analysis.gate import Confusions, Gate
 from analysis.labelled import Labelled, open_labelled
-from analysis.members import Pool, read_pool
+from analysis.members import Pool, read_pool, without
 from analysis.nested import Decision, decide, nested_confusions
 from analysis.outfold import Tick, mean_maps, view_maps, write_all
 from analysis.postprocess import ClassMap, confusions_of, crf_maps, fit_crf, fit_factors, fit_pieces
 from analysis.predict import Networks
-from analysis.samples import FoldMaps, draw_samples
+from analysis.samples import DamagedMemberError, FoldMaps, Samples, draw_samples
 from analysis.stored import store
-from analysis.tta import Augmentation, choose_views, view_scores
+from analysis.tta import Augmentation, choose_views, usable_views, view_scores
 from analysis.views import PLAIN, VIEWS
 from trainable.artifacts import RunFolder
 from trainable.bootstrap import Interval, miou_interval
 from trainable.coco import CLASSES
 from trainable.cores import cpu_count
 from trainable.probabilities import Map
-
-CRF_OPTIONS = 16
 
 Say = Callable[[str], None]
 Progress = Callable[[str, int], Tick]
@@ -65,7 +63,7 @@ class Build:
 
 def build(
     runs: Sequence[Path], say: Say, progress: Progress, *, data: Path | None = None, top: int | None = None,
-    views: Sequence[str] = tuple(VIEWS), crf_options: int = CRF_OPTIONS, filters: bool = True,
+    views: Sequence[str] = tuple(VIEWS), crf_options: int = 16, filters: bool = True,
 ) -> Path:  # fmt: skip
     """Build the ensemble of some runs and store it; returns the file.
 
@@ -95,14 +93,14 @@ def build(
     record = {
         "method": decision.method, "reason": decision.reason, "scores": decision.scores,
         "views": list(augmentation.views), "filters": made.filters, "stages": made.stages, "gates": made.gates,
-        "photos": len(made.labelled.file_names), "folds": list(pool.covered), "notes": list(pool.notes),
+        "photos": len(made.labelled.file_names), "folds": list(pool.covered), "notes": list(made.pool.notes),
     }  # fmt: skip
-    return store(pool, decision.weights, runs, **record)
+    return store(made.pool, decision.weights, runs, **record)
 
 
 def _weights(made: Build) -> Decision:
-    maps = [member.maps for member in made.pool.members]
-    decision = decide(maps, made.labelled, draw_samples(maps, made.labelled))
+    samples = _samples(made)
+    decision = decide([member.maps for member in made.pool.members], made.labelled, samples)
     if reference := _reference(made):
         made.stage("reference recipe", reference)
     made.stage("best single trial", decision.single)
@@ -111,6 +109,16 @@ def _weights(made: Build) -> Decision:
         made.say(f"  {score:.4f}  {name}")
     made.say(f"weights: {decision.reason}; over the best single {decision.gain:+}")
     return decision
+
+
+def _samples(made: Build) -> Samples:
+    """Read the members' probabilities; who cannot be read is left out."""
+    while True:
+        try:
+            return draw_samples([member.maps for member in made.pool.members], made.labelled)
+        except DamagedMemberError as error:
+            made.pool = without(made.pool, error.member, error.reason)
+            made.say(f"note: {made.pool.notes[-1]}")
 
 
 def _reference(made: Build) -> Interval | None:
@@ -128,13 +136,16 @@ def _views(
 ) -> tuple[FoldMaps, Confusions, Augmentation]:
     """Return the ensemble's out-of-fold maps over the chosen views, their confusion matrices, and the choice."""
     found: dict[str, FoldMaps] = {}
-    for name in dict.fromkeys((PLAIN, *views)):
+    used = [member for member, each in zip(made.pool.members, decision.weights, strict=True) if each.any()]
+    costs, notes = usable_views(views, used)
+    for note in notes:
+        made.say(f"note: {note}")
+    for name in costs:
         tick = made.progress(f"out of fold, {name}", len(made.labelled.file_names))
         found[name] = view_maps(
             made.folder, name, made.pool.members, decision.nested, made.labelled, made.networks, tick
         )
-    trained = int(made.pool.members[0].models[made.pool.covered[0]].config()["image_size"])
-    chosen = choose_views(found, made.labelled, trained)
+    chosen = choose_views(found, made.labelled, costs)
     if len(found) > 1:
         scores = ", ".join(f"{name} {score:.4f}" for name, score in view_scores(found, made.labelled).items())
         made.say(f"each view alone: {scores}")
@@ -150,7 +161,8 @@ def _views(
     before = confusions_of(maps, made.labelled, lambda each, _: [_classes(each)])[0]
     made.gates.append({"name": "test-time augmentation", "accepted": chosen.views != (PLAIN,), "cost": chosen.cost,
                        "gain": list(chosen.gain.bounds), "reason": chosen.reason})  # fmt: skip
-    made.stage("+ test-time augmentation", miou_interval(before))
+    if chosen.views != (PLAIN,):
+        made.stage("+ test-time augmentation", miou_interval(before))
     return maps, before, chosen
 
 

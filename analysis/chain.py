@@ -36,7 +36,7 @@ def member_table(run: RunFolder) -> str:
     record = read_json(file)
     lines = [f"{record['reason']}.", "", "| member | folds | weight | of its classes |", "| --- | --- | --- | --- |"]
     for each in sorted(record["members"], key=lambda member: -sum(member["weights"])):
-        weights, folds = each["weights"], ", ".join(map(str, each["folds"]))
+        weights, folds = each["weights"], ", ".join(str(model["fold"]) for model in each["models"])
         mean = sum(weights) / len(weights)
         span = f"{min(weights):.2f} to {max(weights):.2f}"
         lines.append(f"| {each['run']}/{each['trial']} | {folds} | {mean:.2f} | {span} |")

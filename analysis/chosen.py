@@ -7,11 +7,11 @@ folds: the highest of the mean curve over the folds, smoothed, so that one lucky
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.trials import UNREADABLE
 from trainable.artifacts import FINISHED, RunFolder, TrialFolder
 from trainable.bootstrap import mean_ious
 from trainable.finalists import fold_models, pooled_confusion
@@ -103,7 +103,7 @@ def smooth(curve: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
 def _score(models: Mapping[int, TrialFolder]) -> float:
     try:
         return float(mean_ious(pooled_confusion(models)[1])[0])
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+    except UNREADABLE as error:
         where = " or ".join(str(folder.path) for folder in models.values())
         raise ValueError(f"confusion.npz in {where} cannot be read ({error}); name a --trial to take") from error
 

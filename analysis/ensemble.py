@@ -5,6 +5,7 @@ All that is chosen is chosen on out-of-fold predictions, and scored on photos it
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,24 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from analysis.build import CRF_OPTIONS, build
-from analysis.outfold import Tick
-from analysis.views import PLAIN, VIEWS
 from trainable.artifacts import read_json
+
+# The CRF's processes import this file as well, so PyTorch is imported where it is used: they need none of it.
+
+CRF_OPTIONS = 16
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Build and store the ensemble; returns the exit status."""
+    from analysis.views import PLAIN, VIEWS
+
     options = _parser().parse_args(arguments)
     console = Console(markup=False, emoji=False, width=None if sys.stdout.isatty() else 130)
     runs = [path for group in options.run for path in group]
     try:
         build_shown(runs, console, data=options.data, top=options.top, crf_options=options.crf_options,
                     views=tuple(VIEWS) if not options.no_tta else (PLAIN,), filters=not options.no_filters)  # fmt: skip
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
         return 2
     except KeyboardInterrupt:
@@ -37,10 +41,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def build_shown(runs: list[Path], console: Console, **options: Any) -> Path:
     """Build an ensemble while showing what is found; returns the stored file. Options as `analysis.build.build` has."""
+    from analysis.build import build
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
 
-        def progress(title: str, photos: int) -> Tick:
+        def progress(title: str, photos: int) -> Callable[[int], None]:
             task = bars.add_task(title, total=photos or None)
             return lambda done: bars.advance(task, done)
 

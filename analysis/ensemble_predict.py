@@ -8,18 +8,17 @@ With the ensemble that `analysis/ensemble.py` stored, which is made now where th
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from analysis.check_submission import check_file
 from analysis.ensemble import build_shown
-from analysis.predicting import Outputs, predict_test
-from analysis.run_data import data_folder
-from analysis.soup import with_soups
-from analysis.stored import Ensemble, refitted
 from trainable.artifacts import RunFolder
-from trainable.demo import find_data
-from trainable.problems import DataError
+
+# The CRF's processes import this file as well, so PyTorch is imported where it is used: they need none of it.
+if TYPE_CHECKING:
+    from analysis.stored import Ensemble
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,16 +27,20 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console(markup=False, emoji=False, width=None if sys.stdout.isatty() else 130)
     runs = [path for group in options.run or [] for path in group]
     try:
-        data = _data(options.data, runs)
+        if options.check and not (options.data or runs):
+            raise ValueError("--check needs the test photos' names: name their folder by --data, or a run by --run")
+        if not options.check and not (runs and options.out):
+            raise ValueError("name the runs by --run and the csv by --out, or a submission to check by --check")
+        data = options.data or _data_of(runs[0])
         if options.check:
             return check_file(options.check, data)
-        if not runs or not options.out:
-            raise ValueError("name the runs by --run and the csv by --out, or a submission to check by --check")
+        from analysis.predicting import Outputs, predict_test
+
         ensemble = _ensemble(runs, options, console)
         outputs = Outputs(options.out.absolute(), options.masks, options.probabilities)
         predict_test(ensemble, data, outputs, console, skip_bad=options.skip_bad)
         return check_file(options.out, data)
-    except (ValueError, OSError, RuntimeError, DataError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
         return 2
     except KeyboardInterrupt:
@@ -45,25 +48,31 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def _ensemble(runs: list[Path], options: argparse.Namespace, console: Console) -> Ensemble:
+def _ensemble(runs: list[Path], options: argparse.Namespace, console: Console) -> "Ensemble":
+    from analysis.soup import with_soups
+    from analysis.stored import Ensemble, NoEnsembleError, newer, refitted
+
     if options.refit:
         return refitted(runs)
     try:
         ensemble = Ensemble.read(runs)
-    except FileNotFoundError:
+    except NoEnsembleError:
         console.print("no ensemble is stored yet: making one", highlight=False)
-        build_shown(runs, console, data=options.data)
+        build_shown(runs, console)
         ensemble = Ensemble.read(runs)
-    return with_soups(ensemble, runs, options.data, console) if options.soup else ensemble
+    if count := newer(ensemble, runs):
+        told = f"note: {count} trainings have ended since the ensemble was made; analysis/ensemble.py takes them in"
+        console.print(told, style="yellow", highlight=False, soft_wrap=True)
+    return with_soups(ensemble, runs, None, console) if options.soup else ensemble
 
 
-def _data(given: Path | None, runs: list[Path]) -> Path:
-    if given or not runs:
-        return find_data(given, Path())
-    record = RunFolder(runs[0].absolute())
-    if not (record.path / "search.json").exists():
-        raise ValueError(f"{record.path} is no run folder: it has no search.json; name a folder such as runs/NAME")
-    return data_folder(record.search())
+def _data_of(path: Path) -> Path:
+    from analysis.run_data import data_folder
+
+    run = RunFolder(path.absolute())
+    if not (run.path / "search.json").exists():
+        raise ValueError(f"{run.path} is no run folder: it has no search.json; name a folder such as runs/NAME")
+    return data_folder(run.search())
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -44,7 +44,7 @@ def judge(name: str, before: Confusions, after: Confusions, params: dict[str, An
     """
     gain = difference_interval(after, before)
     accepted = gain.low > 0
-    why = "its interval is above 0" if accepted else "its interval reaches 0"
+    why = "its interval lies above 0" if accepted else "its interval does not lie above 0"
     return Gate(name, accepted, gain, miou_interval(after), params, f"gain {gain:+}: {why}")
 
 

@@ -12,6 +12,7 @@ from analysis.members import Pool
 from analysis.run_data import run_dataset
 from trainable.cache import Cache, build_cache
 from trainable.coco import Dataset
+from trainable.scenes import group_scenes
 
 PARTS = 5
 """Parts of a cross-validation over the photos of too few folds."""
@@ -72,6 +73,9 @@ def open_labelled(pool: Pool, data: Path | None = None) -> Labelled:
     fold = np.array([fold_of[name] for name in names])
     part = fold
     if len(pool.covered) < 3:
-        part = np.random.default_rng(0).permutation(len(names)) % min(PARTS, len(names))
+        rows = [index for index, name in enumerate(cache.file_names) if name in fold_of]
+        scenes = np.unique(group_scenes(np.asarray(cache.scene_hashes)[rows], names), return_inverse=True)[1]
+        parts = np.random.default_rng(0).permutation(scenes.max() + 1) % min(PARTS, int(scenes.max()) + 1)
+        part = parts[scenes]
     return Labelled(dataset, cache_dir, plan["skip_bad"], names, fold, part, {size: cache})
 

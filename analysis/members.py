@@ -5,19 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
-from safetensors import SafetensorError, safe_open
-
+from analysis.trials import UNREADABLE
 from trainable.artifacts import BROKEN, RUNNING, RunFolder, TrialFolder
 from trainable.bootstrap import mean_ious
+from trainable.checkpoint import saved_header
 from trainable.coco import CLASSES
 from trainable.finalists import fold_models, pooled_confusion
 from trainable.folds import Folds
 from trainable.probabilities import Maps
-
-UNREADABLE = (OSError, ValueError, KeyError, EOFError, BadZipFile, SafetensorError)
-"""What reading a damaged file of a trial raises."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,7 @@ def read_pool(paths: Sequence[Path], top: int | None = None) -> Pool:
     Raises:
         ValueError: no run folder, runs of different data, folds or classes, nothing kept, or `top` above what there is.
     """
-    runs = [RunFolder(path.absolute()) for path in paths]
+    runs = [RunFolder(path) for path in dict.fromkeys(path.resolve() for path in paths)]
     folds = check_same(runs)
     members: list[Member] = []
     notes: list[str] = []
@@ -78,8 +74,8 @@ def read_pool(paths: Sequence[Path], top: int | None = None) -> Pool:
     covered = _covered(members)
     fitting = [each.only(covered) for each in members if set(covered) <= set(each.models)]
     if len(fitting) < len(members):
-        left = len(members) - len(fitting)
-        notes.append(f"{left} trials are left out: they have no model of all folds {', '.join(map(str, covered))}")
+        left, which = len(members) - len(fitting), ", ".join(map(str, covered))
+        notes.append(f"{left} trials are left out: they have no model of fold{'s' * (len(covered) > 1)} {which}")
     scored = {each.name: score(each) for each in fitting}
     fitting.sort(key=lambda each: -scored[each.name])
     if top is not None and not 1 <= top <= len(fitting):
@@ -96,6 +92,9 @@ def check_same(runs: Sequence[RunFolder]) -> Folds:
     for run in runs:
         if not (run.path / "search.json").exists():
             raise ValueError(f"{run.path} is no run folder: it has no search.json; name a folder such as runs/NAME")
+    for name, count in Counter(run.path.name for run in runs).items():
+        if count > 1:
+            raise ValueError(f"{count} runs are named {name}; their members could not be told apart: rename a folder")
     first, record = runs[0], runs[0].search()
     for run in runs[1:]:
         for key, what in (("data_hash", "data"), ("folds_hash", "folds")):
@@ -113,10 +112,23 @@ def check_same(runs: Sequence[RunFolder]) -> Folds:
 
 
 def _covered(members: Sequence[Member]) -> tuple[int, ...]:
-    """Return the folds to compare members on: the most that two of them share, if any share more than one."""
+    """Return the folds to compare members on: the most that two of them share, where any two share some."""
     sets = Counter(tuple(each.models) for each in members)
     shared = {folds: sum(set(folds) <= set(each.models) for each in members) for folds in sets}
-    return max(sets, key=lambda folds: (shared[folds] > 1 and len(folds) > 1, len(folds), shared[folds]))
+    return max(sets, key=lambda folds: (shared[folds] > 1, len(folds), shared[folds]))
+
+
+def without(pool: Pool, index: int, reason: str) -> Pool:
+    """Return a pool without one of its members, and the note that tells why.
+
+    Raises:
+        ValueError: it was the last one.
+    """
+    left = (*pool.members[:index], *pool.members[index + 1 :])
+    note = f"damaged trial left out: {pool.members[index].name} ({reason})"
+    if not left:
+        raise ValueError(note)
+    return replace(pool, members=left, notes=(*pool.notes, note))
 
 
 def score(member: Member) -> float:
@@ -125,36 +137,41 @@ def score(member: Member) -> float:
 
 
 def _members(run: RunFolder) -> tuple[list[Member], list[str]]:
-    found, damaged, dropped, going, broken = [], [], [], [], []
+    found: list[Member] = []
+    damaged, dropped, going, broken = [], [], [], []
     for trial in run.trials():
-        state = trial.status()["state"]
-        if state == RUNNING:
-            going.append(trial.number)
-        if state in BROKEN:
-            broken.append(trial.number)
-            continue
         try:
-            models = fold_models(trial)
+            state = trial.status()["state"]
+            running = [each for each in (trial, *trial.further_folds()) if each.status()["state"] == RUNNING]
+            going += [trial.number] if running else []
+            broken += [trial.number] if state in BROKEN else []
+            models = fold_models(trial) if state not in BROKEN and trial.curve() else {}
             kept = {fold: each for fold, each in models.items()
                     if each.best_weights.exists() and each.out_of_fold.exists()}  # fmt: skip
             if models and not kept:
                 dropped.append(trial.number)
             elif kept:
-                maps = {fold: Maps.open(each.out_of_fold) for fold, each in kept.items()}
-                member = Member(run, trial.number, kept, maps)
-                _read_all(member)
-                found.append(member)
+                found.append(_read(run, trial.number, kept))
         except UNREADABLE as error:
-            damaged.append(f"{trial.number} ({(str(error).splitlines() or ['?'])[0]})")
+            damaged.append(f"{trial.number} ({(str(error).splitlines() or [type(error).__name__])[0]})")
     return found, _notes(run.path.name, damaged, dropped, going, broken)
 
 
-def _read_all(member: Member) -> None:
-    """Read of each of a member's files as much as tells that it is whole."""
-    score(member)
-    for folder in member.models.values():
-        with safe_open(folder.best_weights, framework="pt"):  # compares the header with the file's length
-            pass
+def _read(run: RunFolder, number: int, models: dict[int, TrialFolder]) -> Member:
+    """Read of each of a member's files as much as tells that they are whole and of the same epoch."""
+    maps = {}
+    for fold, folder in models.items():
+        try:
+            names = set(map(str, folder.confusion()["file_names"]))
+        except UNREADABLE as error:
+            raise ValueError(f"{folder.path / 'confusion.npz'} cannot be read: {type(error).__name__}") from error
+        maps[fold] = Maps.open(folder.out_of_fold)
+        if set(maps[fold].row_of) != names:
+            raise ValueError(f"{folder.out_of_fold} is of other photos than confusion.npz")
+        epoch = saved_header(folder.best_weights).get("epoch")
+        if maps[fold].epoch not in (0, epoch):
+            raise ValueError(f"{folder.out_of_fold} is of epoch {maps[fold].epoch}, best.safetensors of {epoch}")
+    return Member(run, number, models, maps)
 
 
 def _notes(

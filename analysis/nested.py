@@ -42,8 +42,10 @@ class Decision:
 def decide(members: Sequence[FoldMaps], labelled: Labelled, samples: Samples) -> Decision:
     """Fit every method on all parts but one in turn, and decide for the one that was best on the parts left out.
 
-    The decision is itself scored without the photos it was made on: in each part counts the method that was best on
-    the others. Where that is not above the best single member, the single is the decision.
+    In each part counts the method that was best on the others, with weights fitted on the others: neither saw the
+    photos they are scored on. (The others' scores, by which the method is chosen, come from weights that were fitted
+    on that part too; with five methods to choose from little can leak that way.) Where that is not above the best
+    single member, the single is the decision.
     """
     parts = sorted(set(labelled.part.tolist()))
     subsets = [*(samples.of(labelled.part != each) for each in parts), samples]
@@ -52,7 +54,8 @@ def decide(members: Sequence[FoldMaps], labelled: Labelled, samples: Samples) ->
     by_part = dict(zip(parts, fits, strict=True))
     confusions = nested_confusions(members, labelled, by_part)
     scores = {method: float(mean_ious(matrices)[0]) for method, matrices in confusions.items()}
-    honest = _without_own(confusions, labelled.part, parts)
+    best = {part: _best_without(confusions, labelled.part != part) for part in parts}
+    honest = _by_method(confusions, labelled.part, best)
     single, chosen = miou_interval(confusions[SINGLE]), miou_interval(honest)
     gain = difference_interval(honest, confusions[SINGLE])
     method = max(scores, key=lambda name: scores[name])
@@ -62,7 +65,8 @@ def decide(members: Sequence[FoldMaps], labelled: Labelled, samples: Samples) ->
         values = f"{chosen.value:.4f} to {single.value:.4f}"
         reason = f"no ensemble was better than the best single on photos left out ({values})"
         chosen, gain = single, difference_interval(confusions[SINGLE], confusions[SINGLE])
-    nested = {part: each[method] for part, each in by_part.items()}
+        best = dict.fromkeys(parts, SINGLE)
+    nested = {part: each[best[part]] for part, each in by_part.items()}
     return Decision(method, final[method], nested, scores, single, chosen, gain, reason)
 
 
@@ -81,8 +85,9 @@ def nested_confusions(
         names = [labelled.file_names[position] for position in positions]
         fold = int(labelled.fold[positions[0]])
         for position, *maps in zip(positions, *(members[index][fold].read(names) for index in used), strict=True):
-            at_score = np.stack([at_256(each) for each in maps])
-            mixed = np.einsum("kmc,mchw->kchw", of_part[:, used], at_score, optimize=True)
+            mixed = np.zeros((len(methods), C, SCORE_SIZE, SCORE_SIZE), np.float32)
+            for index, each in zip(used, maps, strict=True):  # one at a time: there may be a hundred
+                mixed += of_part[:, index, :, None, None] * at_256(each)
             truth = torch.from_numpy(labelled.truth([position])).expand(len(methods), SCORE_SIZE, SCORE_SIZE)
             matrices = confusion_matrices(truth, torch.from_numpy(mixed).max(1).indices, C).numpy()
             for method, matrix in zip(methods, matrices, strict=True):
@@ -93,13 +98,15 @@ def nested_confusions(
     return found
 
 
-def _without_own(
-    confusions: Mapping[str, NDArray[np.int64]], part: NDArray[np.int64], parts: Sequence[int]
+def _best_without(confusions: Mapping[str, NDArray[np.int64]], others: NDArray[np.bool_]) -> str:
+    return max(confusions, key=lambda method: mean_ious(confusions[method][others])[0])
+
+
+def _by_method(
+    confusions: Mapping[str, NDArray[np.int64]], part: NDArray[np.int64], best: Mapping[int, str]
 ) -> NDArray[np.int64]:
-    """Return, for each photo, the confusion by the method that was best on the photos of other parts."""
-    honest = np.empty_like(confusions[SINGLE])
-    for each in parts:
-        inside = part == each
-        best = max(confusions, key=lambda method: mean_ious(confusions[method][~inside])[0])
-        honest[inside] = confusions[best][inside]
-    return honest
+    """Return each photo's confusion by the method of its part."""
+    found = np.empty_like(confusions[SINGLE])
+    for each, method in best.items():
+        found[part == each] = confusions[method][part == each]
+    return found

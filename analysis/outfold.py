@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from analysis.labelled import Labelled
 from analysis.members import Member
-from analysis.predict import CHUNK, Networks, mixed
+from analysis.predict import Networks, mixed
 from analysis.samples import FoldMaps, at_256
 from analysis.selection import Weights
-from analysis.stored import Ensemble, Voter
+from analysis.stored import Ensemble, Voter, stamp
 from trainable.cache import SCORE_SIZE
 from trainable.probabilities import DamagedMapsError, Map, Maps, encoded, write_maps
 
@@ -42,8 +42,9 @@ def view_maps(
         networks: the models, loaded when needed.
         tick: told of each chunk.
     """
+    stamps = [stamp(folder.best_weights) for member in members for folder in member.models.values()]
     weights = [[np.round(each, 9).tolist() for each in nested.values()], [each.name for each in members]]
-    key = hashlib.sha256(json.dumps([view, weights, _stats(members)]).encode()).hexdigest()[:12]
+    key = hashlib.sha256(json.dumps([view, weights, stamps]).encode()).hexdigest()[:12]
     path = folder / f"{view.replace(' ', '_')}-{key}.parquet"
     if not (found := _open(path, labelled)):
         for old in folder.glob(f"{view.replace(' ', '_')}-*.parquet"):
@@ -55,9 +56,8 @@ def view_maps(
 def write_all(path: Path, labelled: Labelled, maps: Iterable[tuple[int, Map]]) -> FoldMaps:
     """Write a map of each photo, given with its position, and return them by fold."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = {position: encoded([each])[0] for position, each in maps}
-    order = sorted(rows)
-    write_maps(path, [labelled.file_names[position] for position in order], [rows[each] for each in order], SCORE_SIZE)
+    rows = ((labelled.file_names[position], encoded([each])[0]) for position, each in maps)
+    write_maps(path, rows, SCORE_SIZE)
     return dict.fromkeys(sorted(set(labelled.fold.tolist())), Maps.open(path))
 
 
@@ -77,7 +77,9 @@ def _predicted(
     view: str, members: Sequence[Member], nested: Mapping[int, Weights], labelled: Labelled, networks: Networks,
     tick: Tick,
 ) -> Iterator[tuple[int, Map]]:  # fmt: skip
-    for group in labelled.groups(CHUNK):
+    used = {each.path: each for member, folds in zip(members, zip(*nested.values(), strict=True), strict=True)
+            if any(share.any() for share in folds) for each in member.models.values()}
+    for group in labelled.groups(networks.chunk(list(used.values()))):
         fold, weights = int(labelled.fold[group[0]]), nested[int(labelled.part[group[0]])]
         voters = tuple(Voter(member.models[fold], fold, each)
                        for member, each in zip(members, weights, strict=True) if each.any())  # fmt: skip
@@ -85,11 +87,6 @@ def _predicted(
         found = mixed(ensemble, len(group), partial(labelled.images, positions=group), networks)
         yield from zip(group.tolist(), found, strict=True)
         tick(len(group))
-
-
-def _stats(members: Sequence[Member]) -> list[list[int]]:
-    stats = [folder.best_weights.stat() for member in members for folder in member.models.values()]
-    return [[each.st_size, each.st_mtime_ns] for each in stats]
 
 
 def _open(path: Path, labelled: Labelled) -> FoldMaps | None:

@@ -33,6 +33,9 @@ ClassMap = NDArray[np.uint8]
 CRF_PHOTOS = 120
 """Photos on which parameters of the CRF are searched; those that are best are then scored on all."""
 
+WINDOW = 48
+"""Photos that are handed to the CRF's processes at a time."""
+
 PIECES = (0, 16, 32, 64, 128, 256)
 """Sizes in pixels of 256 x 256 below which connected pieces may be removed."""
 
@@ -134,7 +137,7 @@ def fit_crf(
         options: parameters to try.
         tick: told of each photo.
     """
-    some = np.sort(np.random.default_rng(0).permutation(len(before))[:CRF_PHOTOS])
+    some = _some_of_each_part(labelled.part, CRF_PHOTOS)
     tried, scored = [], []
     for study, trial, params in crf_options(options):
         matrices = _crf_confusions(maps, labelled, some, params, executor, tick)
@@ -166,10 +169,18 @@ def _crf_confusions(
     maps: FoldMaps, labelled: Labelled, positions: NDArray[np.int64], params: dict[str, Any], executor: Executor,
     tick: Tick,
 ) -> Confusions:  # fmt: skip
-    photos = labelled.images(SCORE_SIZE, positions)
-    refined = crf.refine_all(executor, list(read_all(maps, labelled, positions)), list(photos), params)
     found = []
-    for position, each in zip(positions, refined, strict=True):
-        found.append(confusion(labelled, int(position), [each.argmax(0).astype(np.uint8)])[0])
-        tick(1)
+    for start in range(0, len(positions), WINDOW):
+        window = positions[start : start + WINDOW]
+        photos = list(labelled.images(SCORE_SIZE, window))
+        refined = crf.refine_all(executor, list(read_all(maps, labelled, window)), photos, params)
+        for position, each in zip(window, refined, strict=True):
+            found.append(confusion(labelled, int(position), [each.argmax(0).astype(np.uint8)])[0])
+            tick(1)
     return np.stack(found)
+
+
+def _some_of_each_part(part: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return about `count` positions, of every part its share and one at least."""
+    step = max(len(part) // count, 1)
+    return np.sort(np.concatenate([np.flatnonzero(part == each)[::step] for each in np.unique(part)]))

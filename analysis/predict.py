@@ -109,9 +109,9 @@ class Networks:
             self.loaded.popitem(last=False)
         return self.loaded[path]
 
-    def chunk(self, voters: Sequence[Voter]) -> int:
-        """Return how many photos to predict at a time."""
-        fits = sum(voter.folder.best_weights.stat().st_size for voter in voters) <= self.resident_bytes
+    def chunk(self, folders: Sequence[TrialFolder]) -> int:
+        """Return how many photos to predict at a time with some models."""
+        fits = sum(folder.best_weights.stat().st_size for folder in folders) <= self.resident_bytes
         return CHUNK if fits else LARGE_CHUNK
 
 
@@ -129,14 +129,22 @@ def predict_photos(
     """
     networks = networks or Networks()
     torch.set_num_threads(cpu_count())
-    size = networks.chunk(ensemble.voters)
+    size = networks.chunk([voter.folder for voter in ensemble.voters])
+    sides = {VIEWS[name].size(trained) for trained in trained_sizes(ensemble) for name in ensemble.views}
     for start in range(0, len(paths), size):
-        photos = [read_photo(path) for path in paths[start : start + size]]
-        yield from mixed(ensemble, len(photos), partial(_sized, photos), networks)
+        # Shrunk at once: whole photos of a chunk could be gigabytes.
+        read = map(read_photo, paths[start : start + size])
+        photos = [{side: sized(photo, side) for side in sides} for photo in read]
+        yield from mixed(ensemble, len(photos), partial(_of_size, photos), networks)
 
 
-def _sized(photos: Sequence[Photo], side: int) -> list[Photo]:
-    return [sized(each, side) for each in photos]
+def trained_sizes(ensemble: Ensemble) -> set[int]:
+    """Return the image sizes in pixels per side that an ensemble's networks were trained at."""
+    return {voter.folder.config()["image_size"] for voter in ensemble.voters}
+
+
+def _of_size(photos: Sequence[dict[int, Photo]], side: int) -> list[Photo]:
+    return [each[side] for each in photos]
 
 
 def mixed(

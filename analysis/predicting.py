@@ -1,13 +1,15 @@
 """Predicts the photos of test.json in chunks that survive a kill, and writes what was asked for."""
 
+import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,17 +17,15 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from analysis.check_submission import expected_ids
+from analysis.check_submission import expected_ids, listed
 from analysis.filters import class_maps
 from analysis.gallery import PALETTE
-from analysis.photos import read_photo, sized
+from analysis.photos import UnreadablePhotoError, read_photo, sized
 from analysis.predict import Networks, predict_photos
 from analysis.stored import Ensemble
 from analysis.submission import PIXELS, write_submission
 from trainable.artifacts import read_json, write_bytes, write_json
 from trainable.cache import SCORE_SIZE
-from trainable.coco import check
-from trainable.coco import read_json as read_photos
 from trainable.cores import cpu_count
 from trainable.probabilities import encoded, write_maps
 
@@ -60,12 +60,15 @@ def predict_test(
         ValueError: photos are missing or unreadable, or a disk is too small.
     """
     names, order = expected_ids(data)
-    bad = _bad_photos(data, skip_bad, console)
+    bad = bad_photos(data, names, skip_bad, console)
     _check_disk(outputs, len(names))
     networks = Networks()
-    size = networks.chunk(ensemble.voters)
+    size = networks.chunk([voter.folder for voter in ensemble.voters])
     chunks = [names[start : start + size] for start in range(0, len(names), size)]
-    _open_parts(outputs, ensemble, names, size)
+    stats = [(path.stat().st_size, path.stat().st_mtime_ns) if path.exists() else None
+             for path in (data / name for name in names)]  # fmt: skip
+    _open_parts(outputs, {"ensemble": ensemble.hash, "data": str(data.resolve()), "photos": names, "stats": stats,
+                          "bad": sorted(bad), "chunk": size})  # fmt: skip
     left = [index for index in range(len(chunks)) if not _part(outputs, index).exists()]
     done = sum(len(each) for each in chunks) - sum(len(chunks[index]) for index in left)
     again = f", {done} of them done before" if done else ""
@@ -94,13 +97,31 @@ def describe(ensemble: Ensemble) -> str:
     return f"{len(ensemble.voters)} models, views: {', '.join(ensemble.views)}; {filters}"
 
 
-def _bad_photos(data: Path, skip_bad: bool, console: Console) -> set[str]:
-    dataset = read_photos(data / "test.json")
-    if not skip_bad:
-        check(dataset)
-    for problem in dataset.problems:
-        console.print(f"note: {problem.text}: submitted as background", style="yellow", highlight=False, soft_wrap=True)
-    return {problem.file_name for problem in dataset.problems if problem.file_name}
+def bad_photos(data: Path, names: Sequence[str], skip_bad: bool, console: Console) -> set[str]:
+    """Decode every photo once, so that a broken one is found before hours of prediction, and return those that cannot.
+
+    Raises:
+        ValueError: there are some, and they are not to be skipped: all are listed.
+    """
+
+    def fault(name: str) -> str | None:
+        try:
+            read_photo(data / name)
+        except UnreadablePhotoError as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor(cpu_count()) as pool:
+        faults = {name: text for name, text in zip(names, pool.map(fault, names), strict=True) if text}
+    if faults and not skip_bad:
+        shown = listed(list(faults.values()))
+        raise ValueError(
+            f"{len(faults)} of {len(names)} test photos cannot be read; mend them, or submit them as background by "
+            f"--skip-bad:\n{shown}"
+        )
+    for text in faults.values():
+        console.print(f"note: {text}: submitted as background", style="yellow", highlight=False, soft_wrap=True)
+    return set(faults)
 
 
 def _predict_chunk(
@@ -115,7 +136,8 @@ def _predict_chunk(
     classes = np.stack([found.get(name, np.zeros((SCORE_SIZE, SCORE_SIZE), np.uint8)) for name in names])
     if outputs.probabilities and good:
         outputs.probabilities.mkdir(parents=True, exist_ok=True)
-        write_maps(outputs.probabilities / f"part-{index:04d}.parquet", good, encoded(maps), SCORE_SIZE)
+        rows = zip(good, encoded(maps), strict=True)
+        write_maps(outputs.probabilities / f"part-{index:04d}.parquet", rows, SCORE_SIZE)
     if outputs.masks:
         for name, each in zip(names, classes, strict=True):
             write_mask(outputs.masks / Path(name).with_suffix(".png"), each)
@@ -141,13 +163,14 @@ def _check_disk(outputs: Outputs, photos: int) -> None:
         )
 
 
-def _open_parts(outputs: Outputs, ensemble: Ensemble, names: Sequence[str], size: int) -> None:
-    """Keep the finished chunks if they are of the same ensemble and photos, else begin anew."""
-    key = {"ensemble": ensemble.hash, "photos": list(names), "chunk": size,
-           "more": [str(outputs.masks), str(outputs.probabilities)]}  # fmt: skip
+def _open_parts(outputs: Outputs, key: dict[str, Any]) -> None:
+    """Keep the finished chunks if all that they depend on is the same, else begin anew."""
+    key = json.loads(json.dumps({**key, "more": [str(outputs.masks), str(outputs.probabilities)]}))
     file = outputs.parts / "key.json"
     if not file.exists() or read_json(file) != key:
         shutil.rmtree(outputs.parts, ignore_errors=True)
+        for old in outputs.probabilities.glob("part-*.parquet") if outputs.probabilities else ():
+            old.unlink()
         outputs.parts.mkdir()
         write_json(file, key)
 

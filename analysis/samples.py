@@ -21,7 +21,7 @@ from analysis.labelled import Labelled
 from trainable.cache import SCORE_SIZE
 from trainable.coco import CLASSES
 from trainable.cores import cpu_count
-from trainable.probabilities import Map, Maps
+from trainable.probabilities import DamagedMapsError, Map, Maps
 
 C = len(CLASSES)
 
@@ -52,13 +52,21 @@ class Samples:
         return Samples(self.values[:, :, kept], self.truth[kept], self.weight[kept], self.photo[kept], agreed)
 
 
+class DamagedMemberError(ValueError):
+    """A member's maps cannot be read."""
+
+    def __init__(self, member: int, reason: str):
+        super().__init__(reason)
+        self.member, self.reason = member, reason
+
+
 def draw_samples(
     members: Sequence[FoldMaps], labelled: Labelled, *, split: bool = True, budget: int = BUDGET, seed: int = 0
 ) -> Samples:
     """Read all members' out-of-fold probabilities at drawn pixels; without `split` none counts as agreed on.
 
     Raises:
-        DamagedMapsError: a map cannot be read.
+        DamagedMemberError: a member's map cannot be read.
     """
     photos = len(labelled.file_names)
     each = int(np.clip(budget / (len(members) * photos), LEAST, MOST))
@@ -68,7 +76,12 @@ def draw_samples(
     values = np.empty((len(members), C, sum(len(pixels) for pixels, _ in drawn)), np.uint8)
     threads = cpu_count()
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda index: _fill(values[index], members[index], labelled, drawn), range(len(members))))
+        tasks = [pool.submit(_fill, values[index], each, labelled, drawn) for index, each in enumerate(members)]
+    for index, task in enumerate(tasks):
+        try:
+            task.result()
+        except DamagedMapsError as error:
+            raise DamagedMemberError(index, str(error)) from error
     photo = np.repeat(np.arange(photos, dtype=np.int32), [len(pixels) for pixels, _ in drawn])
     classes = np.concatenate([mask.reshape(-1)[pixels] for mask, (pixels, _) in zip(truth, drawn, strict=True)])
     weight = np.concatenate([weight for _, weight in drawn])
@@ -114,12 +127,14 @@ def _draw(
     flat = mask.reshape(-1)
     pixels = np.bincount(flat, minlength=C)[:C]
     share = np.sqrt(pixels)
-    wanted = np.minimum(np.ceil(count * share / share.sum()).astype(np.int64), pixels)
+    wanted = np.minimum(np.ceil(count * share / max(share.sum(), 1)).astype(np.int64), pixels)
     chosen, weights = [], []
     for index in np.flatnonzero(pixels):
         there = np.flatnonzero(flat == index)
         chosen.append(rng.choice(there, wanted[index], replace=False) if wanted[index] < len(there) else there)
         weights.append(np.full(wanted[index], pixels[index] / wanted[index], np.float32))
+    if not chosen:  # all of it is to be ignored
+        return np.empty(0, np.int64), np.empty(0, np.float32)
     return np.concatenate(chosen), np.concatenate(weights)
 
 

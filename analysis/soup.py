@@ -19,9 +19,9 @@ from analysis.labelled import Labelled, open_labelled
 from analysis.members import Member, read_pool
 from analysis.postprocess import confusion
 from analysis.predict import Networks, load_model, mixed
-from analysis.stored import Ensemble, Voter
+from analysis.stored import Ensemble, Voter, stamp
 from analysis.views import PLAIN
-from trainable.artifacts import TrialFolder, write_json
+from trainable.artifacts import TrialFolder, read_json, write_json
 from trainable.bootstrap import difference_interval
 from trainable.checkpoint import load_tensors, save_tensors
 from trainable.models import Segmenter
@@ -48,8 +48,11 @@ def average(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def make_soup(member: Member, labelled: Labelled, out: TrialFolder) -> TrialFolder:
-    """Write the soup of a member's models as a trial folder and return it."""
+    """Write the soup of a member's models as a trial folder and return it; one of the same weights is there to stay."""
     folders = list(member.models.values())
+    stamps = [stamp(folder.best_weights) for folder in folders]
+    if (out.path / "soup.json").exists() and read_json(out.path / "soup.json") == stamps:
+        return out
     out.path.mkdir(parents=True, exist_ok=True)
     write_json(out.path / "config.json", folders[0].config())
     state = average([load_tensors(folder.best_weights)[0] for folder in folders])
@@ -59,6 +62,7 @@ def make_soup(member: Member, labelled: Labelled, out: TrialFolder) -> TrialFold
     photos = labelled.images(folders[0].config()["image_size"], np.sort(chosen))
     measure_norms(model, torch.from_numpy(np.array(photos)))
     save_tensors(out.best_weights, model.state_dict())
+    write_json(out.path / "soup.json", stamps)
     return out
 
 
@@ -83,9 +87,15 @@ def with_soups(ensemble: Ensemble, runs: Sequence[Path], data: Path | None, cons
     pool = read_pool(runs)
     labelled = open_labelled(pool, data)
     voters: list[Voter] = []
-    for member in pool.members:
-        names = {folder.path for folder in member.models.values()}
-        own = [voter for voter in ensemble.voters if voter.folder.path in names]
+    of_pool = {folder.path: member for member in pool.members for folder in member.models.values()}
+    for trial in dict.fromkeys(_trial(voter) for voter in ensemble.voters):
+        own = [voter for voter in ensemble.voters if _trial(voter) == trial]
+        member = of_pool.get(own[0].folder.path)
+        if member is None or {voter.folder.path for voter in own} != {each.path for each in member.models.values()}:
+            why = "its models are not all there any more, or there are more by now; make the ensemble again for a soup"
+            console.print(f"soup of {own[0].name}: left out, {why}", highlight=False, soft_wrap=True)
+            voters += own
+            continue
         if len(own) < 2:
             voters += own
             continue
@@ -95,6 +105,11 @@ def with_soups(ensemble: Ensemble, runs: Sequence[Path], data: Path | None, cons
         console.print(f"soup of {member.name}: {told}", highlight=False, soft_wrap=True)
         voters += [soup] if taken else own
     return replace(ensemble, voters=tuple(voters))
+
+
+def _trial(voter: Voter) -> Path:
+    path = voter.folder.path
+    return path.parents[1] if path.parent.name == "folds" else path
 
 
 def _compared(soup: Voter, own: Sequence[Voter], labelled: Labelled) -> tuple[bool, str]:

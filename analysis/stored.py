@@ -1,6 +1,6 @@
 """The stored ensemble, `ensemble/ensemble.json` in a run folder: what a submission is predicted with.
 
-    members     run, trial, folds and weight per class
+    members     run, trial, weight per class, and of each fold's model its folder and stamp
     method      how the weights were found
     views       the test-time augmentation
     filters     the post-processing that passed its gate: name and parameters, in order
@@ -10,7 +10,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from analysis.members import Pool, read_pool
 from analysis.views import PLAIN
-from trainable.artifacts import FINISHED, RunFolder, TrialFolder, read_json, write_json
+from trainable.artifacts import ENDED, FINISHED, RunFolder, TrialFolder, read_json, write_json
+from trainable.checkpoint import saved_header
 from trainable.coco import CLASSES
 from trainable.config import NO_FOLD
 
@@ -60,11 +61,10 @@ class Ensemble:
 
     @property
     def hash(self) -> str:
-        """Identify the ensemble: what its predictions depend on, the weights' files by size and time of change."""
+        """Identify the ensemble: all that its predictions depend on."""
         digest = hashlib.sha256(json.dumps([self.views, self.filters], sort_keys=True).encode())
         for voter in self.voters:
-            stat = voter.folder.best_weights.stat()
-            digest.update(f"{voter.name} {voter.weight.tolist()} {stat.st_size} {stat.st_mtime_ns}".encode())
+            digest.update(f"{voter.name} {voter.weight.tolist()} {stamp(voter.folder.best_weights)}".encode())
         return digest.hexdigest()[:16]
 
     def of_fold(self, fold: int) -> "Ensemble":
@@ -89,24 +89,79 @@ class Ensemble:
 
     @classmethod
     def read(cls, paths: Sequence[Path]) -> "Ensemble":
-        """Return the ensemble that is stored in one of some run folders and made of those runs.
+        """Return the ensemble that is stored in one of some run folders and made of just those runs.
 
         Raises:
-            FileNotFoundError: none is stored there, or its weights are gone.
-            ValueError: the file is damaged.
+            NoEnsembleError: none is.
+            ValueError: its file is damaged, or its models are not those any more that it was scored with.
         """
-        runs = {path.absolute().name: RunFolder(path.absolute()) for path in paths}
-        for run in runs.values():
-            file = ensemble_file(run)
-            if not file.exists():
-                continue
-            try:
-                record = read_json(file)
-                if {each["run"] for each in record["pool"]} == set(runs):
-                    return _of(file, record, runs)
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(f"{file} is damaged ({error!r}); make it again by analysis/ensemble.py") from error
-        raise FileNotFoundError(f"no ensemble of {', '.join(runs)} is stored; make one by analysis/ensemble.py")
+        runs = by_name(paths)
+        files = [file for file in (ensemble_file(run, runs) for run in runs.values()) if file.exists()]
+        if not files:
+            raise NoEnsembleError(f"no ensemble of {', '.join(runs)} is stored; make one by analysis/ensemble.py")
+        try:
+            record = read_json(files[0])
+            _check_fits(files[0], record, runs)
+            voters = [
+                Voter(TrialFolder(runs[member["run"]].path / model["path"]), model["fold"],
+                      np.array(member["weights"]) / len(member["models"]))
+                for member in record["members"] for model in member["models"]
+            ]  # fmt: skip
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{files[0]} is damaged ({error!r}); make it again by analysis/ensemble.py") from error
+        return cls(files[0], tuple(voters), tuple(record["views"]), tuple(record["filters"]), record)
+
+
+class NoEnsembleError(FileNotFoundError):
+    """No ensemble of these runs is stored."""
+
+
+def by_name(paths: Sequence[Path]) -> dict[str, RunFolder]:
+    """Return run folders by their names, each once.
+
+    Raises:
+        ValueError: two of them have the same name.
+    """
+    runs: dict[str, RunFolder] = {}
+    for path in dict.fromkeys(path.resolve() for path in paths):
+        if path.name in runs:
+            raise ValueError(f"two runs are named {path.name}; their members could not be told apart: rename a folder")
+        runs[path.name] = RunFolder(path)
+    return runs
+
+
+def stamp(weights: Path) -> str:
+    """Identify saved weights, on any machine: by size, epoch and val_miou.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    header = saved_header(weights)
+    return f"{weights.stat().st_size} bytes, epoch {header.get('epoch')}, val_miou {header.get('val_miou')}"
+
+
+def ended_trainings(run: RunFolder) -> int:
+    """Return how many trainings of a run have left weights."""
+    return sum((each.path / "best.safetensors").exists() and each.status()["state"] in ENDED
+               for trial in run.trials() for each in (trial, *trial.further_folds()))  # fmt: skip
+
+
+def _check_fits(file: Path, record: dict[str, Any], runs: dict[str, RunFolder]) -> None:
+    again = f"make it again: python analysis/ensemble.py {' '.join(f'--run {run.path}' for run in runs.values())}"
+    for run in runs.values():
+        search = run.search()
+        for key in ("data_hash", "folds_hash"):
+            if search[key] != record[key]:
+                found = f"{record[key][:16]}, {run.path.name} has {search[key][:16]}"
+                raise ValueError(f"{file} was made with the {key} {found}; {again}")
+    for member in record["members"]:
+        for model in member["models"]:
+            weights = runs[member["run"]].path / model["path"] / "best.safetensors"
+            found = stamp(weights) if weights.exists() else "gone"
+            if found != model["stamp"]:
+                raise ValueError(
+                    f"{weights} is not what the ensemble was scored with: it was {model['stamp']}, now {found}; {again}"
+                )
 
 
 def stored_or_best(paths: Sequence[Path]) -> Ensemble:
@@ -117,11 +172,11 @@ def stored_or_best(paths: Sequence[Path]) -> Ensemble:
     """
     try:
         return Ensemble.read(paths)
-    except FileNotFoundError:
+    except NoEnsembleError:
         best = read_pool(paths).members[0]
         share = np.full(len(CLASSES), 1 / len(best.models))
         voters = tuple(Voter(folder, fold, share) for fold, folder in best.models.items())
-        return Ensemble(ensemble_file(best.run), voters, (PLAIN,), (), {})
+        return Ensemble(best.run.path / "ensemble", voters, (PLAIN,), (), {})
 
 
 def refitted(paths: Sequence[Path]) -> Ensemble:
@@ -135,46 +190,49 @@ def refitted(paths: Sequence[Path]) -> Ensemble:
         if (folder.path / "trial.json").exists() and folder.status()["state"] == FINISHED:
             try:
                 views = Ensemble.read(paths).views
-            except FileNotFoundError:
+            except NoEnsembleError:
                 views = (PLAIN,)
             return Ensemble(folder.path, (Voter(folder, NO_FOLD, np.ones(len(CLASSES))),), views, (), {})
     raise FileNotFoundError(f"no final model in {' or '.join(map(str, paths))}; make one by analysis/refit.py")
 
 
-def ensemble_file(run: RunFolder) -> Path:
-    """Return where a run's ensemble is stored."""
-    return run.path / "ensemble" / "ensemble.json"
+def ensemble_file(run: RunFolder, runs: Iterable[str] = ()) -> Path:
+    """Return where a run's ensemble is stored: one of the run alone, or one with other runs, given by their names."""
+    others = sorted(set(runs) - {run.path.name})
+    name = "-with-".join(["ensemble", *(["-".join(others)] if others else [])])
+    return run.path / "ensemble" / f"{name}.json"
 
 
-def store(pool: Pool, weights: NDArray[np.float64], runs: Sequence[Path], **more: Any) -> Path:
+def store(pool: Pool, weights: NDArray[np.float64], paths: Sequence[Path], **more: Any) -> Path:
     """Write the ensemble of a pool with weights (M, C) into the first run's folder and return the file."""
+    runs = by_name(paths)
     used = [(member, each) for member, each in zip(pool.members, weights, strict=True) if each.any()]
     content = {
-        "pool": [{"run": path.absolute().name} for path in runs],
+        "runs": list(runs),
         "data_hash": pool.search["data_hash"],
-        "folds_hash": pool.folds.hash,
+        "folds_hash": pool.search["folds_hash"],
         "members": [
-            {"run": member.run.path.name, "trial": member.number, "folds": list(member.models),
-             "weights": [round(float(share), 6) for share in each]}
+            {"run": member.run.path.name, "trial": member.number,
+             "weights": [round(float(share), 6) for share in each],
+             "models": [{"fold": fold, "path": folder.path.relative_to(member.run.path).as_posix(),
+                         "stamp": stamp(folder.best_weights)} for fold, folder in member.models.items()]}
             for member, each in used
         ],
         "views": [PLAIN],
         "filters": [],
+        "trainings": {name: ended_trainings(run) for name, run in runs.items()},
         **more,
     }  # fmt: skip
-    file = ensemble_file(RunFolder(runs[0].absolute()))
+    first = next(iter(runs.values()))
+    file = ensemble_file(first, runs)
     file.parent.mkdir(exist_ok=True)
     write_json(file, content)
+    for run in list(runs.values())[1:]:  # made before, named in another order
+        ensemble_file(run, runs).unlink(missing_ok=True)
     return file
 
 
-def _of(file: Path, record: dict[str, Any], runs: dict[str, RunFolder]) -> Ensemble:
-    voters = []
-    for each in record["members"]:
-        trial = runs[each["run"]].trial(each["trial"])
-        own = trial.config()["fold"]
-        for fold in each["folds"]:
-            further = trial.further(fold)
-            folder = further if fold != own or (further.path / "trial.json").exists() else trial
-            voters.append(Voter(folder, fold, np.array(each["weights"]) / len(each["folds"])))
-    return Ensemble(file, tuple(voters), tuple(record["views"]), tuple(record["filters"]), record)
+def newer(ensemble: Ensemble, paths: Sequence[Path]) -> int:
+    """Return how many trainings have ended since the ensemble was made."""
+    runs = by_name(paths)
+    return sum(max(ended_trainings(runs[name]) - count, 0) for name, count in ensemble.record["trainings"].items())

@@ -4,18 +4,22 @@ V views, N photos, C classes.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis.labelled import Labelled
+from analysis.members import Member
 from analysis.nested import nested_confusions
 from analysis.samples import FoldMaps, Samples, draw_samples
 from analysis.selection import sampled_miou
 from analysis.views import PLAIN, VIEWS
 from trainable.bootstrap import Interval, difference_interval, mean_ious
 from trainable.coco import CLASSES
+from trainable.config import TrialConfig
+from trainable.models import check_model
 
 LEAST_GAIN = 0.001
 """mIoU that a view must add for each pass over a photo that it costs."""
@@ -33,7 +37,7 @@ class Augmentation:
 
 
 def choose_views(
-    maps: Mapping[str, FoldMaps], labelled: Labelled, trained: int, least_gain: float = LEAST_GAIN
+    maps: Mapping[str, FoldMaps], labelled: Labelled, cost_of: Mapping[str, float], least_gain: float = LEAST_GAIN
 ) -> Augmentation:
     """Choose views greedily: the one with the largest gain per cost first, while it gains enough.
 
@@ -43,12 +47,12 @@ def choose_views(
     Args:
         maps: the ensemble's out-of-fold maps of each view.
         labelled: the photos.
-        trained: pixels per side at which the networks were trained, for the costs.
+        cost_of: passes over a photo that each view costs.
         least_gain: mIoU for each pass.
     """
     names = list(maps)
     samples = draw_samples([maps[name] for name in names], labelled)
-    costs = [VIEWS[name].cost(trained) for name in names]
+    costs = [cost_of[name] for name in names]
     parts = sorted(set(labelled.part.tolist()))
     nested = {part: _greedy(samples.of(labelled.part != part), costs, least_gain) for part in parts}
     chosen = _greedy(samples, costs, least_gain)
@@ -63,6 +67,41 @@ def choose_views(
     by_part = {part: tuple(names[index] for index in each) for part, each in nested.items()}
     reason = f"gain {gain:+} for {cost:.1f} times the passes"
     return Augmentation(tuple(names[index] for index in chosen), by_part, cost, gain, reason)
+
+
+def usable_views(names: Sequence[str], members: Sequence[Member]) -> tuple[dict[str, float], list[str]]:
+    """Return the views that all members' networks can take, with their mean costs, and why others are left out.
+
+    A scale at which no network sees another size than in an earlier view is left out too.
+    """
+    configs = [TrialConfig.from_dict(next(iter(each.models.values())).config()) for each in members]
+    costs: dict[str, float] = {}
+    seen: set[tuple[Any, ...]] = set()
+    notes = []
+    for name in dict.fromkeys((PLAIN, *names)):
+        view = VIEWS[name]
+        sizes = [view.size(config.image_size) for config in configs]
+        look = (view.flipped, view.turns, *sizes)
+        problem = next((text for text in map(_problem, configs, sizes) if text), None)
+        if problem or look in seen:
+            why = problem or "it is the same size as another view"
+            notes.append(f"photos {name} are left out of the test-time augmentation: {why}")
+            continue
+        seen.add(look)
+        costs[name] = sum(view.cost(config.image_size) for config in configs) / len(configs)
+    return costs, notes
+
+
+def _problem(config: TrialConfig, size: int) -> str | None:
+    """Return why a network cannot take photos of a size other than it was trained at, or None."""
+    if size == config.image_size:
+        return None
+    try:
+        # Its own weights follow, so that those of its encoder need not be at hand.
+        check_model(replace(config, image_size=size, encoder_weights="none"))
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def view_scores(maps: Mapping[str, FoldMaps], labelled: Labelled) -> dict[str, float]:

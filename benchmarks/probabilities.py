@@ -43,7 +43,7 @@ def main() -> None:
             maps += encoded_logits(logits)
             spent += time.perf_counter() - start
         start = time.perf_counter()
-        write_maps(path, names, maps, SCORE_SIZE)
+        write_maps(path, zip(names, maps, strict=True), SCORE_SIZE)
         spent += time.perf_counter() - start
         start = time.perf_counter()
         read = list(Maps.open(path).read(names))

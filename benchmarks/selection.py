@@ -52,7 +52,7 @@ def write_member(task: tuple[Path, int, int]) -> None:
             likely = np.exp(logits - logits.max(0))
             names.append(f"{photo:04d}.jpg")
             rows += encoded([(likely / likely.sum(0) * 255).astype(np.uint8)])
-        write_maps(folder / f"{member}-{fold}.parquet", names, rows, SIDE)
+        write_maps(folder / f"{member}-{fold}.parquet", zip(names, rows, strict=True), SIDE)
 
 
 def main() -> None:

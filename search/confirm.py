@@ -76,6 +76,10 @@ def confirm(
             f"{again(run, options)}", style="bold yellow", highlight=False, soft_wrap=True,
         )  # fmt: skip
         return INTERRUPTED
+    for folder in folders:
+        if folder.status()["state"] in BROKEN:
+            text = f"to train trial {folder.number} fold {folder.path.name} again, remove {folder.path} and repeat this"
+            console.print(text, style="yellow", highlight=False, soft_wrap=True)
     told = shlex.join(["python", "analysis/ensemble.py", "--run", str(run.path)])
     console.print(f"next:\n  {told}    # one ensemble of them", highlight=False, soft_wrap=True)
     return FAILED if all(folder.status()["state"] in BROKEN for folder in folders) and folders else DONE

@@ -7,15 +7,16 @@ from ray import tune
 from ray.tune.experiment import Trial
 from rich.console import Console
 
-from trainable.artifacts import ENDED, RunFolder, TrialFolder
+from trainable.artifacts import BROKEN, ENDED, RunFolder, TrialFolder
 
 
 @dataclass
 class KeepWithin(tune.Callback):
     """Drops checkpoints after every epoch and end of a trial, so that those of the whole run stay within a budget.
 
-    First go the states that ended trials could have gone on from, then the weights and probabilities of ended trials,
-    the worst val_miou first: those that no ensemble would use. The best trial and trials that have not ended keep all.
+    First go the states that ended trials could have gone on from, then the weights and probabilities of whole trials,
+    those that no ensemble would use first: broken ones, then those trained on fewer folds, each the worst val_miou
+    first. The best of the sound ones and trials that have not ended keep theirs.
     """
 
     run: RunFolder
@@ -52,9 +53,11 @@ class KeepWithin(tune.Callback):
         over = sum(sizes.values()) + to_come - self.budget
         if over <= 0:
             return
-        ranked = sorted(ended, key=lambda folder: value_of(self.run, folder))
+        ranked = sorted(ended, key=lambda folder: use_of(self.run.trial(folder.number)))
+        best = ranked[-1].number if ranked else None
         files = [folder.last_state for folder in ranked]
-        files += [file for folder in ranked[:-1] for file in (folder.out_of_fold, folder.best_weights)]
+        files += [file for folder in ranked if folder.number != best
+                  for file in (folder.out_of_fold, folder.best_weights)]  # fmt: skip
         for file in files:
             if over > 0 and file.exists():
                 over -= file.stat().st_size
@@ -79,6 +82,7 @@ def checkpoint_bytes(folder: TrialFolder) -> int:
     return sum(file.stat().st_size for file in files if file.exists())
 
 
-def value_of(run: RunFolder, folder: TrialFolder) -> float:
-    """Return the best val_miou of a trial, for a further fold that of its trial: folds are kept or dropped together."""
-    return max((row["val_miou"] for row in run.trial(folder.number).curve()), default=-1.0)
+def use_of(trial: TrialFolder) -> tuple[bool, int, float]:
+    """Return what a trial is worth to an ensemble: whether it is sound, its folds, its best val_miou."""
+    sound = trial.status()["state"] not in BROKEN
+    return sound, len(trial.further_folds()), max((row["val_miou"] for row in trial.curve()), default=-1.0)

@@ -33,6 +33,19 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ValueError(f"{path} is damaged ({error}); delete the trial's folder to train it again") from error
 
 
+def saved_header(path: Path) -> dict[str, Any]:
+    """Read the json-able values of what `save_tensors` wrote, and see that the file is as long as its header says.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return json.loads((file.metadata() or {}).get("header", "{}"))
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} is damaged ({error})") from error
+
+
 def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return an optimizer's state as named tensors and json-able values."""
     tensors: dict[str, Tensor] = {}

@@ -81,12 +81,13 @@ def train_fold(
 
 
 def _keep(training: FoldTraining, folder: TrialFolder, row: Row, validated: Validated | None) -> None:
-    """Write the weights, and what they make of the validation photos."""
+    """Write the weights, and what they make of the validation photos, all with the epoch they are of."""
     data = training.data
     if validated:
         names = [data.cache.file_names[position] for position in data.val]
         folder.write_confusion(names, validated.at_256, validated.full)
-        write_maps(folder.out_of_fold, names, validated.maps, min(training.config.image_size, SCORE_SIZE))
+        size = min(training.config.image_size, SCORE_SIZE)
+        write_maps(folder.out_of_fold, zip(names, validated.maps, strict=True), size, int(row["epoch"]))
     facts = {name: row[name] for name in ("epoch", "val_miou") if name in row}
     save_tensors(folder.best_weights, training.stepper.evaluated.state_dict(), **facts)
 

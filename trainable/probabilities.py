@@ -10,7 +10,7 @@ S is the training size, or 256 where that is larger: then the pixels are those a
 Rounding never changes which class is the likeliest, so class maps, and mIoU, follow from the file without an error.
 """
 
-import io
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +22,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainable.artifacts import write_bytes
 from trainable.cache import SCORE_SIZE
 from trainable.coco import CLASSES
 from trainable.metrics import resize_classes
 
 Map = NDArray[np.uint8]
 """Probabilities times 255 of one photo, (C, S, S)."""
+
+
+CODEC = "zstd"
 
 
 class DamagedMapsError(ValueError):
@@ -44,30 +46,48 @@ def quantised(logits: Tensor) -> Tensor:
 def rounded(probabilities: Tensor) -> Tensor:
     """Return probabilities (N, C, H, W) times 255 as uint8; the likeliest class stays the likeliest."""
     top, classes = probabilities.max(1, keepdim=True)
-    whole = (probabilities * 255).round_().to(torch.uint8)
+    # Below the likeliest's 255, so that it has room for one more.
+    whole = (probabilities * 255).round_().clamp_(max=254).to(torch.uint8)
     # Where another class rounds to the same number, the first of them would be taken for the likeliest.
-    tied = whole.max(1, keepdim=True).indices != classes
+    tied = (whole.max(1, keepdim=True).indices != classes) & (top * 255 < 254.5)
     return whole.scatter_(1, classes, (top * 255).round_().to(torch.uint8) + tied.to(torch.uint8))
 
 
 def encoded(maps: Sequence[Map] | NDArray[np.uint8]) -> list[bytes]:
-    """Return each map (C, S, S) with its rows less the rows above, as the file holds it before compression."""
-    return [np.diff(each, axis=1, prepend=np.uint8(0)).tobytes() for each in maps]
+    """Return each map (C, S, S) with its rows less the rows above, as the file holds it, compressed."""
+    return [pa.compress(np.diff(each, axis=1, prepend=np.uint8(0)).tobytes(), codec=CODEC, asbytes=True)
+            for each in maps]  # fmt: skip
 
 
-def write_maps(path: Path, file_names: Sequence[str], rows: Sequence[bytes], size: int) -> None:
-    """Write the file; `rows` as `encoded` gives them, of maps of `size` pixels per side."""
+def write_maps(path: Path, rows: Iterable[tuple[str, bytes]], size: int, epoch: int = 0) -> None:
+    """Write the file atomically, one photo at a time.
+
+    Args:
+        path: of the file.
+        rows: file name and map of each photo, as `encoded` gives it.
+        size: pixels per side of the maps.
+        epoch: of the weights they come from.
+    """
     schema = pa.schema(
         [("file_name", pa.string()), ("probabilities", pa.binary())],
-        {"classes": ",".join(CLASSES), "size": str(size), "scale": "255", "rows": "less the row above, modulo 256"},
-    )
-    table = pa.table({"file_name": list(file_names), "probabilities": list(rows)}, schema)
-    buffer = io.BytesIO()
-    pq.write_table(
-        table, buffer, row_group_size=1, compression="zstd", compression_level=1, use_dictionary=False,
-        write_statistics=False, write_page_checksum=True,
+        {"classes": ",".join(CLASSES), "size": str(size), "scale": "255", "rows": "less the row above, modulo 256",
+         "epoch": str(epoch)},
     )  # fmt: skip
-    write_bytes(path, buffer.getvalue())
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            with pq.ParquetWriter(
+                file, schema, compression=CODEC, compression_level=1, use_dictionary=False, write_statistics=False,
+                write_page_checksum=True,
+            ) as writer:  # fmt: skip
+                for name, row in rows:
+                    plain = pa.decompress(row, len(CLASSES) * size**2, codec=CODEC, asbytes=True)
+                    writer.write_table(pa.table({"file_name": [name], "probabilities": [plain]}, schema))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -76,6 +96,7 @@ class Maps:
 
     path: Path
     size: int  # pixels per side
+    epoch: int  # of the weights they come from; 0 is unknown
     row_of: dict[str, int]  # by file name
 
     @classmethod
@@ -90,11 +111,12 @@ class Maps:
                 metadata = {key.decode(): value.decode() for key, value in file.schema_arrow.metadata.items()}
                 names = file.read(["file_name"]).column(0).to_pylist()
                 size, classes = int(metadata["size"]), tuple(metadata["classes"].split(","))
+                epoch = int(metadata.get("epoch", 0))
         except (OSError, pa.ArrowException, KeyError, AttributeError) as error:
             raise DamagedMapsError(f"{path} cannot be read ({_first_line(error)})") from error
         if classes != CLASSES:
             raise DamagedMapsError(f"{path} is of the classes {', '.join(classes)}, not {', '.join(CLASSES)}")
-        return cls(path, size, {name: row for row, name in enumerate(names)})
+        return cls(path, size, epoch, {name: row for row, name in enumerate(names)})
 
     def read(self, file_names: Iterable[str]) -> Iterable[Map]:
         """Yield the photos' maps in the order asked.

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 
 from analysis import ensemble_predict, predict, predicting
 from analysis.ensemble import build_shown
@@ -24,10 +25,11 @@ from analysis.nested import SINGLE, decide, nested_confusions
 from analysis.predict import Networks, load_model, mixed, predict_photos
 from analysis.predict import main as photo_main
 from analysis.samples import draw_samples
-from analysis.soup import average
-from analysis.stored import Ensemble, Voter, ensemble_file, store
+from analysis.soup import average, with_soups
+from analysis.stored import Ensemble, NoEnsembleError, Voter, ensemble_file, newer, store
 from analysis.submission import read_submission
-from analysis.views import PLAIN
+from analysis.tta import usable_views
+from analysis.views import PLAIN, VIEWS
 from tests.conftest import ROOT
 from trainable.artifacts import RUNNING, read_json, write_json
 from trainable.bootstrap import mean_ious
@@ -53,7 +55,7 @@ def test_members_are_the_trials_with_all_folds(confirmed):
     assert sorted(member.number for member in pool.members) == [0, 1, 2]
     assert pool.covered == (0, 1, 2, 3)
     assert len(pool.fold_of) == 20  # every photo once
-    assert any("1 trials are left out: they have no model of all folds" in note for note in pool.notes)
+    assert any("1 trials are left out: they have no model of folds 0, 1, 2, 3" in note for note in pool.notes)
     assert any("1 failed trials are left out: 4" in note for note in pool.notes)
 
 
@@ -64,12 +66,12 @@ def test_a_run_without_further_folds_is_compared_on_its_fold(searched):
 
 def test_damaged_and_dropped_files_are_named_and_counted(confirmed):
     confirmed.trial(0).out_of_fold.write_bytes(b"PAR1 cut off")
-    for folder in (confirmed.trial(1), *confirmed.trial(1).further_folds()):
+    for folder in (confirmed.trial(1), *confirmed.trial(1).further_folds(), confirmed.trial(3)):
         folder.best_weights.unlink()
     pool = read_pool([confirmed.path])
     assert [member.number for member in pool.members] == [2]
     notes = " | ".join(pool.notes)
-    assert "1 damaged trials are left out: 0 (" in notes and "1 trials have no kept weights: 1" in notes
+    assert "1 damaged trials are left out: 0 (" in notes and "2 trials have no kept weights: 1, 3" in notes
 
 
 def test_cut_off_weights_are_found_before_they_are_needed(confirmed):
@@ -197,9 +199,81 @@ def test_two_runs_make_one_ensemble(confirmed, built, tmp_path):
     arguments = ["--run", str(confirmed.path), "--run", str(other)]
     assert ensemble_main([*arguments, "--no-tta", "--no-filters"]) == 0
     pooled = Ensemble.read([other, confirmed.path])
-    assert {each["run"] for each in pooled.record["pool"]} == {"small", "second"}
-    with pytest.raises(FileNotFoundError, match="no ensemble of second is stored"):
+    assert pooled.record["runs"] == ["small", "second"]
+    with pytest.raises(NoEnsembleError, match="no ensemble of second is stored"):
         Ensemble.read([other])
+    with pytest.raises(NoEnsembleError, match="no ensemble of small is stored"):
+        Ensemble.read([confirmed.path])  # what is made of two is not one's own
+
+
+def test_runs_of_one_name_are_refused_and_one_named_twice_counts_once(confirmed, tmp_path):
+    shutil.copytree(confirmed.path, tmp_path / "elsewhere" / "small")
+    with pytest.raises(ValueError, match="2 runs are named small"):
+        read_pool([confirmed.path, tmp_path / "elsewhere" / "small"])
+    assert len(read_pool([confirmed.path, confirmed.path]).members) == 3
+
+
+def test_a_map_damaged_inside_costs_its_trial_alone(confirmed, capsys):
+    path = confirmed.trial(0).out_of_fold
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+    assert ensemble_main(["--run", str(confirmed.path), "--no-tta", "--no-filters"]) == 0
+    assert "damaged trial left out: small/0" in " ".join(capsys.readouterr().out.split())
+    assert 0 not in {member["trial"] for member in read_json(ensemble_file(confirmed))["members"]}
+
+
+@pytest.mark.parametrize("position", [0.2, 0.5, 0.8])
+def test_a_damaged_npz_never_ends_in_a_traceback(confirmed, position):
+    path = confirmed.trial(1).path / "confusion.npz"
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * position)] ^= 255
+    path.write_bytes(content)
+    pool = read_pool([confirmed.path])
+    assert len(pool.members) in (2, 3)
+    assert len(pool.members) == 3 or any("damaged" in note for note in pool.notes)
+
+
+def test_an_ensemble_predicts_with_the_models_it_was_scored_with_or_says_so(confirmed):
+    pool = read_pool([confirmed.path])
+    store(pool, np.full((3, C), 1 / 3), [confirmed.path])
+    ensemble = Ensemble.read([confirmed.path])
+    assert newer(ensemble, [confirmed.path]) == 0
+    shutil.copytree(confirmed.trial(0).path, confirmed.trial(0).further(0).path, ignore=shutil.ignore_patterns("folds"))
+    assert newer(ensemble, [confirmed.path]) == 1
+    assert {voter.folder.path for voter in Ensemble.read([confirmed.path]).voters} == {
+        voter.folder.path for voter in ensemble.voters
+    }
+    weights = confirmed.trial(1).further(2).best_weights
+    shutil.copy(confirmed.trial(1).further(3).best_weights, weights)
+    with pytest.raises(ValueError, match=r"is not what the ensemble was scored with: it was .* make it again"):
+        Ensemble.read([confirmed.path])
+    weights.unlink()
+    with pytest.raises(ValueError, match="now gone; make it again"):
+        Ensemble.read([confirmed.path])
+
+
+def test_an_ensemble_of_other_data_is_refused(confirmed):
+    store(read_pool([confirmed.path]), np.full((3, C), 1 / 3), [confirmed.path])
+    record = confirmed.search()
+    write_json(confirmed.path / "search.json", {**record, "data_hash": "0" * 64})
+    with pytest.raises(ValueError, match=f"data_hash {record['data_hash'][:16]}, small has {'0' * 16}"):
+        Ensemble.read([confirmed.path])
+
+
+def test_views_that_networks_see_alike_or_cannot_take_are_left_out(confirmed):
+    costs, notes = usable_views(tuple(VIEWS), read_pool([confirmed.path]).members)
+    # At 32 px the scales 0.75 and 1.25 are the photo as it is.
+    assert "at 0.75" not in costs and "at 1.5" in costs and costs["flipped"] == 1
+    assert any("photos at 0.75 are left out" in note and "same size" in note for note in notes)
+
+
+def test_a_check_needs_to_know_the_photos(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.csv").write_text("image_id,PredictionString\n")
+    assert predict_main(["--check", "s.csv"]) == 2
+    assert "--check needs the test photos' names" in " ".join(capsys.readouterr().err.split())
+    assert [path.name for path in tmp_path.iterdir()] == ["s.csv"]
 
 
 def test_the_ensemble_of_a_fold_has_no_model_that_trained_on_it(confirmed):
@@ -254,9 +328,31 @@ def test_missing_test_photos_are_listed_or_become_background(built, tmp_path, ca
     arguments = ["--run", str(built.path), "--out", str(tmp_path / "s.csv"), "--data", str(data)]
     assert predict_main(arguments) == 2
     error = capsys.readouterr().err
-    assert "0001.jpg does not exist" in error and "0003.jpg cannot be read" in error
+    assert "2 of 5 test photos cannot be read" in error and "0001.jpg" in error and "0003.jpg" in error
+    whole = (data / "batch_01_vt" / "0002.jpg").read_bytes()
+    (data / "batch_01_vt" / "0002.jpg").write_bytes(whole[: len(whole) * 2 // 3])  # its header can be read
     assert predict_main([*arguments, "--skip-bad"]) == 0
+    assert "0002.jpg cannot be decoded" in " ".join(capsys.readouterr().out.split())
     assert not dict(read_submission(tmp_path / "s.csv"))["batch_01_vt/0001.jpg"].any()
+
+
+def test_chunks_of_other_photos_are_not_kept(built, tmp_path, monkeypatch):
+    """A photo that was bad when the prediction was cut off, and is mended since, is predicted."""
+    data, out = tmp_path / "data", tmp_path / "s.csv"
+    shutil.copytree(data_of(built), data)
+    bad = data / "batch_01_vt" / "0000.jpg"
+    whole = bad.read_bytes()
+    bad.write_bytes(b"no photo")
+    arguments = ["--run", str(built.path), "--out", str(out), "--data", str(data), "--skip-bad"]
+    with monkeypatch.context() as patched:
+        patched.setattr(predicting, "write_submission", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert predict_main(arguments) == 130
+    assert list(out.with_name(".s.csv.parts").glob("*.maps"))
+    bad.write_bytes(whole)
+    assert predict_main(arguments) == 0
+    mended = dict(read_submission(out))["batch_01_vt/0000.jpg"]
+    assert predict_main(["--run", str(built.path), "--out", str(tmp_path / "t.csv"), "--data", str(data)]) == 0
+    np.testing.assert_array_equal(mended, dict(read_submission(tmp_path / "t.csv"))["batch_01_vt/0000.jpg"])
 
 
 def test_a_full_disk_is_told_before_the_first_photo(built, tmp_path, capsys, monkeypatch):
@@ -326,12 +422,18 @@ def test_soups_are_compared_with_the_vote_before_they_are_taken(built, confirmed
     assert predict_main(["--run", str(confirmed.path), "--out", str(tmp_path / "s.csv"), "--soup"]) == 0
     told = " ".join(capsys.readouterr().out.split())
     assert re.search(r"soup of small/\d: (taken|left out), [+-]\d", told)
+    ensemble = Ensemble.read([confirmed.path])
+    first, second = (with_soups(ensemble, [confirmed.path], None, Console(quiet=True)) for _ in range(2))
+    assert first.hash == second.hash  # so that a prediction with soups can go on
+    assert all(sum(voter.weight for voter in each.voters) == pytest.approx(1) for each in (first, second))
 
 
 def test_honest_scores_are_below_what_was_fitted_on(built):
     record = json.loads(ensemble_file(built).read_text())
     names = [stage["name"] for stage in record["stages"]]
-    assert names[:4] == ["reference recipe", "best single trial", "ensemble", "+ test-time augmentation"]
+    assert names[:3] == ["reference recipe", "best single trial", "ensemble"]
+    taken = {gate["name"] for gate in record["gates"] if gate["accepted"]}
+    assert {name.removeprefix("+ ") for name in names[3:]} == taken
     assert all(stage["low"] <= stage["value"] <= stage["high"] for stage in record["stages"])
     assert {gate["name"] for gate in record["gates"]} >= {"test-time augmentation", "class factors", "small pieces"}
     kept = [each["name"] for each in record["filters"]]

@@ -31,7 +31,7 @@ def test_a_planted_no_op_is_rejected():
     before = confusions(0.6)
     gate = judge("nothing", before, before.copy(), {})
     assert not gate.accepted and gate.gain.value == 0
-    assert "reaches 0" in gate.reason
+    assert "does not lie above 0" in gate.reason
 
 
 def test_a_planted_helpful_step_is_accepted():

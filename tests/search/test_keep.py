@@ -62,6 +62,26 @@ def test_a_failed_trial_goes_before_sound_ones(run):
     assert not whole(failed) and whole(sound)
 
 
+def test_a_failed_trial_is_never_the_one_that_is_kept(run):
+    failed, sound = add(run, 0, FAILED, 0.9), add(run, 1, FINISHED, 0.2)
+    drop(run, 14 * KB)
+    assert not whole(failed) and whole(sound)
+
+
+def test_finalists_outlive_trials_of_one_fold_and_the_best_keeps_all_its_folds(run):
+    lone, finalist = add(run, 0, FINISHED, 0.3), add(run, 1, FINISHED, 0.2)
+    for fold in (1, 2):
+        folder = finalist.further(fold)
+        folder.path.mkdir(parents=True)
+        folder.write_status(FINISHED)
+        folder.best_weights.write_bytes(b"x" * 3 * KB)
+        folder.out_of_fold.write_bytes(b"x" * KB)
+    drop(run, 22 * KB)
+    assert not whole(lone) and whole(finalist)
+    drop(run, 1)
+    assert whole(finalist) and all(whole(each) for each in finalist.further_folds())
+
+
 def test_further_folds_go_with_their_trial(run):
     poor, good = add(run, 0, FINISHED, 0.1), add(run, 1, FINISHED, 0.3)
     for trial, value in ((poor, 0.9), (good, 0.1)):  # folds differ; the trial's own value ranks

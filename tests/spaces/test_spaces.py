@@ -192,7 +192,7 @@ def test_groups_follow_the_device_and_name_real_encoders():
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("loses", "unknown space 'loses', did you mean 'losses'; the spaces are: encoders, losses, .*, joint; join"),
+        ("loses", "unknown space 'loses', did you mean 'losses'; the spaces are: encoders, .*, joint, none; join"),
         ("losses+", "unknown space ''; the spaces are"),
         ("losses+losses", "names a space twice"),
     ],

@@ -25,6 +25,12 @@ def test_a_certain_class_is_255() -> None:
     assert (quantised(logits)[:, 3] == 255).all()
 
 
+def test_classes_that_vote_by_weights_of_their_own_may_both_be_certain() -> None:
+    probabilities = torch.zeros(1, C, 1, 1)
+    probabilities[0, 3], probabilities[0, 7] = 0.9995, 1.0
+    assert rounded(probabilities)[0, :, 0, 0].argmax() == 7
+
+
 def test_large_maps_are_kept_at_the_pixels_the_score_looks_at() -> None:
     logits = torch.randn(1, C, 512, 512)
     maps = quantised(logits)
@@ -34,15 +40,15 @@ def test_large_maps_are_kept_at_the_pixels_the_score_looks_at() -> None:
 
 def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
     maps = np.random.default_rng(0).integers(0, 256, (3, C, 8, 8), np.uint8)
-    write_maps(tmp_path / "maps.parquet", ["a", "b", "c"], encoded(maps), 8)
+    write_maps(tmp_path / "maps.parquet", zip("abc", encoded(maps), strict=True), 8, 3)
     found = Maps.open(tmp_path / "maps.parquet")
-    assert found.size == 8 and list(found.row_of) == ["a", "b", "c"]
+    assert found.size == 8 and found.epoch == 3 and list(found.row_of) == ["a", "b", "c"]
     np.testing.assert_array_equal(list(found.read(["c", "a"])), maps[[2, 0]])
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "maps.parquet"
-    write_maps(path, ["a", "b"], encoded_logits(torch.randn(2, C, 32, 32)), 32)
+    write_maps(path, zip("ab", encoded_logits(torch.randn(2, C, 32, 32)), strict=True), 32)
     with pytest.raises(DamagedMapsError, match="has no photo z"):
         list(Maps.open(path).read(["z"]))
     whole = bytearray(path.read_bytes())
