@@ -86,9 +86,9 @@ def table(sets: dict[str, LabelSet]) -> Table:
 
 
 def next_command(run: RunFolder, out: Path) -> str:
-    """Return the command of a search on the run's data, split as there, with the new photos."""
+    """Return the command that trains the run's best config on the run's data, split as there, with the new photos."""
     plan = run.search()["plan"]
-    command = ["python", "search/run.py", "--space", plan["space"]]
+    command = ["python", "search/run.py", "--space", "none", "--base", str(run.best_trial().path / "config.json")]
     if plan["data"]:
         command += ["--data", plan["data"]]
     if plan["skip_bad"]:
