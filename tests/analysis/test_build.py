@@ -24,6 +24,7 @@ from analysis.members import read_pool
 from analysis.nested import SINGLE, decide, nested_confusions
 from analysis.predict import Networks, load_model, mixed, predict_photos
 from analysis.predict import main as photo_main
+from analysis.refit import main as refit_main
 from analysis.samples import draw_samples
 from analysis.soup import average, with_soups
 from analysis.stored import Ensemble, NoEnsembleError, Voter, ensemble_file, newer, store
@@ -439,3 +440,13 @@ def test_honest_scores_are_below_what_was_fitted_on(built):
     kept = [each["name"] for each in record["filters"]]
     assert kept == [gate["name"] for gate in record["gates"] if gate["accepted"] and gate["name"] in kept]
     assert mean_ious(np.eye(C, dtype=int)[None])[0] == 1
+
+
+def test_the_final_model_predicts_alone(confirmed, tmp_path, capsys):
+    arguments = ["--run", str(confirmed.path), "--out", str(tmp_path / "s.csv"), "--refit"]
+    assert predict_main(arguments) == 2
+    assert "no final model in" in " ".join(capsys.readouterr().err.split())
+    assert refit_main(["--run", str(confirmed.path)]) == 0
+    assert predict_main(arguments) == 0
+    assert "1 models, views: as it is" in " ".join(capsys.readouterr().out.split())
+    assert len(dict(read_submission(tmp_path / "s.csv"))) == 5
