@@ -25,7 +25,6 @@ from analysis.samples import DamagedMemberError, FoldMaps, Samples, draw_samples
 from analysis.stored import store
 from analysis.tta import Augmentation, choose_views, usable_views, view_scores
 from analysis.views import PLAIN, VIEWS
-from trainable.artifacts import RunFolder
 from trainable.bootstrap import Interval, miou_interval
 from trainable.coco import CLASSES
 from trainable.cores import cpu_count
@@ -123,7 +122,7 @@ def _samples(made: Build) -> Samples:
 
 def _reference(made: Build) -> Interval | None:
     """Return the score of the first run's first trial, which is the reference recipe, where it is a member."""
-    run = RunFolder(made.runs[0].absolute()).path
+    run = made.runs[0].resolve()
     first = [member for member in made.pool.members if member.number == 0 and member.run.path == run]
     if not first:
         return None
@@ -152,12 +151,10 @@ def _views(
         made.say(f"test-time augmentation: {', '.join(chosen.views)}; {chosen.reason}")
     maps = found[PLAIN]
     if chosen.views != (PLAIN,):
-        def means() -> Any:
-            for group in made.labelled.groups():
-                names = chosen.nested[int(made.labelled.part[group[0]])]
-                yield from mean_maps([found[name] for name in names], made.labelled, group)
-
-        maps = write_all(made.folder / "augmented.parquet", made.labelled, means())
+        means = (pair for group in made.labelled.groups()
+                 for pair in mean_maps([found[name] for name in chosen.nested[int(made.labelled.part[group[0]])]],
+                                       made.labelled, group))  # fmt: skip
+        maps = write_all(made.folder / "augmented.parquet", made.labelled, means)
     before = confusions_of(maps, made.labelled, lambda each, _: [_classes(each)])[0]
     made.gates.append({"name": "test-time augmentation", "accepted": chosen.views != (PLAIN,), "cost": chosen.cost,
                        "gain": list(chosen.gain.bounds), "reason": chosen.reason})  # fmt: skip
@@ -179,15 +176,12 @@ def _filters(made: Build, maps: FoldMaps, before: Confusions, crf_options: int) 
                 maps = write_all(made.folder / "crf.parquet", made.labelled, refined)
                 before = confusions_of(maps, made.labelled, lambda each, _: [_classes(each)])[0]
     gate, factors = fit_factors(maps, made.labelled, before)
+    taken = _judged(made, gate)
 
     def classes(each: Map, part: int) -> ClassMap:
-        return _classes(each)
+        return scaled(each, factors[part]).argmax(0).astype(np.uint8) if taken else _classes(each)
 
-    if _judged(made, gate):
-
-        def classes(each: Map, part: int) -> ClassMap:
-            return scaled(each, factors[part]).argmax(0).astype(np.uint8)
-
+    if taken:
         before = confusions_of(maps, made.labelled, lambda each, part: [classes(each, part)])[0]
     _judged(made, fit_pieces(maps, made.labelled, classes, before))
 

@@ -1,6 +1,7 @@
 """Makes one ensemble of the trials of some runs: python analysis/ensemble.py --run runs/NAME.
 
-All that is chosen is chosen on out-of-fold predictions, and scored on photos it was not chosen on.
+All that is chosen is chosen on out-of-fold predictions, and scored on parts of the photos it was not chosen on. What
+was chosen before, such as each model's best epoch or which trials `--top` keeps, was chosen on all of them.
 """
 
 import argparse
@@ -76,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--run", type=Path, nargs="+", action="append", required=True, metavar="DIR",
                         help="run folders, runs/NAME")  # fmt: skip
     parser.add_argument("--data", type=Path, metavar="DIR", help="the run's photos, if they have moved")
-    parser.add_argument("--top", type=int, metavar="K", help="members at most (default: all that are kept)")
+    parser.add_argument("--top", type=int, metavar="K", help="the K members best on all photos (default: all that are kept)")
     parser.add_argument("--no-tta", action="store_true", help="predict photos as they are alone")
     parser.add_argument("--no-filters", action="store_true", help="no CRF, class factors or removal of small pieces")
     parser.add_argument("--crf-options", type=int, default=CRF_OPTIONS, metavar="N",
