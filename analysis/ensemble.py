@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--run", type=Path, nargs="+", action="append", required=True, metavar="DIR",
                         help="run folders, runs/NAME")  # fmt: skip
     parser.add_argument("--data", type=Path, metavar="DIR", help="the run's photos, if they have moved")
-    parser.add_argument("--top", type=int, metavar="K", help="the K members best on all photos (default: all that are kept)")
+    parser.add_argument("--top", type=int, metavar="K", help="the K best on all photos (default: all that are kept)")
     parser.add_argument("--no-tta", action="store_true", help="predict photos as they are alone")
     parser.add_argument("--no-filters", action="store_true", help="no CRF, class factors or removal of small pieces")
     parser.add_argument("--crf-options", type=int, default=CRF_OPTIONS, metavar="N",
