@@ -87,7 +87,9 @@ def nested_confusions(
         for position, *maps in zip(positions, *(members[index][fold].read(names) for index in used), strict=True):
             mixed = np.zeros((len(methods), C, SCORE_SIZE, SCORE_SIZE), np.float32)
             for index, each in zip(used, maps, strict=True):  # one at a time: there may be a hundred
-                mixed += of_part[:, index, :, None, None] * at_256(each)
+                whole = at_256(each)
+                for method in np.flatnonzero(of_part[:, index].any(1)):
+                    mixed[method] += of_part[method, index, :, None, None] * whole
             truth = torch.from_numpy(labelled.truth([position])).expand(len(methods), SCORE_SIZE, SCORE_SIZE)
             matrices = confusion_matrices(truth, torch.from_numpy(mixed).max(1).indices, C).numpy()
             for method, matrix in zip(methods, matrices, strict=True):

@@ -16,10 +16,10 @@ C = len(CLASSES)
 BITS = 4
 """Bits that hold a class index."""
 
-PICKS = 15
+PICKS = 12
 """Of a greedy selection; 255 times it, shifted by `BITS`, is to fit into 16 bits."""
 
-BAGS = 5
+BAGS = 4
 FEW = 5
 SINGLE = "best single"
 STEPS = 60
