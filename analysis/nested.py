@@ -88,8 +88,8 @@ def nested_confusions(
             mixed = np.zeros((len(methods), C, SCORE_SIZE, SCORE_SIZE), np.float32)
             for index, each in zip(used, maps, strict=True):  # one at a time: there may be a hundred
                 whole = at_256(each)
-                for method in np.flatnonzero(of_part[:, index].any(1)):
-                    mixed[method] += of_part[method, index, :, None, None] * whole
+                for row in np.flatnonzero(of_part[:, index].any(1)):
+                    mixed[row] += of_part[row, index, :, None, None] * whole
             truth = torch.from_numpy(labelled.truth([position])).expand(len(methods), SCORE_SIZE, SCORE_SIZE)
             matrices = confusion_matrices(truth, torch.from_numpy(mixed).max(1).indices, C).numpy()
             for method, matrix in zip(methods, matrices, strict=True):
