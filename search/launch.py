@@ -17,6 +17,7 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its banner shows even at ver
 # Tune's own snapshots are not used: the run folder is the state.
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 import ray
 from ray import tune

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from search.access import set_up_access
 from search.arguments import parse
 from search.machine import Machine, resources
 from search.plan import Plan, check_draws, is_default, new_plan, run_folder, stored_plan
@@ -30,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         run = run_folder(options)
         stored = stored_plan(run, options) if {"resume", "confirm"} & options.keys() else None
         dataset = read_training(_data(options, stored))
+        set_up_access(local=True)
         # What could be checked without starting anything has been.
         from search.launch import ray_running
 
