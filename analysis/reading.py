@@ -76,7 +76,7 @@ def _trial(found: Trials, folder: TrialFolder, label: str, budget: int) -> Trial
     config = part(folder.config, "config.json") if (folder.path / "config.json").exists() else {}
     trial = Trial(
         folder, label, status["state"], status.get("reason", ""), budget, curve,
-        (part(folder.params, "params.json") or {}) if (folder.path / "params.json").exists() else {},
+        status.get("params", {}),
         config or {},
         part(lambda: _confusion(folder), "confusion.npz") if curve else None,
         _parameters(folder, part) if curve else None,

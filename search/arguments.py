@@ -105,6 +105,10 @@ def _add_model(group: Any) -> None:
 
 
 def _add_machine(group: Any) -> None:
+    group.add_argument("--address", metavar="A", help="of a Ray cluster to run on: auto on its head node, or "
+                       "HOST:PORT (default: a Ray of its own, on this machine)")  # fmt: skip
+    group.add_argument("--gpus", type=int, metavar="N", help="of a cluster that grows: GPUs to use (default: what is "
+                       "there, or what its configuration allows)")  # fmt: skip
     group.add_argument("--concurrent", type=int, metavar="N", help="trials at a time (default: one per core or GPU)")
     group.add_argument("--gpus-per-trial", type=float, metavar="X", help="0.5 shares a GPU between two (default 1)")
     group.add_argument("--wandb", metavar="PROJECT", help="log to Weights & Biases (pip install wandb)")

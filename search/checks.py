@@ -8,7 +8,7 @@ from rich.console import Console
 
 from search.machine import Machine
 from search.plan import Plan, sample_configs
-from search.trial import try_model, try_models, try_parts
+from search.tries import try_model, try_models, try_parts
 
 SHOWN = 8
 """Names listed of a group of models that fail for the same reason."""

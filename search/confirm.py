@@ -10,6 +10,7 @@ from rich.console import Console
 
 from search.machine import Machine, resources
 from search.plan import Plan
+from search.recovery import mend
 from search.results import Standing, standings
 from trainable.artifacts import BROKEN, ENDED, FINISHED, RUNNING, RunFolder, TrialFolder
 from trainable.coco import Dataset
@@ -38,12 +39,13 @@ def confirm(
     Raises:
         ValueError: options that do not fit the run, or data that has changed.
     """
+    from search.events import TensorBoardEvents
     from search.finalists import print_finalists
     from search.keep import keep_callbacks
     from search.launch import run_tasks
     from search.prepare import prepare, setting_of
     from search.progress import Progress
-    from search.record import RecordStates, TensorBoardEvents, mark_interrupted
+    from search.record import RecordStates, mark_interrupted
 
     share = resources(machine, options.get("concurrent"), options.get("gpus_per_trial"))
     folds = options.get("folds", plan.folds)
@@ -126,10 +128,10 @@ def missing(run: RunFolder, finalists: list[Finalist]) -> list[dict[str, Any]]:
     for fold in sorted({fold for each in finalists for fold in each.further}):
         for number in [each.number for each in finalists if fold in each.further]:
             folder = run.trial(number).further(fold)
+            mend(folder, {})
             if not started(folder) or folder.status()["state"] not in ENDED:
-                config = {**run.trial(number).config(), "fold": fold}
-                tasks.append({"number": number, "further": fold, "config": config,
-                              "resume": folder.last_state.exists()})  # fmt: skip
+                config, resume = {**run.trial(number).config(), "fold": fold}, bool(folder.curve())
+                tasks.append({"number": number, "further": fold, "config": config, "resume": resume})
     return tasks
 
 

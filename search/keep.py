@@ -55,7 +55,7 @@ class KeepWithin(tune.Callback):
             return
         ranked = sorted(ended, key=lambda folder: use_of(self.run.trial(folder.number)))
         best = ranked[-1].number if ranked else None
-        files = [folder.last_state for folder in ranked]
+        files = [file for folder in ranked for file in folder.states]
         files += [file for folder in ranked if folder.number != best
                   for file in (folder.out_of_fold, folder.best_weights)]  # fmt: skip
         for file in files:
@@ -78,7 +78,7 @@ def keep_callbacks(run: RunFolder, keep_gb: float | None, console: Console) -> l
 
 def checkpoint_bytes(folder: TrialFolder) -> int:
     """Return the size of a trial's weights, state and probabilities."""
-    files = (folder.best_weights, folder.last_state, folder.out_of_fold)
+    files = (folder.best_weights, folder.out_of_fold, *folder.states)
     return sum(file.stat().st_size for file in files if file.exists())
 
 

@@ -7,6 +7,7 @@ import signal
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 # Read when Ray is imported. Paths stay the user's; our own callbacks write the run folder; nothing is sent home.
@@ -16,6 +17,8 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its banner shows even at verbose=0
 # Tune's own snapshots are not used: the run folder is the state.
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000")
+# A trial that ends broken reports that, and no metric.
+os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_AUTH_MODE", "token")
 
@@ -24,31 +27,24 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from search.machine import Machine, Resources
+from search.cluster import join_ray, start_ray
+from search.machine import Resources
 from search.plan import Plan
-from search.record import reconcile
 from search.study import Listed, ResumableASHA, StudySearch, open_study
-from search.trial import TrialSetting, gpu_memory_gb, run_trial
+from search.trial import TrialSetting, run_trial, trainable
 from spaces.table import find_space
 from trainable.artifacts import ENDED, RunFolder
-from trainable.cores import cpu_count
-
-OBJECT_STORE_BYTES = 200_000_000
-"""Photos are shared by memory map, so Ray's object store carries next to nothing."""
 
 
 @contextmanager
-def ray_running() -> Iterator[Machine]:
-    """Run Ray on this machine, quietly, and tell what it found."""
-    ray.init(
-        address="local", num_cpus=cpu_count(), include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES,
-        logging_level=logging.ERROR, log_to_driver=False,
-    )  # fmt: skip
+def ray_running(address: str = "local") -> Iterator[None]:
+    """Run Ray on this machine, quietly, or join the cluster at an address; leaves it at the end."""
+    if address == "local":
+        start_ray()
+    else:
+        join_ray(address)
     try:
-        found = ray.cluster_resources()
-        gpus = int(found.get("GPU", 0))
-        memory = ray.get(ray.remote(num_gpus=1)(gpu_memory_gb).remote()) if gpus else None
-        yield Machine(cores=int(found["CPU"]), gpus=gpus, gpu_memory_gb=memory)
+        yield
     finally:
         ray.shutdown()
 
@@ -66,8 +62,7 @@ def run_trials(
         callbacks: told of each trial's start, epochs and end.
     """
     space = find_space(plan.space, plan.scope)
-    study = open_study(run, space.first_trials)
-    reconcile(run, study)
+    study = open_study(run, space)
     ended = sum(folder.status()["state"] in ENDED for folder in run.trials())
     if ended >= plan.trials:
         return
@@ -89,16 +84,22 @@ def _fit(
     callbacks: Sequence[tune.Callback],
 ) -> None:  # fmt: skip
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by our own callbacks
-    staging = tempfile.mkdtemp(prefix="trashsweep-tune-")
+    # What Tune writes is not needed; in memory it cannot meet a full disk.
+    memory = Path("/dev/shm")
+    staging = tempfile.mkdtemp(prefix="trashsweep-tune-", dir=memory if os.access(memory, os.W_OK) else None)
     previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         tuner = tune.Tuner(
-            _trainable(setting, share),
+            _placed(setting, share),
             tune_config=tune.TuneConfig(
                 search_alg=searcher, scheduler=scheduler,
                 num_samples=trials, max_concurrent_trials=share.concurrent, reuse_actors=True,
             ),
-            run_config=tune.RunConfig(storage_path=staging, name="tune", verbose=0, callbacks=list(callbacks)),
+            run_config=tune.RunConfig(
+                storage_path=staging, name="tune", verbose=0, callbacks=list(callbacks),
+                # `search/attempts.py` counts: a trial that was halted has not failed.
+                failure_config=tune.FailureConfig(max_failures=-1),
+            ),
         )  # fmt: skip
         tuner.fit()
     finally:
@@ -106,6 +107,8 @@ def _fit(
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _trainable(setting: TrialSetting, share: Resources) -> Any:
-    shares = {"cpu": share.cpus_per_trial, "gpu": share.gpus_per_trial}
-    return tune.with_resources(tune.with_parameters(run_trial, setting=setting), shares)
+def _placed(setting: TrialSetting, share: Resources) -> Any:
+    bundle = {"CPU": share.cpus_per_trial, "GPU": share.gpus_per_trial}
+    # Fewer trials than fit are spread over the nodes, not packed on one.
+    placement = tune.PlacementGroupFactory([bundle], strategy="SPREAD")
+    return tune.with_resources(trainable(run_trial, setting), placement)

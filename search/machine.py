@@ -1,4 +1,4 @@
-"""What a machine can run at a time, and the defaults that fit it."""
+"""What a machine or a cluster can run at a time, and the defaults that fit it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,16 @@ class Machine:
     cores: int
     gpus: int
     gpu_memory_gb: float | None = None  # of one GPU
+    nodes: tuple[tuple[int, int], ...] = ()  # cores and GPUs of each node of a cluster; () is this machine alone
+
+    @property
+    def shares(self) -> tuple[tuple[int, int], ...]:
+        """Cores and GPUs of each node."""
+        return self.nodes or ((self.cores, self.gpus),)
+
+    def describe(self) -> str:
+        """Return where it is."""
+        return f" of {len(self.nodes)} nodes" if len(self.nodes) > 1 else ""
 
 
 @dataclass(frozen=True)
@@ -40,20 +50,31 @@ def resources(machine: Machine, concurrent: int | None, gpus_per_trial: float | 
         if concurrent and concurrent > cores:
             raise ValueError(f"--concurrent {concurrent} is more than the {cores} cores of this machine")
         running = concurrent or cores
-        return Resources(running, 1, 0, f"{running} trials at a time on {cores} CPU cores, one thread each")
+        told = f"{running} trials at a time on {cores} CPU cores{machine.describe()}, one thread each"
+        return Resources(running, 1, 0, told)
     share = 1.0 if gpus_per_trial is None else gpus_per_trial
-    if not 0 < share <= gpus or (share > 1 and share % 1):
-        raise ValueError(f"--gpus-per-trial must be above 0 and at most {gpus}, and whole above 1, found {share:g}")
-    fits = int(gpus / share) if share >= 1 else gpus * int(1 / share)
-    running = min(concurrent or fits, fits, cores)
-    return Resources(running, max(1, cores // running), share, f"{running} trials at a time on {gpus} GPUs")
+    # A trial runs on one node: what counts is what each of them holds.
+    most = max(node_gpus for _, node_gpus in machine.shares)
+    if not 0 < share <= most or (share > 1 and share % 1):
+        raise ValueError(f"--gpus-per-trial must be above 0 and at most {most}, and whole above 1, found {share:g}")
+    held = [(node_cores, _held(node_gpus, share)) for node_cores, node_gpus in machine.shares if node_gpus >= share]
+    fits = sum(min(trials, node_cores) for node_cores, trials in held)
+    running = min(concurrent or fits, fits)
+    crowded = running == fits or len(held) > 1
+    cpus = min(node_cores // trials for node_cores, trials in held) if crowded else cores // running
+    return Resources(running, max(1, cpus), share, f"{running} trials at a time on {gpus} GPUs{machine.describe()}")
+
+
+def _held(gpus: int, share: float) -> int:
+    """Return how many trials the GPUs of a node hold: a part of a GPU is a part of one."""
+    return int(gpus / share) if share >= 1 else gpus * int(1 / share)
 
 
 def default_options(machine: Machine, demo: bool) -> dict[str, Any]:
     """Return the options that depend on the device and the data: a search that ends in sensible time as it is."""
     if machine.gpus:
         # As many loading processes as the GPU's share of the cores feeds, beside the training process.
-        workers = max(min(machine.cores // machine.gpus, 8) - 1, 0)
+        workers = max(min(min(cores // gpus for cores, gpus in machine.shares if gpus), 8) - 1, 0)
         return {
             "image_size": 128 if demo else 512, "batch_size": 8, "epochs": 15 if demo else 30,
             "trials": 16 if demo else 50, "architecture": "unetplusplus", "encoder": "efficientnet-b0",

@@ -18,6 +18,9 @@ from trainable.cache import default_cache_dir
 from trainable.coco import Dataset, read_training
 from trainable.demo import find_data
 
+LOCAL = "local"
+"""The address of a Ray that a search starts for itself."""
+
 DONE, ALL_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -31,12 +34,16 @@ def main(arguments: list[str] | None = None) -> int:
         run = run_folder(options)
         stored = stored_plan(run, options) if {"resume", "confirm"} & options.keys() else None
         dataset = read_training(_data(options, stored))
-        set_up_access(local=True)
         # What could be checked without starting anything has been.
+        address = options.get("address", LOCAL)
+        set_up_access(local=address == LOCAL)
         from search.launch import ray_running
 
         threading.Thread(target=_import_ahead, daemon=True).start()
-        with ray_running() as machine:
+        with ray_running(address):
+            from search.cluster import find_machine
+
+            machine = find_machine(options.get("gpus"), console)
             if stored and "confirm" in options:
                 from search.confirm import confirm
 
@@ -73,9 +80,10 @@ def _search(
         check_draws(plan, [each.cache for each in data.values()], data[plan.config.image_size].train)
         create(plan, run, prepared)
     setting = setting_of(plan, run, prepared)
+    from search.events import TensorBoardEvents
     from search.keep import keep_callbacks
     from search.progress import Progress
-    from search.record import RecordStates, TensorBoardEvents
+    from search.record import RecordStates
 
     console.print(plan.describe(run.path.name), share.description, sep="\n", highlight=False, soft_wrap=True)
     epochs = plan.config.epochs
@@ -118,7 +126,7 @@ def resume_command(run: RunFolder, options: dict[str, Any]) -> str:
     command = ["python", "search/run.py", "--resume", run.path.name]
     if run.path.parent != Path("runs").absolute():
         command += ["--runs-dir", str(run.path.parent)]
-    for name in ("concurrent", "gpus_per_trial", "wandb", "mlflow"):
+    for name in ("address", "gpus", "concurrent", "gpus_per_trial", "wandb", "mlflow"):
         if name in options:
             command += [f"--{name.replace('_', '-')}", str(options[name])]
     return shlex.join(command)

@@ -13,32 +13,36 @@ from typing import Any
 import optuna
 from optuna.samplers import TPESampler
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import AsyncHyperBandScheduler
 from ray.tune.search import Searcher
 
+from search.journal import Journal
+from search.recovery import recover
+from search.trial import METRIC
 from spaces.table import Space
-from trainable.artifacts import RunFolder, write_json
+from trainable.artifacts import BROKEN, RunFolder
 from trainable.config import TrialConfig
 from trainable.seeding import stream_seed
-
-METRIC = "val_miou"
 
 STARTUP_TRIALS = 10
 """Random trials before TPE begins; a quarter of the search where that is less."""
 
 
-def open_study(run: RunFolder, first_trials: tuple[dict[str, Any], ...] = ()) -> optuna.Study:
-    """Open the run's study, with `first_trials` enqueued if it is new. optuna-dashboard opens the same file."""
+def open_study(run: RunFolder, space: Space | None = None) -> optuna.Study:
+    """Open the run's study; with a space, as a search does that goes on with it or begins it.
+
+    Then the study agrees with the run folder: trials that a cut-off journal has lost come back from their folders, and
+    the space's first trials are enqueued where they have not been yet. optuna-dashboard opens the same file.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = JournalStorage(JournalFileBackend(str(run.study)))
     study = optuna.create_study(
-        storage=storage, study_name=run.path.name, direction="maximize", load_if_exists=True
+        storage=JournalStorage(Journal(run.study)), study_name=run.path.name, direction="maximize", load_if_exists=True
     )
-    if not study.get_trials(deepcopy=False):
-        for params in first_trials:
+    if space:
+        recover(run, study, space)
+        for params in space.first_trials[len(study.get_trials(deepcopy=False)) :]:
             study.enqueue_trial(params)
     return study
 
@@ -69,26 +73,26 @@ class StudySearch(Searcher):
         parts = self.space.sample(trial)
         config = TrialConfig.from_dict({**self.base.to_dict(), **parts})
         folder = self.run.trial(trial.number)
-        resume = folder.last_state.exists()
-        folder.path.mkdir(parents=True, exist_ok=True)
-        write_json(folder.path / "params.json", trial.params)
-        return {"number": trial.number, "resume": resume, "config": config.to_dict()}
+        folder.write_params(trial.params)
+        return {"number": trial.number, "resume": bool(folder.curve()), "config": config.to_dict()}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Tell Optuna the epoch's value; a resumed trial's last epoch comes a second time."""
         trial = self.live[trial_id]
-        if result["epoch"] not in self.study.get_trials(deepcopy=False)[trial.number].intermediate_values:
+        if "epoch" in result and result["epoch"] not in self._seen(trial):
             trial.report(result[METRIC], result["epoch"])
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell Optuna the end: complete after the full budget, pruned if stopped before it, else failed."""
-        if result and "epoch" in result:
+        if result:
             self.on_trial_result(trial_id, result)  # Tune keeps the result at which it stops a trial for this call
         trial = self.live.pop(trial_id)
-        if error or not result or "epoch" not in result:
+        values = self._seen(trial)
+        given_up = self.run.trial(trial.number).status()["state"] in BROKEN
+        if error or given_up or not result or "epoch" not in result:
             self.study.tell(trial, state=TrialState.FAIL)
         elif result["epoch"] >= self.base.epochs:
-            self.study.tell(trial, max(row[METRIC] for row in self.run.trial(trial.number).curve()))
+            self.study.tell(trial, max(values.values()))
         else:
             self.study.tell(trial, state=TrialState.PRUNED)
 
@@ -98,6 +102,9 @@ class StudySearch(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Read nothing: the study's journal is the state."""
+
+    def _seen(self, trial: optuna.Trial) -> dict[int, float]:
+        return self.study.get_trials(deepcopy=False)[trial.number].intermediate_values
 
     def _asked(self) -> int:
         return sum(trial.state != TrialState.WAITING for trial in self.study.get_trials(deepcopy=False))

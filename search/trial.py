@@ -4,19 +4,35 @@ The training code is imported inside the functions: PyTorch and the model librar
 the driver, that only hands these functions on, need not spend.
 """
 
+import math
+import time
 import traceback
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
+from ray.tune.trainable import wrap_function
 
-from trainable.artifacts import FAILED, INVALID, OOM, RunFolder, TrialFolder
+from search.halting import Halting, listen
+from search.ownership import Claim, SupersededError
+from trainable.artifacts import BROKEN, FAILED, INVALID, OOM, RunFolder, TrialFolder
 from trainable.config import TrialConfig
+from trainable.manifest import Manifest
+from trainable.room import sleep_for_room, wait_for_room
 
 if TYPE_CHECKING:
     from trainable.cache import Cache
     from trainable.folds import Folds
+
+METRIC = "val_miou"
+
+HALTED, ENDED_BROKEN = "halted", "broken"
+"""Keys of what a worker reports that is no epoch: why it stops for now, or the state in which the trial ended."""
+
+LAST_MOMENTS_S = 150
+"""Seconds that a worker stays, its state saved, on a node that goes away: AWS gives two minutes."""
 
 
 @dataclass(frozen=True)
@@ -36,108 +52,99 @@ def folder_of(run: RunFolder, sampled: dict[str, Any]) -> TrialFolder:
     return folder.further(sampled["further"]) if "further" in sampled else folder
 
 
-def try_model(config: TrialConfig, sizes: list[int]) -> str | None:
-    """Return why the config's model cannot be built at some size, its published weights included, or None."""
-    from trainable.models import build_model, check_model
+def trainable(function: Callable[..., None], setting: TrialSetting) -> type:
+    """Return what Tune runs: `function(sampled, setting)` in a process that SIGTERM halts."""
+    wrapped = wrap_function(tune.with_parameters(function, setting=setting))
 
-    try:
-        for size in sizes:
-            check_model(replace(config, image_size=size))
-        if config.encoder_weights == "imagenet":
-            build_model(config)  # downloads them now, not in the first trial
-    except (ValueError, OSError) as error:
-        return str(error)
-    return None
+    class HaltedBySignal(wrapped):  # type: ignore[valid-type, misc]
+        def setup(self, *given: Any, **more: Any) -> None:
+            listen()  # here, as only a process's main thread may
+            super().setup(*given, **more)
 
-
-def try_models(
-    base: TrialConfig, models: list[list[str]], sizes: list[int], strides: dict[str, list[int]]
-) -> list[dict[int, str | None]]:
-    """Return, for each architecture and encoder and by output stride, why it cannot be built at some size, or None.
-
-    Architectures without a choice of strides have the key 0.
-    """
-    from trainable.models import check_model
-
-    def problem(config: TrialConfig) -> str | None:
-        for size in sizes:
-            try:
-                check_model(replace(config, image_size=size))
-            except (ValueError, FileNotFoundError) as error:
-                return str(error)
-        return None
-
-    found = []
-    for architecture, encoder in models:
-        config = replace(base, architecture=architecture, encoder=encoder, decoder={})
-        variants = {stride: {"encoder_output_stride": stride} for stride in strides.get(architecture, [])} or {0: {}}
-        found.append({stride: problem(replace(config, decoder=decoder)) for stride, decoder in variants.items()})
-    return found
-
-
-def try_parts(configs: list[TrialConfig]) -> str | None:
-    """Return why a part of some config, other than its model, cannot be built, or None."""
-    import torch
-    from torch import nn
-
-    from trainable.augment import build_augmentation
-    from trainable.coco import CLASSES
-    from trainable.losses import ClassCounts, build_loss
-    from trainable.mixing import build_mixing
-    from trainable.optim import build_optimizer
-    from trainable.schedules import build_schedule
-
-    ones = torch.ones(len(CLASSES))
-    toy, logits = nn.Conv2d(3, 1, 1), torch.randn(2, len(CLASSES), 8, 8)
-    target = torch.zeros(2, 8, 8, dtype=torch.int64)
-    try:
-        for config in configs:
-            build_loss(config.loss, ClassCounts(ones, ones))(logits, target)
-            build_optimizer(config.optimizer, toy)
-            build_schedule(config.scheduler, config.epochs)
-            build_augmentation(config.augmentation, config.operations, config.image_size)
-            build_mixing(config.mixing)
-    except (ValueError, TypeError, RuntimeError) as error:
-        return str(error)
-    return None
-
-
-def gpu_memory_gb() -> float:
-    """Return the memory of this worker's GPU."""
-    import torch
-
-    return torch.cuda.get_device_properties(0).total_memory / 1e9
+    return HaltedBySignal
 
 
 def run_trial(sampled: dict[str, Any], setting: TrialSetting) -> None:
-    """Train one trial and report each epoch to Tune.
+    """Train one trial and report each epoch to Tune, going on from whatever state its folder holds.
 
-    A failure is written to the trial's folder with its traceback before it reaches Tune, which ends this trial alone.
+    What would fail again is reported with its reason and ends the trial; anything else is raised: Tune then starts the
+    trial once more.
     """
-    from trainable.attestation import ConfigNotAppliedError
+    run = RunFolder(setting.run)
+    folder = folder_of(run, sampled)
+    wait_for_room(sleep_for_room)
+    if folder.status()["state"] in BROKEN:
+        return  # the driver has given it up
+    manifest = Manifest(folder.path)
+
+    def report(row: dict[str, Any]) -> None:
+        if not math.isfinite(row.get(METRIC, math.nan)):
+            raise FloatingPointError(f"epoch {row.get('epoch')} has {METRIC} {row.get(METRIC)}, no finite number")
+        tune.report({**row, "files": manifest.facts()})
+
+    claim = Claim(folder)
+    with Halting(run.stop_requested) as halting:
+
+        def halt() -> str | None:
+            claim.check()
+            return halting()
+
+        try:
+            train(sampled, setting, report, halt)
+        except Exception as error:
+            if type(error).__name__ == "HaltedError":
+                tune.report({HALTED: str(error)})
+                if not halting.transient:
+                    time.sleep(LAST_MOMENTS_S)  # to be ended with the node or the search; not to be tried here again
+            if (end := end_of(error)) is None:
+                raise
+            state, reason = end
+            told = {ENDED_BROKEN: state, "reason": reason, "traceback": traceback.format_exc()}
+            tune.report({**told, "files": manifest.facts()})
+
+
+def train(
+    sampled: dict[str, Any], setting: TrialSetting, report: Callable[[dict[str, Any]], None],
+    halt: Callable[[], str | None],
+) -> None:  # fmt: skip
+    """Train what was sampled; see `train_fold`."""
     from trainable.data import FoldData
     from trainable.device import release_memory
     from trainable.fold import train_fold
     from trainable.folds import Folds
-    from trainable.stepping import OutOfMemoryError, is_memory_short
 
     release_memory()  # of the trial that this process ran before
     run = RunFolder(setting.run)
-    folder = folder_of(run, sampled)
-    try:
-        config = TrialConfig.from_dict(sampled["config"])
-        folds = Folds.read(run.folds)
-        cache, extra = _cache(setting, config.image_size), _extra(setting, config, folds)
-        data = FoldData.of(cache, folds, config.fold, extra, setting.skip_bad)
-        train_fold(config, data, folder, lambda row: tune.report(dict(row)), resume=sampled["resume"])
-    except Exception as error:
-        state, name = FAILED, f"{type(error).__name__}: "
-        if isinstance(error, ConfigNotAppliedError):
-            state, name = INVALID, ""
-        elif isinstance(error, OutOfMemoryError) or is_memory_short(error):
-            state, name = OOM, ""
-        folder.write_status(state, f"{name}{error}".splitlines()[0], traceback=traceback.format_exc())
-        raise
+    config = TrialConfig.from_dict(sampled["config"])
+    folds = Folds.read(run.folds)
+    cache, extra = _cache(setting, config.image_size), _extra(setting, config, folds)
+    data = FoldData.of(cache, folds, config.fold, extra, setting.skip_bad)
+    train_fold(config, data, folder_of(run, sampled), lambda row: report(dict(row)), resume=True, halt=halt)
+
+
+def end_of(error: Exception) -> tuple[str, str] | None:
+    """Return state and reason of a trial that ended with an error, or None if another attempt may succeed.
+
+    The same config on the same photos with the same seeds fails again, unless the machine was to blame: its disk,
+    its network, its GPU, or that the process was to go.
+    """
+    from torch import AcceleratorError
+
+    from trainable.attestation import ConfigNotAppliedError
+    from trainable.stepping import OutOfMemoryError, is_memory_short
+    from trainable.training import HaltedError
+
+    if isinstance(error, OutOfMemoryError) or is_memory_short(error):
+        return OOM, _first_line(str(error))
+    if isinstance(error, OSError | AcceleratorError | HaltedError | SupersededError):
+        return None
+    if isinstance(error, ConfigNotAppliedError):
+        return INVALID, _first_line(str(error))
+    return FAILED, _first_line(f"{type(error).__name__}: {error}")
+
+
+def _first_line(text: str) -> str:
+    return text.splitlines()[0] if text else "no reason given"
 
 
 def _extra(setting: TrialSetting, config: TrialConfig, folds: "Folds") -> "Cache | None":

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from search.access import set_up_access
 from trainable.cache import Cache, build_cache
 from trainable.coco import CLASSES, read_training
 from trainable.config import TrialConfig
@@ -23,6 +24,8 @@ SHARED = Path(os.environ.get("TRASH_SHARED", ROOT.parent / "shared"))
 TRASH = Path(os.environ.get("TRASH_DATA", SHARED / "data" / "trash"))
 
 SIDE = 32  # pixels
+
+set_up_access(local=True)  # before a test imports Ray, as `search/run.py` does
 
 
 @pytest.fixture(autouse=True, scope="session")

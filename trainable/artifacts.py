@@ -5,13 +5,15 @@
     runs/NAME/study.journal       the Optuna study (optuna-dashboard opens it)
     runs/NAME/trials/0007/        one folder per trial, by its number in the study:
         config.json               the config as applied
-        params.json               what the space sampled
-        trial.json                state, reason, epochs, seconds
+        trial.json                what the space sampled, state, reason, epochs, seconds; once it has ended, size and
+                                  checksum of each of its files
         applied.json              what the live objects held after the first epoch
         notes.json                what the training did otherwise than asked: less memory, no torch.compile
         curve.csv                 one row per epoch
         best.safetensors          the weights of the epoch with the best val_miou
         last.safetensors          all it takes to go on after the last epoch
+        previous.safetensors      the same after the one before, should that be damaged; gone when the trial has ended
+        part.safetensors          the same in the midst of an epoch, if the training was halted there
         confusion.npz             per-photo confusion matrices of that best epoch
         out_of_fold.parquet       its probabilities for the validation photos, see `trainable/probabilities.py`
         events.out.tfevents...    TensorBoard
@@ -35,6 +37,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainable.room import with_room
+
 RUNNING, FINISHED, STOPPED, FAILED, INTERRUPTED = "running", "finished", "stopped", "failed", "interrupted"
 INVALID, OOM = "invalid", "oom"
 """States of a trial: `finished` had its full budget, `stopped` was ended early by ASHA, `interrupted` can go on.
@@ -45,7 +49,11 @@ ENDED = (FINISHED, STOPPED, *BROKEN)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that a kill at any moment leaves the old content or the new, never a part."""
+    """Write a file so that a kill or a power cut at any moment leaves the old content or the new, never a part."""
+    with_room(lambda: _write(path, content), path)
+
+
+def _write(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -55,6 +63,16 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -97,6 +115,29 @@ class TrialFolder:
         return self.path / "last.safetensors"
 
     @property
+    def previous_state(self) -> Path:
+        """The same of the epoch before."""
+        return self.path / "previous.safetensors"
+
+    @property
+    def part_state(self) -> Path:
+        """The same in the midst of an epoch."""
+        return self.path / "part.safetensors"
+
+    @property
+    def states(self) -> tuple[Path, Path, Path]:
+        """Where a state to go on from may be."""
+        return self.last_state, self.previous_state, self.part_state
+
+    def keep_previous_state(self) -> None:
+        """Keep the last state as the one before the next."""
+        if self.last_state.exists():
+            link = self.path / f".previous.{os.getpid()}.tmp"
+            link.unlink(missing_ok=True)
+            os.link(self.last_state, link)
+            link.replace(self.previous_state)
+
+    @property
     def out_of_fold(self) -> Path:
         """Probabilities of the validation photos after the best epoch."""
         return self.path / "out_of_fold.parquet"
@@ -116,9 +157,21 @@ class TrialFolder:
         path = self.path / "notes.json"
         return read_json(path) if path.exists() else []
 
+    def write_params(self, params: Mapping[str, Any]) -> None:
+        """Write what the space sampled for a trial that is to start: `trial.json`."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.path / "trial.json", {**self._kept(), "params": dict(params)})
+
     def write_status(self, state: str, reason: str = "", **more: Any) -> None:
-        """Write `trial.json`."""
-        write_json(self.path / "trial.json", {"state": state, "reason": reason, **more})
+        """Write `trial.json`, of which the params stay."""
+        kept = {name: value for name, value in self._kept().items() if name == "params"}
+        write_json(self.path / "trial.json", {"state": state, "reason": reason, **more, **kept})
+
+    def _kept(self) -> dict[str, Any]:
+        try:
+            return read_json(self.path / "trial.json")
+        except (FileNotFoundError, ValueError):  # not written yet, or damaged: see `search/recovery.py`
+            return {"state": RUNNING, "reason": ""}
 
     def status(self) -> dict[str, Any]:
         """Return `trial.json`."""
@@ -129,8 +182,8 @@ class TrialFolder:
         return read_json(self.path / "config.json")
 
     def params(self) -> dict[str, Any]:
-        """Return what the space sampled."""
-        return read_json(self.path / "params.json")
+        """Return what the space sampled; nothing for a training that no space has sampled."""
+        return self.status().get("params", {})
 
     def write_curve(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Write all epochs' rows."""
@@ -178,6 +231,15 @@ class RunFolder:
     def study(self) -> Path:
         """Optuna's journal."""
         return self.path / "study.journal"
+
+    @property
+    def stop_request(self) -> Path:
+        """A file that is there while the search is asked to stop."""
+        return self.path / "stop.json"
+
+    def stop_requested(self) -> bool:
+        """Tell whether the search is asked to stop."""
+        return self.stop_request.exists()
 
     def search(self) -> dict[str, Any]:
         """Return `search.json`."""

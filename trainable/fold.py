@@ -26,13 +26,13 @@ from trainable.extra import Extra
 from trainable.folds import Folds
 from trainable.probabilities import write_maps
 from trainable.stepping import OutOfMemoryError
-from trainable.training import DivergedError, FoldTraining, Row
+from trainable.training import DivergedError, FoldTraining, Halt, Row
 from trainable.validation import Validated
 
 
 def train_fold(
     config: TrialConfig, data: FoldData, folder: TrialFolder, report: Callable[[Row], None], resume: bool = False,
-    *, until: int | None = None, val_mious: Sequence[float] = (),
+    *, until: int | None = None, val_mious: Sequence[float] = (), halt: Halt = lambda: None,
 ) -> None:  # fmt: skip
     """Train one fold, writing its artifacts to `folder` and calling `report` with the row of each epoch.
 
@@ -41,20 +41,22 @@ def train_fold(
         data: the fold's photos, at the config's image size.
         folder: where config, curve, checkpoints and confusion matrices go.
         report: called once per epoch, after its state is on disk: it may end the training by raising.
-        resume: go on from the folder's last epoch, which is reported once more, as it cannot be known whether its
-            report was heard; the rest of the curve is then the same, on CPU to the bit.
+        resume: go on from where the folder's training was. Its last epoch is reported once more, as it cannot be known
+            whether its report was heard; the rest of the curve is then the same, on CPU to the bit.
         until: the last epoch to train, where it is not the last of the budget.
         val_mious: of each epoch, for a schedule that goes by them where no photo validates.
+        halt: asked before every step why to stop now; None is to go on.
 
     Raises:
+        HaltedError: `halt` gave a reason; the state is saved and `resume` goes on in the midst of the epoch.
         ValueError: the config names something unknown, or does not fit the data.
         DivergedError: a loss that is not finite.
         OutOfMemoryError: one photo at a time does not fit into the device's memory.
         ConfigNotAppliedError: the live objects differ from the config, after set-up or after the first epoch.
     """
-    resume = resume and folder.last_state.exists()
+    resume = resume and any(path.exists() for path in folder.states)
     config = _settled_before(config, folder) if resume else config
-    training = FoldTraining(config, data)
+    training = FoldTraining(config, data, halt)
     folder.path.mkdir(parents=True, exist_ok=True)
     write_json(folder.path / "config.json", training.config.to_dict())
     attestation = Attestation(training, config)
@@ -66,13 +68,14 @@ def train_fold(
     for epoch in range(first, (until or config.epochs) + 1):
         earlier = list(val_mious[: epoch - 1]) if config.fold == NO_FOLD else [each["val_miou"] for each in rows]
         try:
-            row, validated = training.epoch(epoch, earlier)
+            row, validated = training.epoch(epoch, earlier, folder)
         finally:
             folder.write_notes(training.stepper.notes)
         if epoch == first:
             steps = len(training.loader)
             found = attestation.check(epoch, (steps - 1) / steps, earlier)
             write_json(folder.applied, {"after_epoch": epoch, "found": found})
+        halt()  # a training that was superseded while it was frozen writes nothing more
         if validated is None or all(row["val_miou"] > each for each in earlier):
             _keep(training, folder, row, validated)
         rows.append(row)

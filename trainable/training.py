@@ -2,9 +2,13 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from trainable.artifacts import TrialFolder
 from trainable.augment import build_augmentation
@@ -34,15 +38,25 @@ class DivergedError(FloatingPointError):
     """The loss is not a finite number."""
 
 
+class HaltedError(Exception):
+    """The training was asked to stop in the midst of an epoch; its state is saved, and it can go on from there."""
+
+
+Halt = Callable[[], str | None]
+"""Asked before every step: why the training is to stop now, or None. It may raise what ends it without a state."""
+
+
 class FoldTraining:
     """The live objects of one training."""
 
-    def __init__(self, config: TrialConfig, data: FoldData):
+    def __init__(self, config: TrialConfig, data: FoldData, halt: Halt = lambda: None):
         if data.cache.images.shape[1] != config.image_size:
             raise ValueError(f"image_size is {config.image_size}, the cache is at {data.cache.images.shape[1]} px")
         if not len(data.train) or (not len(data.val) and config.fold != NO_FOLD):
             raise ValueError(f"fold {config.fold} has {len(data.train)} training and {len(data.val)} validation photos")
         torch.set_num_threads(config.threads)
+        self.halt = halt
+        self.begun: Begun | None = None  # where the restored state was
         self.config = config = settle(config, data.cache.path.parent)
         torch.manual_seed(stream_seed(config.seed, "init"))
         reset_peak_memory(config.device)
@@ -61,17 +75,28 @@ class FoldTraining:
             self.photos, batch_size=config.batch_size, workers=config.workers, pin=config.device == "cuda"
         )
 
-    def epoch(self, epoch: int, val_mious: Sequence[float]) -> tuple[Row, Validated | None]:
+    def epoch(
+        self, epoch: int, val_mious: Sequence[float], folder: TrialFolder | None = None
+    ) -> tuple[Row, Validated | None]:
         """Train and validate one epoch, counted from 1, after epochs with `val_mious`.
+
+        Args:
+            epoch: goes on in its midst if that is where the restored state was.
+            val_mious: of the epochs before it.
+            folder: where the state goes if the training is halted in its midst.
 
         Returns:
             The row: losses, `val_miou` (as the competition scores: 256 x 256), `val_miou_full` (at the training size),
             `iou_CLASS` (at 256 x 256, NaN for a class in neither truth nor prediction), `lr` at the epoch's end,
             `images_per_s` in training, seconds (`data_s`: waited for photos), peak memory in MB and the parts a batch
             was split into. And what the validation found: None, and nothing of it in the row, if no photo validates.
+
+        Raises:
+            HaltedError: `halt` gave a reason.
+            DivergedError: a loss that is not finite.
         """
         start = time.perf_counter()
-        train_loss, seen, waited = self._train(epoch, val_mious)
+        train_loss, seen, waited = self._train(epoch, val_mious, folder)
         trained = time.perf_counter()
         validated = self._validate() if len(self.data.val) else None
         end = time.perf_counter()
@@ -84,45 +109,86 @@ class FoldTraining:
         return row, validated
 
     def save(self, folder: TrialFolder, rows: list[Row]) -> None:
-        """Write the curve and all that `restore` needs."""
+        """Write the curve and all that `restore` needs; the state of the epoch before stays, to fall back to."""
+        tensors, header = self._state()
+        folder.keep_previous_state()
+        save_tensors(folder.last_state, tensors, rows=rows, **header)
+        folder.write_curve(rows)
+        folder.part_state.unlink(missing_ok=True)
+
+    def restore(self, folder: TrialFolder) -> list[Row]:
+        """Go back to where the folder's training was and return the rows of the epochs before.
+
+        That is the midst of an epoch if it was halted there, else the end of the last one, or, where that state is
+        damaged, of the one before; without any sound state the training begins anew.
+
+        Raises:
+            ValueError: the state is of another model or optimizer.
+        """
+        rows: list[Row] = []
+        for path in (folder.last_state, folder.previous_state):
+            if state := _readable(path):
+                rows = state[1]["rows"]
+                self._load(path, *state)
+                break
+        part = _readable(folder.part_state)
+        if part and part[1]["begun"]["epoch"] == len(rows) + 1:
+            self._load(folder.part_state, *part)
+            self.begun = Begun(rng=[part[0][name] for name in ("rng.cpu", "rng.cuda") if name in part[0]],
+                               **part[1]["begun"])  # fmt: skip
+        if rows:
+            folder.write_curve(rows)
+        return rows
+
+    def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         moments, optimizer = optimizer_state(self.optimizer)
         more, stepper = self.stepper.state()
-        save_tensors(
-            folder.last_state, {**tensors, **moments, **more}, rows=rows, optimizer=optimizer, stepper=stepper
-        )  # fmt: skip
-        folder.write_curve(rows)
+        return {**tensors, **moments, **more}, {"optimizer": optimizer, "stepper": stepper}
 
-    def restore(self, folder: TrialFolder) -> list[Row]:
-        """Go back to the folder's last epoch and return the rows up to it.
-
-        Raises:
-            ValueError: the state is damaged, or of another model or optimizer.
-        """
-        tensors, header = load_tensors(folder.last_state)
+    def _load(self, path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
         model = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
         try:
             self.model.load_state_dict(model)
         except RuntimeError as error:
-            raise ValueError(f"{folder.last_state} is of another model: {error}") from error
+            raise ValueError(f"{path} is of another model: {error}") from error
         load_optimizer(self.optimizer, tensors, header["optimizer"])
         self.stepper.load_state(tensors, header["stepper"])
-        rows: list[Row] = header["rows"]
-        folder.write_curve(rows)
-        return rows
+
+    def _halt(self, reason: str, begun: "Begun", folder: TrialFolder) -> None:
+        """Write the state in the midst of an epoch.
+
+        Raises:
+            HaltedError: always.
+        """
+        tensors, header = self._state()
+        tensors |= {f"rng.{name}": state for name, state in zip(("cpu", "cuda"), _rng(self.device), strict=False)}
+        facts = {name: getattr(begun, name) for name in ("epoch", "steps", "seen", "total")}
+        save_tensors(folder.part_state, tensors, begun=facts, **header)
+        raise HaltedError(f"{reason}: saved in epoch {begun.epoch} after {begun.steps} steps")
 
     def lr_factor(self, epoch: int, share: float, val_mious: Sequence[float]) -> float:
         """Return the schedule's factor after a share of an epoch, counted from 1."""
         return self.schedule((epoch - 1 + share) / self.config.epochs, val_mious)
 
-    def _train(self, epoch: int, val_mious: Sequence[float]) -> tuple[float, int, float]:
+    def _train(
+        self, epoch: int, val_mious: Sequence[float], folder: TrialFolder | None
+    ) -> tuple[float, int, float]:  # fmt: skip
         torch.manual_seed(stream_seed(self.config.seed, "torch", epoch))
         self.sampler.epoch = epoch
         self.stepper.freeze_encoder(epoch <= self.config.freeze_epochs)
         steps = len(self.loader)
-        total, seen, waited = torch.zeros((), device=self.device), 0, 0.0
+        begun = self.begun if self.begun and self.begun.epoch == epoch else Begun(epoch)
+        self.begun = None
+        total, seen, waited = torch.full((), begun.total, device=self.device), begun.seen, 0.0
         asked = time.perf_counter()
         for step, (photos, masks) in enumerate(on_device(self.loader, self.device)):
+            if step < begun.steps:
+                continue  # drawn all the same: the batches after it are then the same ones
+            if step == begun.steps:
+                _set_rng(begun.rng, self.device)
+            if folder and (reason := self.halt()):
+                self._halt(reason, Begun(epoch, step, seen, float(total)), folder)
             waited += time.perf_counter() - asked
             factor = self.lr_factor(epoch, step / steps, val_mious)
             for group, peak in zip(self.optimizer.param_groups, self.peak_lr, strict=True):
@@ -130,7 +196,8 @@ class FoldTraining:
             total += self.stepper.step(photos, masks) * len(photos)
             seen += len(photos)
             asked = time.perf_counter()
-        return self._finite(float(total) / seen, f"train loss in epoch {epoch}"), seen, waited
+        loss = self._finite(float(total) / seen, f"train loss in epoch {epoch}")
+        return loss, seen - begun.seen, waited
 
     def _validate(self) -> Validated:
         while True:
@@ -148,6 +215,36 @@ class FoldTraining:
             lr = self.config.optimizer.get("lr", "default")
             raise DivergedError(f"{name} is {loss} (lr {lr}, {self.config.precision}): the training diverged")
         return loss
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Where in an epoch a training is."""
+
+    epoch: int
+    steps: int = 0  # done
+    seen: int = 0  # photos
+    total: float = 0.0  # loss, summed over them
+    rng: Sequence[Tensor] = ()  # PyTorch's random state, on the CPU and on the GPU
+
+
+def _rng(device: torch.device) -> list[Tensor]:
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
+def _set_rng(states: Sequence[Tensor], device: torch.device) -> None:
+    if states:
+        torch.set_rng_state(states[0].cpu())
+    if len(states) > 1 and device.type == "cuda":
+        torch.cuda.set_rng_state(states[1].cpu(), device)
+
+
+def _readable(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Return a state, or None where there is none or the file is cut off or otherwise damaged."""
+    try:
+        return load_tensors(path) if path.exists() else None
+    except ValueError:
+        return None
 
 
 def _figures(validated: Validated) -> Row:

@@ -60,11 +60,11 @@ def searched_once(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
         config = replace(base, optimizer={"name": "adamw", "lr": params["lr"]}, loss={"name": params["loss"]})
         train_fold(config, FoldData.of(cache, folds, 0), folder, lambda row: None, until=1 if stopped else None)
         folder.write_status(STOPPED if stopped else FINISHED, "after epoch 1 of 3" if stopped else "all 3 epochs")
-        write_json(folder.path / "params.json", params)
+        folder.write_params(params)
         study.add_trial(_frozen(folder.curve(), params, stopped))
     run.trial(4).path.mkdir()
     run.trial(4).write_status(FAILED, "DivergedError: the loss is nan | in epoch 1")
-    write_json(run.trial(4).path / "params.json", {"lr": 9e-2, "loss": "dice", "elastic": False})
+    run.trial(4).write_params({"lr": 9e-2, "loss": "dice", "elastic": False})
     plan = {"space": "losses", "data": str(root / "data"), "cache_dir": str(root / "cache"), "skip_bad": False,
             "trials": 5, "base": base.to_dict()}  # fmt: skip
     write_json(run.path / "search.json", {

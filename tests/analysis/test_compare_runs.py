@@ -15,7 +15,7 @@ def run(tiny_config, tiny_data, tmp_path):
         config = replace(tiny_config, optimizer={"name": "adamw", "lr": lr})
         train_fold(config, tiny_data, folder, lambda row: None)
         folder.write_status(FINISHED)
-        write_json(folder.path / "params.json", {"lr": lr, "elastic": False})
+        folder.write_params({"lr": lr, "elastic": False})
     write_json(run.path / "search.json", {"plan": {"space": "losses", "base": tiny_config.to_dict()}})
     return run
 

@@ -27,7 +27,7 @@ def add(run, number, state, value, lr=None):
     folder.write_status(state)
     folder.write_curve([{"epoch": 1, "val_miou": value, "val_miou_full": value, "train_s": 1.0, "val_s": 1.0}])
     write_json(folder.path / "config.json", {"fold": 0, "optimizer": {"lr": lr or number}})
-    write_json(folder.path / "params.json", {})
+    folder.write_params({})
     return folder
 
 
@@ -72,7 +72,7 @@ def test_what_has_ended_is_not_trained_again(tmp_path):
     for fold, state in ((1, FINISHED), (2, INTERRUPTED)):
         trial.further(fold).path.mkdir(parents=True)
         trial.further(fold).write_status(state)
-    trial.further(2).last_state.write_bytes(b"x")
+    trial.further(2).write_curve([{"epoch": 1, "val_miou": 0.1}])
     tasks = missing(run, [Finalist(0, (1, 2, 3))])
     assert [(task["further"], task["resume"]) for task in tasks] == [(2, True), (3, False)]
     assert [task["config"]["fold"] for task in tasks] == [2, 3]

@@ -5,14 +5,17 @@ import pytest
 from optuna.trial import TrialState
 from rich.console import Console
 
+from search.events import epoch_values
 from search.machine import Machine
 from search.plan import new_plan
 from search.progress import Progress, show_time
-from search.record import RecordStates, epoch_values, mark_interrupted, reconcile
+from search.record import RecordStates, mark_interrupted
+from search.recovery import recover
 from search.results import print_results, show_params, standings
 from search.run import resume_command
 from search.study import open_study
-from trainable.artifacts import FAILED, FINISHED, INTERRUPTED, RUNNING, STOPPED, RunFolder, write_json
+from spaces.table import Scope, find_space
+from trainable.artifacts import FAILED, FINISHED, INTERRUPTED, RUNNING, STOPPED, RunFolder
 
 EPOCHS = 4
 PLAN = new_plan({"epochs": EPOCHS}, Machine(cores=2, gpus=0))
@@ -21,7 +24,7 @@ PLAN = new_plan({"epochs": EPOCHS}, Machine(cores=2, gpus=0))
 def add_trial(run, number, state, values, reason=""):
     folder = run.trial(number)
     folder.path.mkdir(parents=True)
-    write_json(folder.path / "params.json", {"loss": "focal", "focal_gamma": 2.0, "lr": 0.000123456})
+    folder.write_params({"loss": "focal", "focal_gamma": 2.0, "lr": 0.000123456})
     folder.write_status(state, reason)
     if values:
         folder.write_curve([
@@ -66,7 +69,8 @@ def test_values_are_short():
 
 
 def event(callback, name, number, **more):
-    trial = SimpleNamespace(trial_id=str(number), config={"number": number, "resume": False})
+    config = {"number": number, "resume": False}
+    trial = SimpleNamespace(trial_id=str(number), config=config, last_result=None, error_file=None)
     getattr(callback, name)(iteration=0, trials=[], trial=trial, **more)
 
 
@@ -123,7 +127,7 @@ def test_worker_that_dies_while_it_starts_is_a_failed_trial(tmp_path):
     run = RunFolder(tmp_path)
     folder = run.trial(0)
     folder.path.mkdir(parents=True)
-    write_json(folder.path / "params.json", {"lr": 0.1})
+    folder.write_params({"lr": 0.1})
 
     def show(console):
         progress = Progress(run, trials=1, epochs=EPOCHS, console=console)
@@ -143,7 +147,7 @@ def test_study_and_folders_are_reconciled_after_a_kill_between_their_writes(tmp_
         trial.report(0.1, 1)
     study.tell(1, state=TrialState.PRUNED)
     study.tell(2, state=TrialState.FAIL)
-    reconcile(run, study)
+    recover(run, study, find_space("losses", Scope()))
     assert [folder.status()["state"] for folder in run.trials()] == [FAILED, STOPPED, FAILED, RUNNING]
     assert study.trials[0].state == TrialState.FAIL
     assert study.trials[3].state == TrialState.RUNNING

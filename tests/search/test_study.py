@@ -8,7 +8,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from search.study import ResumableASHA, StudySearch, open_study
 from spaces.table import Scope, find_space
-from trainable.artifacts import FAILED, FINISHED, RUNNING, STOPPED, RunFolder, write_bytes
+from trainable.artifacts import FAILED, FINISHED, RUNNING, STOPPED, RunFolder
 from trainable.config import TrialConfig
 
 SPACE = find_space("losses", Scope())
@@ -22,7 +22,7 @@ def run(tmp_path):
 
 def make_search(run, trials=12):
     run.path.mkdir(exist_ok=True)
-    return StudySearch(run, open_study(run, SPACE.first_trials), SPACE, BASE, trials)
+    return StudySearch(run, open_study(run, SPACE), SPACE, BASE, trials)
 
 
 def train(run, search, name, values, ends=True):
@@ -30,7 +30,6 @@ def train(run, search, name, values, ends=True):
     config = search.suggest(name)
     folder = run.trial(config["number"])
     folder.write_status(RUNNING)
-    write_bytes(folder.last_state, b"state")
     rows = folder.curve()
     for value in values:
         rows.append({"epoch": len(rows) + 1, "val_miou": value})
@@ -168,5 +167,5 @@ def test_finished_and_failed_trials_keep_their_place_on_the_rungs(run):
 
 def test_base_of_the_config_is_kept(run):
     run.path.mkdir()
-    search = StudySearch(run, open_study(run, SPACE.first_trials), SPACE, replace(BASE, batch_size=3), 12)
+    search = StudySearch(run, open_study(run, SPACE), SPACE, replace(BASE, batch_size=3), 12)
     assert search.suggest("a")["config"]["batch_size"] == 3

@@ -1,0 +1,116 @@
+"""The Ray that a search runs on: its own on this machine, or a cluster that is running already."""
+
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import ray
+import yaml
+from rich.console import Console
+
+from search.machine import Machine
+from search.tries import gpu_memory_gb
+from trainable.cores import cpu_count
+
+REPOSITORY = Path(__file__).parents[1]
+
+OBJECT_STORE_BYTES = 200_000_000
+"""Photos are shared by memory map, so Ray's object store carries next to nothing."""
+
+BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
+"""Where `ray up` leaves the cluster's configuration on the head node."""
+
+FIRST_NODE_S = 1200
+"""Seconds that the first node of a growing cluster may take: an instance starts, installs PyTorch and joins."""
+
+
+def start_ray() -> None:
+    """Start a Ray on this machine alone, that nobody else is let into."""
+    ray.init(
+        address="local", num_cpus=cpu_count(), include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES,
+        logging_level=logging.ERROR, log_to_driver=False,
+    )  # fmt: skip
+
+
+def join_ray(address: str) -> None:
+    """Join a running cluster; our code travels there, unless a submitted job has brought it already.
+
+    Raises:
+        ValueError: there is none, or it does not let us in.
+    """
+    travels = {} if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else {"working_dir": str(REPOSITORY)}
+    try:
+        environment = {**_environment(), **travels}
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, runtime_env=environment)
+    except ConnectionError as error:
+        raise ValueError(
+            f"--address {address}: no Ray cluster lets this machine in ({str(error).splitlines()[0]}). Start one "
+            "(ray up cluster.yaml, or RAY_AUTH_MODE=token ray start --head) and take its token: ~/.ray/auth_token must "
+            "be the same on all nodes"
+        ) from error
+
+
+def _environment() -> dict[str, Any]:
+    """Return what each worker process gets: GPUs stay visible to what asks for none, such as the preflight."""
+    return {"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}}
+
+
+def find_machine(gpus: int | None, console: Console) -> Machine:
+    """Tell what there is to run on; of a cluster that has no GPU yet but can grow, what it may grow to.
+
+    Args:
+        gpus: wait for so many on a cluster that grows; None takes what is there, or what its configuration allows.
+        console: told of the wait.
+
+    Raises:
+        ValueError: the first GPU does not come in time.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    shares = [(int(each.get("CPU", 0)), int(each.get("GPU", 0))) for each in nodes]
+    there = sum(node_gpus for _, node_gpus in shares)
+    kinds = growth(BOOTSTRAP.expanduser()) if gpus or not there else []
+    if (kinds and (gpus or 0) > there) or (kinds and not there):
+        shares = _grown(shares, kinds, gpus)
+        told = f"the cluster grows to {sum(each for _, each in shares)} GPUs"
+        console.print(f"{told}; waiting for the first one" if not there else told, highlight=False)
+    elif gpus and gpus > there:
+        raise ValueError(f"--gpus {gpus} is more than the {there} GPUs of this cluster, and it does not grow")
+    found = sum(node_gpus for _, node_gpus in shares)
+    memory = _gpu_memory(FIRST_NODE_S if not there else 300) if found else None
+    useful = tuple(each for each in shares if (each[1] if found else each[0]))
+    if not useful:
+        raise ValueError("no node of the cluster has a CPU core or GPU for trials; add worker nodes (ray start)")
+    return Machine(sum(cores for cores, _ in useful), found, memory, useful)
+
+
+def growth(config: Path) -> list[tuple[int, int, int]]:
+    """Return cores, GPUs and greatest number of each kind of GPU node that a cluster's configuration lets it add."""
+    if not config.exists():
+        return []
+    types = (yaml.safe_load(config.read_text()) or {}).get("available_node_types", {})
+    kinds = [(each.get("resources", {}), each.get("max_workers", 0)) for each in types.values()]
+    return [(int(have.get("CPU", 1)), int(have["GPU"]), most) for have, most in kinds if have.get("GPU") and most]
+
+
+def _grown(there: list[tuple[int, int]], kinds: list[tuple[int, int, int]], gpus: int | None) -> list[tuple[int, int]]:
+    """Return the nodes with those to come, at most to the number of GPUs that is wanted."""
+    shares = list(there)
+    # One kind is enough to plan with: spot and on-demand types stand in for each other, and `max_workers` bounds both.
+    cores, each, most = max(kinds, key=lambda kind: kind[1] * kind[2])
+    wanted = gpus or each * most
+    while sum(node_gpus for _, node_gpus in shares) < wanted:
+        shares.append((cores, each))
+    return shares
+
+
+def _gpu_memory(timeout: float) -> float:
+    started = time.monotonic()
+    try:
+        return ray.get(ray.remote(num_gpus=1)(gpu_memory_gb).remote(), timeout=timeout)
+    except ray.exceptions.GetTimeoutError:
+        raise ValueError(
+            f"no GPU has joined the cluster in {(time.monotonic() - started) / 60:.0f} minutes; `ray status` on the "
+            "head node and its monitor log tell why (no capacity, quota, or a set-up command that failed)"
+        ) from None

@@ -1,0 +1,83 @@
+"""TensorBoard events of each trial, in its own folder: what its curve says, epoch by epoch."""
+
+import contextlib
+import math
+import time
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto import event_pb2
+from tensorboardX.summary import scalar
+
+from search.trial import folder_of
+from trainable.artifacts import RunFolder, TrialFolder
+
+
+class TensorBoardEvents(tune.Callback):
+    """Writes each epoch as it comes. The file can always be made again from the curve, so it may fail (a full disk).
+
+    Tune's own logger writes to a staging folder on the driver that is copied from time to time.
+    """
+
+    def __init__(self, run: RunFolder):
+        self.run = run
+        self.writers: dict[str, EventsWriter] = {}
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Write one epoch."""
+        if "epoch" not in result:
+            return
+        try:
+            if trial.trial_id in self.writers:
+                write_epoch(self.writers[trial.trial_id], result)
+            else:  # the first since this search, or its resume, began, or after a failure
+                self.writers[trial.trial_id] = write_anew(folder_of(self.run, trial.config))
+        except OSError:
+            self._close(trial.trial_id)
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Close the file."""
+        self._close(trial.trial_id)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Close the file."""
+        self._close(trial.trial_id)
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """Close the files of interrupted trials."""
+        for trial_id in list(self.writers):
+            self._close(trial_id)
+
+    def _close(self, trial_id: str) -> None:
+        with contextlib.suppress(KeyError, OSError):
+            self.writers.pop(trial_id).close()
+
+
+def write_anew(folder: TrialFolder) -> EventsWriter:
+    """Write all epochs of a trial's curve, in place of what there was."""
+    for path in folder.path.glob("events.out.tfevents.*"):
+        path.unlink()
+    writer = EventsWriter(str(folder.path / "events"))
+    for row in folder.curve():
+        write_epoch(writer, row)
+    return writer
+
+
+def write_epoch(writer: EventsWriter, row: dict[str, Any]) -> None:
+    """Write the figures of one epoch."""
+    for name, value in epoch_values(row).items():
+        writer.write_event(event_pb2.Event(wall_time=time.time(), step=int(row["epoch"]), summary=scalar(name, value)))
+    writer.flush()
+
+
+def epoch_values(result: dict[str, Any]) -> dict[str, float]:
+    """Return the finite figures of an epoch under TensorBoard names: losses, val_miou, per-class IoU, speed."""
+    groups = {"train_loss": "loss", "val_loss": "loss", "val_miou": "miou", "val_miou_full": "miou"}
+    names = {name: f"{group}/{name}" for name, group in groups.items()}
+    names |= {name: f"class_iou/{name.removeprefix('iou_')}" for name in result if name.startswith("iou_")}
+    names |= {name: f"run/{name}" for name in ("lr", "images_per_s", "train_s", "val_s", "peak_memory_mb")}
+    return {shown: result[name] for name, shown in names.items() if name in result and math.isfinite(result[name])}

@@ -1,0 +1,129 @@
+"""Makes run folder and study agree after a crash: what either has lost comes back from the other.
+
+A trial's folder is written before Tune hears of it, and Tune before Optuna: so where both tell, the folder knows more,
+but for how a trial ended, which Optuna is told first.
+"""
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import optuna
+import safetensors
+from optuna.distributions import BaseDistribution
+from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
+
+from search.trial import METRIC
+from spaces.table import Space
+from trainable.artifacts import BROKEN, ENDED, FAILED, FINISHED, RUNNING, STOPPED, RunFolder, TrialFolder, read_json
+
+ENDS = {TrialState.COMPLETE: FINISHED, TrialState.PRUNED: STOPPED, TrialState.FAIL: FAILED}
+
+
+def recover(run: RunFolder, study: optuna.Study, space: Space) -> None:
+    """Mend records that are cut off, then give folders and study what each lacks of the other."""
+    folders = {int(path.name): TrialFolder(path) for path in sorted(run.path.glob("trials/*")) if path.name.isdigit()}
+    for number in range(len(study.get_trials(deepcopy=False)), max(folders, default=-1) + 1):
+        _add(study, space, folders.get(number))
+    for number, frozen in enumerate(study.get_trials()):
+        if folder := folders.get(number):
+            mend(folder, frozen.params)
+            _agree(study, space, frozen, folder)
+
+
+def _add(study: optuna.Study, space: Space, folder: TrialFolder | None) -> None:
+    """Put back a trial that the journal has lost; of one without a record only the number is kept."""
+    params = _params(folder)
+    lost = create_trial(state=TrialState.RUNNING, params=params, distributions=_distributions(space, params))
+    study.add_trial(lost)
+
+
+def mend(folder: TrialFolder, params: dict[str, Any]) -> None:
+    """Write trial.json and curve.csv of a training anew where they are cut off.
+
+    Args:
+        folder: of a training that has begun; any other stays as it is.
+        params: what was sampled for it, as far as is known.
+    """
+    try:
+        folder.status()["state"]
+    except FileNotFoundError:
+        return
+    except (ValueError, KeyError, TypeError):
+        (folder.path / "trial.json").unlink()
+        folder.write_params(params)
+    try:
+        epochs = len(folder.curve())
+    except (ValueError, KeyError, TypeError):
+        epochs = -1
+    if epochs < 0 or folder.status()["state"] not in ENDED:
+        _mend_curve(folder, epochs)
+
+
+def _mend_curve(folder: TrialFolder, epochs: int) -> None:
+    """Take the curve from the state that training would go on from, if that knows of more epochs."""
+    for path in (folder.last_state, folder.previous_state):
+        with contextlib.suppress(safetensors.SafetensorError, OSError, ValueError, KeyError):
+            rows = _rows(path)
+            if len(rows) > epochs:
+                folder.write_curve(rows)
+            return
+    if epochs < 0:
+        (folder.path / "curve.csv").unlink()
+
+
+def _rows(path: Path) -> list[dict[str, float]]:
+    with safetensors.safe_open(path, framework="numpy") as file:
+        return json.loads((file.metadata() or {}).get("header", "{}")).get("rows", [])
+
+
+def _agree(study: optuna.Study, space: Space, frozen: FrozenTrial, folder: TrialFolder) -> None:
+    """Bring one trial's two records to the same state."""
+    status = folder.status() if (folder.path / "trial.json").exists() else {"state": RUNNING}
+    state, curve = status["state"], folder.curve()
+    if frozen.state in ENDS:
+        if state not in ENDED:
+            epochs = len(curve)
+            text = f"ended after epoch {epochs}, just before the search did"
+            folder.write_status(ENDS[frozen.state], text, epochs=epochs)
+        return
+    if frozen.state == TrialState.WAITING:
+        return
+    _complete_params(study, space, frozen, _params(folder))
+    if state not in ENDED:
+        return  # it goes on: its worker reports, and ASHA judges, the last epoch once more
+    trial = optuna.Trial(study, frozen._trial_id)
+    for row in curve:
+        if row["epoch"] not in frozen.intermediate_values:
+            trial.report(row[METRIC], int(row["epoch"]))
+    if state in BROKEN or not curve:
+        study.tell(trial, state=TrialState.FAIL)
+    elif state == STOPPED:
+        study.tell(trial, state=TrialState.PRUNED)
+    else:
+        study.tell(trial, max(row[METRIC] for row in curve))
+
+
+def _complete_params(study: optuna.Study, space: Space, frozen: FrozenTrial, params: dict[str, Any]) -> None:
+    """Give a running trial the values that its folder has: asked again, it would draw what is missing anew."""
+    distributions = _distributions(space, params)
+    for name, value in params.items():
+        if name not in frozen.params:
+            each = distributions[name]
+            study._storage.set_trial_param(frozen._trial_id, name, each.to_internal_repr(value), each)
+
+
+def _params(folder: TrialFolder | None) -> dict[str, Any]:
+    with contextlib.suppress(FileNotFoundError, ValueError, AttributeError):
+        return read_json(folder.path / "trial.json").get("params", {}) if folder else {}
+    return {}
+
+
+def _distributions(space: Space, params: dict[str, Any]) -> dict[str, BaseDistribution]:
+    """Return what a space drew values from."""
+    if not params:
+        return {}
+    fixed = FixedTrial(params)
+    space.sample(fixed)  # type: ignore[arg-type]  # it has all that a space may ask
+    return {name: each for name, each in fixed.distributions.items() if name in params}
