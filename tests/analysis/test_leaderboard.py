@@ -112,11 +112,12 @@ def test_damaged_files_are_named_and_counted(searched, capsys):
     weights = searched.trial(1).best_weights
     weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
     (searched.trial(2).path / "curve.csv").write_text("epoch,val_miou\n1,none\n")
-    (searched.trial(3).path / "trial.json").write_text("{")
+    (searched.trial(3).path / "applied.json").write_text("{")
+    searched.trial(3).best_weights.unlink()
     assert main(["--run", str(searched.path)]) == 0
     told = capsys.readouterr().out
     assert "files that could not be used and are left out: 4" in told
-    for text in ("trial 0, confusion.npz", "trial 1, best.safetensors", "trial 2, curve.csv", "trial 3, trial.json"):
+    for text in ("trial 0, confusion.npz", "trial 1, best.safetensors", "trial 2, curve.csv", "trial 3, applied.json"):
         assert text in told
     board = leaderboard([searched.path])
     groups = {each.trial.label: each.group for each in board.entries}

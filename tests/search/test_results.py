@@ -68,9 +68,9 @@ def test_values_are_short():
     assert [show_time(seconds) for seconds in (5, 65, 3700)] == ["5s", "1m05s", "1h01m"]
 
 
-def event(callback, name, number, **more):
+def event(callback, name, number, last_result=None, **more):
     config = {"number": number, "resume": False}
-    trial = SimpleNamespace(trial_id=str(number), config=config, last_result=None, error_file=None)
+    trial = SimpleNamespace(trial_id=str(number), config=config, last_result=last_result, error_file=None)
     getattr(callback, name)(iteration=0, trials=[], trial=trial, **more)
 
 
@@ -83,8 +83,8 @@ def test_states_are_recorded(tmp_path):
         event(record, "on_trial_start", number)
     event(record, "on_trial_complete", 0)
     event(record, "on_trial_complete", 1)
-    run.trial(2).write_status(FAILED, "ValueError: no", traceback="...")
-    event(record, "on_trial_error", 2)
+    broken = {"broken": FAILED, "reason": "ValueError: no", "traceback": "..."}
+    event(record, "on_trial_complete", 2, last_result=broken)
     event(record, "on_trial_error", 3)
     assert [folder.number for folder in mark_interrupted(run.trials())] == [4]
     status = [folder.status() for folder in run.trials()]
