@@ -39,6 +39,7 @@ def confirm(
     Raises:
         ValueError: options that do not fit the run, or data that has changed.
     """
+    from search.driving import driver_facts, driving
     from search.events import TensorBoardEvents
     from search.finalists import print_finalists
     from search.keep import keep_callbacks
@@ -59,10 +60,11 @@ def confirm(
     told = f"run {run.path.name}: trials {numbers} on {folds} of {plan.folds} folds; {len(tasks)} trainings to go"
     console.print(told, share.description, sep="\n", highlight=False, soft_wrap=True)
     progress = Progress(run, len(tasks), plan.config.epochs, console, further=True)
+    record = RecordStates(run, plan.config.epochs)
     try:
-        with progress:
+        with driving(run, record, driver_facts(machine, share), console), progress:
             keep = keep_callbacks(run, plan.keep_gb, console)
-            callbacks = [RecordStates(run, plan.config.epochs), TensorBoardEvents(run), *keep, progress]
+            callbacks = [record, TensorBoardEvents(run), *keep, progress]
             run_tasks(tasks, setting_of(plan, run, prepared), share, callbacks)
     except KeyboardInterrupt:
         pass  # a second Ctrl-C: what was reported is on disk all the same

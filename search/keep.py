@@ -62,6 +62,7 @@ class KeepWithin(tune.Callback):
             if over > 0 and file.exists():
                 over -= file.stat().st_size
                 file.unlink()
+                TrialFolder(file.parent).forget(file.name)
         if over > 0 and not self.told:
             self.told = True
             need = (self.budget + over) / 1e9

@@ -3,7 +3,6 @@
 import logging
 import os
 import shutil
-import signal
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -87,7 +86,6 @@ def _fit(
     # What Tune writes is not needed; in memory it cannot meet a full disk.
     memory = Path("/dev/shm")
     staging = tempfile.mkdtemp(prefix="trashsweep-tune-", dir=memory if os.access(memory, os.W_OK) else None)
-    previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         tuner = tune.Tuner(
             _placed(setting, share),
@@ -103,7 +101,6 @@ def _fit(
         )  # fmt: skip
         tuner.fit()
     finally:
-        signal.signal(signal.SIGTERM, previous)
         shutil.rmtree(staging, ignore_errors=True)
 
 

@@ -82,6 +82,8 @@ class Progress(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """A trial ended an epoch."""
+        if "epoch" not in result:
+            return
         leader = self.best()
         self._view(trial).see(result["epoch"], result[METRIC])
         self.epochs_seen += 1
@@ -92,6 +94,10 @@ class Progress(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial had its budget or was stopped."""
         self._ended(trial)
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial lost its process and is started again."""
+        self.tell(f"trial {label(trial.config)} lost its process; it goes on from its last epoch", "yellow")
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial failed."""

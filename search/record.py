@@ -14,6 +14,9 @@ from search.ownership import release
 from search.trial import ENDED_BROKEN, HALTED, folder_of
 from trainable.artifacts import ENDED, FAILED, FINISHED, INTERRUPTED, OOM, RUNNING, STOPPED, RunFolder, TrialFolder
 
+LOST = ("ActorDiedError", "ActorUnavailableError", "WorkerCrashedError", "The actor is dead", "RayActorError")
+"""What Ray's errors say where a process has gone without a word of its own."""
+
 MAX_FAILURES = 2
 """How often a trial may lose its process, or fail by the machine's fault, and still be tried again."""
 
@@ -24,12 +27,14 @@ class RecordStates(tune.Callback):
     def __init__(self, run: RunFolder, epochs: int):
         self.run, self.epochs = run, epochs
         self.started: dict[str, float] = {}
+        self.running: set[str] = set()
         self.halted: set[str] = set()
         self.failures: Counter[str] = Counter()
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The trial has a worker."""
         folder = self._folder(trial)
+        self.running.add(trial.trial_id)
         if self.failures[trial.trial_id] <= MAX_FAILURES:
             self.started[trial.trial_id] = time.time()
             folder.path.mkdir(parents=True, exist_ok=True)
@@ -45,6 +50,7 @@ class RecordStates(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The trial had its budget, ASHA ended it, or it ended by an error that another attempt would meet again."""
         folder, result = self._folder(trial), trial.last_result or {}
+        self.running.discard(trial.trial_id)
         if self.failures[trial.trial_id] > MAX_FAILURES:
             return release(folder)  # given up, and recorded as such
         files = result.get("files", {})
@@ -58,6 +64,7 @@ class RecordStates(tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The trial's process is gone; Tune starts it once more, and the worker looks here whether it is to train."""
+        self.running.discard(trial.trial_id)
         if trial.trial_id in self.halted:
             self.halted.discard(trial.trial_id)
             return
@@ -68,6 +75,7 @@ class RecordStates(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The trial could not even be started."""
+        self.running.discard(trial.trial_id)
         self._end(trial, self._folder(trial), *why_lost(trial))
 
     def _end(self, trial: Trial, folder: TrialFolder, state: str, reason: str, **more: Any) -> None:
@@ -89,8 +97,8 @@ def why_lost(trial: Trial) -> tuple[str, str]:
         text = Path(trial.error_file or "").read_text(errors="replace")
     if "OutOfMemoryError" in text or "due to the node running low on memory" in text:
         return OOM, "killed by Ray's memory monitor: the node ran out of memory"
-    if "ActorDiedError" in text or "ActorUnavailableError" in text or "WorkerCrashedError" in text or not text:
-        return FAILED, "its process ended without a word: killed, crashed, or its node is gone"
+    if not text or any(name in text for name in LOST):
+        return FAILED, "its process ended without a word: killed, out of memory, or crashed, or its node is gone"
     return FAILED, text.strip().splitlines()[-1]
 
 

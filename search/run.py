@@ -11,6 +11,7 @@ from rich.console import Console
 
 from search.access import set_up_access
 from search.arguments import parse
+from search.heartbeat import claim
 from search.machine import Machine, resources
 from search.plan import Plan, check_draws, is_default, new_plan, run_folder, stored_plan
 from trainable.artifacts import RunFolder
@@ -32,6 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options = parse(arguments)
         run = run_folder(options)
+        if {"resume", "confirm"} & options.keys():
+            claim(run)
         stored = stored_plan(run, options) if {"resume", "confirm"} & options.keys() else None
         dataset = read_training(_data(options, stored))
         # What could be checked without starting anything has been.
@@ -80,6 +83,7 @@ def _search(
         check_draws(plan, [each.cache for each in data.values()], data[plan.config.image_size].train)
         create(plan, run, prepared)
     setting = setting_of(plan, run, prepared)
+    from search.driving import driver_facts, driving
     from search.events import TensorBoardEvents
     from search.keep import keep_callbacks
     from search.progress import Progress
@@ -87,11 +91,11 @@ def _search(
 
     console.print(plan.describe(run.path.name), share.description, sep="\n", highlight=False, soft_wrap=True)
     epochs = plan.config.epochs
-    progress = Progress(run, plan.trials, epochs, console)
+    progress, record = Progress(run, plan.trials, epochs, console), RecordStates(run, epochs)
     try:
-        with progress:
+        with driving(run, record, driver_facts(machine, share), console), progress:
             keep = keep_callbacks(run, plan.keep_gb, console)
-            callbacks = [RecordStates(run, epochs), TensorBoardEvents(run), *keep, progress, *services]
+            callbacks = [record, TensorBoardEvents(run), *keep, progress, *services]
             run_trials(plan, run, setting, share, callbacks)
     except KeyboardInterrupt:
         pass  # a second Ctrl-C: what the trials have reported is on disk all the same

@@ -143,6 +143,11 @@ class TrialFolder:
         return self.path / "out_of_fold.parquet"
 
     @property
+    def curve_file(self) -> Path:
+        """One row per epoch."""
+        return self.path / "curve.csv"
+
+    @property
     def applied(self) -> Path:
         """What the live objects held after the first epoch."""
         return self.path / "applied.json"
@@ -166,6 +171,13 @@ class TrialFolder:
         """Write `trial.json`, of which the params stay."""
         kept = {name: value for name, value in self._kept().items() if name == "params"}
         write_json(self.path / "trial.json", {"state": state, "reason": reason, **more, **kept})
+
+    def forget(self, name: str) -> None:
+        """Take a file that was removed on purpose out of the checksums of `trial.json`."""
+        status = self._kept()
+        if name in status.get("files", {}):
+            del status["files"][name]
+            write_json(self.path / "trial.json", status)
 
     def _kept(self) -> dict[str, Any]:
         try:
@@ -191,14 +203,13 @@ class TrialFolder:
         writer = csv.DictWriter(text, rows[0].keys())
         writer.writeheader()
         writer.writerows({key: repr(value) for key, value in row.items()} for row in rows)
-        write_bytes(self.path / "curve.csv", text.getvalue().encode())
+        write_bytes(self.curve_file, text.getvalue().encode())
 
     def curve(self) -> list[dict[str, float]]:
         """Return one row per epoch, oldest first; empty before the first epoch ended."""
-        path = self.path / "curve.csv"
-        if not path.exists():
+        if not self.curve_file.exists():
             return []
-        with path.open(newline="") as file:
+        with self.curve_file.open(newline="") as file:
             rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
         return [{**row, "epoch": int(row["epoch"])} for row in rows]
 

@@ -1,0 +1,117 @@
+"""Checks the files of a run against their checksums: python analysis/verify.py --run runs/NAME."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import safetensors
+from rich.console import Console
+
+from trainable.artifacts import ENDED, RunFolder, TrialFolder, read_json
+from trainable.manifest import file_facts
+
+DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, safetensors.SafetensorError, pyarrow.ArrowException)
+"""What readers raise on files that are not whole."""
+
+OPENERS = {
+    ".json": read_json,
+    ".npz": lambda path: [array.shape for array in np.load(path, allow_pickle=False).values()],
+    ".parquet": pyarrow.parquet.read_metadata,
+    ".safetensors": lambda path: safetensors.safe_open(path, framework="numpy").__enter__().keys(),
+}
+"""How a file without a checksum is looked at, by its suffix."""
+
+
+def verify(run: RunFolder) -> tuple[int, list[str]]:
+    """Return how many files were checked and what is wrong with a run, the file with it.
+
+    Files of trials that have ended are compared with the size and checksum in their trial.json; of others and of the
+    run itself it is seen that they can be read.
+    """
+    problems: list[str] = []
+    checked = 0
+    folders = [TrialFolder(path) for path in sorted(run.path.glob("trials/*")) if path.is_dir()]
+    folders += [TrialFolder(path) for path in sorted(run.path.glob("trials/*/folds/*")) if path.is_dir()]
+    folders += [run.refit] if run.refit.path.exists() else []
+    for folder in folders:
+        count, found = _verify_folder(folder)
+        checked += count
+        problems += [f"{folder.path.relative_to(run.path)}/{each}" for each in found]
+    for path in (run.path / "search.json", run.folds, run.path / "driver.json", run.path / "ensemble/ensemble.json"):
+        if path.exists() or path.name in ("search.json", "folds.json"):
+            checked += 1
+            problems += [f"{path.relative_to(run.path)}: {fault}" for fault in _unreadable(path)]
+    problems += [f"{path.relative_to(run.path)}: left behind by a process that was killed while it wrote; remove it"
+                 for path in sorted(run.path.rglob(".*.tmp"))]  # fmt: skip
+    return checked, problems
+
+
+def _verify_folder(folder: TrialFolder) -> tuple[int, list[str]]:
+    try:
+        status = folder.status()
+        state, recorded = status["state"], status.get("files", {})
+        facts = dict(recorded.items())
+    except FileNotFoundError:
+        return 1, ["trial.json: is missing"]
+    except (*DAMAGE, AttributeError) as error:
+        return 1, [f"trial.json: is damaged ({error}); --resume writes it anew"]
+    problems = [f"{name}: {fault}" for name, each in facts.items() for fault in _differs(folder.path / name, each)]
+    others = [path for path in sorted(folder.path.iterdir())
+              if path.is_file() and path.name not in facts and not path.name.startswith((".", "events."))]  # fmt: skip
+    problems += [f"{path.name}: {fault}" for path in others for fault in _unreadable(path)]
+    if state in ENDED and not facts and folder.curve_file.exists():
+        problems.append("trial.json: has no checksums, the files could only be opened")
+    return len(facts) + len(others), problems
+
+
+def _differs(path: Path, facts: dict[str, Any]) -> Iterator[str]:
+    try:
+        found = file_facts(path)
+    except FileNotFoundError:
+        yield "is missing"
+        return
+    except OSError as error:
+        yield f"cannot be read ({error})"
+        return
+    if found["bytes"] != facts["bytes"]:
+        yield f"has {found['bytes']} bytes, written were {facts['bytes']}"
+    elif found["sha256"] != facts["sha256"]:
+        yield f"has changed since it was written (sha256 {found['sha256'][:12]}, written {facts['sha256'][:12]})"
+
+
+def _unreadable(path: Path) -> Iterator[str]:
+    try:
+        if path.name == "curve.csv":
+            TrialFolder(path.parent).curve()
+        elif path.suffix in OPENERS:
+            OPENERS[path.suffix](path)
+    except DAMAGE as error:
+        yield f"cannot be read ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'empty'})"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Check a run; returns the exit status: 0 if it is whole, 1 if something is damaged, 2 if there is no such run."""
+    parser = argparse.ArgumentParser("analysis/verify.py", description="What of a run is damaged.")
+    parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="run folder, such as runs/NAME")
+    run = RunFolder(parser.parse_args(arguments).run.absolute())
+    errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    if not run.path.is_dir() or not ((run.path / "search.json").exists() or (run.path / "trials").exists()):
+        errors.print(f"error: {run.path} is no run folder; name one such as runs/NAME", style="red")
+        return 2
+    checked, problems = verify(run)
+    if problems:
+        errors.print(f"{len(problems)} of {checked} files are damaged:", style="red")
+        for problem in problems:
+            errors.print(f"  {problem}")
+        return 1
+    Console().print(f"{run.path.name} is whole: {checked} files", highlight=False, soft_wrap=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""Tells from outside whether a run's search is alive, keeps two searches off one run, and carries the wish to stop."""
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from trainable.artifacts import RunFolder, read_json, write_json
+
+BEAT_S = 5.0
+FRESH_S = 20.0
+"""A search that was not seen for so long is gone, unless its process runs on this machine."""
+
+RUNNING, GONE, ENDED, UNKNOWN = "running", "gone", "ended", "unknown"
+
+
+class Heartbeat:
+    """While it is entered, `driver.json` in the run folder says who drives the run and when he was seen last."""
+
+    def __init__(self, run: RunFolder, facts: dict[str, Any], on_stop: Callable[[], None]):
+        """Keep the beat.
+
+        Args:
+            run: whose folder exists.
+            facts: of what is driven on what, for `search/status.py`.
+            on_stop: called once, from another thread, when the search is asked to stop.
+        """
+        self.run, self.on_stop = run, on_stop
+        self.facts = {"host": socket.gethostname(), "pid": os.getpid(), "process_started": process_start(os.getpid()),
+                      "started": time.time(), **facts}  # fmt: skip
+        self.over = threading.Event()
+
+    def __enter__(self) -> "Heartbeat":
+        self.run.stop_request.unlink(missing_ok=True)
+        self._write()
+        self.thread = threading.Thread(target=self._beat, daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.over.set()
+        self.thread.join(timeout=BEAT_S)
+        self._write(ended=time.time())
+        self.run.stop_request.unlink(missing_ok=True)
+
+    def _beat(self) -> None:
+        asked, written = False, time.monotonic()
+        while not self.over.wait(1.0):
+            if time.monotonic() - written >= BEAT_S:
+                self._write()
+                written = time.monotonic()
+            if not asked and self.run.stop_requested():
+                asked = True
+                self.on_stop()
+
+    def _write(self, **more: Any) -> None:
+        # A full disk is told by others; the next beat tries again.
+        with contextlib.suppress(OSError):
+            # Not through `write_json`, which would wait for the disk and for room on it: this is stale in seconds.
+            path = driver_file(self.run)
+            temporary = path.with_name(f".{path.name}.tmp")
+            temporary.write_text(json.dumps({**self.facts, "seen": time.time(), **more}))
+            temporary.replace(path)
+
+
+def driver_file(run: RunFolder) -> Path:
+    """Return where the heartbeat is."""
+    return run.path / "driver.json"
+
+
+def driver(run: RunFolder) -> dict[str, Any]:
+    """Return what the heartbeat last said, {} if there never was one or it cannot be read."""
+    try:
+        found = read_json(driver_file(run))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and isinstance(found.get("seen"), int | float) else {}
+
+
+def driver_state(run: RunFolder) -> str:
+    """Return whether the run's search is running, ended in order, is gone without a word, or never was heard of."""
+    told = driver(run)
+    if not told:
+        return UNKNOWN
+    if "ended" in told:
+        return ENDED
+    here = told.get("host") == socket.gethostname()
+    if here and told.get("process_started") is not None:
+        return RUNNING if process_start(told.get("pid", -1)) == told["process_started"] else GONE
+    return RUNNING if time.time() - told["seen"] < FRESH_S else GONE
+
+
+def claim(run: RunFolder) -> None:
+    """See that no other search drives the run.
+
+    Raises:
+        ValueError: one does.
+    """
+    told = driver(run)
+    if driver_state(run) == RUNNING and told.get("pid") != os.getpid():
+        raise ValueError(
+            f"run {run.path.name} is being driven by process {told['pid']} on {told['host']}, last seen "
+            f"{max(time.time() - told['seen'], 0):.0f} s ago; stop it with python search/status.py --stop "
+            f"{run.path.name}, or wait"
+        )
+
+
+def request_stop(run: RunFolder) -> None:
+    """Ask whoever drives the run to save everything and stop."""
+    write_json(run.stop_request, {"asked": time.time(), "by": f"{socket.gethostname()} {os.getpid()}"})
+
+
+def process_start(pid: int) -> int | None:
+    """Return when a process of this machine began, in clock ticks since its boot, or None if there is no such one."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
