@@ -93,9 +93,11 @@ def run_trial(sampled: dict[str, Any], setting: TrialSetting) -> None:
             train(sampled, setting, report, halt)
         except Exception as error:
             if type(error).__name__ == "HaltedError":
+                deadline = time.monotonic() + (0 if halting.transient else LAST_MOMENTS_S)
                 tune.report({HALTED: str(error)})
-                if not halting.transient:
-                    time.sleep(LAST_MOMENTS_S)  # to be ended with the node or the search; not to be tried here again
+                while time.monotonic() < deadline:  # to be ended with node or search, not to be tried here again
+                    time.sleep(0.5)
+                    tune.report({HALTED: str(error)})  # returns no more when Tune ends the trial
             if (end := end_of(error)) is None:
                 raise
             state, reason = end
