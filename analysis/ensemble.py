@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from trainable.artifacts import read_json
+from trainable.remote import push_back, run_option
 
 # The CRF's processes import this file as well, so PyTorch is imported where it is used: they need none of it.
 
@@ -58,6 +59,7 @@ def build_shown(runs: list[Path], console: Console, **options: Any) -> Path:
     again = " ".join(f"--run {run}" for run in runs)
     console.print(f"stored in {path}; next:\n  python analysis/ensemble_predict.py {again} --out submission.csv",
                   highlight=False, soft_wrap=True)  # fmt: skip
+    push_back(path.parents[1], path.parent.name)
     return path
 
 
@@ -74,7 +76,7 @@ def stage_table(stages: list[dict[str, Any]]) -> Table:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("analysis/ensemble.py", description="One ensemble of the trials of some runs.")
-    parser.add_argument("--run", type=Path, nargs="+", action="append", required=True, metavar="DIR",
+    parser.add_argument("--run", type=run_option, nargs="+", action="append", required=True, metavar="DIR",
                         help="run folders, runs/NAME")  # fmt: skip
     parser.add_argument("--data", type=Path, metavar="DIR", help="the run's photos, if they have moved")
     parser.add_argument("--top", type=int, metavar="K", help="the K best on all photos (default: all that are kept)")

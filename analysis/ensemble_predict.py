@@ -15,6 +15,7 @@ from rich.console import Console
 from analysis.check_submission import check_file
 from analysis.ensemble import build_shown
 from trainable.artifacts import RunFolder
+from trainable.remote import run_option
 
 # The CRF's processes import this file as well, so PyTorch is imported where it is used: they need none of it.
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _data_of(path: Path) -> Path:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("analysis/ensemble_predict.py", description="From runs to a submission.")
-    parser.add_argument("--run", type=Path, nargs="+", action="append", metavar="DIR", help="run folders, runs/NAME")
+    parser.add_argument("--run", type=run_option, nargs="+", action="append", metavar="DIR", help="run folders")
     parser.add_argument("--out", type=Path, metavar="FILE", help="csv to write, in the competition's format")
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder of test.json (default: the first run's data)")
     parser.add_argument("--check", type=Path, metavar="FILE", help="only check this csv against test.json")

@@ -21,12 +21,13 @@ from trainable.cache import Cache
 from trainable.coco import CLASSES
 from trainable.config import TrialConfig
 from trainable.metrics import mean_iou
+from trainable.remote import run_option
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Draw the picture; returns the exit status."""
     parser = argparse.ArgumentParser("analysis/gallery.py", description="Predictions of a trial beside the truth.")
-    parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="run folder, such as runs/NAME")
+    parser.add_argument("--run", type=run_option, required=True, metavar="DIR", help="run folder, such as runs/NAME")
     parser.add_argument("--trial", type=int, metavar="N", help="trial number (default: the best)")
     parser.add_argument("--photos", type=int, default=8, metavar="N", help="validation photos (default 8)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="picture to write (default RUN/predictions.png)")

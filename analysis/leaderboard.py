@@ -12,6 +12,7 @@ from rich.table import Table
 
 from analysis.leaderboard_files import folds_of, millions, write_files
 from analysis.standings import Board, Entry, leaderboard
+from trainable.remote import run_option
 
 SHOWN = 20
 """Trials printed where --top does not say otherwise."""
@@ -23,7 +24,7 @@ ROOMY, PIPED = 110, 130
 def main(arguments: list[str] | None = None) -> int:
     """Print the leaderboard and write its files; returns the exit status."""
     parser = argparse.ArgumentParser("analysis/leaderboard.py", description="Rank the trials of one or more runs.")
-    parser.add_argument("--run", type=Path, nargs="+", action="extend", required=True, metavar="DIR",
+    parser.add_argument("--run", type=run_option, nargs="+", action="extend", required=True, metavar="DIR",
                         help="run folders, such as runs/NAME")  # fmt: skip
     parser.add_argument("--top", type=int, default=SHOWN, metavar="N",
                         help=f"trials to print (default {SHOWN}; the files have all)")  # fmt: skip

@@ -28,6 +28,7 @@ from trainable.config import TrialConfig
 from trainable.cores import cpu_count
 from trainable.models import Segmenter, build_model
 from trainable.probabilities import Map, rounded
+from trainable.remote import run_option
 from trainable.stepping import DTYPES
 
 RESIDENT_BYTES = 2_000_000_000
@@ -169,7 +170,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Draw one photo's mask; returns the exit status."""
     parser = argparse.ArgumentParser("analysis/predict.py", description="The mask of one photo, coloured.")
     parser.add_argument("photo", type=Path, help="a photo of any size")
-    parser.add_argument("--run", type=Path, nargs="+", required=True, metavar="DIR", help="run folders, runs/NAME")
+    parser.add_argument("--run", type=run_option, nargs="+", required=True, metavar="DIR", help="run folders")
     parser.add_argument("--out", type=Path, metavar="FILE", help="picture to write (default PHOTO.mask.png)")
     options = parser.parse_args(arguments)
     out = options.out or options.photo.with_suffix(".mask.png")

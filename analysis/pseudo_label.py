@@ -25,6 +25,7 @@ from trainable.artifacts import RunFolder
 from trainable.coco import CLASSES
 from trainable.config import NO_FOLD
 from trainable.extra import MODES, SOFT, labels_name
+from trainable.remote import run_option
 
 SHOWN = 3
 """File names of photos left out that are printed; pseudo.json has all."""
@@ -99,7 +100,7 @@ def next_command(run: RunFolder, out: Path) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("analysis/pseudo_label.py", description="Training data of unlabelled photos.")
-    parser.add_argument("--run", type=Path, nargs="+", required=True, metavar="DIR", help="runs with a stored ensemble")
+    parser.add_argument("--run", type=run_option, nargs="+", required=True, metavar="DIR", help="with an ensemble")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="test.json and photos, or photos alone")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write, for --extra")
     parser.add_argument("--mode", choices=MODES, default=SOFT, help="soft labels count as much as they are sure")

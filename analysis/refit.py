@@ -23,6 +23,7 @@ from trainable.data import FoldData
 from trainable.extra import Extra
 from trainable.fold import told, train_fold
 from trainable.folds import Folds
+from trainable.remote import push_back, run_option
 from trainable.stepping import OutOfMemoryError
 from trainable.training import DivergedError
 
@@ -53,7 +54,7 @@ class Refit:
 def main(arguments: list[str] | None = None) -> int:
     """Train the final model; returns the exit status."""
     parser = argparse.ArgumentParser("analysis/refit.py", description="Train the best config on all folds' photos.")
-    parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="run folder, such as runs/NAME")
+    parser.add_argument("--run", type=run_option, required=True, metavar="DIR", help="run folder, such as runs/NAME")
     parser.add_argument("--trial", type=int, metavar="N", help="whose config (default: the best over the most folds)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="the run's photos, where they have moved")
     parser.add_argument("--extra", type=Path, metavar="DIR", help="more photos (default: those of the run)")
@@ -65,7 +66,9 @@ def main(arguments: list[str] | None = None) -> int:
         refit = find_refit(run, options.trial, options.extra, options.resume)
         config, data = _read(run, refit, options.data)
         write_refit(run, refit)
-        return _train(run, refit, config, data, options, console)
+        ended = _train(run, refit, config, data, options, console)
+        push_back(run.path, "refit")
+        return ended
     except KeyboardInterrupt:
         console.print("interrupted before the first epoch")
         return 130

@@ -14,6 +14,7 @@ from analysis import page
 from analysis import report_sections as tell
 from analysis.standings import Board, leaderboard
 from trainable.artifacts import write_bytes
+from trainable.remote import run_option
 
 PHOTOS = 6
 """Pictures of each gallery."""
@@ -22,7 +23,7 @@ PHOTOS = 6
 def main(arguments: list[str] | None = None) -> int:
     """Write the page; returns the exit status."""
     parser = argparse.ArgumentParser("analysis/report.py", description="One page on one or more runs.")
-    parser.add_argument("--run", type=Path, nargs="+", action="extend", required=True, metavar="DIR",
+    parser.add_argument("--run", type=run_option, nargs="+", action="extend", required=True, metavar="DIR",
                         help="run folders, such as runs/NAME")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="FILE", help="page to write (default: report.html in the run)")
     parser.add_argument("--photos", type=int, default=PHOTOS, metavar="N", help=f"per gallery (default {PHOTOS})")

@@ -7,12 +7,14 @@ from trainable.artifacts import RunFolder
 from trainable.cache import Cache, build_cache
 from trainable.coco import Dataset, read_training
 from trainable.demo import find_data
+from trainable.fetch import local_data
 
 
 def data_folder(search: dict[str, Any], data: Path | None = None) -> Path:
     """Return the data folder of a run, given its search.json, or `data` where it has moved."""
     plan = search["plan"]
-    return find_data(data or (Path(plan["data"]) if plan["data"] else None), Path(plan["cache_dir"]))
+    cache_dir = Path(plan["cache_dir"])
+    return find_data(data or (local_data(plan["data"], cache_dir) if plan["data"] else None), cache_dir)
 
 
 def run_dataset(search: dict[str, Any], data: Path | None = None) -> Dataset:

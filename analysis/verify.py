@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rich.console import Console
 
 from trainable.artifacts import ENDED, RunFolder, TrialFolder, read_json
 from trainable.manifest import file_facts
+from trainable.remote import run_option
 
 DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, safetensors.SafetensorError, pyarrow.ArrowException)
 """What readers raise on files that are not whole."""
@@ -97,7 +99,8 @@ def _unreadable(path: Path) -> Iterator[str]:
 def main(arguments: list[str] | None = None) -> int:
     """Check a run; returns the exit status: 0 if it is whole, 1 if something is damaged, 2 if there is no such run."""
     parser = argparse.ArgumentParser("analysis/verify.py", description="What of a run is damaged.")
-    parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="run folder, such as runs/NAME")
+    whole = partial(run_option, whole=True)
+    parser.add_argument("--run", type=whole, required=True, metavar="DIR", help="run folder, such as runs/NAME")
     run = RunFolder(parser.parse_args(arguments).run.absolute())
     errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
     if not run.path.is_dir() or not ((run.path / "search.json").exists() or (run.path / "trials").exists()):

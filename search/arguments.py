@@ -7,6 +7,7 @@ from typing import Any
 from spaces.encoders import GROUPS
 from spaces.table import JOINT, NONE, SPACES, space_names
 from trainable.config import PRECISIONS
+from trainable.remote import is_uri
 
 FIXED_BY_RUN = (
     "space", "name", "skip_bad", "folds", "fold", "trials", "epochs", "grace", "reduction", "seed",
@@ -14,6 +15,11 @@ FIXED_BY_RUN = (
     "compile", "keep_gb",
 )  # fmt: skip
 """Options that a resumed run keeps: another value would make its trials incomparable."""
+
+
+def location(text: str) -> str | Path:
+    """Return a URI as it is, else a path."""
+    return text if is_uri(text) else Path(text)
 
 
 class _Help(argparse.HelpFormatter):
@@ -71,7 +77,8 @@ def _add_search(group: Any) -> None:
     group.add_argument("--reduction", type=int, metavar="N", help="ASHA keeps the best 1/N at each rung (default 3)")
     group.add_argument("--seed", type=int, metavar="N", help="of folds, sampler and training (default 0)")
     group.add_argument("--name", help="of the run (default SPACE-DATE-TIME)")
-    group.add_argument("--runs-dir", type=Path, metavar="DIR", help="where run folders go (default runs)")
+    group.add_argument("--runs-dir", type=location, metavar="DIR", help="where run folders go: a folder, or a URI "
+                       "like s3://BUCKET/runs (default runs)")  # fmt: skip
     group.add_argument("--resume", metavar="NAME", help="go on with an interrupted run")
     group.add_argument("--keep-gb", type=float, metavar="GB", help="budget for all checkpoints of the run: the worst "
                        "trials' go first (default: keep all)")  # fmt: skip
@@ -82,8 +89,9 @@ def _add_search(group: Any) -> None:
 
 
 def _add_data(group: Any) -> None:
-    group.add_argument("--data", type=Path, metavar="DIR", help="train_all.json (or train.json + val.json) and photos")
-    group.add_argument("--extra", type=Path, metavar="DIR", help="more photos, which only train: labelled, or by "
+    group.add_argument("--data", type=location, metavar="DIR", help="train_all.json (or train.json + val.json) and "
+                       "photos: a path that every node has, or a URI, which each copies once")  # fmt: skip
+    group.add_argument("--extra", type=location, metavar="DIR", help="more photos, which only train: labelled, or by "
                        "analysis/pseudo_label.py")  # fmt: skip
     group.add_argument("--skip-bad", action="store_true", help="leave out bad photos instead of stopping")
     group.add_argument("--folds", type=int, metavar="K", help="parts of the cross-validation (default 5); with "
@@ -107,6 +115,8 @@ def _add_model(group: Any) -> None:
 def _add_machine(group: Any) -> None:
     group.add_argument("--address", metavar="A", help="of a Ray cluster to run on: auto on its head node, or "
                        "HOST:PORT (default: a Ray of its own, on this machine)")  # fmt: skip
+    group.add_argument("--submit", metavar="URL", help="send the search to a cluster's job server, such as "
+                       "http://127.0.0.1:8265, and return")  # fmt: skip
     group.add_argument("--gpus", type=int, metavar="N", help="of a cluster that grows: GPUs to use (default: what is "
                        "there, or what its configuration allows)")  # fmt: skip
     group.add_argument("--concurrent", type=int, metavar="N", help="trials at a time (default: one per core or GPU)")

@@ -3,7 +3,6 @@
 import shlex
 import traceback
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -11,9 +10,10 @@ from rich.console import Console
 from search.machine import Machine, resources
 from search.plan import Plan
 from search.recovery import mend
-from search.results import Standing, standings
+from search.results import Standing, runs_dir_option, standings
 from trainable.artifacts import BROKEN, ENDED, FINISHED, RUNNING, RunFolder, TrialFolder
 from trainable.coco import Dataset
+from trainable.remote import Remote
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 
@@ -47,6 +47,7 @@ def confirm(
     from search.prepare import prepare, setting_of
     from search.progress import Progress
     from search.record import RecordStates, mark_interrupted
+    from search.sync import send_records, synced
 
     share = resources(machine, options.get("concurrent"), options.get("gpus_per_trial"))
     folds = options.get("folds", plan.folds)
@@ -64,7 +65,7 @@ def confirm(
     try:
         with driving(run, record, driver_facts(machine, share), console), progress:
             keep = keep_callbacks(run, plan.keep_gb, console)
-            callbacks = [record, TensorBoardEvents(run), *keep, progress]
+            callbacks = synced(run, [record, TensorBoardEvents(run), *keep, progress])
             run_tasks(tasks, setting_of(plan, run, prepared), share, callbacks)
     except KeyboardInterrupt:
         pass  # a second Ctrl-C: what was reported is on disk all the same
@@ -72,6 +73,8 @@ def confirm(
         traceback.print_exc()
     folders = [run.trial(each.number).further(fold) for each in finalists for fold in each.further]
     mark_interrupted(folder for folder in folders if started(folder))
+    if run.uri:
+        send_records(run, Remote(run.uri))
     print_finalists(run, [each.number for each in finalists], console)
     left = [folder for folder in folders if not started(folder) or folder.status()["state"] not in ENDED]
     if left:
@@ -145,8 +148,7 @@ def started(folder: TrialFolder) -> bool:
 def again(run: RunFolder, options: dict[str, Any]) -> str:
     """Return the command that goes on."""
     command = ["python", "search/run.py", "--confirm", run.path.name]
-    if run.path.parent != Path("runs").absolute():
-        command += ["--runs-dir", str(run.path.parent)]
+    command += runs_dir_option(run)
     for name in ("top", "folds", "concurrent", "gpus_per_trial"):
         if name in options:
             command += [f"--{name.replace('_', '-')}", str(options[name])]

@@ -17,7 +17,9 @@ from rich.console import Console
 from search.heartbeat import Heartbeat, request_stop
 from search.machine import Machine, Resources
 from search.record import RecordStates
+from search.sync import Beat
 from trainable.artifacts import RunFolder
+from trainable.remote import Remote
 from trainable.room import wait_for_room
 
 SAVE_S = 20.0
@@ -48,7 +50,8 @@ def driving(run: RunFolder, record: RecordStates, facts: dict[str, Any], console
     before = signal.signal(signal.SIGTERM, on_signal)
     wait_for_room(disk.wait)
     try:
-        with Heartbeat(run, facts, end_softly), disk.watched():
+        also = Beat(run, Remote(run.uri)) if run.uri else (lambda: None)
+        with Heartbeat(run, facts, end_softly, also), disk.watched():
             yield
     finally:
         wait_for_room(None)

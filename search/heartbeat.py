@@ -22,15 +22,19 @@ RUNNING, GONE, ENDED, UNKNOWN = "running", "gone", "ended", "unknown"
 class Heartbeat:
     """While it is entered, `driver.json` in the run folder says who drives the run and when he was seen last."""
 
-    def __init__(self, run: RunFolder, facts: dict[str, Any], on_stop: Callable[[], None]):
+    def __init__(
+        self, run: RunFolder, facts: dict[str, Any], on_stop: Callable[[], None],
+        also: Callable[[], None] = lambda: None,
+    ):  # fmt: skip
         """Keep the beat.
 
         Args:
             run: whose folder exists.
             facts: of what is driven on what, for `search/status.py`.
             on_stop: called once, from another thread, when the search is asked to stop.
+            also: called after each beat; it may bring a stop request.
         """
-        self.run, self.on_stop = run, on_stop
+        self.run, self.on_stop, self.also = run, on_stop, also
         self.facts = {"host": socket.gethostname(), "pid": os.getpid(), "process_started": process_start(os.getpid()),
                       "started": time.time(), **facts}  # fmt: skip
         self.over = threading.Event()
@@ -66,6 +70,7 @@ class Heartbeat:
             temporary = path.with_name(f".{path.name}.tmp")
             temporary.write_text(json.dumps({**self.facts, "seen": time.time(), **more}))
             temporary.replace(path)
+        self.also()
 
 
 def driver_file(run: RunFolder) -> Path:

@@ -1,5 +1,6 @@
 """What a search will do, resolved from the command line, the device and the data; stored in search.json."""
 
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -16,6 +17,7 @@ from spaces.table import NONE, Scope, find_space, space_names
 from trainable.artifacts import RunFolder, read_json
 from trainable.cache import Cache, default_cache_dir
 from trainable.config import Choice, TrialConfig
+from trainable.remote import Remote, is_uri, working_copy
 from trainable.sampling import build_draws
 
 DEFAULT_SPACE = "losses"
@@ -94,7 +96,7 @@ def new_plan(options: dict[str, Any], machine: Machine) -> Plan:
     models = pairs(chosen.get("encoders") or group_for(machine.gpu_memory_gb))
     plan = Plan(
         space=space,
-        data=None if demo else str(chosen["data"].resolve()),
+        data=None if demo else place(chosen["data"]),
         cache_dir=str(chosen.get("cache_dir", default_cache_dir()).absolute()),
         skip_bad=chosen.get("skip_bad", False),
         trials=chosen["trials"],
@@ -105,7 +107,7 @@ def new_plan(options: dict[str, Any], machine: Machine) -> Plan:
         image_sizes=_image_sizes(config.image_size) if "augmentations" in names else [config.image_size],
         models=[list(pair) for pair in models] if "encoders" in names else [],
         strides={architecture: list(strides) for architecture, strides in STRIDES.items()},
-        extra=str(chosen["extra"].resolve()) if "extra" in chosen else None,
+        extra=place(chosen["extra"]) if "extra" in chosen else None,
         keep_gb=chosen.get("keep_gb"),
     )
     _check(plan)
@@ -169,6 +171,11 @@ def _base(options: dict[str, Any]) -> dict[str, Any]:
     return content
 
 
+def place(given: str | Path) -> str:
+    """Return a URI as it is and a path absolute."""
+    return str(given) if is_uri(given) else str(Path(given).resolve())
+
+
 def _image_sizes(size: int) -> list[int]:
     """Return the run's image size and the multiples of 32 about a quarter below and above it."""
     around = {max(round(size * factor / 32), 1) * 32 for factor in (0.75, 1.25)} - {size}
@@ -187,7 +194,7 @@ def is_default(plan: Plan, machine: Machine) -> bool:
 
 def stored_plan(run: RunFolder, options: dict[str, Any]) -> Plan:
     """Return the plan of a run that is to go on; where data, further photos and cache lie may have changed."""
-    moved = {name: str(options[name].resolve()) for name in ("data", "extra", "cache_dir") if name in options}
+    moved = {name: place(options[name]) for name in ("data", "extra", "cache_dir") if name in options}
     try:
         return Plan(**{**run.search()["plan"], **moved})
     except (KeyError, TypeError, ValueError) as error:
@@ -200,7 +207,9 @@ def run_folder(options: dict[str, Any]) -> RunFolder:
     Raises:
         ValueError: a new run's name is taken or not a plain name, or there is nothing to resume.
     """
-    root = options.get("runs_dir", Path("runs")).absolute()
+    if is_uri(options.get("runs_dir")):
+        return _remote_run(options)
+    root = Path(options.get("runs_dir", "runs")).absolute()
     earlier = options.get("resume") or options.get("confirm")
     if earlier:
         run = RunFolder(root / earlier)
@@ -210,12 +219,41 @@ def run_folder(options: dict[str, Any]) -> RunFolder:
             known = ", ".join(sorted(path.parent.name for path in root.glob("*/search.json"))) or "none"
             raise ValueError(f"no run {earlier} in {root}; the runs there are: {known}")
         return run
-    name = options.get("name") or f"{options.get('space', DEFAULT_SPACE)}-{datetime.now():%Y%m%d-%H%M%S}"
-    if Path(name).name != name or name.startswith("."):
-        raise ValueError(f"--name must be a plain folder name, found {name!r}")
+    name = _new_name(options)
     if (root / name).exists():
         raise ValueError(f"run {name} exists in {root}; choose another --name, or go on with it by --resume {name}")
     return RunFolder(root / name)
+
+
+def default_name(options: dict[str, Any]) -> str:
+    """Return the name of a run that was given none."""
+    return f"{options.get('space', DEFAULT_SPACE)}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def _new_name(options: dict[str, Any]) -> str:
+    name = options.get("name") or default_name(options)
+    if Path(name).name != name or name.startswith("."):
+        raise ValueError(f"--name must be a plain folder name, found {name!r}")
+    return name
+
+
+def _remote_run(options: dict[str, Any]) -> RunFolder:
+    """Return the working copy of a run at a URI; one that is to go on is brought there."""
+    earlier = options.get("resume") or options.get("confirm")
+    name = earlier or _new_name(options)
+    root, cache_dir = Remote(str(options["runs_dir"])), options.get("cache_dir", default_cache_dir())
+    remote = root / name
+    run = RunFolder(working_copy(remote.uri, cache_dir), remote.uri)
+    there = remote.exists("search.json")
+    if earlier and not there:
+        raise ValueError(f"no run {name} in {root.uri}; the runs there are: {', '.join(root.folders()) or 'none'}")
+    if not earlier and there:
+        raise ValueError(f"run {name} exists in {root.uri}; choose another --name, or go on with it by --resume {name}")
+    if earlier:
+        remote.pull(run.path, leave=(".safetensors", ".parquet", ".npz"))
+    elif run.path.exists():
+        shutil.rmtree(run.path)  # what is left of a run of that name that was removed
+    return run
 
 
 def _check(plan: Plan) -> None:

@@ -21,8 +21,10 @@ from trainable.coco import CLASSES, Dataset
 from trainable.data import FoldData
 from trainable.dealing import make_folds
 from trainable.extra import Extra
+from trainable.fetch import local_data
 from trainable.folds import Folds
 from trainable.problems import Problem
+from trainable.remote import Remote
 
 PACKAGES = ("torch", "segmentation-models-pytorch", "timm", "albumentations", "ray", "optuna", "numpy")
 
@@ -64,7 +66,7 @@ def prepare(plan: Plan, run: RunFolder, dataset: Dataset, resume: bool, console:
             dataset, size, Path(plan.cache_dir), skip_bad=plan.skip_bad, announce=announce
         )  # fmt: skip
     cache = caches[plan.config.image_size]
-    extra = Extra.read(Path(plan.extra)) if plan.extra else None
+    extra = Extra.read(local_data(plan.extra, Path(plan.cache_dir))) if plan.extra else None
     if resume:
         _check_unchanged(run, dataset, extra)
         folds = Folds.read(run.folds)
@@ -93,13 +95,14 @@ def create(plan: Plan, run: RunFolder, prepared: Prepared) -> None:
     prepared.folds.write(part.folds)
     write_json(part.path / "search.json", record(plan, prepared))
     part.path.rename(run.path)
+    if run.uri:
+        Remote(run.uri).push(run.path)
 
 
 def setting_of(plan: Plan, run: RunFolder, prepared: Prepared) -> TrialSetting:
     """Return what all trials share."""
     paths = {size: cache.path for size, cache in prepared.caches.items()}
-    extra = prepared.extra.root if prepared.extra else None
-    return TrialSetting(run.path, prepared.dataset.root, paths, plan.skip_bad, extra)
+    return TrialSetting(run.path, plan.data, paths, plan.skip_bad, plan.extra, run.uri)
 
 
 def record(plan: Plan, prepared: Prepared) -> dict[str, Any]:

@@ -55,18 +55,17 @@ def print_results(run: RunFolder, plan: Plan, console: Console) -> None:
     share = f" ({saved / (used + saved):.0%} of {used + saved})" if saved else ""
     seconds = sum(each.seconds for each in ranking)
     tell = [f"{used} epochs trained in {seconds / 60:.1f} trial minutes; ASHA saved {saved} epochs{share}"]
-    path = _shown(run.path)
+    path = run.uri or _shown(run.path)
     tell.append(f"everything is in {path}: trials/NUMBER/ has config, curve, weights; search.json, folds.json, study")
     if ranking and ranking[0].best:
-        winner = _shown(run.trial(ranking[0].number).path)
+        winner = f"{path}/{run.trial(ranking[0].number).path.relative_to(run.path)}"
         again = ["python", "-m", "trainable.fold", "--config", f"{winner}/config.json", "--folds", f"{path}/folds.json"]
         again += ["--data", plan.data] if plan.data else []
         again += ["--extra", plan.extra] if plan.extra else []
         again += ["--cache-dir", plan.cache_dir] if plan.cache_dir != str(default_cache_dir()) else []
         again += ["--skip-bad"] if plan.skip_bad else []
         report = shlex.join(["python", "analysis/report.py", "--run", str(path), "--out", "report.html"])
-        confirm = shlex.join(["python", "search/run.py", "--confirm", run.path.name])
-        confirm += "" if run.path.parent == Path("runs").absolute() else f" --runs-dir {run.path.parent}"
+        confirm = shlex.join(["python", "search/run.py", "--confirm", run.path.name, *runs_dir_option(run)])
         tell += [
             "next:",
             f"  {report}    # everything on one page, with predictions beside the truth",
@@ -76,6 +75,13 @@ def print_results(run: RunFolder, plan: Plan, console: Console) -> None:
         ]
     for line in tell:
         console.print(line, highlight=False, soft_wrap=True)
+
+
+def runs_dir_option(run: RunFolder) -> list[str]:
+    """Return the option that tells where a run is, if that is not where runs are by default."""
+    if run.uri:
+        return ["--runs-dir", run.uri.rsplit("/", 1)[0]]
+    return [] if run.path.parent == Path("runs").absolute() else ["--runs-dir", str(run.path.parent)]
 
 
 def _leaderboard(ranking: list[Standing], epochs: int) -> Table:
@@ -111,6 +117,6 @@ def show_params(params: dict[str, Any]) -> str:
     return " ".join(shown)
 
 
-def _shown(path: Path) -> Path:
+def _shown(path: Path) -> str:
     """Return a path as the user would type it from here."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -14,10 +14,13 @@ from search.arguments import parse
 from search.heartbeat import claim
 from search.machine import Machine, resources
 from search.plan import Plan, check_draws, is_default, new_plan, run_folder, stored_plan
+from search.results import runs_dir_option
 from trainable.artifacts import RunFolder
 from trainable.cache import default_cache_dir
 from trainable.coco import Dataset, read_training
 from trainable.demo import find_data
+from trainable.fetch import local_data
+from trainable.remote import Remote
 
 LOCAL = "local"
 """The address of a Ray that a search starts for itself."""
@@ -32,6 +35,11 @@ def main(arguments: list[str] | None = None) -> int:
     run = None
     try:
         options = parse(arguments)
+        if "submit" in options:
+            from search.submit import submit
+
+            set_up_access(local=False)
+            return submit(sys.argv[1:] if arguments is None else arguments, options, console)
         run = run_folder(options)
         if {"resume", "confirm"} & options.keys():
             claim(run)
@@ -88,6 +96,7 @@ def _search(
     from search.keep import keep_callbacks
     from search.progress import Progress
     from search.record import RecordStates
+    from search.sync import synced
 
     console.print(plan.describe(run.path.name), share.description, sep="\n", highlight=False, soft_wrap=True)
     epochs = plan.config.epochs
@@ -95,7 +104,7 @@ def _search(
     try:
         with driving(run, record, driver_facts(machine, share), console), progress:
             keep = keep_callbacks(run, plan.keep_gb, console)
-            callbacks = [record, TensorBoardEvents(run), *keep, progress, *services]
+            callbacks = synced(run, [record, TensorBoardEvents(run), *keep, progress, *services])
             run_trials(plan, run, setting, share, callbacks)
     except KeyboardInterrupt:
         pass  # a second Ctrl-C: what the trials have reported is on disk all the same
@@ -109,6 +118,10 @@ def _finish(plan: Plan, run: RunFolder, options: dict[str, Any], console: Consol
     from search.results import print_results
 
     cut = mark_interrupted(run.trials())
+    if run.uri:
+        from search.sync import send_records
+
+        send_records(run, Remote(run.uri))
     ended = len(run.trials()) - len(cut)
     if run.trials():
         print_results(run, plan, console)
@@ -128,8 +141,7 @@ def _finish(plan: Plan, run: RunFolder, options: dict[str, Any], console: Consol
 def resume_command(run: RunFolder, options: dict[str, Any]) -> str:
     """Return the command that goes on with a run on the same resources and services."""
     command = ["python", "search/run.py", "--resume", run.path.name]
-    if run.path.parent != Path("runs").absolute():
-        command += ["--runs-dir", str(run.path.parent)]
+    command += runs_dir_option(run)
     for name in ("address", "gpus", "concurrent", "gpus_per_trial", "wandb", "mlflow"):
         if name in options:
             command += [f"--{name.replace('_', '-')}", str(options[name])]
@@ -145,9 +157,9 @@ def _import_ahead() -> None:
 
 
 def _data(options: dict[str, Any], stored: Plan | None) -> Path:
-    if stored:
-        return find_data(Path(stored.data) if stored.data else None, Path(stored.cache_dir))
-    return find_data(options.get("data"), options.get("cache_dir", default_cache_dir()))
+    cache_dir = Path(stored.cache_dir) if stored else options.get("cache_dir", default_cache_dir())
+    data = stored.data if stored else options.get("data")
+    return find_data(local_data(data, cache_dir) if data else None, cache_dir)
 
 
 if __name__ == "__main__":

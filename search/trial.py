@@ -40,10 +40,11 @@ class TrialSetting:
     """What all trials of a run share. Paths are absolute: Tune changes the working directory."""
 
     run: Path
-    data: Path
+    data: str | None  # a path, or a URI that each node copies; None is the demo data
     caches: dict[int, Path]  # by image size
     skip_bad: bool
-    extra: Path | None = None  # further photos, which train in every fold
+    extra: str | None = None  # further photos, which train in every fold
+    uri: str | None = None  # of the run, where that is no path
 
 
 def folder_of(run: RunFolder, sampled: dict[str, Any]) -> TrialFolder:
@@ -73,6 +74,12 @@ def run_trial(sampled: dict[str, Any], setting: TrialSetting) -> None:
     run = RunFolder(setting.run)
     folder = folder_of(run, sampled)
     wait_for_room(sleep_for_room)
+    copy = None
+    if setting.uri:
+        from search.sync import WorkerCopy
+
+        copy = WorkerCopy(run, folder, setting.uri)
+        copy.bring()
     if folder.status()["state"] in BROKEN:
         return  # the driver has given it up
     manifest = Manifest(folder.path)
@@ -80,10 +87,17 @@ def run_trial(sampled: dict[str, Any], setting: TrialSetting) -> None:
     def report(row: dict[str, Any]) -> None:
         if not math.isfinite(row.get(METRIC, math.nan)):
             raise FloatingPointError(f"epoch {row.get('epoch')} has {METRIC} {row.get(METRIC)}, no finite number")
-        tune.report({**row, "files": manifest.facts()})
+        facts = manifest.facts()
+        if copy:
+            if not copy.owned():
+                raise SupersededError(f"{folder.path} is trained on another node")
+            copy.send()
+        tune.report({**row, "files": facts})
 
     claim = Claim(folder)
-    with Halting(run.stop_requested) as halting:
+    if copy:
+        copy.take()
+    with Halting(copy.stop_requested if copy else run.stop_requested) as halting:
 
         def halt() -> str | None:
             claim.check()
@@ -94,6 +108,8 @@ def run_trial(sampled: dict[str, Any], setting: TrialSetting) -> None:
         except Exception as error:
             if type(error).__name__ == "HaltedError":
                 deadline = time.monotonic() + (0 if halting.transient else LAST_MOMENTS_S)
+                if copy:
+                    copy.send()
                 tune.report({HALTED: str(error)})
                 while time.monotonic() < deadline:  # to be ended with node or search, not to be tried here again
                     time.sleep(0.5)
@@ -101,6 +117,8 @@ def run_trial(sampled: dict[str, Any], setting: TrialSetting) -> None:
             if (end := end_of(error)) is None:
                 raise
             state, reason = end
+            if copy:
+                copy.send()
             told = {ENDED_BROKEN: state, "reason": reason, "traceback": traceback.format_exc()}
             tune.report({**told, "files": manifest.facts()})
 
@@ -151,19 +169,24 @@ def _first_line(text: str) -> str:
 
 def _extra(setting: TrialSetting, config: TrialConfig, folds: "Folds") -> "Cache | None":
     from trainable.extra import Extra
+    from trainable.fetch import local_data
 
     if setting.extra is None:
         return None
     cache_dir = setting.caches[config.image_size].parent
-    return Extra.read(setting.extra).cache(config.fold, folds, config.image_size, cache_dir, setting.skip_bad)
+    extra = Extra.read(local_data(setting.extra, cache_dir))
+    return extra.cache(config.fold, folds, config.image_size, cache_dir, setting.skip_bad)
 
 
 def _cache(setting: TrialSetting, image_size: int) -> "Cache":
     from trainable.cache import build_cache, open_cache
     from trainable.coco import read_training
+    from trainable.demo import find_data
+    from trainable.fetch import local_data
 
     path = setting.caches[image_size]
     if (path / "index.json").exists():
         return open_cache(path)
     # A node that has not trained yet makes its own.
-    return build_cache(read_training(setting.data), image_size, path.parent, skip_bad=setting.skip_bad)[0]
+    data = read_training(find_data(local_data(setting.data, path.parent) if setting.data else None, path.parent))
+    return build_cache(data, image_size, path.parent, skip_bad=setting.skip_bad)[0]

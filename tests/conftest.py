@@ -1,8 +1,14 @@
 """Small generated data; the real photos only where they are at hand."""
 
+import contextlib
 import json
 import os
-from collections.abc import Callable
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +54,45 @@ def competition_classes() -> Path:
     if not path.exists():
         pytest.skip(f"the competition's class list is not at {path}; set TRASH_SHARED")
     return path
+
+
+@pytest.fixture
+def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder that a real S3 server on loopback serves, with a bucket named `bucket`."""
+    rclone = shutil.which("rclone", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if rclone is None:
+        pytest.skip("rclone, which serves S3, is not installed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    folder = tmp_path / "s3"
+    (folder / "bucket").mkdir(parents=True)
+    environment = {
+        "AWS_ACCESS_KEY_ID": "accesskey1", "AWS_SECRET_ACCESS_KEY": "secretsecret", "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://{address}", "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",  # rclone's server knows no checksums behind the content
+        "XDG_CACHE_HOME": str(tmp_path / "home-cache"),
+    }  # fmt: skip
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    serve = [rclone, "serve", "s3", "--auth-key", "accesskey1,secretsecret", "--addr", address, str(folder)]
+    server = subprocess.Popen(serve, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_until_open(address)
+        yield folder
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def wait_until_open(address: str) -> None:
+    """Wait until a server answers."""
+    host, port = address.split(":")
+    for _ in range(100):
+        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
+            return
+        time.sleep(0.1)
+    raise TimeoutError(f"nothing listens on {address}")
 
 
 def write_photos(folder: Path, count: int = 10, seed: int = 0) -> dict[str, Any]:

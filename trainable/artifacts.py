@@ -229,9 +229,10 @@ class TrialFolder:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """One search's folder."""
+    """One search's folder, or the working copy of one that is at a URI."""
 
     path: Path
+    uri: str | None = None
 
     @property
     def folds(self) -> Path:

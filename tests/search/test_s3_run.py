@@ -1,0 +1,48 @@
+"""A search whose run folder is on a real S3 server on loopback."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import ROOT, write_photos
+from trainable.remote import Remote, local_copy
+
+SMALL = ["--image-size", "32", "--batch-size", "5", "--architecture", "unet", "--encoder", "tu-test_resnet"]
+
+
+def command(tmp_path, cache, *more):
+    runs = ["--runs-dir", "s3://bucket/runs", "--cache-dir", str(tmp_path / cache)]
+    return [sys.executable, str(ROOT / "search" / "run.py"), *runs, *more]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_search_killed_on_one_machine_goes_on_on_another(tmp_path, s3):
+    write_photos(tmp_path / "data", count=30)
+    shutil.copytree(tmp_path / "data", s3 / "bucket" / "data")  # the data is on S3 too
+    start = command(tmp_path, "one", "--data", "s3://bucket/data", "--name", "a", "--trials", "3", "--epochs", "6", *SMALL)
+    search = subprocess.Popen(start, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    remote, deadline = Remote("s3://bucket/runs/a"), time.monotonic() + 150
+    while not remote.exists("trials/0000/last.safetensors") or b"\n2," not in remote.read("trials/0000/curve.csv"):
+        assert search.poll() is None and time.monotonic() < deadline, search.stdout.read()
+        time.sleep(0.2)
+    os.kill(search.pid, signal.SIGKILL)
+    search.wait()
+    before = remote.read("trials/0000/curve.csv").decode().splitlines()
+    shutil.rmtree(tmp_path / "one")
+    time.sleep(25)  # until the heartbeat counts as gone: another machine cannot ask for the process
+    resumed = subprocess.run(command(tmp_path, "two", "--resume", "a"), capture_output=True, text=True)
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert "goes on after epoch" in resumed.stdout
+    assert remote.read("trials/0000/curve.csv").decode().splitlines()[: len(before)] == before
+    shown = [sys.executable, str(ROOT / "search" / "status.py"), "a", "--runs-dir", "s3://bucket/runs"]
+    assert "3 of 3 trials have ended" in subprocess.run(shown, capture_output=True, text=True).stdout
+    verified = [sys.executable, str(ROOT / "analysis" / "verify.py"), "--run", remote.uri]
+    checked = subprocess.run(verified, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
+    assert (local_copy(remote.uri, tmp_path / "three") / "trials" / "0002" / "best.safetensors").exists()
