@@ -13,7 +13,7 @@ from search.access import set_up_access
 from search.arguments import parse
 from search.heartbeat import claim
 from search.machine import Machine, resources
-from search.plan import Plan, check_draws, is_default, new_plan, run_folder, stored_plan
+from search.plan import Plan, check_draws, is_default, new_plan, place, run_folder, stored_plan
 from search.results import runs_dir_option
 from trainable.artifacts import RunFolder
 from trainable.cache import default_cache_dir
@@ -55,6 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
             from search.cluster import find_machine
 
             machine = find_machine(options.get("gpus"), console)
+            check_nodes(run, options, stored, console)
             if stored and "confirm" in options:
                 from search.confirm import confirm
 
@@ -111,6 +112,16 @@ def _search(
     except Exception:
         traceback.print_exc()
     return _finish(plan, run, options, console)
+
+
+def check_nodes(run: RunFolder, options: dict[str, Any], stored: Plan | None, console: Console) -> None:
+    """Look at every node before anything else is done there; says nothing of a single one that is well."""
+    from search.preflight import preflight
+
+    data = stored.data if stored else place(options["data"]) if "data" in options else None
+    cache_dir = stored.cache_dir if stored else str(options.get("cache_dir", default_cache_dir()).absolute())
+    root = run.uri.rsplit("/", 1)[0] if run.uri else str(run.path.parent)
+    preflight({"storage": root, "cache_dir": cache_dir, "data": data}, console, quiet=True)
 
 
 def _finish(plan: Plan, run: RunFolder, options: dict[str, Any], console: Console) -> int:

@@ -5,6 +5,7 @@ part. Any URI that pyarrow knows works: s3, gs, abfss, hdfs, file.
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -87,10 +88,22 @@ class Remote:
 
         return self._try(read)
 
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file whole."""
+        system, root = self._place
+
+        def write() -> None:
+            if isinstance(system, fs.LocalFileSystem):
+                system.create_dir(f"{root}/{name}".rsplit("/", 1)[0], recursive=True)
+            with system.open_output_stream(f"{root}/{name}") as file:
+                file.write(content)
+
+        self._try(write)
+
     def delete(self, name: str) -> None:
         """Remove a file, if it is there."""
         system, root = self._place
-        if self.exists(name):
+        with contextlib.suppress(FileNotFoundError):
             self._try(lambda: system.delete_file(f"{root}/{name}"))
 
     def folders(self) -> list[str]:

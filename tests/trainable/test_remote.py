@@ -1,4 +1,3 @@
-import os
 import time
 
 import pytest
@@ -101,6 +100,6 @@ def test_names_of_the_storage_stay_in_the_folder(tmp_path):
     outside = tmp_path / "outside"
     assert not module._inside(tmp_path / "copy", tmp_path / "copy" / ".." / "outside")
     (tmp_path / "copy").mkdir()
-    os.symlink(outside, tmp_path / "copy" / "link")
+    (tmp_path / "copy" / "link").symlink_to(outside)
     assert not module._inside(tmp_path / "copy", tmp_path / "copy" / "link")
     mark_origin(tmp_path / "copy", "s3://bucket/a")

@@ -1,0 +1,265 @@
+"""Looks at every node before the first trial: python search/preflight.py [--address auto] [--data DIR]."""
+
+import argparse
+import contextlib
+import secrets
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from search.access import set_up_access
+from search.node import Ask, Facts, Gpu, inspect
+from trainable.cache import default_cache_dir
+from trainable.remote import Remote, is_uri
+
+WHEEL = 'pip install "torch>=2.10,<2.15" torchvision --index-url https://download.pytorch.org/whl/cu126'
+"""The last PyTorch with code for V100."""
+
+CLOCK_S = 5.0
+DISK_GB = 5.0
+SHM_GB = 0.5
+OTHERS = 0.1  # of a GPU's memory, held by other processes
+ANSWER_S = 120.0
+"""Seconds that a node may take: it starts a process, may import PyTorch, and reads all photos."""
+
+DRIVERS = {"12": (525, 60), "13": (580, 0)}
+"""The oldest NVIDIA driver for each CUDA, by its major version (minor versions are compatible)."""
+
+
+class PreflightError(ValueError):
+    """Trials would fail, or differ, on some node."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that a node is not as it should be."""
+
+    check: str  # the table's column
+    text: str
+    fatal: bool = True
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node as Ray lists it."""
+
+    id: str
+    address: str
+    trials: bool  # has CPUs or GPUs for them
+
+
+def judge(facts: Facts, driver: Facts, ask: Ask, late_s: float = 0.0) -> list[Finding]:
+    """Return what is wrong with a node.
+
+    Args:
+        facts: what it said.
+        driver: the same of the node that drives the search.
+        ask: what it was asked.
+        late_s: how far its clock is from the driver's at least.
+    """
+    found = [finding for gpu in facts.gpus for finding in _judge_gpu(gpu, facts)]
+    for name, value in driver.versions.items():
+        here = facts.versions.get(name, "missing")
+        if here != value:
+            found.append(Finding("versions", f"{name} is {here}, the driver has {value}"))
+    if facts.code != driver.code:
+        found.append(Finding("versions", f"its Trashsweep is {facts.code}, the driver's {driver.code}"))
+    if facts.storage:
+        found.append(Finding(
+            "storage", f"{ask.storage}: {facts.storage}. All nodes must share the run folder: name one on NFS, or "
+            "s3://BUCKET/runs, by --runs-dir"))  # fmt: skip
+    if facts.data and "cannot" in facts.data:
+        found.append(Finding("data", f"{ask.data} {facts.data}"))
+    elif facts.data != driver.data:
+        here, there = str(facts.data)[:12], str(driver.data)[:12]
+        text = f"its data has the hash {here}, the driver's {there}: copy the folder again, or give a URI"
+        found.append(Finding("data", text))
+    if facts.disk_gb < DISK_GB:
+        found.append(Finding("disk", f"{facts.disk_gb:.1f} GB are free for {ask.cache_dir}, wanted {DISK_GB:g}", False))
+    if facts.shm_gb < SHM_GB:
+        found.append(Finding("shm", f"/dev/shm has {facts.shm_gb:.2f} GB free, wanted {SHM_GB:g}", False))
+    if abs(late_s) > CLOCK_S:
+        found.append(Finding("clock", f"its clock is {late_s:+.0f} s off the driver's: run an NTP client", True))
+    return list(dict.fromkeys(found))
+
+
+def _judge_gpu(gpu: Gpu, facts: Facts) -> Iterator[Finding]:
+    capability, built = gpu.capability, facts.built_for
+    torch = f"torch {facts.versions.get('torch')} (CUDA {facts.cuda})"
+    if not runs_on(capability, built):
+        wheel = f"install the CUDA 12.6 build: {WHEEL}" if capability < (7, 5) else "install a build that has"
+        yield Finding("GPUs", f"{torch} has no code for sm_{capability[0]}{capability[1]} ({gpu.name}), it has "
+                              f"{', '.join(built) or 'none'}; {wheel}")  # fmt: skip
+    oldest = DRIVERS.get((facts.cuda or "").split(".")[0])
+    if facts.driver and oldest and tuple(int(part) for part in facts.driver.split(".")[:2]) < oldest:
+        needs = f"it needs {oldest[0]}.{oldest[1]}; update it, or {WHEEL}"
+        yield Finding("driver", f"driver {facts.driver} is too old for {torch}, {needs}")
+    if gpu.free_gb < (1 - OTHERS) * gpu.memory_gb:
+        taken = f"{gpu.memory_gb - gpu.free_gb:.1f} of {gpu.memory_gb:.0f} GB of a {gpu.name}"
+        yield Finding("memory", f"{taken} are taken by others", False)
+
+
+def runs_on(capability: tuple[int, int], built_for: Sequence[str]) -> bool:
+    """Tell whether code for some architectures runs on a GPU: of its own generation up to its number, or as PTX."""
+    for name in built_for:
+        kind, _, digits = name.partition("_")
+        digits = digits.rstrip("af")
+        built = (int(digits[:-1]), int(digits[-1]))
+        if (kind == "sm" and built[0] == capability[0] and built <= capability) or (
+            kind == "compute" and built <= capability
+        ):
+            return True
+    return False
+
+
+def preflight(ask_of: dict[str, Any], console: Console, quiet: bool = False) -> None:
+    """Look at every node of the Ray that this process is connected to, and print a table, one line a node.
+
+    Args:
+        ask_of: `storage`, `cache_dir` and perhaps `data` of `Ask`.
+        console: where to print.
+        quiet: print nothing where there is one node and all is well with it.
+
+    Raises:
+        PreflightError: trials would fail, or differ, on some node.
+    """
+    nodes = list_nodes()
+    if len(nodes) == 1 and quiet:
+        ask_of = {**ask_of, "data": None}  # there is nothing to compare it with
+    with marked(ask_of["storage"]) as mark:
+        ask = Ask(mark=mark, **ask_of)
+        driver = inspect(Ask(**{**ask.__dict__, "trials": False}), "driver")
+        alone = len(nodes) == 1 and quiet and not shutil.which("nvidia-smi")
+        answers = {nodes[0].id: (driver, 0.0)} if alone else ask_nodes(nodes, ask)
+    rows = []
+    for node in nodes:
+        facts, late = answers[node.id]
+        findings = judge(facts, driver, ask, late) if facts else [Finding("answer", f"no answer in {ANSWER_S:.0f} s")]
+        rows.append((node, facts, findings))
+    failed = [node.address for node, _, findings in rows if any(each.fatal for each in findings)]
+    if not quiet or len(nodes) > 1 or any(findings for _, _, findings in rows):
+        print_nodes(rows, ask, console)
+    if failed:
+        raise PreflightError(f"trials would fail on {', '.join(failed)}; see above")
+
+
+def list_nodes() -> list[Node]:
+    """Return the nodes that are alive, the one with the driver too."""
+    import ray
+
+    alive = [each for each in ray.nodes() if each["Alive"]]
+    return [Node(each["NodeID"], each["NodeManagerAddress"], bool(each["Resources"].get("CPU") or
+            each["Resources"].get("GPU"))) for each in alive]  # fmt: skip
+
+
+def ask_nodes(nodes: list[Node], ask: Ask) -> dict[str, tuple[Facts | None, float]]:
+    """Return each node's facts, None if it does not answer, and how far its clock is off."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    began, waiting = time.time(), {}
+    for node in nodes:
+        there = NodeAffinitySchedulingStrategy(node.id, soft=False)
+        task = ray.remote(inspect).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+        waiting[task.remote(Ask(**{**ask.__dict__, "trials": node.trials}), node.id)] = node.id
+    found: dict[str, tuple[Facts | None, float]] = {node.id: (None, 0.0) for node in nodes}
+    left, deadline = list(waiting), time.monotonic() + ANSWER_S
+    while left and time.monotonic() < deadline:
+        ready, left = ray.wait(left, timeout=max(deadline - time.monotonic(), 0))
+        for each in ready:
+            with contextlib.suppress(ray.exceptions.RayError):
+                facts = ray.get(each)
+                # Its clock was read somewhere between the question and now.
+                late = facts.clock - min(max(facts.clock, began), time.time())
+                found[waiting[each]] = (facts, late)
+    return found
+
+
+@contextmanager
+def marked(storage: str) -> Iterator[str]:
+    """Put a mark where the runs are to go, and take it and those of the nodes away at the end."""
+    mark = f".preflight-{secrets.token_hex(6)}"
+    if is_uri(storage):
+        remote = Remote(storage)
+        remote.write(mark, b"driver")
+        try:
+            yield mark
+        finally:
+            for name in [name for name in remote.files() if name.startswith(mark)]:
+                remote.delete(name)
+        return
+    new = not Path(storage).exists()
+    Path(storage).mkdir(parents=True, exist_ok=True)
+    (Path(storage) / mark).write_text("driver")
+    try:
+        yield mark
+    finally:
+        for path in Path(storage).glob(f"{mark}*"):
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            if new:
+                Path(storage).rmdir()
+
+
+def print_nodes(rows: list[tuple[Node, Facts | None, list[Finding]]], ask: Ask, console: Console) -> None:
+    """Print one line a node, red where it fails, and the reasons below."""
+    table = Table(title="Nodes", title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for title in ("node", "GPUs", "torch", "driver", "disk", "shm", "storage", "data", ""):
+        table.add_column(title, no_wrap=title == "node")
+    for node, facts, findings in rows:
+        fatal = any(each.fatal for each in findings)
+        cells = _cells(node, facts, ask) if facts else ["-"] * 7
+        verdict = "fails" if fatal else "warns" if findings else "ok"
+        table.add_row(node.address, *cells, verdict, style="red" if fatal else "yellow" if findings else "")
+    console.print(table)
+    for node, _, findings in rows:
+        for each in findings:
+            style = "red" if each.fatal else "yellow"
+            console.print(f"{node.address} {each.check}: {each.text}", style=style, highlight=False, soft_wrap=True)
+
+
+def _cells(node: Node, facts: Facts, ask: Ask) -> list[str]:
+    kinds = {f"{gpu.name} {gpu.memory_gb:.0f} GB{'' if gpu.bf16 else ' fp16'}" for gpu in facts.gpus}
+    gpus = f"{len(facts.gpus)}x {', '.join(sorted(kinds))}" if facts.gpus else "none" if node.trials else "no trials"
+    build = f" cu{facts.cuda.replace('.', '')}" if facts.cuda else ""
+    data = "" if facts.data is None else "cannot" if "cannot" in facts.data else facts.data[:8]
+    return [gpus, f"{facts.versions['torch']}{build}", facts.driver or "", f"{facts.disk_gb:.0f} GB",
+            f"{facts.shm_gb:.1f} GB", "fails" if facts.storage else "shared", data]  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Look at the nodes; returns the exit status: 0 if all is well, 1 if trials would fail, 2 for bad input."""
+    parser = argparse.ArgumentParser("search/preflight.py", description="Is every node fit for a search?")
+    parser.add_argument("--address", default="local", metavar="A", help="of the cluster: auto or HOST:PORT")
+    parser.add_argument("--data", metavar="DIR", help="folder or URI whose content all nodes must have")
+    parser.add_argument("--runs-dir", default="runs", metavar="DIR", help="folder or URI of the runs (default runs)")
+    parser.add_argument("--cache-dir", type=Path, default=default_cache_dir(), metavar="DIR", help="decoded photos")
+    options = parser.parse_args(arguments)
+    console = Console(width=None if sys.stdout.isatty() else 130, markup=False, emoji=False, highlight=False)
+    try:
+        set_up_access(local=options.address == "local")
+        from search.launch import ray_running
+
+        storage = options.runs_dir if is_uri(options.runs_dir) else str(Path(options.runs_dir).absolute())
+        data = options.data if options.data is None or is_uri(options.data) else str(Path(options.data).absolute())
+        with ray_running(options.address):
+            preflight({"storage": storage, "cache_dir": str(options.cache_dir.absolute()), "data": data}, console)
+    except PreflightError as error:
+        Console(stderr=True).print(str(error), style="red", highlight=False, soft_wrap=True, markup=False)
+        return 1
+    except (ValueError, OSError) as error:
+        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

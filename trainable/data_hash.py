@@ -1,0 +1,42 @@
+"""One hash of all that a data folder holds, the same on every machine that has the same data."""
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from trainable.cores import cpu_count
+from trainable.manifest import file_facts
+from trainable.problems import DataError, Problem
+
+RECORDS = ("train_all.json", "train.json", "val.json", "test.json")
+
+
+def data_hash(root: Path) -> str:
+    """Return sha256 over the json files of a data folder and the photos they list; times of change do not count.
+
+    Raises:
+        DataError: there is no such folder, no json file in it, or one that is no COCO json.
+    """
+    records = [name for name in RECORDS if (root / name).is_file()]
+    if not records:
+        raise DataError(root, (Problem(None, f"{root} is no data folder: it has none of {', '.join(RECORDS)}"),))
+    try:
+        contents = [json.loads((root / name).read_bytes()) for name in records]
+        photos = sorted({image["file_name"] for content in contents for image in content["images"]})
+    except (ValueError, KeyError, TypeError) as error:
+        problem = Problem(None, f"a json file of {root} is damaged ({error!r}); fetch it again")
+        raise DataError(root, (problem,)) from error
+    digest = hashlib.sha256()
+    with ThreadPoolExecutor(2 * cpu_count()) as pool:  # hashing lets go of Python's lock
+        names = [*records, *photos]
+        for name, told in zip(names, pool.map(lambda name: _of(root / name), names), strict=True):
+            digest.update(f"{name} {told}\n".encode())
+    return digest.hexdigest()
+
+
+def _of(path: Path) -> str:
+    try:
+        return file_facts(path)["sha256"]
+    except OSError:
+        return "missing"
