@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: search test test-fast lint bench lock clean
+.PHONY: search test test-fast test-all test-cluster lint bench chaos audit lock clean
 
 search: .venv/ready  ## the main job on generated demo data (ARGS="--data DIR" for your own)
 	$(BIN)/python search/run.py --space losses $(ARGS)
@@ -28,6 +28,9 @@ bench: .venv/ready  ## side-by-side ratios; real photos from ../shared/data/tras
 	$(BIN)/python -m benchmarks.ensemble
 	$(BIN)/python -m benchmarks.crf
 	$(BIN)/python -m benchmarks.submission
+
+chaos: .venv/ready  ## 50 searches with random kills and full disks (half an hour, this machine only)
+	$(BIN)/python -m benchmarks.chaos
 
 .venv/ready: requirements.txt pyproject.toml
 	@sh setup.sh $(PYTHON)

@@ -29,7 +29,8 @@ class RecordStates(tune.Callback):
         self.started: dict[str, float] = {}
         self.running: set[str] = set()
         self.halted: set[str] = set()
-        self.failures: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()  # in a row, without an epoch between them
+        self.epochs_seen: Counter[str] = Counter()
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The trial has a worker."""
@@ -46,6 +47,9 @@ class RecordStates(tune.Callback):
         """The trial ended an epoch, or was halted."""
         if HALTED in result:
             self.halted.add(trial.trial_id)
+        elif result.get("epoch", 0) > self.epochs_seen[trial.trial_id]:
+            self.epochs_seen[trial.trial_id] = result["epoch"]
+            self.failures[trial.trial_id] = 0  # it gets on
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The trial had its budget, ASHA ended it, or it ended by an error that another attempt would meet again."""

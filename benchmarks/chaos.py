@@ -1,0 +1,213 @@
+"""Searches that are killed and starved of disk at random moments, and what is left of them (`make chaos`).
+
+Each search is of the toy of `benchmarks/toy.py`, one trial at a time, with the real searcher, scheduler and records.
+Its rows (trial, epoch, val_miou) must be those of an undisturbed serial replay of the same seed.
+"""
+
+import argparse
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.toy import plan_of, value_of
+from search.study import ResumableASHA, StudySearch, open_study
+from spaces.table import find_space
+from trainable.artifacts import RunFolder
+
+TRIALS, EPOCHS, EPOCH_S = 6, 6, 0.3
+STATE_BYTES, DISK_BYTES = 200_000, 24_000_000
+LIMIT_S = 240
+"""Seconds that one search may take, restarts included."""
+
+Rows = set[tuple[int, int, float]]
+
+
+class Replayed:
+    """What ASHA needs to know of a Tune trial."""
+
+    def __init__(self, name: str, config: dict):
+        self.trial_id, self.config = name, config
+
+
+def replay(seed: int, root: Path) -> Rows:
+    """Run the search in this process, one epoch after another, without Ray."""
+    plan, run = plan_of(TRIALS, EPOCHS, seed), RunFolder(root)
+    run.path.mkdir(parents=True)
+    space = find_space(plan.space, plan.scope)
+    search = StudySearch(run, open_study(run, space), space, plan.config, plan.trials)
+    asha = ResumableASHA(run, EPOCHS, plan.grace, plan.reduction)
+    for number in range(TRIALS):
+        trial = Replayed(str(number), search.suggest(str(number)))
+        asha.on_trial_add(None, trial)
+        folder, rows = run.trial(number), []
+        for epoch in range(1, EPOCHS + 1):
+            rows.append({"epoch": epoch, "val_miou": value_of(trial.config["config"], epoch)})
+            folder.write_curve(rows)
+            if asha.on_trial_result(None, trial, rows[-1]) == ResumableASHA.STOP:
+                break
+            search.on_trial_result(trial.trial_id, rows[-1])
+        search.on_trial_complete(trial.trial_id, rows[-1])
+    return rows_of(run)
+
+
+def rows_of(run: RunFolder) -> Rows:
+    """Return all rows of a run's curves."""
+    paths = sorted(run.path.glob("trials/*/curve.csv"))
+    return {(int(path.parent.name), int(row["epoch"]), row["val_miou"])
+            for path in paths for row in run.trial(int(path.parent.name)).curve()}  # fmt: skip
+
+
+class Search:
+    """One disturbed search: starts its driver, again after each death, and disturbs it."""
+
+    def __init__(self, root: Path, seed: int):
+        self.root, self.seed, self.run = root, seed, RunFolder(root / "run")
+        self.log, self.out = root.with_name(f"{root.name}.computed"), root.with_name(f"{root.name}.out")
+        self.starts = 0
+        self.disturbed: Counter[str] = Counter()
+        self.driver: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        """Start the driver; the second time and later it goes on."""
+        environment = {**os.environ, "TOY_EPOCH_S": str(EPOCH_S), "TOY_LOG": str(self.log),
+                       "TOY_STATE_BYTES": str(STATE_BYTES)}  # fmt: skip
+        command = [sys.executable, "-m", "benchmarks.toy", str(self.run.path), "--trials", str(TRIALS),
+                   "--epochs", str(EPOCHS), "--seed", str(self.seed)]  # fmt: skip
+        with self.out.open("ab") as out:
+            self.driver = subprocess.Popen(command, stdout=out, stderr=out, env=environment, start_new_session=True)
+        self.starts += 1
+
+    def processes(self, what: str) -> list[psutil.Process]:
+        """Return the driver's processes of a kind: `driver`, `raylet` or `worker`."""
+        assert self.driver
+        if what == "driver":
+            return [psutil.Process(self.driver.pid)]
+        found = []
+        for process in psutil.Process(self.driver.pid).children(recursive=True):
+            with_name = " ".join(process.cmdline())
+            if ("raylet/raylet" in with_name) if what == "raylet" else with_name.startswith("ray::HaltedBySignal"):
+                found.append(process)
+        return found
+
+    def disturb(self, kind: str) -> None:
+        """Kill something, or fill the disk for three seconds."""
+        if kind == "disk":
+            ballast = self.root / "ballast"
+            with contextlib.suppress(OSError):  # so much the fuller
+                ballast.write_bytes(b"x" * (shutil.disk_usage(self.root).free - 1000))
+            time.sleep(3)
+            ballast.unlink(missing_ok=True)
+            self.disturbed[kind] += 1
+            return
+        try:
+            for process in self.processes(kind)[:1]:
+                process.kill()
+                self.disturbed[kind] += 1
+        except psutil.NoSuchProcess:
+            pass
+
+    def ended(self) -> int:
+        """Return how many epochs are on record."""
+        return len(rows_of(self.run)) if self.run.path.exists() else 0
+
+    def clean(self) -> None:
+        """End what a killed driver has left: the processes of its session."""
+        assert self.driver
+        for process in psutil.process_iter():
+            try:
+                if os.getsid(process.pid) == self.driver.pid:
+                    process.kill()
+            except (OSError, psutil.Error):
+                continue
+
+
+def disturbed_search(search: Search, chance: random.Random, kinds: list[str]) -> bool:
+    """Run a search to its end under disturbances; returns whether it came there in time."""
+    deadline = time.monotonic() + LIMIT_S
+    marks = sorted(chance.sample(range(2, 14), len(kinds)))
+    search.start()
+    assert search.driver
+    while time.monotonic() < deadline:
+        status = search.driver.poll()
+        if status is not None:
+            search.clean()
+            if status == 0:
+                return True
+            search.start()
+        if kinds and search.ended() >= marks[0] and search.processes("worker"):
+            time.sleep(chance.uniform(0, 1.2 * EPOCH_S))
+            marks.pop(0)
+            if search.driver.poll() is None:
+                search.disturb(kinds.pop(0))
+        time.sleep(0.05)
+    search.driver.send_signal(signal.SIGKILL)
+    search.clean()
+    return False
+
+
+def mounted(root: Path) -> bool:
+    """Give a search a disk of its own, small enough to fill; only root can."""
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(root)], capture_output=True)
+    return made.returncode == 0
+
+
+def main() -> int:
+    """Run the searches and print the table; returns the exit status: 0 if nothing was lost."""
+    parser = argparse.ArgumentParser("benchmarks.chaos")
+    parser.add_argument("--searches", type=int, default=50)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first")
+    options = parser.parse_args()
+    title = f"{options.searches} searches of {TRIALS} trials x {EPOCHS} epochs"
+    table = Table(box=None, title=title, title_justify="left")
+    for name in ("seed", "killed: driver", "worker", "raylet", "disk full", "rows", "same rows", "computed twice"):
+        table.add_column(name, justify="right")
+    lost, total, twice_total, rows_total = 0, Counter(), 0, 0
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+        for seed in range(options.first, options.first + options.searches):
+            chance = random.Random(seed)
+            kinds = chance.choices(["driver", "worker", "raylet", "disk"], k=chance.randint(1, 3))
+            root = Path(folder) / str(seed)
+            root.mkdir()
+            own_disk = mounted(root)
+            try:
+                expected = replay(seed, Path(folder) / f"{seed}.replay")
+                search = Search(root, seed)
+                whole = disturbed_search(search, chance, [kind for kind in kinds if own_disk or kind != "disk"])
+                found = rows_of(search.run)
+                computed = Counter(search.log.read_text().splitlines())
+                twice = sum(computed.values()) - len(computed)
+                same = whole and found == expected
+                fine = same and twice <= sum(search.disturbed.values()) and set(computed.values()) <= {1, 2, 3}
+                lost += not fine
+                total += search.disturbed
+                twice_total, rows_total = twice_total + twice, rows_total + len(found)
+                counts = [str(search.disturbed[kind]) for kind in ("driver", "worker", "raylet", "disk")]
+                table.add_row(str(seed), *counts, str(len(found)), "yes" if same else "NO", str(twice))
+                told = f"seed {seed}: {dict(search.disturbed)} rows {len(found)} {'the same' if same else 'DIFFER'}, "
+                print(f"{told}{twice} computed twice, {search.starts} starts", flush=True)
+                if not fine:
+                    print(search.out.read_text()[-3000:], sorted(expected ^ found), sep="\n", flush=True)
+            finally:
+                if own_disk:
+                    subprocess.run(["umount", "-l", str(root)], check=False)
+    counts = [str(total[kind]) for kind in ("driver", "worker", "raylet", "disk")]
+    verdict = f"{options.searches - lost} of {options.searches}"
+    table.add_row("all", *counts, str(rows_total), verdict, str(twice_total), style="bold")
+    Console(width=120).print(table)
+    return 1 if lost else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
