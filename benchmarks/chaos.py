@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import psutil
 from rich.console import Console
@@ -47,7 +48,7 @@ def replay(seed: int, root: Path) -> Rows:
     run.path.mkdir(parents=True)
     space = find_space(plan.space, plan.scope)
     search = StudySearch(run, open_study(run, space), space, plan.config, plan.trials)
-    asha = ResumableASHA(run, EPOCHS, plan.grace, plan.reduction)
+    asha: Any = ResumableASHA(run, EPOCHS, plan.grace, plan.reduction)
     for number in range(TRIALS):
         trial = Replayed(str(number), search.suggest(str(number)))
         asha.on_trial_add(None, trial)
@@ -95,10 +96,12 @@ class Search:
         if what == "driver":
             return [psutil.Process(self.driver.pid)]
         found = []
-        for process in psutil.Process(self.driver.pid).children(recursive=True):
-            with_name = " ".join(process.cmdline())
-            if ("raylet/raylet" in with_name) if what == "raylet" else with_name.startswith("ray::HaltedBySignal"):
-                found.append(process)
+        name = "raylet/raylet" if what == "raylet" else "ray::HaltedBySignal"
+        with contextlib.suppress(psutil.Error):
+            for process in psutil.Process(self.driver.pid).children(recursive=True):
+                with contextlib.suppress(psutil.Error):  # it may end at any moment
+                    if name in " ".join(process.cmdline()):
+                        found.append(process)
         return found
 
     def disturb(self, kind: str) -> None:
@@ -111,12 +114,13 @@ class Search:
             ballast.unlink(missing_ok=True)
             self.disturbed[kind] += 1
             return
-        try:
+        for _ in range(20):
             for process in self.processes(kind)[:1]:
-                process.kill()
-                self.disturbed[kind] += 1
-        except psutil.NoSuchProcess:
-            pass
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+                    self.disturbed[kind] += 1
+                    return
+            time.sleep(0.1)
 
     def ended(self) -> int:
         """Return how many epochs are on record."""
@@ -173,7 +177,8 @@ def main() -> int:
     table = Table(box=None, title=title, title_justify="left")
     for name in ("seed", "killed: driver", "worker", "raylet", "disk full", "rows", "same rows", "computed twice"):
         table.add_column(name, justify="right")
-    lost, total, twice_total, rows_total = 0, Counter(), 0, 0
+    total: Counter[str] = Counter()
+    lost = twice_total = rows_total = 0
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
         for seed in range(options.first, options.first + options.searches):
             chance = random.Random(seed)
