@@ -96,7 +96,7 @@ class Search:
         if what == "driver":
             return [psutil.Process(self.driver.pid)]
         found = []
-        name = "raylet/raylet" if what == "raylet" else "ray::HaltedBySignal"
+        name = "raylet/raylet" if what == "raylet" else "ray::ResourceTrainable"
         with contextlib.suppress(psutil.Error):
             for process in psutil.Process(self.driver.pid).children(recursive=True):
                 with contextlib.suppress(psutil.Error):  # it may end at any moment
