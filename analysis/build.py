@@ -26,7 +26,7 @@ from analysis.stored import store
 from analysis.tta import Augmentation, choose_views, usable_views, view_scores
 from analysis.views import PLAIN, VIEWS
 from trainable.bootstrap import Interval, miou_interval
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 from trainable.cores import cpu_count
 from trainable.probabilities import Map
 

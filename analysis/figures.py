@@ -9,7 +9,7 @@ from plotly.colors import sample_colorscale
 from analysis.standings import Board, Entry
 from analysis.studies import MOST, complete_trials, quiet
 from trainable.artifacts import STOPPED
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6BB1")
 """Of the best trials, told apart also by colour-blind readers. Source: Okabe and Ito 2008, less what is too light."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis import crf
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 
 Filter = dict[str, Any]
 """Its name and parameters."""

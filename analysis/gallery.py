@@ -18,7 +18,7 @@ from analysis.predict import load_model, predict_classes
 from analysis.run_data import labelled_cache
 from trainable.artifacts import RunFolder
 from trainable.cache import Cache
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 from trainable.config import TrialConfig
 from trainable.metrics import mean_iou
 from trainable.remote import run_option

@@ -13,7 +13,7 @@ from analysis.stored import Ensemble
 from analysis.thresholds import Histogram, Rule, histogram_of, kept_pixels, labels_of
 from analysis.unlabelled import Found, Unlabelled
 from trainable.artifacts import RunFolder, write_json
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 from trainable.config import NO_FOLD
 from trainable.extra import PSEUDO, labels_name
 from trainable.probabilities import Map

@@ -10,7 +10,7 @@ from analysis.confirmed import Finalist
 from analysis.params import shared, shown_value
 from analysis.standings import Board, Entry
 from trainable.artifacts import write_bytes, write_json
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 
 
 def write_files(board: Board, folder: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from analysis.trials import UNREADABLE
 from trainable.artifacts import BROKEN, RUNNING, RunFolder, TrialFolder
 from trainable.bootstrap import mean_ious
 from trainable.checkpoint import saved_header
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 from trainable.finalists import fold_models, pooled_confusion
 from trainable.folds import Folds
 from trainable.probabilities import Maps

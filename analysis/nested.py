@@ -16,7 +16,7 @@ from analysis.samples import FoldMaps, Samples, at_256
 from analysis.selection import SINGLE, Weights, fit_weights
 from trainable.bootstrap import Interval, difference_interval, mean_ious, miou_interval
 from trainable.cache import SCORE_SIZE
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 from trainable.cores import cpu_count
 from trainable.metrics import confusion_matrices
 

@@ -9,7 +9,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from analysis.gallery import PALETTE
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 
 OPACITY = 0.6
 

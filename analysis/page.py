@@ -14,7 +14,7 @@ from plotly.offline import get_plotlyjs
 
 from analysis.pictures import PALETTE, Picture
 from trainable.bootstrap import Interval
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 
 TEMPLATE = Path(__file__).with_name("report_page.html")
 

@@ -5,9 +5,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
-from trainable.coco import UNREADABLE
+from trainable.photos import UNREADABLE, upright
 
 Photo = NDArray[np.uint8]
 """RGB, (H, W, 3)."""
@@ -21,11 +20,10 @@ def read_photo(path: Path) -> Photo:
     """Decode a photo, upright.
 
     Raises:
-        UnreadablePhotoError: it is missing, cut off or no photo.
+        UnreadablePhotoError: it is missing, cut off, no photo, or larger than we decode.
     """
     try:
-        with Image.open(path) as file:
-            return np.asarray(ImageOps.exif_transpose(file).convert("RGB"))
+        return np.asarray(upright(path))
     except UNREADABLE as error:
         raise UnreadablePhotoError(f"photo {path} cannot be decoded ({error}); replace it") from error
 

@@ -14,7 +14,7 @@ from analysis.standings import Board
 from analysis.trials import Trial
 from trainable.artifacts import RunFolder
 from trainable.cache import SCORE_SIZE
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 from trainable.metrics import mean_iou, resize_classes
 from trainable.probabilities import Maps
 

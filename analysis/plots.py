@@ -21,7 +21,7 @@ from analysis.standings import Board
 from analysis.studies import MOST, important, open_study, quiet
 from analysis.trials import UNREADABLE
 from trainable.artifacts import STOPPED, RunFolder
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 
 DPI = 80
 Arguments = ParamSpec("Arguments")

@@ -22,7 +22,7 @@ from analysis.samples import FoldMaps, Samples, draw_samples
 from analysis.selection import sampled_miou
 from trainable.bootstrap import mean_ious
 from trainable.cache import SCORE_SIZE
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 from trainable.cores import cpu_count
 from trainable.metrics import confusion_matrices
 from trainable.probabilities import Map

@@ -23,7 +23,7 @@ from analysis.views import VIEWS, View, at_score_size
 from trainable.artifacts import TrialFolder
 from trainable.cache import SCORE_SIZE
 from trainable.checkpoint import load_tensors
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 from trainable.config import TrialConfig
 from trainable.cores import cpu_count
 from trainable.models import Segmenter, build_model

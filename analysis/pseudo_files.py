@@ -16,7 +16,7 @@ from pycocotools import mask as rle_masks
 from analysis.unlabelled import Unlabelled
 from trainable.artifacts import write_json
 from trainable.cache import SCORE_SIZE, DiskFullError
-from trainable.coco import CLASSES, IGNORE_INDEX
+from trainable.classes import CLASSES, IGNORE_INDEX
 from trainable.extra import confidence_path
 
 Map = NDArray[np.uint8]

@@ -22,7 +22,7 @@ from analysis.stored import Ensemble
 from analysis.thresholds import Rule
 from analysis.unlabelled import Found, find_unlabelled
 from trainable.artifacts import RunFolder
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 from trainable.config import NO_FOLD
 from trainable.extra import MODES, SOFT, labels_name
 from trainable.remote import run_option

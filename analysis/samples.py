@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from analysis.labelled import Labelled
 from trainable.cache import SCORE_SIZE
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 from trainable.cores import cpu_count
 from trainable.probabilities import DamagedMapsError, Map, Maps
 

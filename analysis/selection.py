@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from analysis.samples import Samples
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 
 C = len(CLASSES)
 BITS = 4

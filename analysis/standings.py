@@ -9,7 +9,7 @@ from analysis.groups import Place, places
 from analysis.params import in_short, varying
 from analysis.reading import read_runs
 from analysis.trials import Trial, Trials
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from analysis.members import Pool, read_pool
 from analysis.views import PLAIN
 from trainable.artifacts import ENDED, FINISHED, RunFolder, TrialFolder, read_json, write_json
 from trainable.checkpoint import saved_header
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 from trainable.config import NO_FOLD
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainable.cache import SCORE_SIZE
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 
 Map = NDArray[np.uint8]
 """Class ids of one photo, (256, 256)."""

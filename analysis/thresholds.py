@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.coco import CLASSES, IGNORE_INDEX
+from trainable.classes import CLASSES, IGNORE_INDEX
 
 Histogram = NDArray[np.int64]
 """(C, 256): pixels predicted as each class, by how sure of it the ensemble is, in 255ths."""

@@ -17,7 +17,7 @@ from analysis.samples import FoldMaps, Samples, draw_samples
 from analysis.selection import sampled_miou
 from analysis.views import PLAIN, VIEWS
 from trainable.bootstrap import Interval, difference_interval, mean_ious
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 from trainable.config import TrialConfig
 from trainable.models import check_model
 

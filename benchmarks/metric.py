@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from benchmarks.turns import median_seconds
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 from trainable.metrics import confusion_matrices
 
 C = len(CLASSES)

@@ -18,7 +18,7 @@ from analysis.predict import load_model
 from analysis.run_data import labelled_cache
 from trainable.artifacts import RunFolder
 from trainable.cache import SCORE_SIZE
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 from trainable.metrics import confusion_matrices, mean_iou
 from trainable.probabilities import Maps, encoded_logits, write_maps
 

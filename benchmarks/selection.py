@@ -21,7 +21,7 @@ import numpy as np
 from analysis.labelled import Labelled
 from analysis.nested import decide
 from analysis.samples import draw_samples
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 from trainable.probabilities import Maps, encoded, write_maps
 
 SIDE, FOLDS, C = 256, 5, len(CLASSES)

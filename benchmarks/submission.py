@@ -15,7 +15,7 @@ import pandas as pd
 
 from analysis.submission import prediction_bytes, write_submission
 from benchmarks.turns import median_seconds
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 
 PHOTOS = 819
 Row = tuple[str, np.ndarray]

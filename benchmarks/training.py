@@ -17,7 +17,8 @@ from torch import nn
 from benchmarks.data_path import REAL
 from benchmarks.turns import median_seconds
 from trainable.cache import build_cache
-from trainable.coco import CLASSES, read_training
+from trainable.classes import CLASSES
+from trainable.coco import read_training
 from trainable.config import TrialConfig
 from trainable.data import FoldData
 from trainable.dealing import make_folds

@@ -95,7 +95,7 @@ def _fit(
             ),
             run_config=tune.RunConfig(
                 storage_path=staging, name="tune", verbose=0, callbacks=list(callbacks),
-                # `search/attempts.py` counts: a trial that was halted has not failed.
+                # `search/record.py` counts: a trial that was halted has not failed.
                 failure_config=tune.FailureConfig(max_failures=-1),
             ),
         )  # fmt: skip

@@ -17,7 +17,8 @@ from search.plan import Plan
 from search.trial import TrialSetting
 from trainable.artifacts import RunFolder, write_json
 from trainable.cache import Cache, build_cache
-from trainable.coco import CLASSES, Dataset
+from trainable.classes import CLASSES
+from trainable.coco import Dataset
 from trainable.data import FoldData
 from trainable.dealing import make_folds
 from trainable.extra import Extra

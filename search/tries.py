@@ -50,7 +50,7 @@ def try_parts(configs: list[TrialConfig]) -> str | None:
     from torch import nn
 
     from trainable.augment import build_augmentation
-    from trainable.coco import CLASSES
+    from trainable.classes import CLASSES
     from trainable.losses import ClassCounts, build_loss
     from trainable.mixing import build_mixing
     from trainable.optim import build_optimizer

@@ -19,7 +19,8 @@ from PIL import Image
 
 from search.access import set_up_access
 from trainable.cache import Cache, build_cache
-from trainable.coco import CLASSES, read_training
+from trainable.classes import CLASSES
+from trainable.coco import read_training
 from trainable.config import TrialConfig
 from trainable.data import FoldData
 from trainable.dealing import make_folds

@@ -11,7 +11,7 @@ import albumentations as A
 import cv2
 
 from trainable.choices import build
-from trainable.coco import IGNORE_INDEX
+from trainable.classes import IGNORE_INDEX
 from trainable.config import Choice
 
 

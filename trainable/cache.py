@@ -19,11 +19,12 @@ import numpy as np
 from filelock import FileLock
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
-from trainable import annotations, coco, scenes
+from trainable import annotations, coco, photos, scenes
 from trainable.artifacts import read_json, write_json
-from trainable.coco import CLASSES, IGNORE_INDEX, Dataset, Photo
+from trainable.classes import CLASSES, IGNORE_INDEX
+from trainable.coco import Dataset, Photo
 from trainable.problems import Problem
 
 SCORE_SIZE = 256
@@ -106,7 +107,7 @@ def build_cache(
 def cache_key(dataset: Dataset, image_size: int, skip_bad: bool = False) -> str:
     """Return the name of the cache folder: a hash of all that decides its content."""
     digest = hashlib.sha256(f"{dataset.json_hash} {image_size} {skip_bad}".encode())
-    for source in (__file__, annotations.__file__, coco.__file__, scenes.__file__):
+    for source in (__file__, annotations.__file__, coco.__file__, photos.__file__, scenes.__file__):
         digest.update(Path(source).read_bytes())
     for photo in dataset.photos:
         digest.update(f"{photo.file_name} {_stamp(photo.path)}".encode())
@@ -177,12 +178,10 @@ def _arrays(folder: Path, count: int, size: int, soft: bool) -> dict[str, Any]:
 def _decode(photo: Photo, index: int, arrays: dict[str, Any]) -> Problem | None:
     size = arrays["masks"].shape[1]
     try:
-        # PIL raises on a file that is cut off, where OpenCV fills the rest with grey.
-        with Image.open(photo.path) as file:
-            image = ImageOps.exif_transpose(file).convert("RGB")
+        image = photos.upright(photo.path)
         if "confidence" in arrays:
             arrays["confidence"][index] = _confidence(photo, size)
-    except coco.UNREADABLE as error:
+    except photos.UNREADABLE as error:
         return Problem(photo.file_name, f"photo {photo.file_name} cannot be decoded ({error}); replace it")
     mask = coco.draw_mask(photo)
     shrink = cv2.INTER_AREA if size < max(photo.height, photo.width) else cv2.INTER_LINEAR
@@ -200,5 +199,5 @@ def _confidence(photo: Photo, size: int) -> NDArray[np.uint8]:
     """Return how sure each pixel's label is, (S, S); a photo that does not tell is certain."""
     if photo.confidence is None:
         return np.full((size, size), 255, np.uint8)
-    with Image.open(photo.confidence) as file:
+    with photos.open_photo(photo.confidence) as file:
         return np.asarray(file.convert("L").resize((size, size), Image.Resampling.NEAREST))

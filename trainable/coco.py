@@ -6,39 +6,21 @@ mend them all at once (`check`) or go on without the bad photos (`skip_bad`).
 """
 
 import hashlib
-import json
-import struct
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from pycocotools import mask as rle_masks
 
-from trainable.annotations import Annotation, geometry_problem, is_id, to_rle
+from trainable.annotations import Annotation, to_rle
+from trainable.classes import IGNORE_INDEX
+from trainable.coco_entries import annotations_of, class_of_category, images_by_id, load
+from trainable.photos import UNREADABLE, upright_size
 from trainable.problems import DataError, Problem
-
-CLASSES = (
-    "Background", "General trash", "Paper", "Paper pack", "Metal", "Glass",
-    "Plastic", "Styrofoam", "Plastic bag", "Battery", "Clothing",
-)  # fmt: skip
-"""Class names by class index, in the competition's order. Background is what no annotation covers."""
-
-IGNORE_INDEX = 255
-"""Mask value of pixels that neither the loss nor a metric looks at: those of annotations with `"ignore": 1`."""
-
-MAX_SIDE = 32_768
-"""Pixels; a larger photo is a mistake in the json, and its mask would not fit into memory."""
-
-EXIF_ORIENTATION = 274
-
-UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
-"""What PIL raises on broken photos."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +82,12 @@ def read_json(path: Path) -> Dataset:
         DataError: the file is no COCO json as a whole.
     """
     raw = path.read_bytes()
-    content = _load(path, raw)
+    content = load(path, raw)
     problems: list[Problem] = []
-    class_of = _class_of_category(path, content["categories"], problems)
-    entries = _images(path, content["images"], problems)
+    class_of = class_of_category(path, content["categories"], problems)
+    entries = images_by_id(path, content["images"], problems)
     annotations: dict[int, list[Annotation]] = {image_id: [] for image_id in entries}
-    for annotation in _annotations(path, content["annotations"], entries, class_of, problems):
+    for annotation in annotations_of(path, content["annotations"], entries, class_of, problems):
         annotations[annotation.image_id].append(annotation)
     photos = []
     for image_id, image in entries.items():
@@ -148,111 +130,10 @@ def draw_mask(photo: Photo) -> NDArray[np.uint8]:
     return mask
 
 
-def _load(path: Path, raw: bytes) -> dict[str, Any]:
-    def fail(text: str) -> DataError:
-        return DataError(path.parent, (Problem(None, f"{path.name}: {text}"),))
-
-    try:
-        content = json.loads(raw)
-    except ValueError as error:
-        raise fail(f"is not valid json ({error}); was it cut off? Fetch it again") from None
-    if not isinstance(content, dict):
-        raise fail(f"a COCO file is a json object, found a {type(content).__name__}")
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(content.get(key), list):
-            raise fail(f"a COCO file has a list {key!r}, found {type(content.get(key)).__name__}")
-    return content
-
-
-def _class_of_category(path: Path, categories: list[Any], problems: list[Problem]) -> dict[int, int]:
-    class_of: dict[int, int] = {}
-    for category in categories:
-        category_id, name = (category.get("id"), category.get("name")) if isinstance(category, dict) else (None, None)
-        if not is_id(category_id):
-            problems.append(Problem(None, f"{path.name}: category {name!r:.40} needs a whole number as id"))
-            continue
-        if category_id in class_of:
-            problems.append(Problem(None, f"{path.name}: category id {category_id} is used twice; ids must differ"))
-        # Annotations of an unknown category are not faulty themselves: they would repeat this problem.
-        class_of[category_id] = CLASSES.index(name) if name in CLASSES else 0
-        if name in CLASSES:
-            continue
-        nearest = get_close_matches(str(name), CLASSES, n=1)
-        hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; the classes are {', '.join(CLASSES[1:])}"
-        problems.append(Problem(None, f"{path.name}: unknown category {name!r}{hint}"))
-    return class_of
-
-
-def _images(path: Path, images: list[Any], problems: list[Problem]) -> dict[int, dict[str, Any]]:
-    entries: dict[int, dict[str, Any]] = {}
-    for position, image in enumerate(images):
-        if fault := _image_fault(image):
-            problems.append(Problem(f"image entry {position}", f"{path.name}: image entry {position} {fault}"))
-            continue
-        file_name = image["file_name"]
-        if image["id"] in entries:
-            other = entries[image["id"]]["file_name"]
-            text = f"{path.name}: image id {image['id']} is used by {other} and {file_name}; ids must differ"
-            # Which of the two an annotation means cannot be known, so both are bad.
-            problems += [Problem(other, text), Problem(file_name, text)]
-        else:
-            entries[image["id"]] = image
-    return entries
-
-
-def _image_fault(image: Any) -> str | None:
-    if not isinstance(image, dict):
-        return f"must be an object, found {image!r:.40}"
-    file_name = image.get("file_name")
-    if not isinstance(file_name, str) or not file_name.isprintable() or not file_name:
-        return f"needs a file_name, found {file_name!r:.80}"
-    for key in ("id", "height", "width"):
-        value = image.get(key)
-        if not is_id(value) or (key != "id" and not 1 <= value <= MAX_SIDE):
-            limits = "" if key == "id" else f" of 1 to {MAX_SIDE}"
-            return f"({file_name}) needs a whole number{limits} as {key!r}, found {value!r:.40}"
-    return None
-
-
-def _annotations(
-    path: Path, annotations: list[Any], entries: dict[int, dict[str, Any]], class_of: dict[int, int],
-    problems: list[Problem],
-) -> Iterator[Annotation]:  # fmt: skip
-    seen: set[Any] = set()
-    for position, annotation in enumerate(annotations):
-        if not isinstance(annotation, dict):
-            problems.append(Problem(None, f"{path.name}: annotation {position} must be an object"))
-            continue
-        own_id, image_id, category_id = (annotation.get(key) for key in ("id", "image_id", "category_id"))
-        name = f"annotation {own_id!r:.40}" if own_id is not None else f"annotation at position {position}"
-        image = entries.get(image_id) if is_id(image_id) else None
-        if image is None:
-            text = f"{path.name}: {name} is of image {image_id!r:.40}, which is not listed; remove it"
-            problems.append(Problem(f"image {image_id!r:.40}", text))
-            continue
-        fault = None
-        if own_id is not None and not is_id(own_id):
-            fault = "needs a whole number as id"
-        elif own_id is not None and own_id in seen:
-            fault = "repeats an id; ids must differ"
-        elif not is_id(category_id) or category_id not in class_of:
-            known = ", ".join(map(str, class_of))
-            fault = f"has category id {category_id!r:.40}, which is not listed; the ids are {known}"
-        seen.add(own_id if is_id(own_id) else None)
-        fault = fault or geometry_problem(annotation, image["height"], image["width"])
-        if fault:
-            problems.append(Problem(image["file_name"], f"{path.name}: {name} of {image['file_name']} {fault}"))
-        else:
-            yield Annotation.from_json(annotation, class_of, image["height"], image["width"])
-
-
 def _header_problem(photo: Photo) -> str | None:
     """Look at the photo's header only: the pixels are decoded, and checked, once, by the cache."""
     try:
-        with Image.open(photo.path) as image:
-            width, height = image.size
-            if image.getexif().get(EXIF_ORIENTATION) in (5, 6, 7, 8):  # stored lying on its side
-                width, height = height, width
+        width, height = upright_size(photo.path)
     except FileNotFoundError:
         return f"photo {photo.file_name} does not exist; add it or remove its entry"
     except UNREADABLE as error:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainable.artifacts import write_bytes, write_json
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 from trainable.demo_objects import OBJECTS, Layer
 
 PHOTO_SIZE = 128

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainable.artifacts import read_json, write_json
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 from trainable.config import NO_FOLD
 
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainable.choices import build
-from trainable.coco import IGNORE_INDEX
+from trainable.classes import IGNORE_INDEX
 from trainable.config import Choice
 
 Loss = Callable[[Tensor, Tensor], Tensor]

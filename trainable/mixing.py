@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from trainable.cache import Cache
 from trainable.choices import build
-from trainable.coco import CLASSES, IGNORE_INDEX
+from trainable.classes import CLASSES, IGNORE_INDEX
 from trainable.config import Choice
 from trainable.patches import Patch, find_patches, paste
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 from trainable.config import TrialConfig, did_you_mean
 
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
@@ -58,6 +58,8 @@ def build_model(config: TrialConfig, *, load_encoder: bool = True) -> Segmenter:
     """
     if load_encoder:
         check_model(config)
+    else:
+        _check_names(config)  # a config of anyone's may come with weights: timm would load code's choice of files
     weights = "imagenet" if load_encoder and config.encoder_weights == "imagenet" else None
     try:
         network = _create(config, weights)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainable.cache import Cache
-from trainable.coco import CLASSES, IGNORE_INDEX
+from trainable.classes import CLASSES, IGNORE_INDEX
 
 SMALLEST = 4
 """Pixels of the smallest component that counts as a patch."""

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainable.cache import SCORE_SIZE
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 from trainable.metrics import resize_classes
 
 Map = NDArray[np.uint8]

@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from trainable.artifacts import read_json, write_json
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 
 CLASS_OF: dict[str, str] = {
     **dict.fromkeys(("Carded blister pack", "Cigarette", "Unlabeled litter", "Food waste", "Rope & strings", "Tissues"),

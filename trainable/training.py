@@ -13,7 +13,7 @@ from torch import Tensor
 from trainable.artifacts import TrialFolder
 from trainable.augment import build_augmentation
 from trainable.checkpoint import load_optimizer, load_tensors, optimizer_state, save_tensors
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 from trainable.config import NO_FOLD, TrialConfig
 from trainable.data import FoldData
 from trainable.device import peak_memory_mb, reset_peak_memory

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainable.cache import SCORE_SIZE
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 from trainable.data import FoldData
 from trainable.metrics import confusion_matrices, resize_classes
 from trainable.probabilities import encoded_logits

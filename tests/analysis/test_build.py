@@ -34,7 +34,7 @@ from analysis.views import PLAIN, VIEWS
 from tests.conftest import ROOT
 from trainable.artifacts import RUNNING, read_json, write_json
 from trainable.bootstrap import mean_ious
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 from trainable.probabilities import Maps
 
 C = len(CLASSES)

@@ -6,7 +6,8 @@ from analysis.gallery import PALETTE, main
 from analysis.predict import load_model
 from trainable.artifacts import FINISHED, RunFolder, write_json
 from trainable.cache import build_cache
-from trainable.coco import CLASSES, read_training
+from trainable.classes import CLASSES
+from trainable.coco import read_training
 from trainable.data import FoldData
 from trainable.dealing import make_folds
 from trainable.fold import train_fold

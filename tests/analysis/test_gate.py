@@ -10,7 +10,7 @@ from analysis.filters import class_map, scaled, without_small
 from analysis.gate import best_option, judge, without_own_part
 from analysis.postprocess import class_factors, crf_options
 from tests.analysis.test_selection import samples_of
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 
 C = len(CLASSES)
 

@@ -11,7 +11,7 @@ from analysis.reading import count_parameters
 from analysis.standings import leaderboard
 from trainable.artifacts import FINISHED, OOM, RUNNING, RunFolder, read_json, write_json
 from trainable.checkpoint import save_tensors
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 
 
 def test_ranks_groups_and_files(searched, capsys):

@@ -8,7 +8,8 @@ from PIL import Image
 from analysis.pseudo_files import LabelFile, check_space, put_photos, whole_folder
 from analysis.unlabelled import Unlabelled
 from trainable.cache import DiskFullError
-from trainable.coco import IGNORE_INDEX, draw_mask, read_training
+from trainable.classes import IGNORE_INDEX
+from trainable.coco import draw_mask, read_training
 from trainable.extra import confidence_path
 
 

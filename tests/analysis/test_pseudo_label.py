@@ -21,7 +21,8 @@ from tests.conftest import SIDE, write_photos
 from trainable.artifacts import FINISHED, RunFolder, read_json, write_json
 from trainable.cache import build_cache
 from trainable.checkpoint import save_tensors
-from trainable.coco import IGNORE_INDEX, draw_mask, read_training
+from trainable.classes import IGNORE_INDEX
+from trainable.coco import draw_mask, read_training
 from trainable.config import NO_FOLD, TrialConfig
 from trainable.data import FoldData
 from trainable.dealing import make_folds

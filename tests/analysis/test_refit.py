@@ -58,9 +58,9 @@ def test_schedule_goes_by_the_mean_curve_and_every_photo_trains(run, monkeypatch
     seen = []
     real = FoldTraining.epoch
 
-    def epoch(self, number, val_mious):
+    def epoch(self, number, val_mious, folder):
         seen.append((number, list(val_mious), len(self.data.train), len(self.data.val)))
-        return real(self, number, val_mious)
+        return real(self, number, val_mious, folder)
 
     monkeypatch.setattr(FoldTraining, "epoch", epoch)
     monkeypatch.setattr(refit_module.Refit, "of", classmethod(lambda cls, chosen, extra: cls(
@@ -75,10 +75,10 @@ def test_ctrl_c_leaves_what_the_printed_command_goes_on_from(run, monkeypatch, c
     folder.write_curve([{**row, "val_miou": row["epoch"] / 10} for row in rows])  # all three epochs
     real = FoldTraining.epoch
 
-    def epoch(self, number, val_mious):
+    def epoch(self, number, val_mious, folder):
         if number == 2:
             raise KeyboardInterrupt
-        return real(self, number, val_mious)
+        return real(self, number, val_mious, folder)
 
     with monkeypatch.context() as patch:
         patch.setattr(FoldTraining, "epoch", epoch)

@@ -7,7 +7,7 @@ import torch
 from analysis.samples import Samples, at_256, at_pixels
 from analysis.selection import SINGLE, class_weighted, fit_weights, fitted, greedy, sampled_miou
 from analysis.views import VIEWS, View, at_score_size
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 
 C = len(CLASSES)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from analysis.thresholds import Rule, histogram_of, kept_pixels, labels_of
-from trainable.coco import IGNORE_INDEX
+from trainable.classes import IGNORE_INDEX
 
 
 @pytest.fixture

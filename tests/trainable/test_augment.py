@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from trainable.augment import AUGMENTATIONS, OPERATIONS, build_augmentation
-from trainable.coco import IGNORE_INDEX
+from trainable.classes import IGNORE_INDEX
 
 SIZE = 64
 COLOUR_ONLY = ("blur", "colour", "clahe", "grid_dropout")

@@ -7,7 +7,8 @@ from pycocotools import mask as rle_masks
 from pycocotools.coco import COCO
 
 from trainable.annotations import _run_total
-from trainable.coco import CLASSES, check, draw_mask, read_training
+from trainable.classes import CLASSES
+from trainable.coco import check, draw_mask, read_training
 from trainable.problems import DataError
 
 

@@ -9,7 +9,8 @@ from search.machine import Machine
 from search.plan import new_plan
 from trainable.artifacts import TrialFolder
 from trainable.cache import build_cache
-from trainable.coco import CLASSES, read_training
+from trainable.classes import CLASSES
+from trainable.coco import read_training
 from trainable.data import FoldData
 from trainable.dealing import make_folds
 from trainable.demo import demo_data, scene

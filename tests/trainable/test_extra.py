@@ -9,7 +9,8 @@ from PIL import Image
 from tests.conftest import SIDE, write_photos
 from trainable.artifacts import TrialFolder, read_json, write_json
 from trainable.cache import build_cache, cache_key
-from trainable.coco import IGNORE_INDEX, draw_mask, read_training
+from trainable.classes import IGNORE_INDEX
+from trainable.coco import draw_mask, read_training
 from trainable.data import FoldData
 from trainable.extra import Extra, ExtraError, confidence_path
 from trainable.fold import main, train_fold

@@ -10,7 +10,7 @@ from analysis.predict import load_model, predict_classes
 from tests.conftest import SIDE
 from trainable import losses
 from trainable.artifacts import TrialFolder, write_json
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 from trainable.config import TrialConfig
 from trainable.fold import main, train_fold
 from trainable.metrics import confusion_matrices, mean_iou

@@ -8,7 +8,8 @@ from PIL import Image
 from tests.conftest import SIDE, write_photos
 from trainable.augment import build_augmentation
 from trainable.cache import build_cache
-from trainable.coco import IGNORE_INDEX, read_training
+from trainable.classes import IGNORE_INDEX
+from trainable.coco import read_training
 from trainable.data import FoldData
 from trainable.joined import LeakError, Rows, join, leaks
 from trainable.loader import TrainingPhotos

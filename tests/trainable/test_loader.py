@@ -6,7 +6,7 @@ import torch
 
 from tests.conftest import SIDE
 from trainable.augment import build_augmentation
-from trainable.coco import IGNORE_INDEX
+from trainable.classes import IGNORE_INDEX
 from trainable.loader import TrainingPhotos, on_device, training_batches
 from trainable.mixing import build_mixing
 from trainable.sampling import Draws, build_draws

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from spaces.losses import LOSSES as SPACE_LOSSES
-from trainable.coco import IGNORE_INDEX
+from trainable.classes import IGNORE_INDEX
 from trainable.losses import LOSSES, MAX_WEIGHT, SCHEMES, ClassCounts, build_loss, class_weights
 
 COUNTS = ClassCounts(torch.tensor([9000, 500, 500, 0, *[100] * 7]), torch.tensor([20, 10, 2, 0, *[4] * 7]))

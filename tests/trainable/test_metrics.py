@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainable.coco import IGNORE_INDEX
+from trainable.classes import IGNORE_INDEX
 from trainable.metrics import class_iou, confusion_matrices, mean_iou, resize_classes
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from trainable.coco import IGNORE_INDEX
+from trainable.classes import IGNORE_INDEX
 from trainable.mixing import build_mixing, find_others, jitter_scale
 from trainable.patches import find_patches, paste
 

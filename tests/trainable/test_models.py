@@ -4,7 +4,7 @@ from safetensors.torch import save_file
 
 from tests.conftest import SHARED
 from trainable import encoder_weights, models
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 from trainable.config import TrialConfig
 from trainable.models import build_model, check_model, parameter_count
 

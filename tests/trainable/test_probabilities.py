@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 from trainable.probabilities import DamagedMapsError, Maps, encoded, encoded_logits, quantised, rounded, write_maps
 
 C = len(CLASSES)

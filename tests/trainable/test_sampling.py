@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trainable.coco import CLASSES
+from trainable.classes import CLASSES
 from trainable.patches import find_patches, rarest_classes
 from trainable.sampling import build_draws
 

@@ -1,7 +1,8 @@
 import json
 
 from tests.conftest import write_photos
-from trainable.coco import CLASSES, read_training
+from trainable.classes import CLASSES
+from trainable.coco import read_training
 from trainable.taco import CLASS_OF, main
 
 
