@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ OBJECT_STORE_BYTES = 200_000_000
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
 """Where `ray up` leaves the cluster's configuration on the head node."""
 
+ANSWER_S = 10
+"""Seconds in which a cluster's head has to answer."""
+
 FIRST_NODE_S = 1200
 """Seconds that the first node of a growing cluster may take: an instance starts, installs PyTorch and joins."""
 
@@ -40,6 +44,8 @@ def join_ray(address: str) -> None:
     Raises:
         ValueError: there is none, or it does not let us in.
     """
+    if address != "auto":
+        _check_answers(address)
     travels = {} if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else {"working_dir": str(REPOSITORY)}
     try:
         environment = {**_environment(), **travels}
@@ -49,6 +55,22 @@ def join_ray(address: str) -> None:
             f"--address {address}: no Ray cluster lets this machine in ({str(error).splitlines()[0]}). Start one "
             "(ray up cluster.yaml, or RAY_AUTH_MODE=token ray start --head) and take its token: ~/.ray/auth_token must "
             "be the same on all nodes"
+        ) from error
+
+
+def _check_answers(address: str) -> None:
+    """See within seconds that something listens there: Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in host:
+        raise ValueError(f"--address {address}: it takes auto (the cluster that this machine is a node of) or HOST:PORT")
+    try:
+        with socket.create_connection((host, int(port)), timeout=ANSWER_S):
+            pass
+    except (OSError, OverflowError) as error:
+        raise ValueError(
+            f"--address {address}: nothing answers there ({error}). Start a cluster (ray up cluster.yaml, or "
+            "RAY_AUTH_MODE=token ray start --head), and search from a machine in its network, or --submit through its "
+            "dashboard"
         ) from error
 
 

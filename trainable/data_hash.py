@@ -7,6 +7,7 @@ from pathlib import Path
 
 from trainable.cores import cpu_count
 from trainable.manifest import file_facts
+from trainable.photos import name_fault
 from trainable.problems import DataError, Problem
 
 RECORDS = ("train_all.json", "train.json", "val.json", "test.json")
@@ -24,7 +25,9 @@ def data_hash(root: Path) -> str:
     try:
         contents = [json.loads((root / name).read_bytes()) for name in records]
         photos = sorted({image["file_name"] for content in contents for image in content["images"]})
-    except (ValueError, KeyError, TypeError) as error:
+        if faults := [fault for name in photos if (fault := name_fault(name))]:
+            raise ValueError(f"a photo {faults[0]}")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         problem = Problem(None, f"a json file of {root} is damaged ({error!r}); fetch it again")
         raise DataError(root, (problem,)) from error
     digest = hashlib.sha256()
