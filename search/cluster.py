@@ -62,7 +62,7 @@ def _check_answers(address: str) -> None:
     """See within seconds that something listens there: Ray would try for minutes."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or "/" in host:
-        raise ValueError(f"--address {address}: it takes auto (the cluster that this machine is a node of) or HOST:PORT")
+        raise ValueError(f"--address {address}: it takes HOST:PORT, or auto: the cluster of this machine")
     try:
         with socket.create_connection((host, int(port)), timeout=ANSWER_S):
             pass

@@ -14,7 +14,7 @@ from trainable.classes import CLASSES
 from trainable.config import TrialConfig
 from trainable.fold import main, train_fold
 from trainable.metrics import confusion_matrices, mean_iou
-from trainable.training import DivergedError, FoldTraining
+from trainable.training import DivergedError, FoldTraining, HaltedError
 
 TIMES = ("images_per_s", "train_s", "data_s", "val_s", "peak_memory_mb")
 
@@ -161,3 +161,54 @@ def test_command_line_tells_of_divergence_in_one_line(tiny_config, photos, tmp_p
     assert main([str(each) for option in places.items() for each in option]) == 2
     assert capsys.readouterr().err.startswith("error: train loss in epoch 1 is nan")
     assert TrialFolder(tmp_path / "out").status()["state"] == "failed"
+
+
+class HaltAt:
+    """Halts a training when it is asked for the so-many-th time."""
+
+    def __init__(self, ask):
+        self.left = ask
+
+    def __call__(self):
+        self.left -= 1
+        return "the node goes away" if self.left == 0 else None
+
+
+@pytest.mark.parametrize("ask", [1, 2, 3, 5, 6])  # three steps an epoch, and once more at its end
+@pytest.mark.parametrize("change", [
+    {}, {"workers": 1, "mixing": [{"name": "cutmix"}]}, {"optimizer": {"name": "lookahead_adamw"}, "ema_decay": 0.9},
+    {"architecture": "deeplabv3plus", "decoder": {}, "accumulation": 2},
+])  # fmt: skip
+def test_training_halted_anywhere_goes_on_to_the_same_curve(tiny_config, tiny_data, tmp_path, change, ask):
+    config = replace(tiny_config, **change)
+    straight = run(config, tiny_data, tmp_path / "0000")
+    folder = TrialFolder(tmp_path / "0001")
+    with pytest.raises(HaltedError, match="the node goes away: saved in epoch"):
+        train_fold(config, tiny_data, folder, lambda row: None, halt=HaltAt(ask))
+    assert folder.part_state.exists()
+    rest = run(config, tiny_data, folder.path, resume=True)
+    assert rest[-len(straight) :] == straight[-len(rest) :]
+    assert not folder.part_state.exists()
+    assert [repr(row["train_loss"]) for row in folder.curve()] == [row["train_loss"] for row in straight]
+
+
+@pytest.mark.parametrize("damage", [
+    lambda path: path.write_bytes(path.read_bytes()[:-100]), lambda path: path.write_bytes(b""),
+    lambda path: path.write_bytes(b"\xff" * 500), lambda path: path.unlink(),
+])  # fmt: skip
+def test_damaged_newest_state_falls_back_to_the_one_before(tiny_config, tiny_data, tmp_path, damage):
+    straight = run(tiny_config, tiny_data, tmp_path / "0000")
+    run(tiny_config, tiny_data, tmp_path / "0001", stop_after=2)
+    damage(TrialFolder(tmp_path / "0001").last_state)
+    rest = run(tiny_config, tiny_data, tmp_path / "0001", resume=True)
+    assert rest == straight  # from epoch 1, which is reported once more, not from nothing
+    assert [row["epoch"] for row in TrialFolder(tmp_path / "0001").curve()] == [1, 2, 3]
+
+
+def test_halt_of_a_damaged_part_costs_the_epoch_only(tiny_config, tiny_data, tmp_path):
+    straight = run(tiny_config, tiny_data, tmp_path / "0000")
+    folder = TrialFolder(tmp_path / "0001")
+    with pytest.raises(HaltedError):
+        train_fold(tiny_config, tiny_data, folder, lambda row: None, halt=HaltAt(6))
+    folder.part_state.write_bytes(folder.part_state.read_bytes()[:1000])
+    assert run(tiny_config, tiny_data, folder.path, resume=True) == straight
