@@ -1,6 +1,7 @@
 """Opens photos of anyone's making: known formats within limits, and only where the data folder's json may point."""
 
 import struct
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -11,8 +12,8 @@ from PIL import Image, ImageOps
 MAX_SIDE = 32_768
 """Pixels; a larger photo is a mistake in the json, and its mask would not fit into memory."""
 
-MAX_PIXELS = 100_000_000
-"""Of one photo: 0.3 GB when decoded. A file of a few kilobytes can claim any number of them."""
+MAX_PIXELS = 150_000_000
+"""Of one photo: 0.45 GB when decoded. A file of a few bytes can claim any number of them."""
 
 MAX_BYTES = 200_000_000
 """Of one photo's file."""
@@ -21,6 +22,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 """What cameras and annotation tools write. PIL knows many more, one of which starts another program."""
 
 EXIF_ORIENTATION = 274
+
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # PIL's; what is above ours is refused
 
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
 """What is raised on broken photos and on those beyond the limits."""

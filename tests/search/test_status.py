@@ -1,0 +1,119 @@
+import json
+import threading
+import time
+
+import pytest
+
+from search.heartbeat import Heartbeat
+from search.status import main, show_span, status_of
+from tests.search.test_results import add_trial
+from trainable.artifacts import FAILED, FINISHED, RUNNING, STOPPED, RunFolder, write_json
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return tmp_path / "runs"
+
+
+def make(runs, name, trials=5):
+    run = RunFolder(runs / name)
+    run.path.mkdir(parents=True)
+    write_json(run.path / "search.json", {"plan": {"trials": trials, "base": {"epochs": 4}}})
+    add_trial(run, 0, FINISHED, [0.1, 0.3, 0.2, 0.25])
+    add_trial(run, 1, STOPPED, [0.05])
+    add_trial(run, 2, FAILED, [], "ValueError: no [/x]")
+    add_trial(run, 3, RUNNING, [0.2])
+    return run
+
+
+FACTS = {"concurrent": 2, "gpus_per_trial": 0.5}
+
+
+def test_running_search_is_shown_whole(runs, capsys):
+    run = make(runs, "a")
+    with Heartbeat(run, FACTS, on_stop=lambda: None):
+        assert main(["a", "--runs-dir", str(runs)]) == 0
+        out = capsys.readouterr().out
+        assert "run a: running (process" in out
+        assert "3 of 5 trials have ended" in out
+        assert "about 3 s left" in out  # a trial of 2.5 epochs and 1.5 epochs of another, 1.5 s each, two at a time
+        assert "6 epochs, 0.00 GPU-hours" in out
+        lines = out.splitlines()
+        best = next(line for line in lines if line.strip().startswith("1 "))
+        assert best.split()[1:5] == ["0", "0.3000", "4/4", "finished"]
+        assert "trial 2 failed: ValueError: no [/x]" in out
+
+
+def test_json_is_for_scripts(runs, capsys):
+    make(runs, "a")
+    assert main(["a", "--runs-dir", str(runs), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["state"], told["trials"], told["best"]) == ("interrupted", 5, 0.3)
+    assert told["counts"] == {"finished": 1, "stopped": 1, "failed": 1, "interrupted": 1}
+    assert main(["--runs-dir", str(runs), "--json"]) == 0
+    assert [each["name"] for each in json.loads(capsys.readouterr().out)] == ["a"]
+
+
+def test_interrupted_search_names_the_command_that_goes_on(runs, capsys):
+    make(runs, "a")
+    assert main(["a", "--runs-dir", str(runs)]) == 0
+    assert f"go on with: python search/run.py --resume a --runs-dir {runs}" in capsys.readouterr().out
+
+
+def test_all_runs_are_a_line_each(runs, capsys):
+    for name in ("a", "b"):
+        make(runs, name, trials=3)
+    (runs / "c").mkdir()
+    (runs / "c" / "search.json").write_text("{")
+    assert main(["--runs-dir", str(runs)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[:4]] == ["run", "a", "b", "c"]
+    assert lines[1].split()[1:4] == ["finished", "3/3", "0.3000"]
+    assert "damaged" in lines[3]
+
+
+def test_stop_asks_and_waits_until_the_search_has_ended(runs, capsys):
+    run, asked = make(runs, "a"), threading.Event()
+    beat = Heartbeat(run, FACTS, on_stop=asked.set)
+
+    def drive():
+        with beat:
+            entered.set()
+            asked.wait(20)
+
+    entered = threading.Event()
+    thread = threading.Thread(target=drive)
+    thread.start()
+    assert entered.wait(10)
+    started = time.monotonic()
+    assert main(["a", "--runs-dir", str(runs), "--stop"]) == 0
+    thread.join(10)
+    assert asked.is_set()
+    assert time.monotonic() - started < 30
+    assert status_of(run).state == "interrupted"
+    assert main(["a", "--runs-dir", str(runs), "--stop"]) == 0
+    assert "nobody drives run a" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["b"], "no run b in"), (["--stop"], "--stop and --watch are for one run; name it"),
+    (["a", "--runs-dir", "/none/here"], "there is no folder /none/here"),
+])  # fmt: skip
+def test_bad_input_is_one_clear_error(runs, capsys, arguments, said):
+    make(runs, "a")
+    assert main(["--runs-dir", str(runs), *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_runs_on_s3_are_shown_from_anywhere(runs, s3, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
+    make(s3 / "bucket" / "runs", "a")
+    assert main(["a", "--runs-dir", "s3://bucket/runs"]) == 0
+    assert "3 of 5 trials have ended" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [
+    (4.4, "4 s"), (600, "10 min"), (11_100, "3 h 05 min"), (200_000, "2 days"),
+])  # fmt: skip
+def test_spans_are_short(seconds, shown):
+    assert show_span(seconds) == shown
