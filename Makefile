@@ -14,6 +14,15 @@ test: lint  ## everything: ruff, mypy, all tests
 test-fast: .venv/ready  ## the inner loop: no test that starts Ray or trains for seconds
 	$(BIN)/python -m pytest -m "not slow"
 
+test-all: lint  ## the same with 7,000 cases of fuzzing
+	$(BIN)/python -m pytest --hypothesis-profile=all
+
+test-cluster: .venv/ready  ## `ray up` over hosts made of network namespaces; Linux, root, sshd (five minutes)
+	$(BIN)/python -m tests.cluster
+
+audit: .venv/ready  ## known vulnerabilities of the pinned packages
+	$(BIN)/pip-audit --progress-spinner off --requirement requirements.txt --no-deps --disable-pip
+
 lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.trials import UNREADABLE
 from trainable.artifacts import FINISHED, RunFolder, TrialFolder
 from trainable.bootstrap import mean_ious
 from trainable.finalists import fold_models, pooled_confusion
+from trainable.records import DAMAGE
 
 NEIGHBOURS = 0.05
 """Share of the budget that a smoothed epoch is the weighted mean of, itself in the middle; three epochs at least."""
@@ -103,7 +103,7 @@ def smooth(curve: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
 def _score(models: Mapping[int, TrialFolder]) -> float:
     try:
         return float(mean_ious(pooled_confusion(models)[1])[0])
-    except UNREADABLE as error:
+    except DAMAGE as error:
         where = " or ".join(str(folder.path) for folder in models.values())
         raise ValueError(f"confusion.npz in {where} cannot be read ({error}); name a --trial to take") from error
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from analysis.trials import UNREADABLE
 from trainable.artifacts import BROKEN, RUNNING, RunFolder, TrialFolder
 from trainable.bootstrap import mean_ious
 from trainable.checkpoint import saved_header
@@ -14,6 +13,7 @@ from trainable.classes import CLASSES
 from trainable.finalists import fold_models, pooled_confusion
 from trainable.folds import Folds
 from trainable.probabilities import Maps
+from trainable.records import DAMAGE
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _members(run: RunFolder) -> tuple[list[Member], list[str]]:
                 dropped.append(trial.number)
             elif kept:
                 found.append(_read(run, trial.number, kept))
-        except UNREADABLE as error:
+        except DAMAGE as error:
             damaged.append(f"{trial.number} ({(str(error).splitlines() or [type(error).__name__])[0]})")
     return found, _notes(run.path.name, damaged, dropped, going, broken)
 
@@ -163,7 +163,7 @@ def _read(run: RunFolder, number: int, models: dict[int, TrialFolder]) -> Member
     for fold, folder in models.items():
         try:
             names = set(map(str, folder.confusion()["file_names"]))
-        except UNREADABLE as error:
+        except DAMAGE as error:
             raise ValueError(f"{folder.path / 'confusion.npz'} cannot be read: {type(error).__name__}") from error
         maps[fold] = Maps.open(folder.out_of_fold)
         if set(maps[fold].row_of) != names:

@@ -19,9 +19,9 @@ from analysis.figures import COLOURS, OTHERS
 from analysis.pictures import PALETTE, Picture, pictures, trial_to_draw, varied, worst
 from analysis.standings import Board
 from analysis.studies import MOST, important, open_study, quiet
-from analysis.trials import UNREADABLE
 from trainable.artifacts import STOPPED, RunFolder
 from trainable.classes import CLASSES
+from trainable.records import DAMAGE
 
 DPI = 80
 Arguments = ParamSpec("Arguments")
@@ -35,7 +35,7 @@ def _or_why(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
         with plt.rc_context():  # Optuna changes the style of all figures to come
             try:
                 figure = draw(*args, **kwargs)
-            except UNREADABLE as error:
+            except DAMAGE as error:
                 figure = plt.figure(figsize=(9, 0.6))
                 figure.text(0, 0.5, f"Nothing to draw: {error}", va="center", wrap=True)
             figure.set_dpi(DPI)

@@ -10,9 +10,14 @@ import numpy as np
 import safetensors
 from numpy.typing import NDArray
 
-from analysis.trials import UNREADABLE, Part, Trial, Trials
+from analysis.trials import Part, Trial, Trials
 from trainable.artifacts import ENDED, FAILED, RunFolder, TrialFolder, read_json
 from trainable.bootstrap import mean_ious
+from trainable.classes import CLASSES
+from trainable.records import DamagedError
+
+FIGURES = ("val_miou", "val_miou_full", "train_s", "val_s", "peak_memory_mb", *(f"iou_{name}" for name in CLASSES))
+"""What is read of every epoch."""
 
 BUFFERS = ("mean", "std", "running_mean", "running_var", "num_batches_tracked")
 """Tensors of a model that no optimizer changes."""
@@ -40,12 +45,9 @@ def read_runs(paths: Sequence[Path]) -> Trials:
 
 def _search(run: RunFolder) -> dict[str, Any]:
     try:
-        search = run.search()
-        search["plan"]["base"]["epochs"]
-    except UNREADABLE as error:
-        path = run.path / "search.json"
-        raise ValueError(f"{path} is damaged ({error}), and without it the run cannot be read") from error
-    return search
+        return run.search()
+    except DamagedError as error:
+        raise DamagedError(f"{error}; without it the run cannot be read") from error
 
 
 def _check_comparable(found: Trials) -> None:
@@ -69,7 +71,7 @@ def _trial(found: Trials, folder: TrialFolder, label: str, budget: int) -> Trial
         return found.part(read, f"trial {label}, {file}")
 
     status = part(folder.status, "trial.json") or {"state": FAILED, "reason": "its trial.json cannot be read"}
-    curve = part(folder.curve, "curve.csv") or []
+    curve = part(lambda: _curve(folder), "curve.csv") or []
     if any(not math.isfinite(row["val_miou"]) for row in curve):
         curve = [row for row in curve if math.isfinite(row["val_miou"])]
         found.problems.append(f"trial {label}, curve.csv: epochs without a finite val_miou are left out")
@@ -83,6 +85,13 @@ def _trial(found: Trials, folder: TrialFolder, label: str, budget: int) -> Trial
         part(folder.notes, "notes.json") or [],
     )  # fmt: skip
     return _checked(found, trial)
+
+
+def _curve(folder: TrialFolder) -> list[dict[str, float]]:
+    rows = folder.curve()
+    if missing := [name for name in FIGURES if rows and name not in rows[0]]:
+        raise ValueError(f"it has no column {', '.join(missing)}")
+    return rows
 
 
 def _confusion(folder: TrialFolder) -> dict[str, NDArray[Any]]:

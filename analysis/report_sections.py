@@ -9,8 +9,8 @@ from analysis.params import shared
 from analysis.pictures import pictures, trial_to_draw, varied, worst
 from analysis.standings import Board, Entry
 from analysis.studies import important, open_study
-from analysis.trials import UNREADABLE
 from trainable.artifacts import ENDED, RunFolder, read_json
+from trainable.records import DAMAGE
 
 MOST_SHARED = 16
 """Parameters told of what the best trials share."""
@@ -107,7 +107,7 @@ def stages(run: RunFolder) -> str:
         rows = [[each["name"], number(each["value"], f"{each['value']:.4f}"),
                  number(each["low"], f"{each['low']:.3f} to {each['high']:.3f}")]
                 for each in read_json(path)["stages"]]  # fmt: skip
-    except UNREADABLE as error:
+    except DAMAGE as error:
         return paragraph(f"{path} cannot be read: {type(error).__name__}: {error}", "note")
     return page.table(("step", "val_miou", "95% interval"), rows, "stages")
 
@@ -172,7 +172,7 @@ def galleries(board: Board, photos: int) -> str:
         run = next(run for run in board.found.runs if trial.folder.path.is_relative_to(run.path))
         chosen = {"Photos of most classes": varied(trial, photos), "Photos that went worst": worst(trial, photos)}
         drawn = {title: page.gallery(pictures(run, trial, names)) for title, names in chosen.items()}
-    except UNREADABLE as error:
+    except DAMAGE as error:
         return paragraph(f"No pictures: {error}", "note")
     told = f"Trial {trial.label}, on photos it did not train on. From left to right: photo, truth, prediction."
     return paragraph(told) + page.legend() + "".join(

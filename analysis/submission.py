@@ -190,8 +190,9 @@ def header_problems(line: bytes) -> list[str]:
     problems = []
     if line.startswith(b"\xef\xbb\xbf"):
         problems.append("line 1 starts with a byte order mark; save the file as utf-8 without one")
-    header = line.removeprefix(b"\xef\xbb\xbf").replace(b'"', b"").rstrip(b"\r\n")
-    if header != HEADER.strip():
+    header = line.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n").removesuffix(b"\r")
+    fields = [each[1:-1] if len(each) > 1 and each[:1] == each[-1:] == b'"' else each for each in header.split(b",")]
+    if fields != HEADER.strip().split(b","):
         problems.append(f"line 1 must be {HEADER.decode().strip()}, found {shown(header)}")
     return problems
 

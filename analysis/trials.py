@@ -1,19 +1,13 @@
 """What leaderboard, report and notebook know of the trials of one or more runs; `analysis/reading.py` reads it."""
 
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import safetensors
 from numpy.typing import NDArray
 
 from trainable.artifacts import BROKEN, ENDED, STOPPED, RunFolder, TrialFolder
-
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error,
-              safetensors.SafetensorError)  # fmt: skip
-"""What reading a damaged json, csv, npz or safetensors file may raise."""
+from trainable.records import DAMAGE
 
 Part = TypeVar("Part")
 
@@ -78,7 +72,7 @@ class Trials:
         """Return what `read` reads, or None where it cannot be read, which is noted."""
         try:
             return read()
-        except UNREADABLE as error:
+        except DAMAGE as error:
             text = (str(error).splitlines() or [type(error).__name__])[0]
             self.problems.append(f"{what}: {text}")
             return None

@@ -8,17 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow
 import pyarrow.parquet
 import safetensors
 from rich.console import Console
 
 from trainable.artifacts import ENDED, RunFolder, TrialFolder, read_json
 from trainable.manifest import file_facts
+from trainable.records import DAMAGE
 from trainable.remote import run_option
-
-DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, safetensors.SafetensorError, pyarrow.ArrowException)
-"""What readers raise on files that are not whole."""
 
 OPENERS = {
     ".json": read_json,
@@ -56,11 +53,10 @@ def verify(run: RunFolder) -> tuple[int, list[str]]:
 def _verify_folder(folder: TrialFolder) -> tuple[int, list[str]]:
     try:
         status = folder.status()
-        state, recorded = status["state"], status.get("files", {})
-        facts = dict(recorded.items())
+        state, facts = status["state"], status.get("files", {})
     except FileNotFoundError:
         return 1, ["trial.json: is missing"]
-    except (*DAMAGE, AttributeError) as error:
+    except DAMAGE as error:
         return 1, [f"trial.json: is damaged ({error}); --resume writes it anew"]
     problems = [f"{name}: {fault}" for name, each in facts.items() for fault in _differs(folder.path / name, each)]
     others = [path for path in sorted(folder.path.iterdir())

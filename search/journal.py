@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from optuna.storages.journal import BaseJournalBackend
+from optuna.storages.journal._storage import JournalStorageReplayResult
 
 from trainable.room import with_room
 
@@ -49,6 +50,18 @@ class Journal(BaseJournalBackend):
             except OSError:
                 os.truncate(self.path, self.size)
                 raise
+
+
+def cut_at_damage(path: Path) -> None:
+    """Cut a journal off before the first line that Optuna cannot apply."""
+    result, size = JournalStorageReplayResult("nobody"), 0
+    for line in path.read_bytes().splitlines(keepends=True):
+        try:
+            result.apply_logs([json.loads(line)])
+        except Exception:  # it expects its own lines only
+            break
+        size += len(line)
+    os.truncate(path, size)
 
 
 def read_sound(path: Path) -> tuple[list[dict[str, Any]], int]:

@@ -17,6 +17,7 @@ from spaces.table import NONE, Scope, find_space, space_names
 from trainable.artifacts import RunFolder, read_json
 from trainable.cache import Cache, default_cache_dir
 from trainable.config import Choice, TrialConfig
+from trainable.records import DAMAGE
 from trainable.remote import Remote, is_uri, working_copy
 from trainable.sampling import build_draws
 
@@ -196,8 +197,11 @@ def stored_plan(run: RunFolder, options: dict[str, Any]) -> Plan:
     """Return the plan of a run that is to go on; where data, further photos and cache lie may have changed."""
     moved = {name: place(options[name]) for name in ("data", "extra", "cache_dir") if name in options}
     try:
-        return Plan(**{**run.search()["plan"], **moved})
-    except (KeyError, TypeError, ValueError) as error:
+        plan = Plan(**{**run.search()["plan"], **moved})
+        _check(plan)
+        plan.describe(run.path.name)
+        return plan
+    except DAMAGE as error:
         raise ValueError(f"{run.path / 'search.json'} is damaged or of another version: {error!r}") from error
 
 

@@ -32,10 +32,9 @@ def standings(run: RunFolder) -> list[Standing]:
     for folder in run.trials():
         status, rows = folder.status(), folder.curve()
         best = max(rows, key=lambda row: row["val_miou"], default=None)
-        seconds = sum(row["train_s"] + row["val_s"] for row in rows)
-        found.append(
-            Standing(folder.number, status["state"], status["reason"], len(rows), best, folder.params(), seconds)
-        )
+        seconds = sum(row.get("train_s", 0) + row.get("val_s", 0) for row in rows)
+        state, reason, params = status["state"], status.get("reason", ""), status.get("params", {})
+        found.append(Standing(folder.number, state, reason, len(rows), best, params, seconds))
     return sorted(found, key=lambda each: -each.best["val_miou"] if each.best else 1)
 
 

@@ -20,12 +20,11 @@ from trainable.artifacts import BROKEN, FINISHED, STOPPED, RunFolder
 from trainable.artifacts import ENDED as ENDED_TRIALS
 from trainable.artifacts import RUNNING as RUNNING_TRIAL
 from trainable.cache import default_cache_dir
+from trainable.records import DAMAGE
 from trainable.remote import Remote, is_uri, working_copy
 
 STOP_S = 60.0
 """Seconds that a search is given to end once it was asked to."""
-
-DAMAGE = (OSError, ValueError, KeyError, TypeError)
 
 
 @dataclass

@@ -18,7 +18,7 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import AsyncHyperBandScheduler
 from ray.tune.search import Searcher
 
-from search.journal import Journal
+from search.journal import Journal, cut_at_damage
 from search.recovery import recover
 from search.trial import METRIC
 from spaces.table import Space
@@ -37,8 +37,13 @@ def open_study(run: RunFolder, space: Space | None = None) -> optuna.Study:
     the space's first trials are enqueued where they have not been yet. optuna-dashboard opens the same file.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        storage = JournalStorage(Journal(run.study))
+    except Exception:  # whatever Optuna makes of lines that are json, but not its own
+        cut_at_damage(run.study)
+        storage = JournalStorage(Journal(run.study))
     study = optuna.create_study(
-        storage=JournalStorage(Journal(run.study)), study_name=run.path.name, direction="maximize", load_if_exists=True
+        storage=storage, study_name=run.path.name, direction="maximize", load_if_exists=True
     )
     if space:
         recover(run, study, space)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image
 
 from search.access import set_up_access
@@ -31,6 +32,8 @@ SHARED = Path(os.environ.get("TRASH_SHARED", ROOT.parent / "shared"))
 TRASH = Path(os.environ.get("TRASH_DATA", SHARED / "data" / "trash"))
 
 SIDE = 32  # pixels
+
+settings.register_profile("all", max_examples=1000)  # of each fuzz test, with `make test-all`
 
 set_up_access(local=True)  # before a test imports Ray, as `search/run.py` does
 

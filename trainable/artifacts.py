@@ -37,6 +37,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainable.records import (
+    DamagedError,
+    checked_curve,
+    folds_rule,
+    object_rule,
+    read_record,
+    search_rule,
+    status_rule,
+    texts_rule,
+    undamaged,
+)
 from trainable.room import with_room
 
 RUNNING, FINISHED, STOPPED, FAILED, INTERRUPTED = "running", "finished", "stopped", "failed", "interrupted"
@@ -46,6 +57,7 @@ INVALID, OOM = "invalid", "oom"
 
 BROKEN = (FAILED, INVALID, OOM)
 ENDED = (FINISHED, STOPPED, *BROKEN)
+STATES = (RUNNING, INTERRUPTED, *ENDED)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -160,7 +172,7 @@ class TrialFolder:
     def notes(self) -> list[str]:
         """Return what `write_notes` wrote."""
         path = self.path / "notes.json"
-        return read_json(path) if path.exists() else []
+        return read_record(path, texts_rule) if path.exists() else []
 
     def write_params(self, params: Mapping[str, Any]) -> None:
         """Write what the space sampled for a trial that is to start: `trial.json`."""
@@ -181,17 +193,17 @@ class TrialFolder:
 
     def _kept(self) -> dict[str, Any]:
         try:
-            return read_json(self.path / "trial.json")
-        except (FileNotFoundError, ValueError):  # not written yet, or damaged: see `search/recovery.py`
+            return self.status()
+        except (FileNotFoundError, DamagedError):  # not written yet, or see `search/recovery.py`
             return {"state": RUNNING, "reason": ""}
 
     def status(self) -> dict[str, Any]:
         """Return `trial.json`."""
-        return read_json(self.path / "trial.json")
+        return read_record(self.path / "trial.json", status_rule(STATES))
 
     def config(self) -> dict[str, Any]:
         """Return the config as applied."""
-        return read_json(self.path / "config.json")
+        return read_record(self.path / "config.json", object_rule)
 
     def params(self) -> dict[str, Any]:
         """Return what the space sampled; nothing for a training that no space has sampled."""
@@ -209,9 +221,8 @@ class TrialFolder:
         """Return one row per epoch, oldest first; empty before the first epoch ended."""
         if not self.curve_file.exists():
             return []
-        with self.curve_file.open(newline="") as file:
-            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-        return [{**row, "epoch": int(row["epoch"])} for row in rows]
+        with undamaged(self.curve_file), self.curve_file.open(newline="") as file:
+            return checked_curve([{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)])
 
     def write_confusion(self, file_names: Sequence[str], at_256: NDArray[Any], full: NDArray[Any]) -> None:
         """Write the N x C x C confusion matrices (truth, prediction) of the validation photos."""
@@ -223,8 +234,9 @@ class TrialFolder:
 
     def confusion(self) -> dict[str, NDArray[Any]]:
         """Return `file_names`, `at_256` and `full`, see `write_confusion`."""
-        with np.load(self.path / "confusion.npz", allow_pickle=False) as arrays:
-            return dict(arrays)
+        path = self.path / "confusion.npz"
+        with undamaged(path), np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in ("file_names", "at_256", "full")}
 
 
 @dataclass(frozen=True)
@@ -255,11 +267,11 @@ class RunFolder:
 
     def search(self) -> dict[str, Any]:
         """Return `search.json`."""
-        return read_json(self.path / "search.json")
+        return read_record(self.path / "search.json", search_rule)
 
     def folds_classes(self) -> list[str]:
         """Return the class names of the run."""
-        return read_json(self.folds)["classes"]
+        return read_record(self.folds, folds_rule)["classes"]
 
     def trial(self, number: int) -> TrialFolder:
         """Return the folder of one trial, which need not exist yet."""

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.artifacts import read_json, write_json
+from trainable.artifacts import write_json
 from trainable.classes import CLASSES
 from trainable.config import NO_FOLD
+from trainable.records import folds_rule, read_record
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,11 @@ class Folds:
 
     @classmethod
     def read(cls, path: Path) -> "Folds":
-        """Read `folds.json`."""
-        content: dict[str, Any] = read_json(path)
+        """Read `folds.json`.
+
+        Raises:
+            DamagedError: it is none.
+        """
+        content: dict[str, Any] = read_record(path, folds_rule)
         table = tuple(tuple(row) for row in content["photos_with_class"])
         return cls(content["count"], content["seed"], content["fold_of"], table, content["scenes"])

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from analysis.verify import main, verify
@@ -31,7 +33,7 @@ def flip(path):
 
 @pytest.mark.parametrize("name", ["best.safetensors", "curve.csv", "confusion.npz", "out_of_fold.parquet"])
 @pytest.mark.parametrize(("damage", "said"), [
-    (cut, "bytes, written were"), (flip, "has changed since it was written"), (lambda path: path.unlink(), "is missing"),
+    (cut, "bytes, written were"), (flip, "has changed since it was written"), (Path.unlink, "is missing"),
 ])  # fmt: skip
 def test_damage_of_any_file_is_listed_alone(run, capsys, name, damage, said):
     damage(run.trial(1).path / name)

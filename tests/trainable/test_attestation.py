@@ -180,7 +180,7 @@ def test_sabotaged_set_up_is_found(rich_config, tiny_data, monkeypatch, sabotage
     ("name", "broken", "text"),
     [
         ("lr_factor", lambda self, *_: 0.5, r"lr \(asked"),
-        ("_train", lambda self, epoch, val_mious: (0.0, 1, 0.0), "lr|encoder frozen"),
+        ("_train", lambda self, epoch, val_mious, folder: (0.0, 1, 0.0), "lr|encoder frozen"),
     ],
 )
 def test_first_epoch_that_goes_another_way_is_found(rich_config, tiny_data, monkeypatch, name, broken, text):
