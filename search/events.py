@@ -7,9 +7,9 @@ from typing import Any
 
 from ray import tune
 from ray.tune.experiment import Trial
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto import event_pb2
-from tensorboardX.summary import scalar
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from search.trial import folder_of
 from trainable.artifacts import RunFolder, TrialFolder
@@ -18,12 +18,13 @@ from trainable.artifacts import RunFolder, TrialFolder
 class TensorBoardEvents(tune.Callback):
     """Writes each epoch as it comes. The file can always be made again from the curve, so it may fail (a full disk).
 
-    Tune's own logger writes to a staging folder on the driver that is copied from time to time.
+    Tune's own logger writes to a staging folder on the driver that is copied from time to time, and through
+    tensorboardX, whose import of torch costs a driver seconds and 350 MB.
     """
 
     def __init__(self, run: RunFolder):
         self.run = run
-        self.writers: dict[str, EventsWriter] = {}
+        self.writers: dict[str, RecordWriter] = {}
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -57,20 +58,23 @@ class TensorBoardEvents(tune.Callback):
             self.writers.pop(trial_id).close()
 
 
-def write_anew(folder: TrialFolder) -> EventsWriter:
+def write_anew(folder: TrialFolder) -> RecordWriter:
     """Write all epochs of a trial's curve, in place of what there was."""
     for path in folder.path.glob("events.out.tfevents.*"):
         path.unlink()
-    writer = EventsWriter(str(folder.path / "events"))
+    now = time.time()
+    writer = RecordWriter((folder.path / f"events.out.tfevents.{now:.0f}.trashsweep").open("wb"))
+    writer.write(Event(wall_time=now, file_version="brain.Event:2").SerializeToString())  # what readers ask for first
     for row in folder.curve():
         write_epoch(writer, row)
     return writer
 
 
-def write_epoch(writer: EventsWriter, row: dict[str, Any]) -> None:
+def write_epoch(writer: RecordWriter, row: dict[str, Any]) -> None:
     """Write the figures of one epoch."""
     for name, value in epoch_values(row).items():
-        writer.write_event(event_pb2.Event(wall_time=time.time(), step=int(row["epoch"]), summary=scalar(name, value)))
+        summary = Summary(value=[Summary.Value(tag=name, simple_value=value)])
+        writer.write(Event(wall_time=time.time(), step=int(row["epoch"]), summary=summary).SerializeToString())
     writer.flush()
 
 

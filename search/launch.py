@@ -27,6 +27,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from search.cluster import join_ray, start_ray
+from search.forgetting import Forgetting
 from search.machine import Resources
 from search.plan import Plan
 from search.study import Listed, ResumableASHA, StudySearch, open_study
@@ -94,7 +95,7 @@ def _fit(
                 num_samples=trials, max_concurrent_trials=share.concurrent, reuse_actors=True,
             ),
             run_config=tune.RunConfig(
-                storage_path=staging, name="tune", verbose=0, callbacks=list(callbacks),
+                storage_path=staging, name="tune", verbose=0, callbacks=[*callbacks, Forgetting()],
                 # `search/record.py` counts: a trial that was halted has not failed.
                 failure_config=tune.FailureConfig(max_failures=-1),
             ),
