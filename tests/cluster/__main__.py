@@ -20,7 +20,7 @@ import yaml
 
 from search.access import token_file
 from search.ownership import OWNER
-from tests.cluster.hosts import NETWORK, SHARED, Host, Laptop, enclose, missing
+from tests.cluster.hosts import SHARED, Host, Laptop, enclose, missing
 from trainable.artifacts import RunFolder
 
 ROOT = Path(__file__).parents[2]
@@ -105,7 +105,7 @@ def preflight(laptop: Laptop, head: Host) -> None:
     done = laptop.ssh(head, command)
     print(done.stdout, flush=True)
     check("the preflight is content with all three nodes", done.returncode == 0, done)
-    command = f"cd ~/trashsweep && python search/run.py --address auto --runs-dir ~/runs {shlex.join(SEARCH)}"
+    command = f"cd ~/trashsweep && python search/run.py --address auto --runs-dir /tmp/runs {shlex.join(SEARCH)}"
     done = laptop.ssh(head, command)
     said = "does not see what the driver wrote there" in done.stdout and "by --runs-dir" in done.stdout
     check("a folder of the head alone is refused before the first trial", done.returncode == 2 and said, done)

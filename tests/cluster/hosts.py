@@ -98,6 +98,8 @@ class Laptop:
         spaces = ["--net", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child=KILL", "--mount-proc"]
         log = (home / "sshd.log").open("wb")
         process = subprocess.Popen(["unshare", *spaces, "bash", "-c", init], stdout=log, stderr=log)
+        while Path(f"/proc/{process.pid}/ns/net").readlink() == Path("/proc/self/ns/net").readlink():
+            time.sleep(0.01)  # it has not made its namespaces yet
         run("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", process.pid)
         run("ip", "link", "set", link, "master", "bridge", "up")
         inside = ("nsenter", "--net", "--target", process.pid, "ip")

@@ -1,0 +1,1 @@
+"""Tests of the product; a package, so that others of that name do not stand before it."""
