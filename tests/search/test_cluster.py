@@ -1,0 +1,230 @@
+"""A real Ray cluster of three raylets on loopback: a head that drives and two nodes that train."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import psutil
+import pytest
+
+from search.access import token_file
+from search.submit import without
+from tests.conftest import ROOT, wait_until_open, write_photos
+from trainable.artifacts import RunFolder
+
+SMALL = ["--image-size", "32", "--batch-size", "5", "--architecture", "unet", "--encoder", "tu-test_resnet"]
+
+START = """
+import os, sys
+from search.access import set_up_access
+set_up_access(local=True)
+from ray.cluster_utils import Cluster
+options = {"object_store_memory": 80_000_000, "include_dashboard": True, "dashboard_port": int(sys.argv[1])}
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **options})
+nodes = [cluster.add_node(num_cpus=2, object_store_memory=80_000_000) for _ in range(2)]
+cluster.wait_for_nodes()
+print(cluster.address, *(node.all_processes["raylet"][0].process.pid for node in nodes), flush=True)
+sys.stdin.read()
+cluster.shutdown()
+"""
+
+
+class Cluster:
+    """Three raylets, which another process starts: a cluster's own and a test's Ray must not meet in one."""
+
+    def __init__(self, home, dashboard):
+        self.home, self.jobs = home, f"http://127.0.0.1:{dashboard}"
+        self.token = token_file(home / "token")
+        # Ray takes its own folder from RAY_TMPDIR, where `auto` would otherwise find another user's cluster.
+        self.environment = {**os.environ, "RAY_AUTH_TOKEN_PATH": str(self.token), "RAY_AUTH_MODE": "token"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", START, str(dashboard)], cwd=ROOT, env=self.environment, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        self.address, *raylets = self.process.stdout.readline().split()
+        self.raylets = [int(pid) for pid in raylets]
+
+    def run(self, *command, **more):
+        """Run one of our commands as a user of the cluster does."""
+        environment = {**self.environment, **more.pop("environment", {})}
+        return subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True,
+                              timeout=more.pop("timeout", 200), **more)  # fmt: skip
+
+    def training(self):
+        """Return how many processes train on each of the two nodes."""
+        return [sum("ray::ResourceTrainable" in name or "ray::HaltedBySignal" in name for name in titles(pid))
+                for pid in self.raylets if psutil.pid_exists(pid)]  # fmt: skip
+
+    def end(self):
+        """End it, by the processes it started."""
+        processes = [self.process.pid, *(each.pid for each in psutil.Process(self.process.pid).children(recursive=True))]
+        self.process.stdin.close()
+        try:
+            self.process.wait(30)
+        finally:
+            for pid in processes:
+                if psutil.pid_exists(pid) and os.getsid(pid) in processes:
+                    os.kill(pid, signal.SIGKILL)
+
+
+def titles(raylet):
+    """Return the titles of a raylet's processes."""
+    found = []
+    for process in psutil.Process(raylet).children():
+        try:
+            found.append(" ".join(process.cmdline()))
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    made = Cluster(tmp_path_factory.mktemp("cluster"), port)
+    try:
+        wait_until_open(f"127.0.0.1:{port}")
+        yield made
+    finally:
+        made.end()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    write_photos(folder, count=30)
+    return folder
+
+
+def until(true, seconds, said=lambda: ""):
+    """Wait until something is so."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, said()
+        time.sleep(0.2)
+
+
+def options(cluster, data, name):
+    cache = str(cluster.home / "cache")
+    runs = ["--runs-dir", str(cluster.home / "runs"), "--data", str(data), "--name", name, "--cache-dir", cache]
+    return [*runs, *SMALL]
+
+
+@pytest.mark.slow
+def test_who_has_no_token_is_refused(cluster):
+    knock = ["-c", f"import ray; ray.init('{cluster.address}', logging_level='ERROR'); print('in')"]
+    for more in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "0" * 64}):
+        refused = cluster.run(*knock, environment=more)
+        assert refused.returncode != 0 and "in" not in refused.stdout, refused
+        assert "Error" in refused.stderr
+    let_in = cluster.run(*knock)
+    assert let_in.stdout == "in\n", let_in
+    assert cluster.token.stat().st_mode & 0o777 == 0o600
+    told = cluster.run("search/run.py", "--address", cluster.address, environment={"RAY_AUTH_TOKEN": "0" * 64})
+    assert told.returncode == 2 and told.stderr.count("\n") == 1, told
+    assert "no Ray cluster lets this machine in" in told.stderr
+    told = cluster.run("search/run.py", "--address", cluster.address, environment={"RAY_AUTH_MODE": "disabled"})
+    assert told.returncode == 2 and "whoever reaches a port of such a Ray runs code as you" in told.stderr
+
+
+@pytest.mark.slow
+def test_job_server_asks_for_the_token(cluster):
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(f"{cluster.jobs}/api/jobs/", timeout=10)
+    ask = urllib.request.Request(
+        f"{cluster.jobs}/api/jobs/", headers={"Authorization": f"Bearer {cluster.token.read_text()}"}
+    )
+    with urllib.request.urlopen(ask, timeout=10) as answer:
+        assert answer.status == 200
+    sent = cluster.run("search/run.py", "--runs-dir", "/nowhere", "--submit", cluster.jobs,
+                       environment={"RAY_AUTH_TOKEN": "0" * 64})  # fmt: skip
+    assert sent.returncode == 2 and "the job server there did not take the search" in sent.stderr, sent
+
+
+@pytest.mark.slow
+def test_all_ports_are_on_loopback(cluster):
+    processes = [psutil.Process(cluster.process.pid), *psutil.Process(cluster.process.pid).children(recursive=True)]
+    listening = [each.laddr.ip for process in processes for each in process.net_connections("tcp")
+                 if each.status == psutil.CONN_LISTEN]  # fmt: skip
+    assert len(listening) > 10
+    assert set(listening) <= {"127.0.0.1", "::1"}
+
+
+@pytest.mark.slow
+def test_preflight_looks_at_every_node(cluster, data):
+    asked = ["--address", cluster.address, "--runs-dir", str(cluster.home / "runs"), "--data", str(data)]
+    looked = cluster.run("search/preflight.py", *asked)
+    assert looked.returncode == 0, looked
+    lines = [line for line in looked.stdout.splitlines() if line.startswith("127.0.0.1")]
+    assert len(lines) == 3 and all(line.split()[-1] == "ok" and "shared" in line for line in lines)
+    assert len({line.split()[-2] for line in lines}) == 1  # the hash of the data
+    assert sum("no trials" in line for line in lines) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(500)
+def test_submitted_search_is_watched_stopped_and_goes_on(cluster, data):
+    given = ["--space", "losses", "--trials", "3", "--epochs", "60", "--grace", "60", *options(cluster, data, "sent")]
+    sent = cluster.run("search/run.py", *given, "--submit", cluster.jobs)
+    assert sent.returncode == 0 and "run sent was sent to" in sent.stdout, sent
+    run = RunFolder(cluster.home / "runs" / "sent")
+
+    def status(*more):
+        return cluster.run("search/status.py", "sent", "--runs-dir", str(run.path.parent), *more)
+
+    def epochs():
+        return sum(len(folder.curve()) for folder in run.trials())
+
+    until(lambda: epochs() >= 4, 150, lambda: sent.stdout)
+    shown = status()
+    assert "run sent: running" in shown.stdout and "left" in shown.stdout, shown
+    stopped = status("--stop")
+    assert stopped.returncode == 0 and "run sent: interrupted" in stopped.stdout, stopped
+    before = {folder.number: folder.curve() for folder in run.trials()}
+    assert any(before.values())
+    again = cluster.run("search/run.py", "--resume", "sent", "--runs-dir", str(run.path.parent), "--submit", cluster.jobs)
+    assert again.returncode == 0 and "as job sent-2" in again.stdout, again
+    until(lambda: epochs() > sum(len(rows) for rows in before.values()), 150, lambda: status().stdout)
+    for number, rows in before.items():
+        assert run.trial(number).curve()[: len(rows)] == rows
+    assert status("--stop").returncode == 0
+    until(lambda: cluster.training() == [0, 0], 60)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(500)
+def test_nodes_fill_evenly_and_a_lost_one_costs_no_epoch(cluster, data):
+    given = ["--space", "losses", "--trials", "3", "--epochs", "30", "--grace", "30", *options(cluster, data, "shared")]
+    command = [sys.executable, "search/run.py", *given, "--address", cluster.address, "--concurrent", "2"]
+    run = RunFolder(cluster.home / "runs" / "shared")
+    search = subprocess.Popen(
+        command, cwd=ROOT, env=cluster.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        until(lambda: search.poll() is not None or [len(each.curve()) >= 3 for each in run.trials()][:2] == [True] * 2, 150)
+        assert search.poll() is None, search.stdout.read()
+        assert cluster.training() == [1, 1]
+        before = {folder.number: folder.curve() for folder in run.trials()}
+        os.kill(cluster.raylets[1], signal.SIGKILL)
+        printed = search.communicate(timeout=300)[0]
+    finally:
+        search.kill()
+    assert search.returncode == 0, printed
+    for folder in run.trials():
+        assert [row["epoch"] for row in folder.curve()] == list(range(1, 31))
+        assert folder.curve()[: len(before.get(folder.number, []))] == before.get(folder.number, [])
+    assert "3 of 3 trials" in cluster.run("search/status.py", "shared", "--runs-dir", str(run.path.parent)).stdout
+    assert json.loads((run.path / "driver.json").read_text())["nodes"] == 2
+
+
+def test_an_option_is_taken_out_of_a_command_line():
+    assert without(["--submit", "a", "--name", "b", "--submit=c"], "--submit") == ["--name", "b"]
