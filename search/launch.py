@@ -28,6 +28,7 @@ from ray.tune.search import Searcher
 
 from search.cluster import join_ray, start_ray
 from search.forgetting import Forgetting
+from search.killed import outlive_killed_workers
 from search.machine import Resources
 from search.plan import Plan
 from search.study import Listed, ResumableASHA, StudySearch, open_study
@@ -84,6 +85,7 @@ def _fit(
     callbacks: Sequence[tune.Callback],
 ) -> None:  # fmt: skip
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by our own callbacks
+    outlive_killed_workers()
     # What Tune writes is not needed; in memory it cannot meet a full disk.
     memory = Path("/dev/shm")
     staging = tempfile.mkdtemp(prefix="trashsweep-tune-", dir=memory if os.access(memory, os.W_OK) else None)

@@ -179,7 +179,7 @@ def _compiled(model: Segmenter) -> Any:
 
 
 def is_memory_short(error: Exception) -> bool:
-    """Tell whether PyTorch could not allocate memory, on a GPU or not."""
-    if isinstance(error, torch.OutOfMemoryError):
+    """Tell whether memory could not be allocated, on a GPU or not, by PyTorch or by others."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in MEMORY_SHORT)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -40,7 +41,6 @@ class Cluster:
     def __init__(self, home, dashboard):
         self.home, self.jobs = home, f"http://127.0.0.1:{dashboard}"
         self.token = token_file(home / "token")
-        # Ray takes its own folder from RAY_TMPDIR, where `auto` would otherwise find another user's cluster.
         self.environment = {**os.environ, "RAY_AUTH_TOKEN_PATH": str(self.token), "RAY_AUTH_MODE": "token"}
         self.process = subprocess.Popen(
             [sys.executable, "-c", START, str(dashboard)], cwd=ROOT, env=self.environment, text=True,
@@ -57,12 +57,13 @@ class Cluster:
 
     def training(self):
         """Return how many processes train on each of the two nodes."""
-        return [sum("ray::ResourceTrainable" in name or "ray::HaltedBySignal" in name for name in titles(pid))
+        return [sum("ray::ResourceTrainable" in name for name in titles(pid))
                 for pid in self.raylets if psutil.pid_exists(pid)]  # fmt: skip
 
     def end(self):
         """End it, by the processes it started."""
-        processes = [self.process.pid, *(each.pid for each in psutil.Process(self.process.pid).children(recursive=True))]
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        processes = [self.process.pid, *(each.pid for each in children)]
         self.process.stdin.close()
         try:
             self.process.wait(30)
@@ -85,8 +86,6 @@ def titles(raylet):
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    import socket
-
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -191,7 +190,8 @@ def test_submitted_search_is_watched_stopped_and_goes_on(cluster, data):
     assert stopped.returncode == 0 and "run sent: interrupted" in stopped.stdout, stopped
     before = {folder.number: folder.curve() for folder in run.trials()}
     assert any(before.values())
-    again = cluster.run("search/run.py", "--resume", "sent", "--runs-dir", str(run.path.parent), "--submit", cluster.jobs)
+    going_on = ["--resume", "sent", "--runs-dir", str(run.path.parent), "--submit", cluster.jobs]
+    again = cluster.run("search/run.py", *going_on)
     assert again.returncode == 0 and "as job sent-2" in again.stdout, again
     until(lambda: epochs() > sum(len(rows) for rows in before.values()), 150, lambda: status().stdout)
     for number, rows in before.items():
@@ -210,7 +210,7 @@ def test_nodes_fill_evenly_and_a_lost_one_costs_no_epoch(cluster, data):
         command, cwd=ROOT, env=cluster.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     try:
-        until(lambda: search.poll() is not None or [len(each.curve()) >= 3 for each in run.trials()][:2] == [True] * 2, 150)
+        until(lambda: search.poll() is not None or all(len(run.trial(each).curve()) >= 3 for each in (0, 1)), 150)
         assert search.poll() is None, search.stdout.read()
         assert cluster.training() == [1, 1]
         before = {folder.number: folder.curve() for folder in run.trials()}

@@ -18,9 +18,9 @@ PACKAGES = ("spaces", "trainable", "search", "analysis", "benchmarks")
 SOURCES = [path for package in PACKAGES for path in sorted((ROOT / package).glob("*.py"))]
 
 MODULES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
-CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "torch.load", "torch.hub.load", "Tuner.restore",
-         "tune.Tuner.restore", "tune.run", "yaml.load", "yaml.unsafe_load", "yaml.full_load", "pd.read_pickle",
-         "pandas.read_pickle", "np.loads"}  # fmt: skip
+CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "torch.load", "torch.hub.load",
+         "Tuner.restore", "tune.Tuner.restore", "tune.run", "yaml.load", "yaml.unsafe_load", "yaml.full_load",
+         "pd.read_pickle", "pandas.read_pickle", "np.loads"}  # fmt: skip
 TRUE = {"shell", "allow_pickle", "trust_remote_code"}
 
 
