@@ -132,12 +132,13 @@ def _checked(found: Trials, trial: Trial) -> Trial:
 
 def _leave_out_other_photos(found: Trials) -> None:
     """Leave out confusion matrices of other photos than the first trial's: they cannot be paired."""
-    known = [trial for trial in found.trials if trial.confusion]
+    first, of = None, ""
     for position, trial in enumerate(found.trials):
         names = trial.confusion["file_names"] if trial.confusion else None
-        first = known[0].confusion
-        if names is not None and first is not None and not np.array_equal(names, first["file_names"]):
-            text = f"it has {len(names)} photos, not the {len(first['file_names'])} of trial {known[0].label}"
+        if first is None and names is not None:
+            first, of = names, trial.label
+        if first is not None and names is not None and not np.array_equal(names, first):
+            text = f"it has {len(names)} photos, not the {len(first)} of trial {of}"
             found.problems.append(f"trial {trial.label}, confusion.npz: {text}")
             found.trials[position] = replace(trial, confusion=None)
 

@@ -3,7 +3,11 @@
 import logging
 import os
 import socket
+import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +27,7 @@ OBJECT_STORE_BYTES = 200_000_000
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
 """Where `ray up` leaves the cluster's configuration on the head node."""
 
-ANSWER_S = 10
+ANSWER_S = 5
 """Seconds in which a cluster's head has to answer."""
 
 FIRST_NODE_S = 1200
@@ -47,15 +51,31 @@ def join_ray(address: str) -> None:
     if address != "auto":
         _check_answers(address)
     travels = {} if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else {"working_dir": str(REPOSITORY)}
+    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", str(ANSWER_S))  # seconds of Ray's own tries
+    environment = {**_environment(), **travels}
+    with _ray_unheard():
+        try:
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, runtime_env=environment)
+        except ConnectionError as error:
+            raise ValueError(
+                f"--address {address}: no Ray cluster lets this machine in ({str(error).splitlines()[0]}). Start one "
+                "(ray up cluster.yaml, or RAY_AUTH_MODE=token ray start --head) and take its token: ~/.ray/auth_token "
+                "must be the same on all nodes"
+            ) from error
+
+
+@contextmanager
+def _ray_unheard() -> Iterator[None]:
+    """Keep Ray's C++ library, which no logging level reaches before it has joined, from writing on the terminal."""
+    sys.stderr.flush()
+    terminal = os.dup(2)
     try:
-        environment = {**_environment(), **travels}
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, runtime_env=environment)
-    except ConnectionError as error:
-        raise ValueError(
-            f"--address {address}: no Ray cluster lets this machine in ({str(error).splitlines()[0]}). Start one "
-            "(ray up cluster.yaml, or RAY_AUTH_MODE=token ray start --head) and take its token: ~/.ray/auth_token must "
-            "be the same on all nodes"
-        ) from error
+        with tempfile.TemporaryFile() as elsewhere:
+            os.dup2(elsewhere.fileno(), 2)
+            yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
 
 
 def _check_answers(address: str) -> None:

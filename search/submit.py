@@ -77,6 +77,7 @@ def _check_paths(options: dict[str, Any]) -> None:
 
 def _send(address: str, name: str, command: list[str]) -> str:
     """Send the job; returns its id: the run's name, with a number where that was used before."""
+    from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
     try:
@@ -87,7 +88,7 @@ def _send(address: str, name: str, command: list[str]) -> str:
             entrypoint=shlex.join(command), submission_id=job, metadata={"run": name, "sent": f"{time.time():.0f}"},
             runtime_env={"working_dir": str(REPOSITORY), "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": STOP_WAIT_S}},
         )  # fmt: skip
-    except (ConnectionError, RuntimeError, OSError) as error:
+    except (AuthenticationError, ConnectionError, RuntimeError, OSError) as error:
         text = re.sub(r"\s+", " ", str(error))
         raise ValueError(
             f"--submit {address}: the job server there did not take the search ({text[:300]}). Open a tunnel to it "

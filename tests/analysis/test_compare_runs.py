@@ -16,7 +16,7 @@ def run(tiny_config, tiny_data, tmp_path):
         train_fold(config, tiny_data, folder, lambda row: None)
         folder.write_status(FINISHED)
         folder.write_params({"lr": lr, "elastic": False})
-    write_json(run.path / "search.json", {"plan": {"space": "losses", "base": tiny_config.to_dict()}})
+    write_json(run.path / "search.json", {"plan": {"space": "losses", "trials": 2, "base": tiny_config.to_dict()}})
     return run
 
 

@@ -19,7 +19,8 @@ def run(tmp_path, photos, tiny_config):
     run = RunFolder(tmp_path / "run")
     train_fold(tiny_config, FoldData.of(cache, make_folds(cache, 2, 0), 0), run.trial(3), lambda row: None)
     run.trial(3).write_status(FINISHED)
-    plan = {"data": str(photos), "cache_dir": str(tmp_path / "cache"), "skip_bad": False}
+    base = tiny_config.to_dict()
+    plan = {"data": str(photos), "cache_dir": str(tmp_path / "cache"), "skip_bad": False, "trials": 4, "base": base}
     write_json(run.path / "search.json", {"plan": plan, "data_hash": read_training(photos).json_hash})
     return run
 

@@ -57,7 +57,7 @@ def template(tmp_path_factory):
         folder.write_status(FINISHED)
     folds.write(run.folds)
     plan = {"data": str(root / "data"), "cache_dir": str(root / "cache"), "skip_bad": False, "space": "losses",
-            "folds": 3, "base": {"image_size": SIDE, "seed": 0}}  # fmt: skip
+            "folds": 3, "trials": 1, "base": CONFIG.to_dict()}  # fmt: skip
     write_json(run.path / "search.json", {"plan": plan, "data_hash": dataset.json_hash, "folds_hash": folds.hash})
     return root
 

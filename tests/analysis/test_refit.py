@@ -25,7 +25,8 @@ def run(photos, tiny_config, tmp_path):
     run = RunFolder(tmp_path / "runs" / "a")
     run.trial(0).path.mkdir(parents=True)
     folds.write(run.folds)
-    plan = {"data": str(photos), "cache_dir": str(tmp_path / "cache"), "skip_bad": False, "extra": None}
+    plan = {"data": str(photos), "cache_dir": str(tmp_path / "cache"), "skip_bad": False, "extra": None, "trials": 1,
+            "base": tiny_config.to_dict()}  # fmt: skip
     write_json(run.path / "search.json", {"plan": plan, "data_hash": dataset.json_hash})
     folder = run.trial(0)
     config = replace(tiny_config, scheduler={"name": "plateau", "patience": 0.3})

@@ -122,7 +122,7 @@ def options(cluster, data, name):
 def test_who_has_no_token_is_refused(cluster):
     knock = ["-c", f"import ray; ray.init('{cluster.address}', logging_level='ERROR'); print('in')"]
     for more in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "0" * 64}):
-        refused = cluster.run(*knock, environment=more)
+        refused = cluster.run(*knock, environment={"RAY_gcs_server_port_wait_time_s": "2", **more})
         assert refused.returncode != 0 and "in" not in refused.stdout, refused
         assert "Error" in refused.stderr
     let_in = cluster.run(*knock)

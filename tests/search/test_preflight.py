@@ -123,7 +123,7 @@ def test_node_tells_what_it_is(tmp_path, photos):
 
 
 @pytest.mark.parametrize(("address", "said"), [
-    ("127.0.0.1:1", "nothing answers there"), ("ray://127.0.0.1:10001", "it takes auto"), ("head", "it takes auto"),
+    ("127.0.0.1:1", "nothing answers there"), ("ray://127.0.0.1:10001", "it takes HOST:PORT"), ("head", "it takes HOST:PORT"),
     ("127.0.0.1:99999", "nothing answers there"),
 ])  # fmt: skip
 def test_address_of_nobody_is_a_clear_error(address, said, tmp_path, capsys):
