@@ -33,6 +33,8 @@ TRASH = Path(os.environ.get("TRASH_DATA", SHARED / "data" / "trash"))
 
 SIDE = 32  # pixels
 
+pytest_plugins = ("tests.small_run",)
+
 settings.register_profile("all", max_examples=1000)  # of each fuzz test, with `make test-all`
 
 set_up_access(local=True)  # before a test imports Ray, as `search/run.py` does

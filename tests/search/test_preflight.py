@@ -123,8 +123,8 @@ def test_node_tells_what_it_is(tmp_path, photos):
 
 
 @pytest.mark.parametrize(("address", "said"), [
-    ("127.0.0.1:1", "nothing answers there"), ("ray://127.0.0.1:10001", "it takes HOST:PORT"), ("head", "it takes HOST:PORT"),
-    ("127.0.0.1:99999", "nothing answers there"),
+    ("127.0.0.1:1", "nothing answers there"), ("127.0.0.1:99999", "nothing answers there"),
+    ("ray://127.0.0.1:10001", "it takes HOST:PORT"), ("head", "it takes HOST:PORT"),
 ])  # fmt: skip
 def test_address_of_nobody_is_a_clear_error(address, said, tmp_path, capsys):
     assert main(["--runs-dir", str(tmp_path), "--address", address]) == 2

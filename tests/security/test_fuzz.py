@@ -25,7 +25,6 @@ from search.recovery import mend
 from search.status import page, status_of
 from search.study import open_study
 from spaces.table import Scope, find_space
-from tests.analysis.conftest import searched_once  # noqa: F401
 from tests.conftest import write_photos
 from trainable.annotations import OUTSIDE_TOLERANCE
 from trainable.artifacts import RunFolder
@@ -230,7 +229,7 @@ REFUSES = (ValueError, OSError)
 
 
 @pytest.fixture(scope="module")
-def found(searched_once, tmp_path_factory):  # noqa: F811
+def found(searched_once, tmp_path_factory):
     path = tmp_path_factory.mktemp("fuzz-run") / "small"
     shutil.copytree(searched_once.path, path)
     return RunFolder(path)

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.analysis.conftest import searched, searched_once  # noqa: F401
 from tests.conftest import ROOT
 
 PACKAGES = ("spaces", "trainable", "search", "analysis", "benchmarks")
