@@ -1,5 +1,6 @@
 """A real Ray cluster of three raylets on loopback: a head that drives and two nodes that train."""
 
+import ipaddress
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import psutil
 import pytest
@@ -20,18 +22,20 @@ from trainable.artifacts import RunFolder
 
 SMALL = ["--image-size", "32", "--batch-size", "5", "--architecture", "unet", "--encoder", "tu-test_resnet"]
 
+# Each node has a folder for Ray of its own, as each host has: agents that share one take the shipped code from each other.
 START = """
-import os, sys
+import os, sys, tempfile
 from search.access import set_up_access
 set_up_access(local=True)
 from ray.cluster_utils import Cluster
 options = {"object_store_memory": 80_000_000, "include_dashboard": True, "dashboard_port": int(sys.argv[1])}
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **options})
-nodes = [cluster.add_node(num_cpus=2, object_store_memory=80_000_000) for _ in range(2)]
-cluster.wait_for_nodes()
-print(cluster.address, *(node.all_processes["raylet"][0].process.pid for node in nodes), flush=True)
-sys.stdin.read()
-cluster.shutdown()
+with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # short: the paths of sockets are limited
+    nodes = [cluster.add_node(num_cpus=2, object_store_memory=80_000_000, temp_dir=f"{folder}/{name}") for name in "ab"]
+    cluster.wait_for_nodes()
+    print(cluster.address, *(node.all_processes["raylet"][0].process.pid for node in nodes), flush=True)
+    sys.stdin.read()
+    cluster.shutdown()
 """
 
 
@@ -41,7 +45,9 @@ class Cluster:
     def __init__(self, home, dashboard):
         self.home, self.jobs = home, f"http://127.0.0.1:{dashboard}"
         self.token = token_file(home / "token")
-        self.environment = {**os.environ, "RAY_AUTH_TOKEN_PATH": str(self.token), "RAY_AUTH_MODE": "token"}
+        # As on the nodes of cluster.yaml, `python` is the one with the packages.
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        self.environment = {**os.environ, "RAY_AUTH_TOKEN_PATH": str(self.token), "RAY_AUTH_MODE": "token", "PATH": path}
         self.process = subprocess.Popen(
             [sys.executable, "-c", START, str(dashboard)], cwd=ROOT, env=self.environment, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -164,10 +170,10 @@ def test_job_server_asks_for_the_token(cluster):
 @pytest.mark.slow
 def test_all_ports_are_on_loopback(cluster):
     processes = [psutil.Process(cluster.process.pid), *psutil.Process(cluster.process.pid).children(recursive=True)]
-    listening = [each.laddr.ip for process in processes for each in process.net_connections("tcp")
-                 if each.status == psutil.CONN_LISTEN]  # fmt: skip
+    listening = [ipaddress.ip_address(each.laddr.ip) for process in processes
+                 for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN]  # fmt: skip
     assert len(listening) > 10
-    assert set(listening) <= {"127.0.0.1", "::1"}
+    assert all((getattr(each, "ipv4_mapped", None) or each).is_loopback for each in listening), listening
 
 
 @pytest.mark.slow
@@ -185,7 +191,7 @@ def test_preflight_looks_at_every_node(cluster, data):
 @pytest.mark.timeout(500)
 def test_submitted_search_is_watched_stopped_and_goes_on(cluster, data):
     given = ["--space", "losses", "--trials", "3", "--epochs", "60", "--grace", "60", *options(cluster, data, "sent")]
-    sent = cluster.run("search/run.py", *given, "--submit", cluster.jobs)
+    sent = cluster.run("search/run.py", *given, "--concurrent", "1", "--submit", cluster.jobs)
     assert sent.returncode == 0 and "run sent was sent to" in sent.stdout, sent
     run = RunFolder(cluster.home / "runs" / "sent")
 
@@ -202,7 +208,7 @@ def test_submitted_search_is_watched_stopped_and_goes_on(cluster, data):
     assert stopped.returncode == 0 and "run sent: interrupted" in stopped.stdout, stopped
     before = {folder.number: folder.curve() for folder in run.trials()}
     assert any(before.values())
-    going_on = ["--resume", "sent", "--runs-dir", str(run.path.parent), "--submit", cluster.jobs]
+    going_on = ["--resume", "sent", "--runs-dir", str(run.path.parent), "--concurrent", "1", "--submit", cluster.jobs]
     again = cluster.run("search/run.py", *going_on)
     assert again.returncode == 0 and "as job sent-2" in again.stdout, again
     until(lambda: epochs() > sum(len(rows) for rows in before.values()), 150, lambda: status().stdout)
