@@ -20,8 +20,9 @@ test-all: lint  ## the same with 7,000 cases of fuzzing
 test-cluster: .venv/ready  ## `ray up` over hosts made of network namespaces; Linux, root, sshd (five minutes)
 	$(BIN)/python -m tests.cluster
 
-audit: .venv/ready  ## known vulnerabilities of the pinned packages
-	$(BIN)/pip-audit --progress-spinner off --requirement requirements.txt --no-deps --disable-pip
+audit: .venv/ready  ## known vulnerabilities of the installed packages; needs pypi.org
+	$(BIN)/uv pip freeze --quiet --python $(BIN)/python --exclude-editable | sed 's/+.*//' >.venv/installed.txt
+	$(BIN)/pip-audit --progress-spinner off --strict --requirement .venv/installed.txt --no-deps --disable-pip
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import platform
+import re
 import shutil
 import socket
 import subprocess
@@ -90,7 +91,8 @@ def _gpus() -> tuple[tuple[Gpu, ...], tuple[str, ...], str | None, str | None]:
     import torch
 
     asked = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    told = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=20).stdout.split()
+    said = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=20).stdout
+    told = re.findall(r"^\d[\d.]*$", said, re.MULTILINE)  # without a driver it says so in words
     gpus = []
     for index in range(torch.cuda.device_count()):
         facts = torch.cuda.get_device_properties(index)

@@ -54,9 +54,10 @@ class Node:
     id: str
     address: str
     trials: bool  # has CPUs or GPUs for them
+    gpus: int = 0  # that Ray counts
 
 
-def judge(facts: Facts, driver: Facts, ask: Ask, late_s: float = 0.0) -> list[Finding]:
+def judge(facts: Facts, driver: Facts, ask: Ask, late_s: float = 0.0, gpus: int = 0) -> list[Finding]:
     """Return what is wrong with a node.
 
     Args:
@@ -64,8 +65,14 @@ def judge(facts: Facts, driver: Facts, ask: Ask, late_s: float = 0.0) -> list[Fi
         driver: the same of the node that drives the search.
         ask: what it was asked.
         late_s: how far its clock is from the driver's at least.
+        gpus: how many Ray counts there, and gives trials to.
     """
     found = [finding for gpu in facts.gpus for finding in _judge_gpu(gpu, facts)]
+    if gpus > len(facts.gpus):
+        driver_is = f"its driver is {facts.driver}" if facts.driver else "nvidia-smi names no driver"
+        found.append(Finding(
+            "GPUs", f"Ray counts {gpus} GPUs, PyTorch sees {len(facts.gpus)}; {driver_is}: install or reload it (580 is "
+            "the last one that knows V100), or start Ray there with the --num-gpus that it has"))  # fmt: skip
     for name, value in driver.versions.items():
         here = facts.versions.get(name, "missing")
         if here != value:
@@ -142,7 +149,9 @@ def preflight(ask_of: dict[str, Any], console: Console, quiet: bool = False) -> 
     rows = []
     for node in nodes:
         facts, late = answers[node.id]
-        findings = judge(facts, driver, ask, late) if facts else [Finding("answer", f"no answer in {ANSWER_S:.0f} s")]
+        findings = [Finding("answer", f"no answer in {ANSWER_S:.0f} s")]
+        if facts:
+            findings = judge(facts, driver, ask, late, node.gpus)
         rows.append((node, facts, findings))
     failed = [node.address for node, _, findings in rows if any(each.fatal for each in findings)]
     if not quiet or len(nodes) > 1 or any(findings for _, _, findings in rows):
@@ -155,9 +164,9 @@ def list_nodes() -> list[Node]:
     """Return the nodes that are alive, the one with the driver too."""
     import ray
 
-    alive = [each for each in ray.nodes() if each["Alive"]]
-    return [Node(each["NodeID"], each["NodeManagerAddress"], bool(each["Resources"].get("CPU") or
-            each["Resources"].get("GPU"))) for each in alive]  # fmt: skip
+    alive = [(each, each["Resources"]) for each in ray.nodes() if each["Alive"]]
+    return [Node(each["NodeID"], each["NodeManagerAddress"], bool(have.get("CPU") or have.get("GPU")),
+                 int(have.get("GPU", 0))) for each, have in alive]  # fmt: skip
 
 
 def ask_nodes(nodes: list[Node], ask: Ask) -> dict[str, tuple[Facts | None, float]]:

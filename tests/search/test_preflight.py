@@ -58,6 +58,17 @@ def test_each_fault_is_found_alone(change, check, said, fatal):
     assert said in text
 
 
+@pytest.mark.parametrize(("change", "said"), [
+    ({"gpus": (), "built_for": (), "driver": None}, "Ray counts 4 GPUs, PyTorch sees 0; nvidia-smi names no driver"),
+    ({"gpus": (), "driver": "590.48"}, "PyTorch sees 0; its driver is 590.48: install or reload it (580 is the last"),
+    ({"gpus": (V100,) * 3}, "Ray counts 4 GPUs, PyTorch sees 3"),
+])  # fmt: skip
+def test_gpus_that_ray_counts_and_torch_does_not_see_are_told(change, said):
+    assert judge(SOUND, HEAD, ASK, gpus=4) == []
+    (found,) = judge(replace(SOUND, **change), HEAD, ASK, gpus=4)
+    assert found.fatal and said in found.text
+
+
 def test_clock_that_is_off_is_told():
     assert [each[0] for each in texts(SOUND, late=-61.0)] == ["clock"]
     assert "-61 s" in texts(SOUND, late=-61.0)[0][1]
