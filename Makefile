@@ -45,8 +45,8 @@ chaos: .venv/ready  ## 50 searches with random kills and full disks (half an hou
 .venv/ready: requirements.txt pyproject.toml
 	@sh setup.sh $(PYTHON)
 
-lock: .venv/ready  ## resolve pyproject.toml again for Python 3.10 to 3.13 and write requirements.txt
-	@sh lock.sh
+lock:  ## resolve pyproject.toml again for Python 3.10 to 3.13 and write requirements.txt
+	@sh lock.sh $(PYTHON)
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache

@@ -76,7 +76,8 @@ def main(arguments: list[str] | None = None) -> int:
         make_roles(boto3.client("iam"), bucket)
     except (ClientError, BotoCoreError) as error:
         Console(stderr=True, markup=False, highlight=False, soft_wrap=True).print(
-            f"error: AWS did not make the roles ({error}); it takes credentials that may (aws configure, or AWS_PROFILE)",
+            f"error: AWS did not make the roles ({error}); it takes credentials that may "
+            "(aws configure, or AWS_PROFILE)",
             style="red",
         )  # fmt: skip
         return 2

@@ -67,6 +67,7 @@ def test_bad_input_is_one_clear_error(monkeypatch, tmp_path, capsys):
 
 def test_rays_set_up_opens_ssh_alone_and_gives_each_kind_of_node_its_role(aws):
     from ray.autoscaler._private.aws.config import bootstrap_aws
+    from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
     from ray.autoscaler._private.util import prepare_config
 
     aws_roles.main(["--bucket", "trash"])
@@ -79,6 +80,11 @@ def test_rays_set_up_opens_ssh_alone_and_gives_each_kind_of_node_its_role(aws):
     assert len({node["ImageId"] for node in nodes.values()}) == 1
     assert {node["KeyName"] for node in nodes.values()} == {"ray-autoscaler_us-west-2"}
     ec2 = boto3.resource("ec2")
+    provider = AWSNodeProvider(made["provider"], made["cluster_name"])
+    for name, node in nodes.items():
+        (instance,) = provider.create_node(node, {"ray-node-name": name}, 1).values()
+        assert instance.iam_instance_profile["Arn"].endswith(aws_roles.HEAD if name == "head" else aws_roles.WORKER)
+        assert instance.instance_lifecycle == ("spot" if name == "v100_spot" else None)
     for node in nodes.values():
         (group,) = [ec2.SecurityGroup(each) for each in node["SecurityGroupIds"]]
         outside = [rule for rule in group.ip_permissions if rule["IpRanges"] or rule.get("Ipv6Ranges")]

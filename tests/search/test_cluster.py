@@ -22,7 +22,7 @@ from trainable.artifacts import RunFolder
 
 SMALL = ["--image-size", "32", "--batch-size", "5", "--architecture", "unet", "--encoder", "tu-test_resnet"]
 
-# Each node has a folder for Ray of its own, as each host has: agents that share one take the shipped code from each other.
+# Each node has a folder for Ray of its own, as hosts have: agents that share one take the shipped code from each other.
 START = """
 import os, sys, tempfile
 from search.access import set_up_access
@@ -47,7 +47,8 @@ class Cluster:
         self.token = token_file(home / "token")
         # As on the nodes of cluster.yaml, `python` is the one with the packages.
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        self.environment = {**os.environ, "RAY_AUTH_TOKEN_PATH": str(self.token), "RAY_AUTH_MODE": "token", "PATH": path}
+        self.environment = {**os.environ, "PATH": path, "RAY_AUTH_MODE": "token"}
+        self.environment["RAY_AUTH_TOKEN_PATH"] = str(self.token)
         self.process = subprocess.Popen(
             [sys.executable, "-c", START, str(dashboard)], cwd=ROOT, env=self.environment, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,

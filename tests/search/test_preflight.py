@@ -6,8 +6,9 @@ import pytest
 from rich.console import Console
 
 from search import preflight as module
+from search.findings import judge, runs_on
 from search.node import Ask, Facts, Gpu, inspect
-from search.preflight import Node, PreflightError, judge, main, marked, preflight, runs_on
+from search.preflight import Node, PreflightError, main, marked, preflight
 
 ASK = Ask(storage="/nfs/runs", mark="m", cache_dir="/cache", data="/nfs/trash")
 VERSIONS = {"python": "3.11.2", "ray": "2.60.0", "torch": "2.14.0"}
