@@ -21,5 +21,6 @@ echo "setup: making .venv with Python $version (about 6 GB, most of it PyTorch; 
 rm -rf .venv
 "$python" -m venv .venv
 .venv/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
-.venv/bin/uv pip install --quiet --python .venv/bin/python -r requirements.txt
+# Compiled once, here: a search starts many processes, each of which may otherwise compile PyTorch anew.
+.venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python -r requirements.txt
 touch .venv/ready
