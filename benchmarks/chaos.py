@@ -47,8 +47,9 @@ def replay(seed: int, root: Path) -> Rows:
     plan, run = plan_of(TRIALS, EPOCHS, seed), RunFolder(root)
     run.path.mkdir(parents=True)
     space = find_space(plan.space, plan.scope)
-    search = StudySearch(run, open_study(run, space), space, plan.config, plan.trials)
-    asha: Any = ResumableASHA(run, EPOCHS, plan.grace, plan.reduction)
+    study = open_study(run, space)
+    search = StudySearch(run, study, space, plan.config, plan.trials)
+    asha: Any = ResumableASHA(run, study, EPOCHS, plan.grace, plan.reduction)
     for number in range(TRIALS):
         trial = Replayed(str(number), search.suggest(str(number)))
         asha.on_trial_add(None, trial)

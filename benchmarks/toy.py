@@ -109,7 +109,7 @@ def main() -> int:
     record, share = RecordStates(run, options.epochs), resources(MACHINE, options.concurrent, None)
     progress = Progress(run, plan.trials, options.epochs, console)
     began = time.monotonic()
-    with launch.ray_running(), driving(run, record, driver_facts(MACHINE, share), console), progress:
+    with launch.ray_running(), driving(run, record, driver_facts(MACHINE, share), console, None), progress:
         callbacks = [record, TensorBoardEvents(run), progress]
         launch.run_trials(plan, run, TrialSetting(run.path, None, {}, False), share, callbacks)
     console.print(f"ran {time.monotonic() - began:.1f} s")

@@ -5,6 +5,7 @@ then need no keys of the user's. Run it again for another bucket: both roles rea
 """
 
 import argparse
+import contextlib
 import json
 import sys
 from typing import Any
@@ -43,11 +44,10 @@ def _role(iam: Any, name: str) -> str:
         arn = iam.create_role(RoleName=name, AssumeRolePolicyDocument=anyone)["Role"]["Arn"]
     except iam.exceptions.EntityAlreadyExistsException:
         arn = iam.get_role(RoleName=name)["Role"]["Arn"]
-    try:
+    with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):
         iam.create_instance_profile(InstanceProfileName=name)
+    if not iam.get_instance_profile(InstanceProfileName=name)["InstanceProfile"]["Roles"]:
         iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
-    except iam.exceptions.EntityAlreadyExistsException:
-        pass  # made together with the role
     return arn
 
 

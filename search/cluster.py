@@ -147,10 +147,12 @@ def _grown(there: list[tuple[int, int]], kinds: list[tuple[int, int, int]], gpus
     return shares
 
 
-def _gpu_memory(timeout: float) -> float:
+def _gpu_memory(timeout: float) -> float | None:
     started = time.monotonic()
     try:
         return ray.get(ray.remote(num_gpus=1)(gpu_memory_gb).remote(), timeout=timeout)
+    except ray.exceptions.RayTaskError:
+        return None  # the preflight, which is next, says what is wrong with the GPU
     except ray.exceptions.GetTimeoutError:
         raise ValueError(
             f"no GPU has joined the cluster in {(time.monotonic() - started) / 60:.0f} minutes; `ray status` on the "

@@ -7,13 +7,13 @@ from typing import Any
 
 from rich.console import Console
 
+from search.heartbeat import Heartbeat
 from search.machine import Machine, resources
 from search.plan import Plan
 from search.recovery import mend
 from search.results import Standing, runs_dir_option, standings
 from trainable.artifacts import BROKEN, ENDED, FINISHED, RUNNING, RunFolder, TrialFolder
 from trainable.coco import Dataset
-from trainable.remote import Remote
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 
@@ -30,8 +30,9 @@ class Finalist:
 
 
 def confirm(
-    options: dict[str, Any], run: RunFolder, plan: Plan, dataset: Dataset, machine: Machine, console: Console
-) -> int:
+    options: dict[str, Any], run: RunFolder, plan: Plan, dataset: Dataset, machine: Machine, console: Console,
+    beat: Heartbeat | None = None,
+) -> int:  # fmt: skip
     """Train what is missing of the finalists and print how they rank; returns the exit status.
 
     What has ended is not trained again, so the same command goes on after an interruption.
@@ -47,7 +48,7 @@ def confirm(
     from search.prepare import prepare, setting_of
     from search.progress import Progress
     from search.record import RecordStates, mark_interrupted
-    from search.sync import send_records, synced
+    from search.sync import bring_scores, send_records, synced
 
     share = resources(machine, options.get("concurrent"), options.get("gpus_per_trial"))
     folds = options.get("folds", plan.folds)
@@ -63,9 +64,9 @@ def confirm(
     progress = Progress(run, len(tasks), plan.config.epochs, console, further=True)
     record = RecordStates(run, plan.config.epochs)
     try:
-        with driving(run, record, driver_facts(machine, share), console), progress:
+        with driving(run, record, driver_facts(machine, share), console, beat), progress:
             keep = keep_callbacks(run, plan.keep_gb, console)
-            callbacks = synced(run, [record, TensorBoardEvents(run), *keep, progress])
+            callbacks = synced(run, [record, TensorBoardEvents(run), *keep, progress], console)
             run_tasks(tasks, setting_of(plan, run, prepared), share, callbacks)
     except KeyboardInterrupt:
         pass  # a second Ctrl-C: what was reported is on disk all the same
@@ -73,8 +74,8 @@ def confirm(
         traceback.print_exc()
     folders = [run.trial(each.number).further(fold) for each in finalists for fold in each.further]
     mark_interrupted(folder for folder in folders if started(folder))
-    if run.uri:
-        send_records(run, Remote(run.uri))
+    send_records(run, console)
+    bring_scores(run, [each.number for each in finalists], console)
     print_finalists(run, [each.number for each in finalists], console)
     left = [folder for folder in folders if not started(folder) or folder.status()["state"] not in ENDED]
     if left:

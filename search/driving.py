@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from rich.console import Console
 from search.heartbeat import Heartbeat, request_stop
 from search.machine import Machine, Resources
 from search.record import RecordStates
-from search.sync import Beat
 from trainable.artifacts import RunFolder
 from trainable.remote import Remote
 from trainable.room import wait_for_room
@@ -30,11 +29,24 @@ LOW_BYTES = 20_000_000
 
 
 @contextmanager
-def driving(run: RunFolder, record: RecordStates, facts: dict[str, Any], console: Console) -> Iterator[None]:
-    """Drive a run: tell that it is alive, save everything on SIGTERM or a stop request, wait where the disk is full."""
+def driving(
+    run: RunFolder, record: RecordStates, facts: dict[str, Any], console: Console, beat: Heartbeat | None
+) -> Iterator[None]:
+    """Drive a run: tell that it is alive, save everything on SIGTERM or a stop request, wait where the disk is full.
+
+    Args:
+        run: whose folder exists.
+        record: knows which trials run.
+        facts: what is driven on what.
+        console: where to say what happens.
+        beat: of a run that goes on, which has been claimed before; None is a new run.
+    """
 
     def end_softly() -> None:
         tell(console, "asked to stop: running trials save their epoch")
+        if run.uri:  # a signal's wish is known here alone
+            with contextlib.suppress(OSError):
+                Remote(run.uri).push(run.path, (run.stop_request.name,))
         deadline = time.monotonic() + SAVE_S
         while record.running - record.halted and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -50,8 +62,8 @@ def driving(run: RunFolder, record: RecordStates, facts: dict[str, Any], console
     before = signal.signal(signal.SIGTERM, on_signal)
     wait_for_room(disk.wait)
     try:
-        also = Beat(run, Remote(run.uri)) if run.uri else (lambda: None)
-        with Heartbeat(run, facts, end_softly, also), disk.watched():
+        with nullcontext(beat) if beat else Heartbeat(run) as beating, disk.watched():
+            beating.drive(facts, end_softly)
             yield
     finally:
         wait_for_room(None)

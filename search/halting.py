@@ -1,5 +1,6 @@
 """Tells a training in a worker to save its state and stop: its process or node is to end, or the whole search is."""
 
+import contextlib
 import json
 import os
 import signal
@@ -69,9 +70,10 @@ class Halting:
     def _watch(self) -> None:
         spot, waited = os.environ.get(SPOT_NOTICE), SPOT_POLL_S
         while self.reason is None:
-            if self.search_stops():
-                self.reason = "the search is to stop"
-            elif spot and waited >= SPOT_POLL_S:
+            with contextlib.suppress(OSError):  # storage that does not answer is asked again
+                if self.search_stops():
+                    self.reason = "the search is to stop"
+            if self.reason is None and spot and waited >= SPOT_POLL_S:
                 waited = 0.0
                 self.reason = spot_notice(spot)
             if self.over.wait(POLL_S):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trainable.artifacts import RunFolder, read_json, write_json
+from trainable.remote import Remote
 
 BEAT_S = 5.0
 FRESH_S = 20.0
@@ -23,24 +24,28 @@ class Heartbeat:
     """While it is entered, `driver.json` in the run folder says who drives the run and when he was seen last."""
 
     def __init__(
-        self, run: RunFolder, facts: dict[str, Any], on_stop: Callable[[], None],
-        also: Callable[[], None] = lambda: None,
+        self, run: RunFolder, facts: dict[str, Any] | None = None, on_stop: Callable[[], None] | None = None
     ):  # fmt: skip
-        """Keep the beat.
-
-        Args:
-            run: whose folder exists.
-            facts: of what is driven on what, for `search/status.py`.
-            on_stop: called once, from another thread, when the search is asked to stop.
-            also: called after each beat; it may bring a stop request.
-        """
-        self.run, self.on_stop, self.also = run, on_stop, also
+        """Prepare the beat of a run whose folder exists; see `drive` for the rest."""
+        self.run, self.remote = run, Remote(run.uri) if run.uri else None
         self.facts = {"host": socket.gethostname(), "pid": os.getpid(), "process_started": process_start(os.getpid()),
-                      "started": time.time(), **facts}  # fmt: skip
+                      "started": time.time(), **(facts or {})}  # fmt: skip
+        self.on_stop = on_stop
         self.over = threading.Event()
 
+    def drive(self, facts: dict[str, Any], on_stop: Callable[[], None]) -> None:
+        """Say what is driven on what, for `search/status.py`, and what to call once when it is asked to stop.
+
+        A wish to stop that came before is heard then. `on_stop` is called in a thread of its own.
+        """
+        self.facts |= facts
+        self.on_stop = on_stop
+        self._write()
+
     def __enter__(self) -> "Heartbeat":
-        self.run.stop_request.unlink(missing_ok=True)
+        self._forget_stop()
+        # Always there while somebody looks for it: NFS remembers for half a minute that a file was not.
+        write_json(self.run.stop_request, {"asked": None})
         self._write()
         self.thread = threading.Thread(target=self._beat, daemon=True)
         self.thread.start()
@@ -50,7 +55,13 @@ class Heartbeat:
         self.over.set()
         self.thread.join(timeout=BEAT_S)
         self._write(ended=time.time())
+        self._forget_stop()
+
+    def _forget_stop(self) -> None:
         self.run.stop_request.unlink(missing_ok=True)
+        if self.remote:
+            with contextlib.suppress(OSError):
+                self.remote.delete(self.run.stop_request.name)
 
     def _beat(self) -> None:
         asked, written = False, time.monotonic()
@@ -58,19 +69,21 @@ class Heartbeat:
             if time.monotonic() - written >= BEAT_S:
                 self._write()
                 written = time.monotonic()
-            if not asked and self.run.stop_requested():
+            if self.on_stop and not asked and self.run.stop_requested():
                 asked = True
-                self.on_stop()
+                threading.Thread(target=self.on_stop, daemon=True).start()
 
     def _write(self, **more: Any) -> None:
-        # A full disk is told by others; the next beat tries again.
+        # A full disk, or storage that does not answer, is told by others; the next beat tries again.
         with contextlib.suppress(OSError):
             # Not through `write_json`, which would wait for the disk and for room on it: this is stale in seconds.
             path = driver_file(self.run)
             temporary = path.with_name(f".{path.name}.tmp")
             temporary.write_text(json.dumps({**self.facts, "seen": time.time(), **more}))
             temporary.replace(path)
-        self.also()
+            if self.remote:
+                self.remote.push(self.run.path, (path.name,))
+                self.remote.pull(self.run.path, (self.run.stop_request.name,))
 
 
 def driver_file(run: RunFolder) -> Path:
@@ -100,8 +113,8 @@ def driver_state(run: RunFolder) -> str:
     return RUNNING if time.time() - told["seen"] < FRESH_S else GONE
 
 
-def claim(run: RunFolder) -> None:
-    """See that no other search drives the run.
+def claimed(run: RunFolder) -> Heartbeat:
+    """Return the heartbeat of a run that is to go on, to be entered at once: from then on no other search drives it.
 
     Raises:
         ValueError: one does.
@@ -113,6 +126,7 @@ def claim(run: RunFolder) -> None:
             f"{max(time.time() - told['seen'], 0):.0f} s ago; stop it with python search/status.py --stop "
             f"{run.path.name}, or wait"
         )
+    return Heartbeat(run)
 
 
 def request_stop(run: RunFolder) -> None:

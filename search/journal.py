@@ -42,14 +42,15 @@ class Journal(BaseJournalBackend):
         self.logs += json.loads(b"[" + b",".join(content.splitlines()) + b"]")
 
     def _append(self, content: bytes) -> None:
-        with self.path.open("ab") as file:
-            try:
-                file.write(content)
-                file.flush()
+        try:
+            with self.path.open("ab", buffering=0) as file:  # a buffer would be flushed behind what is cut off below
+                left = memoryview(content)
+                while left:
+                    left = left[file.write(left) :]
                 os.fsync(file.fileno())
-            except OSError:
-                os.truncate(self.path, self.size)
-                raise
+        except OSError:
+            os.truncate(self.path, self.size)
+            raise
 
 
 def cut_at_damage(path: Path) -> None:

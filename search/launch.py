@@ -68,7 +68,7 @@ def run_trials(
     if ended >= plan.trials:
         return
     searcher = StudySearch(run, study, space, plan.config, plan.trials)
-    asha = ResumableASHA(run, plan.config.epochs, plan.grace, plan.reduction)
+    asha = ResumableASHA(run, study, plan.config.epochs, plan.grace, plan.reduction)
     _fit(searcher, asha, plan.trials - ended, setting, share, callbacks)
 
 

@@ -1,5 +1,6 @@
 """What is true of one node: found by a Ray task that runs there."""
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -115,6 +116,14 @@ def _free_gb(path: Path) -> float:
     while not path.exists():
         path = path.parent
     return shutil.disk_usage(path).free / 1e9
+
+
+def copy_data(data: str, cache_dir: str) -> None:
+    """Copy data that is at a URI to this node, if it is not there; what goes wrong is found by `inspect`."""
+    from trainable.fetch import local_data
+
+    with contextlib.suppress(ValueError, OSError):
+        local_data(data, Path(cache_dir))
 
 
 def _data(ask: Ask) -> str:

@@ -245,6 +245,8 @@ def _remote_run(options: dict[str, Any]) -> RunFolder:
     """Return the working copy of a run at a URI; one that is to go on is brought there."""
     earlier = options.get("resume") or options.get("confirm")
     name = earlier or _new_name(options)
+    if "keep_gb" in options:
+        raise ValueError(f"--keep-gb counts files on a path, --runs-dir is {options['runs_dir']}; leave --keep-gb out")
     root, cache_dir = Remote(str(options["runs_dir"])), options.get("cache_dir", default_cache_dir())
     remote = root / name
     run = RunFolder(working_copy(remote.uri, cache_dir), remote.uri)

@@ -2,13 +2,14 @@
 
 import argparse
 import contextlib
+import math
 import secrets
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from rich.table import Table
 
 from search.access import set_up_access
 from search.findings import Finding, judge
-from search.node import Ask, Facts, inspect
+from search.node import Ask, Facts, copy_data, inspect
 from trainable.cache import default_cache_dir
 from trainable.remote import Remote, is_uri
 
@@ -55,7 +56,10 @@ def preflight(ask_of: dict[str, Any], console: Console, quiet: bool = False) -> 
         ask_of = {**ask_of, "data": None}  # there is nothing to compare it with
     with marked(ask_of["storage"]) as mark:
         ask = Ask(mark=mark, **ask_of)
-        driver = inspect(Ask(**{**ask.__dict__, "trials": False}), "driver")
+        if ask.data and is_uri(ask.data):
+            console.print(f"each node that has no copy of {ask.data} yet makes one", highlight=False, soft_wrap=True)
+            on_nodes(nodes, lambda node: (copy_data, (ask.data, ask.cache_dir)), None)
+        driver = inspect(replace(ask, trials=False), "driver")
         alone = len(nodes) == 1 and quiet and not shutil.which("nvidia-smi")
         answers = {nodes[0].id: (driver, 0.0)} if alone else ask_nodes(nodes, ask)
     rows = []
@@ -83,24 +87,34 @@ def list_nodes() -> list[Node]:
 
 def ask_nodes(nodes: list[Node], ask: Ask) -> dict[str, tuple[Facts | None, float]]:
     """Return each node's facts, None if it does not answer, and how far its clock is off."""
+    began = time.time()
+    answers = on_nodes(nodes, lambda node: (inspect, (replace(ask, trials=node.trials), node.id)), ANSWER_S)
+    found: dict[str, tuple[Facts | None, float]] = {node.id: (None, 0.0) for node in nodes}
+    for name, (facts, now) in answers.items():
+        # Its clock was read somewhere between the question and now.
+        found[name] = facts, facts.clock - min(max(facts.clock, began), now)
+    return found
+
+
+def on_nodes(
+    nodes: list[Node], call: Callable[[Node], tuple[Callable[..., Any], tuple[Any, ...]]], limit_s: float | None
+) -> dict[str, tuple[Any, float]]:
+    """Call a function on each node; returns, by node, what those that answered in time said, and when."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    began, waiting = time.time(), {}
+    waiting = {}
     for node in nodes:
         there = NodeAffinitySchedulingStrategy(node.id, soft=False)
-        task = ray.remote(inspect).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
-        waiting[task.remote(Ask(**{**ask.__dict__, "trials": node.trials}), node.id)] = node.id
-    found: dict[str, tuple[Facts | None, float]] = {node.id: (None, 0.0) for node in nodes}
-    left, deadline = list(waiting), time.monotonic() + ANSWER_S
+        function, given = call(node)
+        task = ray.remote(function).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+        waiting[task.remote(*given)] = node.id
+    found, left, deadline = {}, list(waiting), time.monotonic() + (limit_s or math.inf)
     while left and time.monotonic() < deadline:
-        ready, left = ray.wait(left, timeout=max(deadline - time.monotonic(), 0))
+        ready, left = ray.wait(left, timeout=min(deadline - time.monotonic(), 60))
         for each in ready:
             with contextlib.suppress(ray.exceptions.RayError):
-                facts = ray.get(each)
-                # Its clock was read somewhere between the question and now.
-                late = facts.clock - min(max(facts.clock, began), time.time())
-                found[waiting[each]] = (facts, late)
+                found[waiting[each]] = ray.get(each), time.time()
     return found
 
 

@@ -89,14 +89,18 @@ def _agree(study: optuna.Study, space: Space, frozen: FrozenTrial, folder: Trial
             folder.write_status(ENDS[frozen.state], text, epochs=epochs)
         return
     if frozen.state == TrialState.WAITING:
-        return
+        if not (folder.path / "trial.json").exists():
+            return
+        # The journal has lost that it was handed out.
+        study._storage.set_trial_state_values(frozen._trial_id, TrialState.RUNNING)
     _complete_params(study, space, frozen, _params(folder))
-    if state not in ENDED:
-        return  # it goes on: its worker reports, and ASHA judges, the last epoch once more
     trial = optuna.Trial(study, frozen._trial_id)
-    for row in curve:
+    # Of one that goes on, its worker reports, and ASHA judges, the last epoch once more.
+    for row in curve if state in ENDED else curve[:-1]:
         if row["epoch"] not in frozen.intermediate_values:
             trial.report(row[METRIC], int(row["epoch"]))
+    if state not in ENDED:
+        return
     if state in BROKEN or not curve:
         study.tell(trial, state=TrialState.FAIL)
     elif state == STOPPED:

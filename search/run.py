@@ -4,6 +4,7 @@ import shlex
 import sys
 import threading
 import traceback
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from search.access import set_up_access
 from search.arguments import parse
-from search.heartbeat import claim
+from search.heartbeat import Heartbeat, claimed
 from search.machine import Machine, resources
 from search.plan import Plan, check_draws, is_default, new_plan, place, run_folder, stored_plan
 from search.results import runs_dir_option
@@ -20,7 +21,6 @@ from trainable.cache import default_cache_dir
 from trainable.coco import Dataset, read_training
 from trainable.demo import find_data
 from trainable.fetch import local_data
-from trainable.remote import Remote
 
 LOCAL = "local"
 """The address of a Ray that a search starts for itself."""
@@ -41,17 +41,18 @@ def main(arguments: list[str] | None = None) -> int:
             set_up_access(local=False)
             return submit(sys.argv[1:] if arguments is None else arguments, options, console)
         run = run_folder(options)
-        if {"resume", "confirm"} & options.keys():
-            claim(run)
-        stored = stored_plan(run, options) if {"resume", "confirm"} & options.keys() else None
-        dataset = read_training(_data(options, stored))
-        # What could be checked without starting anything has been.
-        address = options.get("address", LOCAL)
-        set_up_access(local=address == LOCAL)
-        from search.launch import ray_running
+        with ExitStack() as held:
+            earlier = bool({"resume", "confirm"} & options.keys())
+            beat = held.enter_context(claimed(run)) if earlier else None
+            stored = stored_plan(run, options) if earlier else None
+            dataset = read_training(_data(options, stored))
+            # What could be checked without starting anything has been.
+            address = options.get("address", LOCAL)
+            set_up_access(local=address == LOCAL)
+            from search.launch import ray_running
 
-        threading.Thread(target=_import_ahead, daemon=True).start()
-        with ray_running(address):
+            threading.Thread(target=_import_ahead, daemon=True).start()
+            held.enter_context(ray_running(address))
             from search.cluster import find_machine
 
             machine = find_machine(options.get("gpus"), console)
@@ -59,8 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
             if stored and "confirm" in options:
                 from search.confirm import confirm
 
-                return confirm(options, run, stored, dataset, machine, console)
-            return _search(options, run, stored, dataset, machine, console)
+                return confirm(options, run, stored, dataset, machine, console, beat)
+            return _search(options, run, stored, dataset, machine, console, beat)
     except (ValueError, OSError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
         return BAD_INPUT
@@ -72,8 +73,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _search(
-    options: dict[str, Any], run: RunFolder, stored: Plan | None, dataset: Dataset, machine: Machine, console: Console
-) -> int:
+    options: dict[str, Any], run: RunFolder, stored: Plan | None, dataset: Dataset, machine: Machine, console: Console,
+    beat: Heartbeat | None,
+) -> int:  # fmt: skip
     from search.checks import start_checks
     from search.launch import run_trials
     from search.logging_services import service_callbacks
@@ -103,9 +105,9 @@ def _search(
     epochs = plan.config.epochs
     progress, record = Progress(run, plan.trials, epochs, console), RecordStates(run, epochs)
     try:
-        with driving(run, record, driver_facts(machine, share), console), progress:
+        with driving(run, record, driver_facts(machine, share), console, beat), progress:
             keep = keep_callbacks(run, plan.keep_gb, console)
-            callbacks = synced(run, [record, TensorBoardEvents(run), *keep, progress, *services])
+            callbacks = synced(run, [record, TensorBoardEvents(run), *keep, progress, *services], console)
             run_trials(plan, run, setting, share, callbacks)
     except KeyboardInterrupt:
         pass  # a second Ctrl-C: what the trials have reported is on disk all the same
@@ -129,10 +131,9 @@ def _finish(plan: Plan, run: RunFolder, options: dict[str, Any], console: Consol
     from search.results import print_results
 
     cut = mark_interrupted(run.trials())
-    if run.uri:
-        from search.sync import send_records
+    from search.sync import send_records
 
-        send_records(run, Remote(run.uri))
+    send_records(run, console)
     ended = len(run.trials()) - len(cut)
     if run.trials():
         print_results(run, plan, console)

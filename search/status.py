@@ -1,6 +1,7 @@
 """Shows how searches stand, from anywhere with access to their run folders: python search/status.py [NAME]."""
 
 import argparse
+import contextlib
 import json
 import shlex
 import sys
@@ -216,6 +217,9 @@ def bring(remote: Remote, root: Path) -> None:
     small = [name for name in remote.files() if name.endswith(("search.json", "driver.json", "stop.json", "trial.json",
                                                                "curve.csv"))]  # fmt: skip
     remote.pull(root, small)
+    for path in [*root.glob("stop.json"), *root.glob("*/stop.json")]:
+        if str(path.relative_to(root)) not in small:
+            path.unlink(missing_ok=True)  # the search has heard it, and taken it away
 
 
 def _all(root: Path, options: argparse.Namespace, console: Console) -> int:
@@ -239,6 +243,9 @@ def _one(run: RunFolder, options: argparse.Namespace, console: Console) -> int:
         with Live(page(status), console=console) as live:
             while status.state in ("running", "stopping"):
                 time.sleep(2)
+                if run.uri:
+                    with contextlib.suppress(OSError):  # what was brought last stays on the screen
+                        bring(Remote(run.uri), run.path)
                 status = status_of(run)
                 live.update(page(status))
     else:

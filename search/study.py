@@ -150,22 +150,26 @@ def make_sampler(seed: int, asked: int, startup_trials: int) -> TPESampler:
 class ResumableASHA(AsyncHyperBandScheduler):
     """ASHA whose rungs are filled from the run folder's curves."""
 
-    def __init__(self, run: RunFolder, epochs: int, grace: int, reduction: float):
+    def __init__(self, run: RunFolder, study: optuna.Study, epochs: int, grace: int, reduction: float):
         super().__init__(
             time_attr="epoch", metric=METRIC, mode="max", max_t=epochs, grace_period=grace, reduction_factor=reduction
         )
         self.run = run
+        # Tune tells the study of an epoch once ASHA has let the trial go on; what it was not told of is judged again.
+        self.passed = {each.number: set(each.intermediate_values) for each in study.get_trials(deepcopy=False)}
         for folder in run.trials():
             self._record(folder.curve(), f"earlier {folder.number}")
 
     def on_trial_add(self, tune_controller: Any, trial: TuneTrial) -> None:
-        """Put a resumed trial's epochs under its new name; the last one is reported, and judged, once more."""
+        """Put a resumed trial's epochs under its new name; the last one is reported once more."""
         super().on_trial_add(tune_controller, trial)
         if trial.config["resume"]:
             number = trial.config["number"]
             for _, recorded in self._brackets[0]._rungs:
                 recorded.pop(f"earlier {number}", None)
-            self._record(self.run.trial(number).curve()[:-1], trial.trial_id)
+            curve = self.run.trial(number).curve()
+            judged = curve and int(curve[-1]["epoch"]) in self.passed.get(number, ())
+            self._record(curve if judged else curve[:-1], trial.trial_id)
 
     def _record(self, curve: list[dict[str, float]], name: str) -> None:
         values = {row["epoch"]: row[METRIC] for row in curve}

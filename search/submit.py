@@ -41,7 +41,7 @@ def submit(given: list[str], options: dict[str, Any], console: Console) -> int:
     console.print(f"run {name} was sent to {address} as job {job}; this shell may go", style="bold")
     for line in (f"python search/status.py {name} {where}    # how it stands",
                  f"python search/status.py {name} {where} --stop    # save everything and stop",
-                 f"ray job logs --address {address} --follow {job}    # what it prints"):  # fmt: skip
+                 f"RAY_AUTH_MODE=token ray job logs --address {address} --follow {job}"):  # fmt: skip
         console.print(f"  {line}", highlight=False, soft_wrap=True)
     return 0
 

@@ -2,12 +2,14 @@
 
 import contextlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ray import tune
 from ray.tune.experiment import Trial
+from rich.console import Console
 
-from search.heartbeat import driver_file
+from search.driving import tell
 from search.ownership import OWNER
 from search.trial import folder_of
 from trainable.artifacts import RunFolder, TrialFolder
@@ -20,11 +22,19 @@ JOURNAL_S = 30.0
 """Seconds between sendings of the study's journal, which grows with every epoch; trial folders can replace its end."""
 
 
+PATIENCE_S = 5.0
+"""Seconds between tries while the storage does not answer."""
+
+
 class Fetch(tune.Callback):
     """Brings what a worker has written of a trial, before the other callbacks read it: the first of them."""
 
-    def __init__(self, run: RunFolder, remote: Remote):
-        self.run, self.remote = run, remote
+    def __init__(self, run: RunFolder, remote: Remote, console: Console):
+        self.run, self.remote, self.console = run, remote, console
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give Tune's snapshot nothing: it is never read, and a terminal cannot be pickled."""
+        return {}
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -42,7 +52,7 @@ class Fetch(tune.Callback):
 
     def _bring(self, trial: Trial, names: tuple[str, ...]) -> None:
         folder = folder_of(self.run, trial.config)
-        (self.remote / within(self.run, folder)).pull(folder.path, names)
+        patiently(lambda: (self.remote / within(self.run, folder)).pull(folder.path, names), self.console)
 
 
 class Send(tune.Callback):
@@ -77,39 +87,47 @@ class Send(tune.Callback):
     def send_journal(self, now: bool = False) -> None:
         """Send the study's journal, if it was not sent a moment ago."""
         if now or time.monotonic() - self.journal_sent > JOURNAL_S:
-            self.remote.push(self.run.path, (self.run.study.name,))
-            self.journal_sent = time.monotonic()
+            with contextlib.suppress(OSError):
+                self.remote.push(self.run.path, (self.run.study.name,))
+                self.journal_sent = time.monotonic()
 
     def _send(self, trial: Trial) -> None:
         folder = folder_of(self.run, trial.config)
         names = ["trial.json", *(path.name for path in folder.path.glob("events.*"))]
-        (self.remote / within(self.run, folder)).push(folder.path, names)
+        with contextlib.suppress(OSError):  # sent with the next, or at the end
+            (self.remote / within(self.run, folder)).push(folder.path, names)
         self.send_journal()
 
 
-def synced(run: RunFolder, callbacks: list[tune.Callback]) -> list[tune.Callback]:
+def synced(run: RunFolder, callbacks: list[tune.Callback], console: Console) -> list[tune.Callback]:
     """Return the callbacks of a search as its storage needs them."""
     if not run.uri:
         return callbacks
     remote = Remote(run.uri)
-    return [Fetch(run, remote), *callbacks, Send(run, remote)]
+    return [Fetch(run, remote, console), *callbacks, Send(run, remote)]
 
 
-class Beat:
-    """What the heartbeat does besides: sends itself, and brings the wish to stop."""
+def patiently(action: Callable[[], None], console: Console) -> None:
+    """Do what needs the storage, again and again while it does not answer; says so once."""
+    told = False
+    while True:
+        try:
+            return action()
+        except OSError as error:
+            if not told:
+                tell(console, f"the storage does not answer; trying on: {str(error).splitlines()[0]}", "bold red")
+            told = True
+            time.sleep(PATIENCE_S)
 
-    def __init__(self, run: RunFolder, remote: Remote):
-        self.run, self.remote = run, remote
 
-    def __call__(self) -> None:
-        """Send the heartbeat, fetch a stop request; an outage is sat out, the next beat tries again."""
-        with contextlib.suppress(OSError):
-            self.remote.push(self.run.path, (driver_file(self.run).name,))
-            self.remote.pull(self.run.path, (self.run.stop_request.name,))
+def send_records(run: RunFolder, console: Console) -> None:
+    """Send all that the driver writes, if the run is at a URI: records of the run and of every trial."""
+    if run.uri:
+        remote = Remote(run.uri)
+        patiently(lambda: _send_records(run, remote), console)
 
 
-def send_records(run: RunFolder, remote: Remote) -> None:
-    """Send all that the driver writes: records of the run and of every trial."""
+def _send_records(run: RunFolder, remote: Remote) -> None:
     names = [path.name for path in run.path.glob("*.*") if path.is_file() and not path.name.startswith(".")]
     remote.push(run.path, names)
     for trial in run.trials():
@@ -117,9 +135,13 @@ def send_records(run: RunFolder, remote: Remote) -> None:
             (remote / within(run, folder)).push(folder.path, ("trial.json", "curve.csv"))
 
 
-def bring_records(run: RunFolder, remote: Remote) -> None:
-    """Bring all that a driver reads when it goes on: no weights, no states."""
-    remote.pull(run.path, leave=(".safetensors", ".parquet", ".npz", OWNER))
+def bring_scores(run: RunFolder, numbers: list[int], console: Console) -> None:
+    """Bring the confusion matrices of some trials and their further folds, if the run is at a URI."""
+    if run.uri:
+        remote = Remote(run.uri)
+        folders = [each for number in numbers for each in (run.trial(number), *run.trial(number).further_folds())]
+        names = [f"{within(run, each)}/confusion.npz" for each in folders]
+        patiently(lambda: remote.pull(run.path, names), console)
 
 
 class WorkerCopy:

@@ -30,6 +30,7 @@ import io
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -258,12 +259,15 @@ class RunFolder:
 
     @property
     def stop_request(self) -> Path:
-        """A file that is there while the search is asked to stop."""
+        """A file that says whether the search is asked to stop."""
         return self.path / "stop.json"
 
     def stop_requested(self) -> bool:
         """Tell whether the search is asked to stop."""
-        return self.stop_request.exists()
+        with suppress(OSError, ValueError):
+            content = read_json(self.stop_request)
+            return isinstance(content, dict) and content.get("asked") is not None
+        return False
 
     def search(self) -> dict[str, Any]:
         """Return `search.json`."""

@@ -25,6 +25,7 @@ from torch import Tensor
 from trainable.cache import SCORE_SIZE
 from trainable.classes import CLASSES
 from trainable.metrics import resize_classes
+from trainable.room import with_room
 
 Map = NDArray[np.uint8]
 """Probabilities times 255 of one photo, (C, S, S)."""
@@ -68,6 +69,11 @@ def write_maps(path: Path, rows: Iterable[tuple[str, bytes]], size: int, epoch: 
         size: pixels per side of the maps.
         epoch: of the weights they come from.
     """
+    listed = list(rows)
+    with_room(lambda: _write_maps(path, listed, size, epoch), path)
+
+
+def _write_maps(path: Path, rows: list[tuple[str, bytes]], size: int, epoch: int) -> None:
     schema = pa.schema(
         [("file_name", pa.string()), ("probabilities", pa.binary())],
         {"classes": ",".join(CLASSES), "size": str(size), "scale": "255", "rows": "less the row above, modulo 256",

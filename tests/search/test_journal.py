@@ -1,5 +1,6 @@
 import errno
 import os
+import subprocess
 import warnings
 
 import optuna
@@ -63,6 +64,26 @@ def test_damage_in_the_middle_ends_what_counts(path):
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:4], b"\x00\x00\x00\n", *lines[5:]]))
     assert len(read_sound(path)[0]) == 4
+
+
+def test_write_that_finds_room_for_half_leaves_the_journal_as_it_was(path, tmp_path):
+    """On a real disk: a tmpfs that is full to the page."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("only root may mount a small disk")
+    try:
+        journal = Journal(disk / "study.journal")
+        journal.append_logs([{"op_code": 0}])
+        before = (disk / "study.journal").read_bytes()
+        with pytest.raises(OSError, match="No space left"):
+            journal.append_logs([{"op_code": 0, "text": "x" * 100_000}])
+        assert (disk / "study.journal").read_bytes() == before
+        journal.append_logs([{"op_code": 1}])
+        assert read_sound(disk / "study.journal")[0] == [{"op_code": 0}, {"op_code": 1}]
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_failed_write_leaves_the_journal_as_it_was(path, monkeypatch):

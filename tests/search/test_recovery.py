@@ -53,6 +53,35 @@ def test_trial_whose_end_only_its_folder_has_is_told(run, state, told):  # noqa:
     assert make_search(run).suggest("x")["number"] == 1
 
 
+@pytest.mark.parametrize(("state", "told"), [(STOPPED, TrialState.PRUNED), (FINISHED, TrialState.COMPLETE)])
+def test_trial_that_a_cut_journal_still_has_waiting_is_not_run_again(run, state, told):  # noqa: F811
+    search = make_search(run)
+    lines = run.study.read_bytes().splitlines(keepends=True)
+    train(run, search, "a", [0.1, 0.4, 0.2])
+    run.trial(0).write_status(state)
+    run.study.write_bytes(b"".join(lines))  # as it was before the trial was handed out
+    again = make_search(run)
+    trial = again.study.get_trials()[0]
+    assert (trial.state, trial.intermediate_values) == (told, {1: 0.1, 2: 0.4, 3: 0.2})
+    assert trial.params == run.trial(0).params()
+    assert again.suggest("x")["number"] == 1
+
+
+def test_running_trial_has_the_epochs_back_that_the_journal_lost(run):  # noqa: F811
+    search = make_search(run)
+    search.suggest("a")
+    lines = run.study.read_bytes()
+    folder = run.trial(0)
+    folder.write_status(RUNNING)
+    folder.write_curve([{"epoch": epoch, "val_miou": value} for epoch, value in ((1, 0.1), (2, 0.4), (3, 0.2))])
+    run.study.write_bytes(lines)
+    again = make_search(run)
+    assert again.study.get_trials()[0].intermediate_values == {1: 0.1, 2: 0.4}  # the last is reported once more
+    _, row = train(run, again, "x", [0.3] * 6)
+    again.on_trial_complete("x", row)
+    assert again.study.get_trials()[0].value == 0.4
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'"x"', b'{"params": {}}', b"\xff\xfe"])
 def test_cut_off_record_is_written_anew_with_its_params(run, content):  # noqa: F811
     search = make_search(run)
@@ -100,6 +129,6 @@ def test_rungs_after_a_crash_are_those_before(run):  # noqa: F811
     search = make_search(run)
     for name, values in (("a", [0.1, 0.2, 0.3]), ("b", [0.5] * 9), ("c", [0.2])):
         train(run, search, name, values, ends=False)
-    rungs = ResumableASHA(run, 9, 1, 3)._brackets[0]._rungs
+    rungs = ResumableASHA(run, search.study, 9, 1, 3)._brackets[0]._rungs
     found = {milestone: sorted(recorded.values()) for milestone, recorded in rungs}
     assert found == {1: [0.1, 0.2, 0.5], 3: [0.3, 0.5], 9: []}  # at the full budget nothing is compared

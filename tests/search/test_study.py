@@ -104,8 +104,8 @@ def test_journal_opens_as_a_plain_optuna_study(run):
     assert optuna.load_study(study_name="run-a", storage=storage).trials[0].intermediate_values == {1: 0.1}
 
 
-def asha(run):
-    return ResumableASHA(run, epochs=9, grace=1, reduction=3)
+def asha(run, study=None):
+    return ResumableASHA(run, study or optuna.create_study(), epochs=9, grace=1, reduction=3)
 
 
 def rungs(scheduler):
@@ -154,6 +154,20 @@ def test_rungs_and_decisions_after_a_restart_are_those_of_a_run_without(tmp_path
     found += [play(cut, second, number, curve) for number, curve in enumerate(CURVES) if number > 4]
     assert found == expected
     assert rungs(second) == rungs(scheduler)
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_epoch_that_asha_let_pass_is_not_judged_again_after_a_restart(run, heard):
+    first = asha(run)
+    play(run, first, 0, [0.1])  # passes as the first to arrive
+    for number in (1, 2, 3):
+        play(run, first, number, [0.5])
+    study = optuna.create_study()
+    trial = study.ask()
+    if heard:
+        trial.report(0.1, 1)
+    decision = play(run, asha(run, study), 0, [], resume=True)
+    assert decision == (TrialScheduler.CONTINUE if heard else TrialScheduler.STOP)
 
 
 def test_finished_and_failed_trials_keep_their_place_on_the_rungs(run):

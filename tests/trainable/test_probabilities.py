@@ -1,5 +1,7 @@
 """Compact probabilities: exact where it matters, small, and loud when damaged."""
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import torch
 
 from trainable.classes import CLASSES
 from trainable.probabilities import DamagedMapsError, Maps, encoded, encoded_logits, quantised, rounded, write_maps
+from trainable.room import wait_for_room
 
 C = len(CLASSES)
 
@@ -44,6 +47,24 @@ def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
     found = Maps.open(tmp_path / "maps.parquet")
     assert found.size == 8 and found.epoch == 3 and list(found.row_of) == ["a", "b", "c"]
     np.testing.assert_array_equal(list(found.read(["c", "a"])), maps[[2, 0]])
+
+
+def test_writing_waits_for_room_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, waits = os.fsync, []
+
+    def full(descriptor: int) -> None:
+        if len(waits) < 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    wait_for_room(waits.append)
+    try:
+        write_maps(tmp_path / "maps.parquet", zip("ab", encoded_logits(torch.randn(2, C, 32, 32)), strict=True), 32)
+    finally:
+        wait_for_room(None)
+    assert list(Maps.open(tmp_path / "maps.parquet").row_of) == ["a", "b"]
+    assert len(waits) == 2 and len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
