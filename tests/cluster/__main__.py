@@ -24,9 +24,11 @@ from tests.cluster.hosts import SHARED, Host, Laptop, enclose, missing
 from trainable.artifacts import RunFolder
 
 ROOT = Path(__file__).parents[2]
-LIMIT_S = 900
+LIMIT_S = 1200
+SEARCH_S = 700
+"""Seconds that the search may take, the loss of a host included."""
 RUNS, NAME = SHARED / "runs", "over-two-hosts"
-SEARCH = ["--space", "losses", "--trials", "6", "--epochs", "10", "--grace", "10", "--image-size", "64"]
+SEARCH = ["--space", "losses", "--trials", "4", "--epochs", "8", "--grace", "8", "--image-size", "64"]
 JOBS = "http://127.0.0.1:8265"
 
 
@@ -117,10 +119,11 @@ def search(laptop: Laptop, victim: Host) -> None:
     sent = on_laptop(laptop, command)
     check("the laptop sends a search and is free", sent.returncode == 0 and f"run {NAME} was sent" in sent.stdout, sent)
     began, run, seen, lost, before = time.monotonic(), RunFolder(RUNS / NAME), Counter[str](), False, {}
-    while time.monotonic() - began < 480:
+    found: dict[str, Any] = {}
+    while time.monotonic() - began < SEARCH_S:
         status = state(laptop)
         rows = {each.number: len(each.curve()) for each in run.trials()}
-        if not lost and sum(rows.values()) >= 15 and len([n for n in rows.values() if 3 <= n < 10]) >= 2:
+        if not lost and sum(rows.values()) >= 8 and len([n for n in rows.values() if 3 <= n < 8]) >= 2:
             print(status.stdout, flush=True)
             hosts = hosts_of(run)
             check(f"both hosts train ({', '.join(sorted(hosts))})", len(hosts) == 2, status)
@@ -134,10 +137,10 @@ def search(laptop: Laptop, victim: Host) -> None:
         time.sleep(2)
     status = state(laptop)
     print(status.stdout, flush=True)
-    check(f"the search ends without the lost host ({time.monotonic() - began:.0f} s)", " finished " in status.stdout
-          and lost, status)  # fmt: skip
+    ended = found.get("state") == "finished" and lost
+    check(f"the search ends without the lost host ({time.monotonic() - began:.0f} s)", ended, status)
     curves = [[row["epoch"] for row in folder.curve()] for folder in run.trials()]
-    check("every trial has every epoch, once", curves == [list(range(1, 11))] * 6, status)
+    check("every trial has every epoch, once", curves == [list(range(1, 9))] * 4, status)
     kept = all(len(run.trial(number).curve()) >= count for number, count in before.items())
     check("what was reported before the loss is there", kept, status)
     verified = on_laptop(laptop, ["python", "analysis/verify.py", "--run", str(run.path)])

@@ -1,5 +1,7 @@
 import hashlib
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -64,7 +66,14 @@ def test_colour_alone_does_not_tell_the_class():
     assert (nearest == classes).mean() < 0.5
 
 
+def best_of(config, data, folder):
+    """Train and return the best val_miou: in a process of its own."""
+    train_fold(config, data, folder, lambda row: None)
+    return max(row["val_miou"] for row in folder.curve())
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(500)
 def test_demo_is_learnable_and_the_loss_matters(tmp_path):
     """With the search's own defaults; the losses are among those a demo search ends with and starts from."""
     plan = new_plan({}, Machine(cores=1, gpus=0))
@@ -72,15 +81,14 @@ def test_demo_is_learnable_and_the_loss_matters(tmp_path):
     data = FoldData.of(cache, make_folds(cache, plan.folds, plan.config.seed), plan.config.fold)
     truth = torch.from_numpy(cache.score_masks[data.val])
     background = mean_iou(confusion_matrices(truth, torch.zeros_like(truth), len(CLASSES)).sum(0))
-    best = {}
-    for name, loss in (
-        ("blend", {"name": "focal_dice", "gamma": 3.9, "weight": 0.85}),
-        ("plain", {"name": "cross_entropy"}),
-    ):
-        config = replace(plan.config, loss=loss, optimizer={"name": "adamw", "lr": 1e-3})
-        folder = TrialFolder(tmp_path / name)
-        train_fold(config, data, folder, lambda row: None)
-        best[name] = max(row["val_miou"] for row in folder.curve())
+    losses = {"blend": {"name": "focal_dice", "gamma": 3.9, "weight": 0.85}, "plain": {"name": "cross_entropy"}}
+    with ProcessPoolExecutor(2, get_context("forkserver")) as pool:
+        running = {
+            name: pool.submit(best_of, replace(plan.config, loss=loss, optimizer={"name": "adamw", "lr": 1e-3}), data,
+                              TrialFolder(tmp_path / name))
+            for name, loss in losses.items()
+        }  # fmt: skip
+        best = {name: each.result() for name, each in running.items()}
     assert 0.05 < background < 0.1
     assert best["blend"] > 3 * background
     assert best["blend"] > best["plain"] + 0.03
