@@ -11,6 +11,7 @@ from rich.table import Table
 from search.plan import Plan
 from trainable.artifacts import BROKEN, STOPPED, RunFolder
 from trainable.cache import default_cache_dir
+from trainable.remote import is_uri
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,10 @@ def print_results(run: RunFolder, plan: Plan, console: Console) -> None:
             "next:",
             f"  {report}    # everything on one page, with predictions beside the truth",
             f"  {confirm}    # the best configs on the other folds, for an ensemble",
-            f"  {shlex.join(again)}    # train the best config again",
-            f"  {shlex.join(['tensorboard', '--logdir', f'{path}/trials'])}",
         ]
+        if not any(map(is_uri, (path, plan.data, plan.extra))):  # these take paths
+            tell.append(f"  {shlex.join(again)}    # train the best config again")
+            tell.append(f"  {shlex.join(['tensorboard', '--logdir', f'{path}/trials'])}")
     for line in tell:
         console.print(line, highlight=False, soft_wrap=True)
 

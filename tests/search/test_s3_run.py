@@ -25,7 +25,7 @@ def command(tmp_path, cache, *more):
 def test_a_search_killed_on_one_machine_goes_on_on_another(tmp_path, s3):
     write_photos(tmp_path / "data", count=30)
     shutil.copytree(tmp_path / "data", s3 / "bucket" / "data")  # the data is on S3 too
-    asked = ["--data", "s3://bucket/data", "--name", "a", "--trials", "3", "--epochs", "6"]
+    asked = ["--data", "s3://bucket/data", "--name", "a", "--trials", "3", "--epochs", "6", "--grace", "6"]
     start = command(tmp_path, "one", *asked, *SMALL)
     search = subprocess.Popen(start, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     remote, deadline = Remote("s3://bucket/runs/a"), time.monotonic() + 150
