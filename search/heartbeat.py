@@ -61,7 +61,8 @@ class Heartbeat:
         self.run.stop_request.unlink(missing_ok=True)
         if self.remote:
             with contextlib.suppress(OSError):
-                self.remote.delete(self.run.stop_request.name)
+                if self.remote.exists(self.run.stop_request.name):
+                    self.remote.write(self.run.stop_request.name, b'{"asked": null}')
 
     def _beat(self) -> None:
         asked, written = False, time.monotonic()

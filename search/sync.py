@@ -1,6 +1,7 @@
 """A run folder on storage without a path: workers send what they write, the driver fetches that and sends its own."""
 
 import contextlib
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -128,7 +129,8 @@ def send_records(run: RunFolder, console: Console) -> None:
 
 
 def _send_records(run: RunFolder, remote: Remote) -> None:
-    names = [path.name for path in run.path.glob("*.*") if path.is_file() and not path.name.startswith(".")]
+    names = [path.name for path in run.path.glob("*.*")
+             if path.is_file() and not path.name.startswith(".") and path != run.stop_request]  # fmt: skip
     remote.push(run.path, names)
     for trial in run.trials():
         for folder in (trial, *trial.further_folds()):
@@ -181,7 +183,9 @@ class WorkerCopy:
 
     def stop_requested(self) -> bool:
         """Tell whether the search is asked to stop."""
-        return self.run_remote.exists(self.run.stop_request.name)
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            return json.loads(self.run_remote.read(self.run.stop_request.name))["asked"] is not None
+        return False
 
 
 def within(run: RunFolder, folder: TrialFolder) -> str:

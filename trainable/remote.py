@@ -12,7 +12,6 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,9 +34,6 @@ REFUSALS = ("ACCESS_DENIED", "SIGNATURE", "ACCESS_KEY", "NO_SUCH_BUCKET", "Acces
 """What S3 answers where asking again is of no use."""
 
 BLOCK = 1 << 22  # bytes
-
-AT_A_TIME = 8
-"""Files that are fetched at a time: small ones take as long as the storage takes to answer."""
 
 
 def is_uri(text: object) -> bool:
@@ -128,14 +124,10 @@ class Remote:
             OSError: the storage cannot be reached, refuses us, or the disk is full.
         """
         there = self.files() if names is None else {name: stat for name in names if (stat := self._stat(name))}
-
-        def bring(name: str, path: Path, stat: tuple[int, int]) -> None:
-            with_room(partial(self._try, partial(self._download, name, path, stat)), path)
-
-        wanted = [(name, local / name, stat) for name, stat in there.items() if not name.endswith(leave or ("/",))]
-        differing = [each for each in wanted if _inside(local, each[1]) and _stat(each[1]) != each[2]]
-        with ThreadPoolExecutor(AT_A_TIME) as pool:
-            list(pool.map(lambda each: bring(*each), differing))
+        for name, stat in there.items():
+            path = local / name
+            if not name.endswith(leave or ("/",)) and _inside(local, path) and _stat(path) != stat:
+                with_room(partial(self._try, partial(self._download, name, path, stat)), path)
 
     def push(self, local: Path, names: Iterable[str] | None = None) -> None:
         """Send files of a working copy that differ.

@@ -73,7 +73,7 @@ def test_stop_request_on_s3_is_heard_and_does_not_stop_the_next_search(run, s3):
         beat.drive({"gpus": 1}, heard.set)
         assert heard.wait(10)
         assert json.loads(remote.read("driver.json"))["gpus"] == 1
-    assert not remote.exists("stop.json")
+    assert json.loads(remote.read("stop.json")) == {"asked": None}
     remote.write("stop.json", b'{"asked": 1.0}')  # its search was killed before it could
     heard.clear()
     with Heartbeat(run, on_stop=heard.set):
