@@ -1,6 +1,5 @@
 """A real Ray cluster of three raylets on loopback: a head that drives and two nodes that train."""
 
-import contextlib
 import ipaddress
 import json
 import os
@@ -16,9 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from analysis.verify import verify
 from search.access import token_file
-from search.ownership import OWNER
 from search.submit import without
 from tests.conftest import ROOT, wait_until_open, write_photos
 from trainable.artifacts import RunFolder
@@ -30,8 +27,6 @@ START = """
 import os, sys, tempfile
 from search.access import set_up_access
 set_up_access(local=True)
-# A node that froze is found in half a minute.
-os.environ |= {"RAY_health_check_period_ms": "2000", "RAY_health_check_timeout_ms": "4000"}
 from ray.cluster_utils import Cluster
 options = {"object_store_memory": 80_000_000, "include_dashboard": True, "dashboard_port": int(sys.argv[1])}
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **options})
@@ -226,42 +221,26 @@ def test_submitted_search_is_watched_stopped_and_goes_on(cluster, data):
 
 @pytest.mark.slow
 @pytest.mark.timeout(500)
-def test_nodes_fill_evenly_and_one_that_freezes_and_wakes_up_costs_no_epoch(cluster, data):
-    given = ["--space", "losses", "--trials", "3", "--epochs", "40", "--grace", "40", *options(cluster, data, "shared")]
+def test_nodes_fill_evenly_and_a_lost_one_costs_no_epoch(cluster, data):
+    given = ["--space", "losses", "--trials", "3", "--epochs", "30", "--grace", "30", *options(cluster, data, "shared")]
     command = [sys.executable, "search/run.py", *given, "--address", cluster.address, "--concurrent", "2"]
     run = RunFolder(cluster.home / "runs" / "shared")
     search = subprocess.Popen(
         command, cwd=ROOT, env=cluster.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    frozen = []
-
-    def owners():
-        return {number: (run.trial(number).path / OWNER).read_text().split()[1] for number in (0, 1)}
-
     try:
         until(lambda: search.poll() is not None or all(len(run.trial(each).curve()) >= 3 for each in (0, 1)), 150)
         assert search.poll() is None, search.stdout.read()
         assert cluster.training() == [1, 1]
-        raylet = psutil.Process(cluster.raylets[1])
-        frozen = [raylet, *raylet.children(recursive=True)]
-        for process in frozen:
-            process.suspend()
         before = {folder.number: folder.curve() for folder in run.trials()}
-        (lost,) = [number for number, pid in owners().items() if int(pid) in {each.pid for each in frozen}]
-        until(lambda: len(run.trial(lost).curve()) > len(before[lost]), 150)
-        for process in frozen:
-            process.resume()
+        os.kill(cluster.raylets[1], signal.SIGKILL)
         printed = search.communicate(timeout=300)[0]
     finally:
         search.kill()
-        for process in frozen:
-            with contextlib.suppress(psutil.Error):
-                process.resume()
     assert search.returncode == 0, printed
     for folder in run.trials():
-        assert [row["epoch"] for row in folder.curve()] == list(range(1, 41))
+        assert [row["epoch"] for row in folder.curve()] == list(range(1, 31))
         assert same(folder.curve()[: len(before.get(folder.number, []))], before.get(folder.number, []))
-    assert verify(run)[1] == []  # what woke up has written nothing
     assert "3 of 3 trials" in cluster.run("search/status.py", "shared", "--runs-dir", str(run.path.parent)).stdout
     assert json.loads((run.path / "driver.json").read_text())["nodes"] == 2
 
