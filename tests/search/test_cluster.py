@@ -1,4 +1,4 @@
-"""A real Ray cluster of three raylets on loopback: a head that drives and two nodes that train."""
+"""A real Ray cluster of four raylets on loopback: a head that drives and three nodes that train."""
 
 import ipaddress
 import json
@@ -23,31 +23,38 @@ from trainable.artifacts import RunFolder
 SMALL = ["--image-size", "32", "--batch-size", "5", "--architecture", "unet", "--encoder", "tu-test_resnet"]
 
 # Each node has a folder for Ray of its own, as hosts have: agents that share one take the shipped code from each other.
+# Dead raylets are waited for, as init does on hosts: while one is a zombie its workers believe that it lives.
 START = """
-import os, sys, tempfile
+import os, select, sys, tempfile
 from search.access import set_up_access
 set_up_access(local=True)
 from ray.cluster_utils import Cluster
 options = {"object_store_memory": 80_000_000, "include_dashboard": True, "dashboard_port": int(sys.argv[1])}
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **options})
 with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # short: the paths of sockets are limited
-    nodes = [cluster.add_node(num_cpus=2, object_store_memory=80_000_000, temp_dir=f"{folder}/{name}") for name in "ab"]
+    del options["include_dashboard"], options["dashboard_port"]
+    nodes = [cluster.add_node(num_cpus=2, temp_dir=f"{folder}/{name}", **options) for name in "abc"]
     cluster.wait_for_nodes()
     print(cluster.address, *(node.all_processes["raylet"][0].process.pid for node in nodes), flush=True)
-    sys.stdin.read()
+    while not select.select([sys.stdin], [], [], 0.2)[0]:
+        [process.process.poll() for node in nodes for process in node.all_processes.get("raylet", [])]
     cluster.shutdown()
 """
 
+# As in cluster.yaml, with shorter times: a node that does not answer is given up after 20 seconds.
+PATIENCE = {"RAY_health_check_period_ms": "1000", "RAY_health_check_timeout_ms": "3000",
+            "RAY_grpc_client_keepalive_time_ms": "10000", "RAY_grpc_client_keepalive_timeout_ms": "10000"}  # fmt: skip
+
 
 class Cluster:
-    """Three raylets, which another process starts: a cluster's own and a test's Ray must not meet in one."""
+    """Four raylets, which another process starts: a cluster's own and a test's Ray must not meet in one."""
 
     def __init__(self, home, dashboard):
         self.home, self.jobs = home, f"http://127.0.0.1:{dashboard}"
         self.token = token_file(home / "token")
         # As on the nodes of cluster.yaml, `python` is the one with the packages.
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        self.environment = {**os.environ, "PATH": path, "RAY_AUTH_MODE": "token"}
+        self.environment = {**os.environ, "PATH": path, "RAY_AUTH_MODE": "token", **PATIENCE}
         self.environment["RAY_AUTH_TOKEN_PATH"] = str(self.token)
         self.process = subprocess.Popen(
             [sys.executable, "-c", START, str(dashboard)], cwd=ROOT, env=self.environment, text=True,
@@ -70,7 +77,7 @@ class Cluster:
         return JobSubmissionClient(self.jobs, headers=headers).get_job_logs("sent")
 
     def training(self):
-        """Return how many processes train on each of the two nodes."""
+        """Return how many processes train on each of the nodes that do."""
         return [sum("ray::ResourceTrainable" in name for name in titles(pid))
                 for pid in self.raylets if psutil.pid_exists(pid)]  # fmt: skip
 
@@ -183,7 +190,7 @@ def test_preflight_looks_at_every_node(cluster, data):
     looked = cluster.run("search/preflight.py", *asked)
     assert looked.returncode == 0, looked
     lines = [line for line in looked.stdout.splitlines() if line.startswith("127.0.0.1")]
-    assert len(lines) == 3 and all(line.split()[-1] == "ok" and "shared" in line for line in lines)
+    assert len(lines) == 4 and all(line.split()[-1] == "ok" and "shared" in line for line in lines)
     assert len({line.split()[-2] for line in lines}) == 1  # the hash of the data
     assert sum("no trials" in line for line in lines) == 1
 
@@ -216,33 +223,50 @@ def test_submitted_search_is_watched_stopped_and_goes_on(cluster, data):
     for number, rows in before.items():
         assert same(run.trial(number).curve()[: len(rows)], rows)
     assert status("--stop").returncode == 0
-    until(lambda: cluster.training() == [0, 0], 60)
+    until(lambda: cluster.training() == [0, 0, 0], 60)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(500)
-def test_nodes_fill_evenly_and_a_lost_one_costs_no_epoch(cluster, data):
+def test_nodes_fill_evenly_and_a_dead_and_a_frozen_one_cost_no_epoch(cluster, data):
     given = ["--space", "losses", "--trials", "3", "--epochs", "30", "--grace", "30", *options(cluster, data, "shared")]
-    command = [sys.executable, "search/run.py", *given, "--address", cluster.address, "--concurrent", "2"]
+    command = [sys.executable, "search/run.py", *given, "--address", cluster.address, "--concurrent", "3"]
     run = RunFolder(cluster.home / "runs" / "shared")
     search = subprocess.Popen(
         command, cwd=ROOT, env=cluster.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
+
+    def all_have(epochs):
+        return all(len(run.trial(number).curve()) >= epochs.get(number, 3) for number in range(3))
+
+    frozen = []
     try:
-        until(lambda: search.poll() is not None or all(len(run.trial(each).curve()) >= 3 for each in (0, 1)), 150)
+        until(lambda: search.poll() is not None or all_have({}), 150)
         assert search.poll() is None, search.stdout.read()
-        assert cluster.training() == [1, 1]
-        before = {folder.number: folder.curve() for folder in run.trials()}
+        assert cluster.training() == [1, 1, 1]
+        raylet = psutil.Process(cluster.raylets[2])
+        frozen = [raylet, *raylet.children(recursive=True)]
+        for each in frozen:
+            each.suspend()
         os.kill(cluster.raylets[1], signal.SIGKILL)
+        before = {folder.number: folder.curve() for folder in run.trials()}
+        # The trials of both nodes go on, then the frozen one wakes up with its trainer in the midst of an epoch.
+        further = {number: len(rows) + 1 for number, rows in before.items()}
+        until(lambda: search.poll() is not None or all_have(further), 150)
+        assert search.poll() is None, search.stdout.read()
+        for each in frozen:
+            each.resume()
         printed = search.communicate(timeout=300)[0]
     finally:
         search.kill()
     assert search.returncode == 0, printed
     for folder in run.trials():
         assert [row["epoch"] for row in folder.curve()] == list(range(1, 31))
-        assert same(folder.curve()[: len(before.get(folder.number, []))], before.get(folder.number, []))
+        assert same(folder.curve()[: len(before[folder.number])], before[folder.number])
+    assert cluster.run("analysis/verify.py", "--run", str(run.path)).returncode == 0
     assert "3 of 3 trials" in cluster.run("search/status.py", "shared", "--runs-dir", str(run.path.parent)).stdout
-    assert json.loads((run.path / "driver.json").read_text())["nodes"] == 2
+    assert json.loads((run.path / "driver.json").read_text())["nodes"] == 3
+    until(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in frozen), 60)
 
 
 def test_an_option_is_taken_out_of_a_command_line():
