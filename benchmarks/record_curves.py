@@ -1,27 +1,31 @@
-"""Records full learning curves of random configs, without early stopping, for `benchmarks/replay.py`.
+"""Records full learning curves of random configs, without early stopping, for `benchmarks/replay`.
 
-    python -m benchmarks.record_curves --data DIR --encoder-weights DIR --out runs/curves
+    python -m benchmarks.record_curves --data DIR --encoder-weights DIR --hours 3
 
 Every config of the space `joint` that its encoders allow can come. The first configs are also trained with other seeds
-and on other folds. What was recorded is not recorded again: the command goes on where it was stopped.
+and on other folds. What was recorded is not recorded again: the command goes on where it was stopped, and at its end
+brings `benchmarks/replay/curves.parquet` up to date.
 """
 
 import argparse
 import json
 import multiprocessing
+import re
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
+import torch
 from numpy.typing import NDArray
 
+from benchmarks.replay.recorded import COLUMNS, FILE, Curve, read_curves, write_curves
 from search.tries import try_models
 from spaces.encoders import GROUPS, STRIDES, pairs
 from spaces.table import JOINT, Scope, find_space
-from trainable.artifacts import write_bytes, write_json
+from trainable.artifacts import write_bytes
 from trainable.cache import build_cache
 from trainable.coco import read_training
 from trainable.config import TrialConfig
@@ -46,22 +50,30 @@ def jobs(configs: int) -> list[Job]:
     return once + [(number, *repeat) for number in range(min(REPEATED, configs)) for repeat in REPEATS[1:]]
 
 
-def sample(configs: int, weights: Path) -> list[dict[str, Any]]:
-    """Return random configs of `joint` and the parameters they come from."""
-    base = TrialConfig(epochs=EPOCHS, image_size=IMAGE_SIZES[0], encoder_weights=str(weights), device="cpu",
-                       precision="bf16", memory_format="channels_last")  # fmt: skip
+def scope_of(weights: Path) -> Scope:
+    """Return the models that train, of those whose encoder's weights are there, and the image sizes."""
     there = [model for group in GROUPS for model in pairs(group) if (weights / f"{model[1]}.safetensors").exists()]
     models = list(dict.fromkeys(there))
-    found = try_models(base, [list(model) for model in models], list(IMAGE_SIZES), {})
+    found = try_models(base_config(weights), [list(model) for model in models], list(IMAGE_SIZES), {})
     sound = tuple(model for model, problems in zip(models, found, strict=True) if not any(problems.values()))
-    strides = {name: each[:1] for name, each in STRIDES.items()}
-    space = find_space(JOINT, Scope(sound, strides, IMAGE_SIZES))
+    return Scope(sound, {name: each[:1] for name, each in STRIDES.items()}, IMAGE_SIZES)
+
+
+def base_config(weights: Path) -> TrialConfig:
+    """Return what all configs have in common."""
+    return TrialConfig(epochs=EPOCHS, image_size=IMAGE_SIZES[0], encoder_weights=str(weights), device="cpu",
+                       precision="bf16", memory_format="channels_last")  # fmt: skip
+
+
+def sample(configs: int, scope: Scope) -> list[dict[str, Any]]:
+    """Return random params of `joint`, and what of a config they decide."""
+    space = find_space(JOINT, scope)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study, drawn = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)), []
     for _ in range(configs):
         trial = study.ask()
         parts = space.sample(trial)
-        drawn.append({"params": trial.params, "config": {**base.to_dict(), **parts}})
+        drawn.append({"params": trial.params, "parts": parts})
     return drawn
 
 
@@ -101,43 +113,69 @@ def curve_file(out: Path, job: Job) -> Path:
     return out / f"{number:03d}-seed{seed}-fold{fold}.json"
 
 
+def collected(out: Path) -> list[Curve]:
+    """Return the curves of a folder."""
+    curves = []
+    for path in sorted(out.glob("*-seed*-fold*.json")):
+        number, seed, fold = (int(digits) for digits in re.findall(r"\d+", path.stem))
+        content = json.loads(path.read_text())
+        names = [name for name in COLUMNS if content["rows"] and name in content["rows"][0]]
+        rows = {name: np.array([row[name] for row in content["rows"]]) for name in names}
+        counts = np.load(path.with_suffix(".npz"))["counts"] if content["rows"] else np.empty((0, 0, 1, 3), np.int32)
+        # By photo it is half of the table's size: for what is compared between seeds and folds.
+        photos = counts if number < REPEATED and content["rows"] else None
+        curves.append(Curve(number, seed, fold, content["state"], rows, counts.sum(1, dtype=np.int64), photos))
+    return curves
+
+
 def main() -> None:
     """Record what is missing, for as long as is allowed."""
     parser = argparse.ArgumentParser("benchmarks.record_curves")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--encoder-weights", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=Path("runs/curves"))
+    parser.add_argument("--out", type=Path, default=Path("runs/curves"), help="where single curves are kept")
     parser.add_argument("--configs", type=int, default=160)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--hours", type=float, default=3.0, help="begin no training after so long")
     options = parser.parse_args()
-    out, data = options.out.absolute(), options.data.absolute()
+    out, data, weights = options.out.absolute(), options.data.absolute(), options.encoder_weights.absolute()
     out.mkdir(parents=True, exist_ok=True)
-    listing = out / "configs.json"
-    if not listing.exists():
-        write_json(listing, sample(options.configs, options.encoder_weights.absolute()))
-    configs = json.loads(listing.read_text())
-    left = [job for job in jobs(len(configs)) if not curve_file(out, job).exists()]
+    if FILE.exists():
+        before, configs, facts = read_curves()
+    else:
+        scope = scope_of(weights)
+        before, configs = [], sample(options.configs, scope)
+        facts = {"epochs": EPOCHS, "torch": torch.__version__, "data": data.name, "scope": asdict(scope)}
+    done = {each.job for each in before} | {each.job for each in collected(out)}
+    left = [job for job in jobs(len(configs)) if job not in done]
     print(f"{len(left)} of {len(jobs(len(configs)))} curves are missing", flush=True)
-    deadline = time.monotonic() + options.hours * 3600
-    context = multiprocessing.get_context("forkserver")
+    base = base_config(weights).to_dict()
+    given = [(job, {**base, **configs[job[0]]["parts"]}, data, out / "cache", out) for job in left]
+    try:
+        train(given, options.processes, time.monotonic() + options.hours * 3600)
+    finally:
+        new = [each for each in collected(out) if each.job not in {curve.job for curve in before}]
+        write_curves([*before, *new], configs, facts, FILE)
+
+
+def train(given: list[Any], processes: int, deadline: float) -> None:
+    """Train in processes of their own: the peak memory of one is then that of its training."""
+    context, waiting = multiprocessing.get_context("forkserver"), iter(given)
     context.set_forkserver_preload(["search.tries", "trainable.dealing", "trainable.training"])
-    # A process of its own for each training: its peak memory is then the training's.
-    with context.Pool(options.processes, maxtasksperchild=1) as pool:
-        given = ((job, configs[job[0]]["config"], data, out / "cache", out) for job in left)
+    with context.Pool(processes, maxtasksperchild=1) as pool:
         running: list[Any] = []
-        while given or running:
-            while given and len(running) < options.processes and time.monotonic() < deadline:
-                if (one := next(given, None)) is None:
+        while True:
+            while len(running) < processes and time.monotonic() < deadline:
+                if (one := next(waiting, None)) is None:
                     break
                 running.append(pool.apply_async(record, (one,)))
             if not running:
-                break
+                return
             running[0].wait(0.5)
             for each in [each for each in running if each.ready()]:
                 running.remove(each)
-                job, told = each.get()
-                print(f"{time.strftime('%H:%M:%S')} config {job[0]} seed {job[1]} fold {job[2]}: {told}", flush=True)
+                (number, seed, fold), told = each.get()
+                print(f"{time.strftime('%H:%M:%S')} config {number} seed {seed} fold {fold}: {told}", flush=True)
 
 
 if __name__ == "__main__":

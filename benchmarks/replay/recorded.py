@@ -1,0 +1,147 @@
+"""The recorded learning curves: `curves.parquet` beside this file, written by `python -m benchmarks.record_curves`."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+
+from benchmarks.replay.tables import Distributions, Params, scaled
+from spaces.table import JOINT, Scope, Space, find_space
+from trainable.classes import CLASSES
+
+FILE = Path(__file__).with_name("curves.parquet")
+
+COLUMNS = ("val_miou", "val_miou_full", "train_loss", "train_s", "val_s", "cpu_s", "peak_memory_mb")
+"""What is kept of each epoch's row, where it has it."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One training."""
+
+    number: int  # of its config
+    seed: int
+    fold: int
+    state: str  # "finished", or what ended it
+    rows: dict[str, NDArray[np.float64]]  # by column, (epochs,)
+    classes: NDArray[np.int64]  # hits, pixels in truth, pixels in prediction, (epochs, C, 3), over all photos
+    photos: NDArray[np.int32] | None  # the same by photo, (epochs, N, C, 3)
+
+    @property
+    def job(self) -> tuple[int, int, int]:
+        """What identifies it."""
+        return self.number, self.seed, self.fold
+
+
+def write_curves(curves: Sequence[Curve], configs: Sequence[dict[str, Any]], facts: dict[str, Any], path: Path) -> None:
+    """Write the table.
+
+    Args:
+        curves: in any order.
+        configs: by number: `params`, `distributions` and `config`.
+        facts: where they come from.
+        path: of the parquet file.
+    """
+    ordered = sorted(curves, key=lambda each: each.job)
+    table = pyarrow.table({
+        **{name: [getattr(each, name) for each in ordered] for name in ("number", "seed", "fold", "state")},
+        **{name: [_list(each.rows.get(name)) for each in ordered] for name in COLUMNS},
+        "classes": [each.classes.astype(np.int64).tobytes() for each in ordered],
+        "photos": [None if each.photos is None else each.photos.astype(np.int32).tobytes() for each in ordered],
+    })  # fmt: skip
+    known = {"configs": json.dumps(list(configs)), "facts": json.dumps(facts)}
+    pyarrow.parquet.write_table(table.replace_schema_metadata(known), path, compression="zstd", compression_level=19)
+
+
+def read_curves(path: Path = FILE) -> tuple[list[Curve], list[dict[str, Any]], dict[str, Any]]:
+    """Return curves, configs by number and facts of a table."""
+    table = pyarrow.parquet.read_table(path)
+    metadata = {name.decode(): json.loads(value) for name, value in (table.schema.metadata or {}).items()
+                if name in (b"configs", b"facts")}  # fmt: skip
+    curves = []
+    for row in table.to_pylist():
+        rows = {name: np.array(row[name]) for name in COLUMNS if row[name]}
+        epochs = len(row["val_miou"] or ())
+        classes = np.frombuffer(row["classes"], np.int64).reshape(epochs, len(CLASSES), 3)
+        photos = row["photos"]
+        if photos is not None:
+            photos = np.frombuffer(photos, np.int32).reshape(epochs, -1, len(CLASSES), 3)
+        curves.append(Curve(row["number"], row["seed"], row["fold"], row["state"], rows, classes, photos))
+    return curves, metadata["configs"], metadata["facts"]
+
+
+def _list(values: NDArray[np.float64] | None) -> list[float] | None:
+    return None if values is None else [float(value) for value in values]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A table of real curves; a config that a search asks for has the curve of the nearest one recorded."""
+
+    numbers: tuple[int, ...]
+    """Of the configs that are in it: half of all to choose by, the other half to report."""
+    path: Path = FILE
+
+    @cached_property
+    def _read(self) -> tuple[dict[int, Curve], list[dict[str, Any]], dict[str, Any]]:
+        curves, configs, facts = read_curves(self.path)
+        first = {each.number: each for each in curves if each.seed == each.fold == 0 and each.number in self.numbers}
+        return first, configs, facts
+
+    @cached_property
+    def epochs(self) -> int:
+        """Of the budget."""
+        return int(self._read[2]["epochs"])
+
+    @cached_property
+    def space(self) -> Space:
+        """`joint` of the models that were recorded."""
+        scope = self._read[2]["scope"]
+        models = tuple((architecture, encoder) for architecture, encoder in scope["models"])
+        strides = {name: tuple(each) for name, each in scope["strides"].items()}
+        found = find_space(JOINT, Scope(models, strides, tuple(scope["image_sizes"])))
+        return Space(found.sample, ())
+
+    @cached_property
+    def best(self) -> float:
+        """The highest val_miou that any of its configs reached."""
+        return max(float(each.rows["val_miou"].max()) for each in self._read[0].values() if len(each.classes))
+
+    def curve(self, params: Params, distributions: Distributions) -> NDArray[np.float64]:
+        """Return the nearest config's curve; one that broke goes on with NaN."""
+        values = self._read[0][self.nearest(params, distributions)].rows.get("val_miou", np.empty(0))
+        return np.concatenate([values, np.full(self.epochs - len(values), np.nan)])
+
+    def worth(self, params: Params, distributions: Distributions) -> float:
+        """Return the best val_miou of the nearest config."""
+        values = self.curve(params, distributions)
+        return float(np.nanmax(values)) if np.isfinite(values).any() else 0.0
+
+    def nearest(self, params: Params, distributions: Distributions) -> int:
+        """Return the recorded config with the most equal and the closest parameters."""
+        return min(self._read[0], key=lambda number: self._distance(number, params, distributions))
+
+    def _distance(self, number: int, params: Params, distributions: Distributions) -> float:
+        other = self._known[number]
+        return sum(
+            1.0 if name not in params or name not in other else _apart(params[name], other[name], distributions[name])
+            for name in params.keys() | other.keys()
+        )
+
+    @cached_property
+    def _known(self) -> dict[int, dict[str, Any]]:
+        return {number: self._read[1][number]["params"] for number in self._read[0]}
+
+
+def _apart(one: Any, other: Any, distribution: BaseDistribution) -> float:
+    if isinstance(distribution, CategoricalDistribution):
+        return float(one != other)
+    return abs(scaled(one, distribution) - scaled(other, distribution))

@@ -1,0 +1,149 @@
+"""The searches that are compared, each on a table with a seed."""
+
+import contextlib
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
+from ray.tune.search.optuna import OptunaSearch
+
+from benchmarks.replay.simulate import Search, TuneSearch
+from benchmarks.replay.tables import Table
+from search.study import ResumableASHA, StudySearch
+from search.trial import METRIC
+from trainable.artifacts import FINISHED, RunFolder
+from trainable.config import TrialConfig
+
+Found = tuple[NDArray[np.float64], float]
+
+
+class Sampled:
+    """Optuna asked and told directly, with one of its own pruners or none."""
+
+    def __init__(
+        self, table: Table, seed: int, sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner
+    ):
+        self.table = table
+        # Hyperband deals trials to its brackets by the study's name.
+        self.study = optuna.create_study(study_name=str(seed), direction="maximize", sampler=sampler, pruner=pruner)
+        self.live: dict[str, optuna.Trial] = {}
+
+    def ask(self, name: str) -> Found:
+        """Sample the space."""
+        trial = self.live[name] = self.study.ask()
+        self.table.space.sample(trial)
+        return curve_of(self.table, trial)
+
+    def report(self, name: str, epoch: int, value: float) -> bool:
+        """Let the pruner decide."""
+        trial = self.live[name]
+        trial.report(value, epoch)
+        if epoch >= self.table.epochs:
+            self.study.tell(trial, value)
+        elif trial.should_prune():
+            self.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        else:
+            return True
+        return False
+
+
+class Ours(TuneSearch):
+    """What run.py runs: the same objects, with a run folder in memory."""
+
+    def __init__(self, run: RunFolder, table: Table, seed: int, trials: int, grace: int, reduction: int):
+        self.run, self.study = run, optuna.create_study(direction="maximize")
+        for params in table.space.first_trials:
+            self.study.enqueue_trial(params)
+        base = TrialConfig(epochs=table.epochs, seed=seed, image_size=96, encoder_weights="none", device="cpu")
+        searcher = StudySearch(run, self.study, table.space, base, trials)
+        scheduler = ResumableASHA(run, self.study, table.epochs, grace, reduction)
+
+        def look_up(name: str, config: dict[str, Any]) -> Found:
+            return curve_of(table, searcher.live[name])
+
+        super().__init__(searcher, scheduler, look_up, table.epochs)
+
+    def report(self, name: str, epoch: int, value: float) -> bool:
+        """Record the state, as `search/record.py` does before the searcher hears of an end."""
+        folder = self.run.trial(self.trials[name].config["number"])
+        if "state" not in folder.status():
+            folder.write_status(FINISHED)
+        return super().report(name, epoch, value)
+
+
+def stock(table: Table, seed: int, scheduler: Any) -> TuneSearch:
+    """Return Tune's own searcher with one of its schedulers, as its users put them together."""
+
+    def space(trial: optuna.Trial) -> None:
+        table.space.sample(trial)
+
+    searcher = OptunaSearch(space, metric=METRIC, mode="max", seed=seed)
+
+    def look_up(name: str, config: dict[str, Any]) -> Found:
+        return curve_of(table, searcher._ot_trials[name])
+
+    return TuneSearch(searcher, scheduler, look_up, table.epochs)
+
+
+def asha(table: Table, grace: int, reduction: int = 3) -> AsyncHyperBandScheduler:
+    """Return Tune's ASHA."""
+    return AsyncHyperBandScheduler("epoch", METRIC, "max", max_t=table.epochs, grace_period=grace,
+                                   reduction_factor=reduction)  # fmt: skip
+
+
+def curve_of(table: Table, trial: Any) -> Found:
+    """Return a trial's curve and worth."""
+    return table.curve(trial.params, trial.distributions), table.worth(trial.params, trial.distributions)
+
+
+def _plain(sampler: Callable[[int], optuna.samplers.BaseSampler], pruner: Any = None) -> Any:
+    @contextlib.contextmanager
+    def made(table: Table, seed: int, trials: int) -> Iterator[Search]:
+        yield Sampled(table, seed, sampler(seed), pruner(table) if pruner else optuna.pruners.NopPruner())
+
+    return made
+
+
+def _stock(scheduler: Callable[[Table], Any]) -> Any:
+    @contextlib.contextmanager
+    def made(table: Table, seed: int, trials: int) -> Iterator[Search]:
+        yield stock(table, seed, scheduler(table))
+
+    return made
+
+
+def _ours(grace: Callable[[Table], int]) -> Any:
+    @contextlib.contextmanager
+    def made(table: Table, seed: int, trials: int) -> Iterator[Search]:
+        folder = Path(tempfile.mkdtemp(dir="/dev/shm"))
+        try:
+            yield Ours(RunFolder(folder), table, seed, trials, grace(table), 3)
+        finally:
+            shutil.rmtree(folder)
+
+    return made
+
+
+def _tpe(seed: int) -> optuna.samplers.BaseSampler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
+
+
+SEARCHES: dict[str, Any] = {
+    "random": _plain(lambda seed: optuna.samplers.RandomSampler(seed)),
+    "TPE, no stopping": _plain(_tpe),
+    "OptunaSearch + ASHA, grace 1": _stock(lambda table: asha(table, 1)),
+    "OptunaSearch + ASHA, grace 3": _stock(lambda table: asha(table, 3)),
+    "OptunaSearch, no stopping": _stock(lambda table: FIFOScheduler()),
+    "Optuna TPE + Hyperband": _plain(_tpe, lambda table: optuna.pruners.HyperbandPruner(1, table.epochs, 3)),
+    "Trashsweep": _ours(lambda table: min(max(table.epochs // 4, 1), 10)),
+    "Trashsweep, grace 1": _ours(lambda table: 1),
+}
