@@ -12,9 +12,10 @@ from rich.console import Console
 
 from search.access import set_up_access
 from search.arguments import parse
+from search.folders import run_folder
 from search.heartbeat import Heartbeat, claimed
 from search.machine import Machine, resources
-from search.plan import Plan, check_draws, is_default, new_plan, place, run_folder, stored_plan
+from search.plan import Plan, check_draws, is_default, new_plan, place, stored_plan
 from search.results import runs_dir_option
 from trainable.artifacts import RunFolder
 from trainable.cache import default_cache_dir

@@ -3,142 +3,22 @@
 import argparse
 import contextlib
 import json
-import shlex
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
-from search.heartbeat import ENDED, GONE, RUNNING, driver, driver_state, request_stop
-from search.results import Standing, runs_dir_option, show_params, standings
-from trainable.artifacts import BROKEN, FINISHED, STOPPED, RunFolder
-from trainable.artifacts import ENDED as ENDED_TRIALS
-from trainable.artifacts import RUNNING as RUNNING_TRIAL
+from search.heartbeat import RUNNING, driver_state, request_stop
+from search.run_status import overview, page, status_of
+from trainable.artifacts import RunFolder
 from trainable.cache import default_cache_dir
-from trainable.records import DAMAGE
 from trainable.remote import Remote, is_uri, working_copy
 
 STOP_S = 60.0
 """Seconds that a search is given to end once it was asked to."""
-
-
-@dataclass
-class Status:
-    """How one run stands."""
-
-    name: str
-    state: str  # running, stopping, finished, interrupted, or damaged
-    told: str  # the state in words
-    trials: int = 0  # planned
-    epochs: int = 0  # of one trial's full budget
-    counts: dict[str, int] = field(default_factory=dict)  # trials by state
-    best: float | None = None  # val_miou
-    hours: float = 0.0  # of GPUs, or of cores where there are none
-    unit: str = "core-hours"
-    left_s: float | None = None
-    ranking: list[Standing] = field(default_factory=list)
-
-    @property
-    def ended(self) -> int:
-        """Trials that have ended."""
-        return sum(self.counts.get(state, 0) for state in ENDED_TRIALS)
-
-
-def status_of(run: RunFolder) -> Status:
-    """Read how a run stands; what is damaged is told, not raised."""
-    try:
-        plan = run.search()["plan"]
-        trials, epochs = int(plan["trials"]), int(plan["base"]["epochs"])
-        ranking = standings(run)
-    except DAMAGE as error:
-        return Status(run.path.name, "damaged", f"cannot be read: {type(error).__name__} {error}")
-    told, beat = driver(run), driver_state(run)
-    status = Status(run.path.name, "", "", trials, epochs, ranking=ranking)
-    for each in ranking:
-        state = each.state if beat == RUNNING or each.state != RUNNING_TRIAL else "interrupted"
-        status.counts[state] = status.counts.get(state, 0) + 1
-    status.best = max((each.best["val_miou"] for each in ranking if each.best), default=None)
-    gpus = told.get("gpus_per_trial") or 0
-    status.hours = sum(each.seconds for each in ranking) / 3600 * (gpus or 1)
-    status.unit = "GPU-hours" if gpus else "core-hours"
-    status.left_s = _left(status, told) if beat == RUNNING else None
-    status.state, status.told = _state(run, status, told, beat)
-    return status
-
-
-def _state(run: RunFolder, status: Status, told: dict[str, Any], beat: str) -> tuple[str, str]:
-    seen = show_ago(time.time() - told["seen"]) if told else "never"
-    if beat == RUNNING:
-        where = f"process {told.get('pid')} on {told.get('host')}, seen {seen}"
-        return ("stopping", f"saving and stopping: {where}") if run.stop_requested() else ("running", where)
-    if status.ended >= status.trials:
-        return "finished", f"ended {seen}" if told else "all trials have ended"
-    how = {GONE: f"its search is gone without a word, last seen {seen}", ENDED: f"stopped {seen}"}
-    resume = "go on with: " + shlex.join(["python", "search/run.py", "--resume", run.path.name, *runs_dir_option(run)])
-    return "interrupted", f"{how.get(beat, 'nobody drives it')}; {resume}"
-
-
-def _left(status: Status, told: dict[str, Any]) -> float | None:
-    """Return the seconds left if what is to come takes as long as what was done."""
-    ended = [each for each in status.ranking if each.state in (FINISHED, STOPPED)]
-    done = sum(each.epochs for each in status.ranking)
-    if not done:
-        return None
-    per_epoch = sum(each.seconds for each in status.ranking) / done
-    typical = sum(each.epochs for each in ended) / len(ended) if ended else status.epochs * 0.6
-    running = [each for each in status.ranking if each.state == RUNNING_TRIAL]
-    epochs = max(status.trials - len(status.ranking), 0) * typical
-    epochs += sum(max(typical - each.epochs, 1) for each in running)
-    return epochs * per_epoch / max(told.get("concurrent") or 1, 1)
-
-
-def page(status: Status) -> Group:
-    """Return all of one run."""
-    colour = {"running": "cyan", "finished": "green", "damaged": "red"}.get(status.state, "yellow")
-    parts: list[Any] = [Text.assemble(f"run {status.name}: ", (status.state, f"bold {colour}"), f" ({status.told})")]
-    if status.state == "damaged":
-        return Group(*parts)
-    counts = ", ".join(f"{count} {state}" for state, count in sorted(status.counts.items(), key=lambda each: -each[1]))
-    used = sum(each.epochs for each in status.ranking)
-    left = f", about {show_span(status.left_s)} left" if status.left_s is not None else ""
-    parts.append(Text(f"{status.ended} of {status.trials} trials have ended ({counts or 'none began'}){left}"))
-    parts.append(Text(f"{used} epochs, {status.hours:.2f} {status.unit}"))
-    scored = [each for each in status.ranking if each.best]
-    if scored:
-        table = Table(box=None, pad_edge=False, header_style="dim")
-        for title in ("rank", "trial", "val_miou", "epochs"):
-            table.add_column(title, justify="right", no_wrap=True)
-        table.add_column("state", no_wrap=True)
-        table.add_column("config")
-        shown = scored[:10] + [each for each in scored[10:] if each.state == RUNNING_TRIAL]
-        for each in shown:
-            rank, best = scored.index(each) + 1, each.best or {}
-            row = (str(rank), str(each.number), f"{best['val_miou']:.4f}", f"{each.epochs}/{status.epochs}", each.state)
-            table.add_row(*row, show_params(each.params), style="bold green" if rank == 1 else "")
-        parts.append(table)
-    broken = [each for each in status.ranking if each.state in BROKEN]
-    parts += [Text(f"trial {each.number} {each.state}: {each.reason}", "red") for each in broken[-5:]]
-    if len(broken) > 5:
-        parts.append(Text(f"and {len(broken) - 5} more that failed", "red"))
-    return Group(*parts)
-
-
-def overview(runs: list[Status]) -> Table:
-    """Return all runs, a line each."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("run", "state", "trials", "val_miou", ""):
-        table.add_column(title, justify="right" if title in ("trials", "val_miou") else "left", no_wrap=bool(title))
-    for each in runs:
-        best = "" if each.best is None else f"{each.best:.4f}"
-        count = f"{each.ended}/{each.trials}" if each.trials else ""
-        table.add_row(each.name, each.state, count, best, Text(each.told, "dim"))
-    return table
 
 
 def stop(run: RunFolder, console: Console) -> int:
@@ -161,21 +41,6 @@ def stop(run: RunFolder, console: Console) -> int:
         console.print(f"it has not ended in {STOP_S:.0f} s; it stays asked to, look again later", style="red")
         return 1
     return 0
-
-
-def show_ago(seconds: float) -> str:
-    """Return how long ago something was."""
-    return f"{show_span(max(seconds, 0))} ago"
-
-
-def show_span(seconds: float) -> str:
-    """Return seconds as 45 s, 12 min, 3 h 05 min or 2 days."""
-    whole = round(seconds)
-    if whole < 90:
-        return f"{whole} s"
-    if whole < 5400:
-        return f"{round(whole / 60)} min"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min" if whole < 172_800 else f"{whole // 86_400} days"
 
 
 def main(arguments: list[str] | None = None) -> int:

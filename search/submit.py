@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from search.cluster import REPOSITORY
-from search.plan import default_name
+from search.folders import default_name
 from trainable.remote import is_uri
 
 PATHS = ("runs_dir", "data", "extra", "encoder_weights", "base", "cache_dir")

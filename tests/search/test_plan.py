@@ -5,8 +5,9 @@ import pytest
 
 import search.plan as plan_module
 from search.arguments import parse
+from search.folders import run_folder
 from search.machine import Machine, resources
-from search.plan import check_draws, is_default, new_plan, run_folder, sample_configs, stored_plan
+from search.plan import check_draws, is_default, new_plan, sample_configs, stored_plan
 from spaces.table import Space
 from trainable.artifacts import RunFolder, write_json
 

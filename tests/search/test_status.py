@@ -5,7 +5,8 @@ import time
 import pytest
 
 from search.heartbeat import Heartbeat
-from search.status import main, show_span, status_of
+from search.run_status import show_span, status_of
+from search.status import main
 from tests.search.test_results import add_trial
 from trainable.artifacts import FAILED, FINISHED, RUNNING, STOPPED, RunFolder, write_json
 

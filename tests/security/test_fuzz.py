@@ -22,7 +22,7 @@ from analysis.submission import read_submission, write_submission
 from analysis.verify import verify
 from search.plan import stored_plan
 from search.recovery import mend
-from search.status import page, status_of
+from search.run_status import page, status_of
 from search.study import open_study
 from spaces.table import Scope, find_space
 from tests.conftest import write_photos
