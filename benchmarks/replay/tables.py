@@ -23,8 +23,13 @@ MODELS = tuple((architecture, encoder) for encoder in ("tu-tf_efficientnet_lite0
 class Table(Protocol):
     """Answers what a training would report."""
 
-    epochs: int
-    space: Space
+    @property
+    def epochs(self) -> int:
+        """Of the full budget."""
+
+    @property
+    def space(self) -> Space:
+        """What is searched."""
 
     def curve(self, params: Params, distributions: Distributions) -> NDArray[np.float64]:
         """Return the val_miou that is reported after each epoch, (epochs,)."""
