@@ -42,13 +42,12 @@ def confirm(
     """
     from search.driving import driver_facts, driving
     from search.events import TensorBoardEvents
-    from search.finalists import print_finalists
     from search.keep import keep_callbacks
     from search.launch import run_tasks
     from search.prepare import prepare, setting_of
     from search.progress import Progress
-    from search.record import RecordStates, mark_interrupted
-    from search.sync import bring_scores, send_records, synced
+    from search.record import RecordStates
+    from search.sync import synced
 
     share = resources(machine, options.get("concurrent"), options.get("gpus_per_trial"))
     folds = options.get("folds", plan.folds)
@@ -72,6 +71,15 @@ def confirm(
         pass  # a second Ctrl-C: what was reported is on disk all the same
     except Exception:
         traceback.print_exc()
+    return _finish(run, finalists, options, console)
+
+
+def _finish(run: RunFolder, finalists: list[Finalist], options: dict[str, Any], console: Console) -> int:
+    """Print how the finalists rank and what to do next; returns the exit status."""
+    from search.finalists import print_finalists
+    from search.record import mark_interrupted
+    from search.sync import bring_scores, send_records
+
     folders = [run.trial(each.number).further(fold) for each in finalists for fold in each.further]
     mark_interrupted(folder for folder in folders if started(folder))
     send_records(run, console)
