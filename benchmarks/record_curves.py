@@ -21,7 +21,7 @@ import optuna
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.replay.recorded import COLUMNS, FILE, Curve, read_curves, write_curves
+from benchmarks.replay.recorded import COLUMNS, EACH, FILE, Curve, read_curves, write_curves
 from search.tries import try_models
 from spaces.encoders import GROUPS, STRIDES, pairs
 from spaces.table import JOINT, Scope, find_space
@@ -38,7 +38,8 @@ IMAGE_SIZES = (96, 64)
 FOLDS = 5
 REPEATED = 24
 """Configs that are also trained with other seeds and on other folds."""
-REPEATS = tuple((seed, fold) for fold in range(3) for seed in range(3))
+REPEATS = tuple(sorted(((seed, fold) for fold in range(3) for seed in range(3)), key=lambda each: (min(each), each)))
+"""Seeds and folds; those that differ in one of both from the first come first."""
 
 Job = tuple[int, int, int]
 """Number of a config, seed and fold."""
@@ -47,7 +48,7 @@ Job = tuple[int, int, int]
 def jobs(configs: int) -> list[Job]:
     """Return what is to be trained: every config once, and the first ones with each seed on each fold."""
     once = [(number, 0, 0) for number in range(configs)]
-    return once + [(number, *repeat) for number in range(min(REPEATED, configs)) for repeat in REPEATS[1:]]
+    return once + [(number, *repeat) for repeat in REPEATS[1:] for number in range(min(REPEATED, configs))]
 
 
 def scope_of(weights: Path) -> Scope:
@@ -122,8 +123,8 @@ def collected(out: Path) -> list[Curve]:
         names = [name for name in COLUMNS if content["rows"] and name in content["rows"][0]]
         rows = {name: np.array([row[name] for row in content["rows"]]) for name in names}
         counts = np.load(path.with_suffix(".npz"))["counts"] if content["rows"] else np.empty((0, 0, 1, 3), np.int32)
-        # By photo it is half of the table's size: for what is compared between seeds and folds.
-        photos = counts if number < REPEATED and content["rows"] else None
+        # By photo they are most of the table's size: for what is compared between seeds and folds.
+        photos = counts[EACH - 1 :: EACH] if number < REPEATED and content["rows"] else None
         curves.append(Curve(number, seed, fold, content["state"], rows, counts.sum(1, dtype=np.int64), photos))
     return curves
 

@@ -22,6 +22,9 @@ FILE = Path(__file__).with_name("curves.parquet")
 COLUMNS = ("val_miou", "val_miou_full", "train_loss", "train_s", "val_s", "cpu_s", "peak_memory_mb")
 """What is kept of each epoch's row, where it has it."""
 
+EACH = 3
+"""Counts by photo are kept of every third epoch."""
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -33,7 +36,7 @@ class Curve:
     state: str  # "finished", or what ended it
     rows: dict[str, NDArray[np.float64]]  # by column, (epochs,)
     classes: NDArray[np.int64]  # hits, pixels in truth, pixels in prediction, (epochs, C, 3), over all photos
-    photos: NDArray[np.int32] | None  # the same by photo, (epochs, N, C, 3)
+    photos: NDArray[np.int32] | None  # the same by photo, (epochs // EACH, N, C, 3)
 
     @property
     def job(self) -> tuple[int, int, int]:
@@ -73,7 +76,7 @@ def read_curves(path: Path = FILE) -> tuple[list[Curve], list[dict[str, Any]], d
         classes = np.frombuffer(row["classes"], np.int64).reshape(epochs, len(CLASSES), 3)
         photos = row["photos"]
         if photos is not None:
-            photos = np.frombuffer(photos, np.int32).reshape(epochs, -1, len(CLASSES), 3)
+            photos = np.frombuffer(photos, np.int32).reshape(epochs // EACH, -1, len(CLASSES), 3)
         curves.append(Curve(row["number"], row["seed"], row["fold"], row["state"], rows, classes, photos))
     return curves, metadata["configs"], metadata["facts"]
 
