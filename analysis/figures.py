@@ -20,7 +20,7 @@ SCALE = sample_colorscale("Viridis", [0.25 + 0.07 * step for step in range(11)])
 
 
 def learning_curves(board: Board) -> go.Figure:
-    """Return val_miou by epoch of every trial; those that ASHA stopped end with a cross."""
+    """Return val_miou by epoch of every trial; those that were stopped end with a cross."""
     figure = go.Figure()
     shown = [entry for entry in board.entries if entry.trial.curve]
     for position, entry in reversed(list(enumerate(shown))):  # the best are drawn last, above the others
@@ -30,7 +30,7 @@ def learning_curves(board: Board) -> go.Figure:
     figure.add_trace(go.Scatter(
         x=[trial.curve[-1]["epoch"] for trial in stopped], y=[trial.curve[-1]["val_miou"] for trial in stopped],
         mode="markers", marker={"symbol": "x-thin", "size": 9, "line": {"width": 2, "color": "#D55E00"}},
-        name="stopped by ASHA", hoverinfo="skip",
+        name="stopped", hoverinfo="skip",
     ))  # fmt: skip
     figure.update_layout(hovermode="closest", legend={"traceorder": "reversed", "entrywidth": 105}, height=460)
     figure.update_xaxes(title="epoch", rangemode="tozero")

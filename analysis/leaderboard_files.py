@@ -136,7 +136,7 @@ def summary(board: Board) -> str:
     names = ", ".join(f"`{run.path.name}`" for run in found.runs)
     epochs, minutes = sum(len(trial.curve) for trial in trials), sum(trial.seconds for trial in trials) / 60
     told = f"{names}: {len(trials)} trials, {epochs} epochs in {minutes:.1f} trial minutes"
-    told += f"; ASHA saved {found.saved_epochs()} epochs"
+    told += f"; stopping saved {found.saved_epochs()} epochs"
     lines = [told, *([f"**{found.going_on()}**"] if found.going_on() else [])]
     lines += [f"- not usable: {problem}" for problem in found.problems]
     lines += [f"- trial {entry.trial.label} {entry.trial.state}: {entry.trial.reason}" for entry in board.unranked]

@@ -47,7 +47,7 @@ def _or_why(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
 
 @_or_why
 def learning_curves(board: Board) -> Figure:
-    """Return val_miou by epoch of every trial; the best have a colour, and a cross is where ASHA stopped one."""
+    """Return val_miou by epoch of every trial; the best have a colour, and a cross is where one was stopped."""
     figure, axis = plt.subplots(figsize=(9, 4.2))
     for position, entry in enumerate(board.entries):
         trial, best = entry.trial, bool(entry.rank) and position < len(COLOURS)
@@ -56,7 +56,7 @@ def learning_curves(board: Board) -> Figure:
                   label=f"{entry.rank}. trial {trial.label}" if best else None, zorder=3 if best else 2)  # fmt: skip
         if trial.state == STOPPED and trial.curve:
             axis.plot(epochs[-1], values[-1], "x", color="#D55E00", zorder=4)
-    axis.plot([], [], "x", color="#D55E00", label="stopped by ASHA")
+    axis.plot([], [], "x", color="#D55E00", label="stopped")
     axis.set(xlabel="epoch", ylabel="val_miou", ylim=(0, None))
     axis.grid(color="#e3e5e8")
     axis.spines[["top", "right"]].set_visible(False)

@@ -43,7 +43,7 @@ def _key_numbers(board: Board) -> list[tuple[str, str, str]]:
     numbers.append(("Trials ended", str(ended), f"{len(board.best_group())} not worse than the best"))
     used, saved = sum(len(trial.curve) for trial in trials), board.found.saved_epochs()
     share = f"{saved / (used + saved):.0%} of {used + saved}" if saved else f"{used} trained"
-    numbers.append(("Epochs saved by ASHA", str(saved), share))
+    numbers.append(("Epochs saved by stopping", str(saved), share))
     hours, gpu_hours = sum(trial.seconds for trial in trials) / 3600, sum(trial.gpu_hours for trial in trials)
     more = f"{gpu_hours:.1f} GPU-hours" if gpu_hours else "on CPU"
     spent = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
@@ -114,7 +114,7 @@ def stages(run: RunFolder) -> str:
 
 def curves(board: Board) -> str:
     """The learning curves."""
-    told = "val_miou after each epoch. The best trials have a colour; a cross is where ASHA stopped a trial."
+    told = "val_miou after each epoch. The best trials have a colour; a cross is where a trial was stopped."
     return paragraph(told) + page.figure("learning-curves", figures.learning_curves(board))
 
 

@@ -78,7 +78,7 @@ class Trials:
             return None
 
     def saved_epochs(self) -> int:
-        """Return the epochs that ASHA spared the trials it stopped."""
+        """Return the epochs that stopped trials were spared."""
         return sum(max(trial.budget - len(trial.curve), 0) for trial in self.trials if trial.state == STOPPED)
 
     def going_on(self) -> str:

@@ -6,6 +6,7 @@ Its rows (trial, epoch, val_miou) must be those of an undisturbed serial replay 
 
 import argparse
 import contextlib
+import itertools
 import os
 import random
 import shutil
@@ -23,7 +24,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.toy import plan_of, value_of
-from search.study import ResumableASHA, StudySearch, open_study
+from search.study import StudySearch, open_study
+from search.thawing import Thawing, ThawingScheduler
 from spaces.table import find_space
 from trainable.artifacts import RunFolder
 
@@ -36,7 +38,7 @@ Rows = set[tuple[int, int, float]]
 
 
 class Replayed:
-    """What ASHA needs to know of a Tune trial."""
+    """What a scheduler needs to know of a Tune trial."""
 
     def __init__(self, name: str, config: dict):
         self.trial_id, self.config = name, config
@@ -47,21 +49,26 @@ def replay(seed: int, root: Path) -> Rows:
     plan, run = plan_of(TRIALS, EPOCHS, seed), RunFolder(root)
     run.path.mkdir(parents=True)
     space = find_space(plan.space, plan.scope)
-    study = open_study(run, space)
-    search = StudySearch(run, study, space, plan.config, plan.trials)
-    asha: Any = ResumableASHA(run, study, EPOCHS, plan.grace, plan.reduction)
-    for number in range(TRIALS):
-        trial = Replayed(str(number), search.suggest(str(number)))
-        asha.on_trial_add(None, trial)
-        folder, rows = run.trial(number), []
-        for epoch in range(1, EPOCHS + 1):
-            rows.append({"epoch": epoch, "val_miou": value_of(trial.config["config"], epoch)})
+    thawing = Thawing(run, EPOCHS, TRIALS)
+    search = StudySearch(run, open_study(run, space), space, plan.config, plan.trials, thawing)
+    scheduler: Any = ThawingScheduler(thawing)
+    for turn in itertools.count():
+        config = search.suggest(str(turn))
+        if config == StudySearch.FINISHED:
+            return rows_of(run)
+        trial, folder = Replayed(str(turn), config), run.trial(config["number"])
+        folder.last_state.touch()
+        rows = folder.curve()
+        on = not rows or scheduler.on_trial_result(None, trial, rows[-1]) == scheduler.CONTINUE
+        while on:
+            epoch = len(rows) + 1
+            rows.append({"epoch": epoch, "val_miou": value_of(config["config"], epoch)})
             folder.write_curve(rows)
-            if asha.on_trial_result(None, trial, rows[-1]) == ResumableASHA.STOP:
-                break
-            search.on_trial_result(trial.trial_id, rows[-1])
+            on = scheduler.on_trial_result(None, trial, rows[-1]) == scheduler.CONTINUE
+            if on:
+                search.on_trial_result(trial.trial_id, rows[-1])
         search.on_trial_complete(trial.trial_id, rows[-1])
-    return rows_of(run)
+    raise AssertionError
 
 
 def rows_of(run: RunFolder) -> Rows:

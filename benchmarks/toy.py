@@ -31,9 +31,9 @@ from trainable.artifacts import RunFolder, TrialFolder, write_bytes, write_json
 MACHINE = Machine(cores=2, gpus=0)
 
 
-def plan_of(trials: int, epochs: int, seed: int, grace: int = 1) -> Plan:
+def plan_of(trials: int, epochs: int, seed: int) -> Plan:
     """Return the plan of a toy search."""
-    return new_plan({"trials": trials, "epochs": epochs, "seed": seed, "grace": grace, "reduction": 2}, MACHINE)
+    return new_plan({"trials": trials, "epochs": epochs, "seed": seed}, MACHINE)
 
 
 def value_of(config: dict, epoch: int) -> float:
@@ -99,6 +99,7 @@ def main() -> int:
     from search.events import TensorBoardEvents
     from search.progress import Progress
     from search.record import RecordStates
+    from search.thawing import Thawing
 
     plan, run = plan_of(options.trials, options.epochs, options.seed), RunFolder(options.run.absolute())
     run.path.mkdir(parents=True, exist_ok=True)
@@ -106,12 +107,13 @@ def main() -> int:
         write_json(run.path / "search.json", {"plan": plan.__dict__})
     launch.run_trial = toy_trial
     console = Console(width=130, markup=False, emoji=False)
-    record, share = RecordStates(run, options.epochs), resources(MACHINE, options.concurrent, None)
+    thawing = Thawing(run, options.epochs, options.trials)
+    record, share = RecordStates(run, options.epochs, thawing), resources(MACHINE, options.concurrent, None)
     progress = Progress(run, plan.trials, options.epochs, console)
     began = time.monotonic()
     with launch.ray_running(), driving(run, record, driver_facts(MACHINE, share), console, None), progress:
         callbacks = [record, TensorBoardEvents(run), progress]
-        launch.run_trials(plan, run, TrialSetting(run.path, None, {}, False), share, callbacks)
+        launch.run_trials(plan, run, TrialSetting(run.path, None, {}, False), share, callbacks, thawing)
     console.print(f"ran {time.monotonic() - began:.1f} s")
     return 0
 

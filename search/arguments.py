@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from search.plan import STOPPERS
 from spaces.encoders import GROUPS
 from spaces.table import JOINT, NONE, SPACES, space_names
 from trainable.config import PRECISIONS
@@ -12,7 +13,7 @@ from trainable.remote import is_uri
 FIXED_BY_RUN = (
     "space", "name", "skip_bad", "folds", "fold", "trials", "epochs", "grace", "reduction", "seed",
     "architecture", "encoder", "encoder_weights", "image_size", "batch_size", "smoke", "base", "encoders", "precision",
-    "compile", "keep_gb",
+    "compile", "keep_gb", "stopper",
 )  # fmt: skip
 """Options that a resumed run keeps: another value would make its trials incomparable."""
 
@@ -72,6 +73,8 @@ def _add_search(group: Any) -> None:
                        "the device's memory)")  # fmt: skip
     group.add_argument("--trials", type=int, metavar="N", help="configs to try (default 12 / 50; demo 16)")
     group.add_argument("--epochs", type=int, metavar="N", help="full budget of a trial (default 12 / 30; demo 15)")
+    group.add_argument("--stopper", choices=STOPPERS, help="what goes on: by forecast, paused trials too; asha, which "
+                       "stops for good; or all (default forecast; asha with one of the next two)")  # fmt: skip
     group.add_argument("--grace", type=int, metavar="N", help="epochs before ASHA may stop a trial (default epochs/4, "
                        "1 to 10)")  # fmt: skip
     group.add_argument("--reduction", type=int, metavar="N", help="ASHA keeps the best 1/N at each rung (default 3)")

@@ -104,7 +104,7 @@ def _finish(run: RunFolder, finalists: list[Finalist], options: dict[str, Any], 
 def find_finalists(run: RunFolder, plan: Plan, top: int, folds: int, include: list[int]) -> list[Finalist]:
     """Return the best trials of a run, and others by their numbers, with the folds they lack of the first `folds`.
 
-    Trials that had their full budget come before those that ASHA stopped; of equal configs only the first counts.
+    Trials that had their full budget come before those that were stopped; of equal configs only the first counts.
 
     Raises:
         ValueError: fewer trials than asked for, unknown numbers, or more folds than the run has.

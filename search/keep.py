@@ -7,16 +7,16 @@ from ray import tune
 from ray.tune.experiment import Trial
 from rich.console import Console
 
-from trainable.artifacts import BROKEN, ENDED, RunFolder, TrialFolder
+from trainable.artifacts import BROKEN, ENDED, PAUSED, RunFolder, TrialFolder
 
 
 @dataclass
 class KeepWithin(tune.Callback):
     """Drops checkpoints after every epoch and end of a trial, so that those of the whole run stay within a budget.
 
-    First go the states that ended trials could have gone on from, then the weights and probabilities of whole trials,
-    those that no ensemble would use first: broken ones, then those trained on fewer folds, each the worst val_miou
-    first. The best of the sound ones and trials that have not ended keep theirs.
+    First go the states that ended trials could have gone on from, then those of paused ones, which then cannot, then
+    the weights and probabilities of whole trials, those that no ensemble would use first: broken ones, then those
+    trained on fewer folds, each the worst val_miou first. The best of the sound ones and running trials keep theirs.
     """
 
     run: RunFolder
@@ -46,7 +46,8 @@ class KeepWithin(tune.Callback):
         """Drop what is over the budget, with room for what the trials that have not ended may still write."""
         folders = [each for trial in self.run.trials() for each in (trial, *trial.further_folds())]
         sizes = {folder: checkpoint_bytes(folder) for folder in folders}
-        ended = [folder for folder in folders if folder.status()["state"] in ENDED]
+        states = {folder: folder.status()["state"] for folder in folders}
+        ended = [folder for folder in folders if states[folder] in (PAUSED, *ENDED)]
         most = max(sizes.values(), default=0)
         # One more than those that have not ended: the next trial begins before this is called again.
         to_come = most + sum(most - sizes[folder] for folder in folders if folder not in ended)
@@ -55,7 +56,8 @@ class KeepWithin(tune.Callback):
             return
         ranked = sorted(ended, key=lambda folder: use_of(self.run.trial(folder.number)))
         best = ranked[-1].number if ranked else None
-        files = [file for folder in ranked for file in folder.states]
+        first = sorted(ranked, key=lambda folder: states[folder] == PAUSED)
+        files = [file for folder in first for file in folder.states]
         files += [file for folder in ranked if folder.number != best
                   for file in (folder.out_of_fold, folder.best_weights)]  # fmt: skip
         for file in files:

@@ -30,8 +30,9 @@ from search.cluster import join_ray, start_ray
 from search.forgetting import Forgetting
 from search.killed import outlive_killed_workers
 from search.machine import Resources
-from search.plan import Plan
+from search.plan import ASHA, Plan
 from search.study import Listed, ResumableASHA, StudySearch, open_study
+from search.thawing import Thawing, ThawingScheduler
 from search.trial import TrialSetting, run_trial, trainable
 from spaces.table import find_space
 from trainable.artifacts import ENDED, RunFolder
@@ -51,8 +52,9 @@ def ray_running(address: str = "local") -> Iterator[None]:
 
 
 def run_trials(
-    plan: Plan, run: RunFolder, setting: TrialSetting, share: Resources, callbacks: Sequence[tune.Callback]
-) -> None:
+    plan: Plan, run: RunFolder, setting: TrialSetting, share: Resources, callbacks: Sequence[tune.Callback],
+    thawing: Thawing | None = None,
+) -> None:  # fmt: skip
     """Run the trials that are missing to the plan's number; returns early, without error, on Ctrl-C or SIGTERM.
 
     Args:
@@ -61,15 +63,23 @@ def run_trials(
         setting: what all trials share.
         share: how many trials run at a time, on what.
         callbacks: told of each trial's start, epochs and end.
+        thawing: decides what goes on, where ASHA does not.
     """
     space = find_space(plan.space, plan.scope)
     study = open_study(run, space)
     ended = sum(folder.status()["state"] in ENDED for folder in run.trials())
     if ended >= plan.trials:
         return
-    searcher = StudySearch(run, study, space, plan.config, plan.trials)
-    asha = ResumableASHA(run, study, plan.config.epochs, plan.grace, plan.reduction)
-    _fit(searcher, asha, plan.trials - ended, setting, share, callbacks)
+    scheduler: TrialScheduler = FIFOScheduler()
+    if thawing:
+        thawing.load()
+        scheduler = ThawingScheduler(thawing)
+    elif plan.stopper == ASHA:
+        scheduler = ResumableASHA(run, study, plan.config.epochs, plan.grace, plan.reduction)
+    searcher = StudySearch(run, study, space, plan.config, plan.trials, thawing)
+    # A paused trial that goes on is a new one to Tune.
+    _fit(searcher, scheduler, -1 if thawing else plan.trials - ended, setting, share, callbacks)
+    searcher.close()
 
 
 def run_tasks(

@@ -20,6 +20,10 @@ from trainable.remote import is_uri
 from trainable.sampling import build_draws
 
 DEFAULT_SPACE = "losses"
+
+FORECAST, ASHA, NO_STOPPING = STOPPERS = "forecast", "asha", "none"
+"""What decides that a trial does not go on: see `search/thawing.py`, Ray's ASHA, or nothing."""
+
 SMOKE = {"trials": 4, "epochs": 4, "image_size": 64}
 
 
@@ -40,6 +44,7 @@ class Plan:
     models: list[list[str]]  # architecture and encoder of each model that the space may choose; [] if it does not
     strides: dict[str, list[int]]  # output strides that it may choose, by architecture
     extra: str | None = None  # absolute; further photos, which train in every fold
+    stopper: str = ASHA  # one of STOPPERS
     keep_gb: float | None = None  # of checkpoints of the whole run; None keeps all
 
     @property
@@ -60,9 +65,14 @@ class Plan:
         model = f"{config.architecture} + {config.encoder}"
         if self.models:
             model = f"{len(self.models)} models of {len({encoder for _, encoder in self.models})} encoders"
+        stopping = {
+            FORECAST: "each epoch goes to the trial with the best chance to end in front",
+            ASHA: f"ASHA may stop one from epoch {self.grace} on",
+            NO_STOPPING: "none is stopped",
+        }
         return (
             f"run {name}: space {self.space}, {self.trials} trials of at most {config.epochs} epochs; "
-            f"ASHA may stop one from epoch {self.grace} on\n"
+            f"{stopping[self.stopper]}\n"
             f"{model} (weights: {config.encoder_weights}), {' or '.join(map(str, self.image_sizes))} px, "
             f"fold {config.fold} of {self.folds}"
         )
@@ -83,6 +93,10 @@ def new_plan(options: dict[str, Any], machine: Machine) -> Plan:
         defaults |= SMOKE
     if options.get("space") == NONE:
         defaults["trials"] = 1
+    figures = [name for name in ("grace", "reduction") if name in options]
+    if figures and options.get("stopper", ASHA) != ASHA:
+        found = f"found --stopper {options['stopper']}"
+        raise ValueError(f"--{figures[0]} belongs to --stopper {ASHA}, {found}; leave one of them out")
     chosen = {**defaults, **base, **options}
     if chosen["encoder_weights"] not in ("none", "imagenet"):
         chosen["encoder_weights"] = str(Path(chosen["encoder_weights"]).resolve())
@@ -108,6 +122,8 @@ def new_plan(options: dict[str, Any], machine: Machine) -> Plan:
         strides={architecture: list(strides) for architecture, strides in STRIDES.items()},
         extra=place(chosen["extra"]) if "extra" in chosen else None,
         keep_gb=chosen.get("keep_gb"),
+        # Who chooses ASHA's figures wants ASHA.
+        stopper=chosen.get("stopper", ASHA if figures else FORECAST),
     )
     _check(plan)
     return plan

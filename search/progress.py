@@ -14,9 +14,9 @@ from rich.text import Text
 from search.results import show_params
 from search.study import METRIC
 from search.trial import folder_of
-from trainable.artifacts import BROKEN, ENDED, FAILED, FINISHED, RUNNING, STOPPED, RunFolder
+from trainable.artifacts import BROKEN, ENDED, FAILED, FINISHED, PAUSED, RUNNING, STOPPED, RunFolder
 
-COLOURS = {RUNNING: "cyan", FINISHED: "green", STOPPED: "yellow", **dict.fromkeys(BROKEN, "red")}
+COLOURS = {RUNNING: "cyan", FINISHED: "green", STOPPED: "yellow", PAUSED: "yellow", **dict.fromkeys(BROKEN, "red")}
 
 
 @dataclass
@@ -111,7 +111,8 @@ class Progress(tune.Callback):
         view = self._view(trial)
         view.state, view.reason = status["state"], status["reason"]
         best = "" if view.best is None else f", best {METRIC} {view.best:.4f}"
-        left = f"{self.count(*ENDED)} of {self.trials} ended, {self.eta()} left"
+        paused = f", {self.count(PAUSED)} paused" if self.count(PAUSED) else ""
+        left = f"{self.count(*ENDED)} of {self.trials} ended{paused}, {self.eta()} left"
         self.tell(f"trial {label(trial.config)} {view.state}: {view.reason}{best} ({left})", COLOURS[view.state])
 
     def tell(self, text: str, style: str = "") -> None:
@@ -136,17 +137,20 @@ class Progress(tune.Callback):
         """Return the time left if trials to come take as many epochs as those that ended."""
         if not self.epochs_seen:
             return "?"
-        ended = [view.epoch for view in self.views.values() if view.state in (FINISHED, STOPPED)]
+        ended = [view.epoch for view in self.views.values() if view.state in (FINISHED, STOPPED, PAUSED)]
         typical = sum(ended) / len(ended) if ended else self.epochs * 0.6
         running = [view.epoch for view in self.views.values() if view.state == RUNNING]
         to_come = max(self.trials - len(self.views), 0)
         epochs = to_come * typical + sum(max(typical - epoch, 1) for epoch in running)
+        if self.count(PAUSED):  # one of them at least is to go to the end
+            epochs += self.epochs - max(view.epoch for view in self.views.values())
         return show_time(epochs / self.rate())
 
     def table(self) -> Group:
         """Return the live view: a line of totals, the best config, and the running trials and the last that ended."""
         head = Text(
-            f"{self.count(RUNNING)} running  {self.count(FINISHED)} finished  {self.count(STOPPED)} stopped  "
+            f"{self.count(RUNNING)} running  {self.count(PAUSED)} paused  {self.count(FINISHED)} finished  "
+            f"{self.count(STOPPED)} stopped  "
             f"{self.count(*BROKEN)} failed  of {self.trials} trials   {self.rate():.2f} epochs/s   "
             f"{show_time(time.monotonic() - self.started)} so far, {self.eta()} left"
         )

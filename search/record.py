@@ -11,8 +11,20 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from search.ownership import release
+from search.thawing import Thawing
 from search.trial import ENDED_BROKEN, HALTED, folder_of
-from trainable.artifacts import ENDED, FAILED, FINISHED, INTERRUPTED, OOM, RUNNING, STOPPED, RunFolder, TrialFolder
+from trainable.artifacts import (
+    ENDED,
+    FAILED,
+    FINISHED,
+    INTERRUPTED,
+    OOM,
+    PAUSED,
+    RUNNING,
+    STOPPED,
+    RunFolder,
+    TrialFolder,
+)
 
 LOST = ("ActorDiedError", "ActorUnavailableError", "WorkerCrashedError", "The actor is dead", "RayActorError")
 """What Ray's errors say where a process has gone without a word of its own."""
@@ -24,8 +36,8 @@ MAX_FAILURES = 2
 class RecordStates(tune.Callback):
     """Keeps every trial's `trial.json` true. The driver alone writes it."""
 
-    def __init__(self, run: RunFolder, epochs: int):
-        self.run, self.epochs = run, epochs
+    def __init__(self, run: RunFolder, epochs: int, thawing: Thawing | None = None):
+        self.run, self.epochs, self.thawing = run, epochs, thawing
         self.started: dict[str, float] = {}
         self.running: set[str] = set()
         self.halted: set[str] = set()
@@ -52,7 +64,7 @@ class RecordStates(tune.Callback):
             self.failures[trial.trial_id] = 0  # it gets on
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """The trial had its budget, ASHA ended it, or it ended by an error that another attempt would meet again."""
+        """The trial had its budget, was paused or stopped, or ended by an error that would come again."""
         folder, result = self._folder(trial), trial.last_result or {}
         self.running.discard(trial.trial_id)
         if self.failures[trial.trial_id] > MAX_FAILURES:
@@ -64,6 +76,8 @@ class RecordStates(tune.Callback):
         done = len(folder.curve())
         if done >= self.epochs:
             return self._end(trial, folder, FINISHED, f"all {self.epochs} epochs", files=files)
+        if self.thawing:
+            return self._end(trial, folder, PAUSED, self.thawing.why(trial.config["number"]), files=files)
         return self._end(trial, folder, STOPPED, f"stopped by ASHA after epoch {done} of {self.epochs}", files=files)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -107,8 +121,8 @@ def why_lost(trial: Trial) -> tuple[str, str]:
 
 
 def mark_interrupted(folders: Iterable[TrialFolder]) -> list[TrialFolder]:
-    """Mark the trials that have not ended now that the search has, and return them: a resume goes on with them."""
-    cut = [folder for folder in folders if folder.status()["state"] not in ENDED]
+    """Mark the trials that were cut off by the search's end, and return them: a resume goes on with them."""
+    cut = [folder for folder in folders if folder.status()["state"] not in (PAUSED, *ENDED)]
     for folder in cut:
         epochs = len(folder.curve())
         folder.write_status(INTERRUPTED, f"interrupted after epoch {epochs}", epochs=epochs)

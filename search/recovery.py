@@ -14,9 +14,21 @@ import safetensors
 from optuna.distributions import BaseDistribution
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
+from search.telling import CONSTRAINTS, tell_end
 from search.trial import METRIC
 from spaces.table import Space
-from trainable.artifacts import BROKEN, ENDED, FAILED, FINISHED, RUNNING, STOPPED, RunFolder, TrialFolder, read_json
+from trainable.artifacts import (
+    BROKEN,
+    ENDED,
+    FAILED,
+    FINISHED,
+    PAUSED,
+    RUNNING,
+    STOPPED,
+    RunFolder,
+    TrialFolder,
+    read_json,
+)
 
 ENDS = {TrialState.COMPLETE: FINISHED, TrialState.PRUNED: STOPPED, TrialState.FAIL: FAILED}
 
@@ -86,7 +98,8 @@ def _agree(study: optuna.Study, space: Space, frozen: FrozenTrial, folder: Trial
         if state not in ENDED:
             epochs = len(curve)
             text = f"ended after epoch {epochs}, just before the search did"
-            folder.write_status(ENDS[frozen.state], text, epochs=epochs)
+            broken = (state for state, rule in CONSTRAINTS.items() if rule in frozen.constraints)
+            folder.write_status(next(broken, ENDS[frozen.state]), text, epochs=epochs)
         return
     if frozen.state == TrialState.WAITING:
         if not (folder.path / "trial.json").exists():
@@ -95,18 +108,12 @@ def _agree(study: optuna.Study, space: Space, frozen: FrozenTrial, folder: Trial
         study._storage.set_trial_state_values(frozen._trial_id, TrialState.RUNNING)
     _complete_params(study, space, frozen, _params(folder))
     trial = optuna.Trial(study, frozen._trial_id)
-    # Of one that goes on, its worker reports, and ASHA judges, the last epoch once more.
-    for row in curve if state in ENDED else curve[:-1]:
+    # Of one that goes on at once, its worker reports, and ASHA judges, the last epoch once more.
+    for row in curve if state in (PAUSED, *ENDED) else curve[:-1]:
         if row["epoch"] not in frozen.intermediate_values:
             trial.report(row[METRIC], int(row["epoch"]))
-    if state not in ENDED:
-        return
-    if state in BROKEN or not curve:
-        study.tell(trial, state=TrialState.FAIL)
-    elif state == STOPPED:
-        study.tell(trial, state=TrialState.PRUNED)
-    else:
-        study.tell(trial, max(row[METRIC] for row in curve))
+    if state in ENDED:
+        tell_end(study, trial, state if curve or state in BROKEN else FAILED, status.get("reason", ""))
 
 
 def _complete_params(study: optuna.Study, space: Space, frozen: FrozenTrial, params: dict[str, Any]) -> None:

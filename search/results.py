@@ -1,4 +1,4 @@
-"""The end of a search: its leaderboard, what ASHA saved, where everything is and what to type next."""
+"""The end of a search: its leaderboard, what stopping saved, where everything is and what to type next."""
 
 import shlex
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ def print_results(run: RunFolder, plan: Plan, console: Console) -> None:
     saved = sum(epochs - each.epochs for each in ranking if each.state == STOPPED)
     share = f" ({saved / (used + saved):.0%} of {used + saved})" if saved else ""
     seconds = sum(each.seconds for each in ranking)
-    tell = [f"{used} epochs trained in {seconds / 60:.1f} trial minutes; ASHA saved {saved} epochs{share}"]
+    tell = [f"{used} epochs trained in {seconds / 60:.1f} trial minutes; stopping saved {saved} epochs{share}"]
     path = run.uri or _shown(run.path)
     tell.append(f"everything is in {path}: trials/NUMBER/ has config, curve, weights; search.json, folds.json, study")
     if ranking and ranking[0].best:

@@ -15,9 +15,9 @@ from search.arguments import parse
 from search.folders import run_folder
 from search.heartbeat import Heartbeat, claimed
 from search.machine import Machine, resources
-from search.plan import Plan, check_draws, is_default, new_plan, place, stored_plan
+from search.plan import FORECAST, Plan, check_draws, is_default, new_plan, place, stored_plan
 from search.results import runs_dir_option
-from trainable.artifacts import RunFolder
+from trainable.artifacts import ENDED, RunFolder
 from trainable.cache import default_cache_dir
 from trainable.coco import Dataset, read_training
 from trainable.demo import find_data
@@ -101,15 +101,17 @@ def _search(
     from search.progress import Progress
     from search.record import RecordStates
     from search.sync import synced
+    from search.thawing import Thawing
 
     console.print(plan.describe(run.path.name), share.description, sep="\n", highlight=False, soft_wrap=True)
     epochs = plan.config.epochs
-    progress, record = Progress(run, plan.trials, epochs, console), RecordStates(run, epochs)
+    thawing = Thawing(run, epochs, plan.trials) if plan.stopper == FORECAST else None
+    progress, record = Progress(run, plan.trials, epochs, console), RecordStates(run, epochs, thawing)
     try:
         with driving(run, record, driver_facts(machine, share), console, beat), progress:
             keep = keep_callbacks(run, plan.keep_gb, console)
             callbacks = synced(run, [record, TensorBoardEvents(run), *keep, progress, *services], console)
-            run_trials(plan, run, setting, share, callbacks)
+            run_trials(plan, run, setting, share, callbacks, thawing)
     except KeyboardInterrupt:
         pass  # a second Ctrl-C: what the trials have reported is on disk all the same
     except Exception:
@@ -131,16 +133,17 @@ def _finish(plan: Plan, run: RunFolder, options: dict[str, Any], console: Consol
     from search.record import mark_interrupted
     from search.results import print_results
 
-    cut = mark_interrupted(run.trials())
+    mark_interrupted(run.trials())
     from search.sync import send_records
 
     send_records(run, console)
-    ended = len(run.trials()) - len(cut)
+    ended = sum(folder.status()["state"] in ENDED for folder in run.trials())
     if run.trials():
         print_results(run, plan, console)
     if ended < plan.trials:
         console.print(
-            f"interrupted: {ended} of {plan.trials} trials have ended; saved to their last epoch: {len(cut)}; "
+            f"interrupted: {ended} of {plan.trials} trials have ended; saved to their last epoch: "
+            f"{len(run.trials()) - ended}; "
             f"go on with\n  {resume_command(run, options)}",
             style="bold yellow", highlight=False, soft_wrap=True,
         )  # fmt: skip

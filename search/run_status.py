@@ -11,7 +11,7 @@ from rich.text import Text
 
 from search.heartbeat import ENDED, GONE, RUNNING, driver, driver_state
 from search.results import Standing, runs_dir_option, show_params, standings
-from trainable.artifacts import BROKEN, FINISHED, STOPPED, RunFolder
+from trainable.artifacts import BROKEN, FINISHED, PAUSED, STOPPED, RunFolder
 from trainable.artifacts import ENDED as ENDED_TRIALS
 from trainable.artifacts import RUNNING as RUNNING_TRIAL
 from trainable.records import DAMAGE
@@ -75,7 +75,7 @@ def _state(run: RunFolder, status: Status, told: dict[str, Any], beat: str) -> t
 
 def _left(status: Status, told: dict[str, Any]) -> float | None:
     """Return the seconds left if what is to come takes as long as what was done."""
-    ended = [each for each in status.ranking if each.state in (FINISHED, STOPPED)]
+    ended = [each for each in status.ranking if each.state in (FINISHED, STOPPED, PAUSED)]
     done = sum(each.epochs for each in status.ranking)
     if not done:
         return None

@@ -1,17 +1,15 @@
-"""What Tune asks for the next trial (Optuna) and what it asks whether to go on (ASHA), both able to resume.
+"""What Tune asks for the next trial (Optuna) and, for ASHA, whether to go on, both able to resume.
 
 Tune's own OptunaSearch tells Optuna that every stopped trial was complete, enqueues the first trials again at each
 start and leaves running ones behind for ever; its ASHA forgets all rungs on a restart. So the search asks and tells
 Optuna's study directly, and both sides are rebuilt from the run folder: it is the only state.
 """
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.samplers import TPESampler
 from optuna.storages import JournalStorage
 from optuna.trial import TrialState
 from ray.tune.experiment import Trial as TuneTrial
@@ -20,11 +18,13 @@ from ray.tune.search import Searcher
 
 from search.journal import Journal, cut_at_damage
 from search.recovery import recover
+from search.sampling import make_sampler
+from search.telling import tell_end
+from search.thawing import Thawing
 from search.trial import METRIC
 from spaces.table import Space
-from trainable.artifacts import BROKEN, RunFolder
+from trainable.artifacts import BROKEN, FAILED, FINISHED, STOPPED, RunFolder
 from trainable.config import TrialConfig
-from trainable.seeding import stream_seed
 
 STARTUP_TRIALS = 10
 """Random trials before TPE begins; a quarter of the search where that is less."""
@@ -53,27 +53,42 @@ def open_study(run: RunFolder, space: Space | None = None) -> optuna.Study:
 
 
 class StudySearch(Searcher):
-    """Hands out the run's unfinished trials first, then new ones from the space."""
+    """Hands out the run's unfinished trials first, then new ones from the space or paused ones that are worth more."""
 
-    def __init__(self, run: RunFolder, study: optuna.Study, space: Space, base: TrialConfig, trials: int):
+    def __init__(
+        self, run: RunFolder, study: optuna.Study, space: Space, base: TrialConfig, trials: int,
+        thawing: Thawing | None = None,
+    ):  # fmt: skip
         super().__init__(metric=METRIC, mode="max")
-        self.run, self.study, self.space, self.base = run, study, space, base
+        self.run, self.study, self.space, self.base, self.trials = run, study, space, base, trials
+        self.thawing, self.over = thawing, False
         self.startup_trials = min(STARTUP_TRIALS, max(trials // 4, 1))
         # Enqueued trials are waiting, not running: Optuna hands those out itself.
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        self.unfinished = [frozen.number for frozen in running]
+        paused = thawing.paused if thawing else ()
+        self.unfinished = [frozen.number for frozen in running if frozen.number not in paused]
         self.live: dict[str, optuna.Trial] = {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any]:
-        """Return the number and config of the next trial and whether it goes on from its last epoch."""
-        if self.unfinished:
-            number = self.unfinished.pop(0)
+    def suggest(self, trial_id: str) -> Any:
+        """Return the number and config of the next trial and whether it goes on from its last epoch.
+
+        None: there is none now, but there may be when a running one has ended; `FINISHED`: there will be none.
+        """
+        more = self._asked() < self.trials
+        number = self.unfinished.pop(0) if self.unfinished else self.thawing.next() if self.thawing else None
+        if number is not None:
             frozen = self.study.get_trials(deepcopy=False)[number]
             self.live[trial_id] = optuna.Trial(self.study, frozen._trial_id)
-        else:
-            self.study.sampler = make_sampler(self.base.seed, self._asked(), self.startup_trials)
+        elif more:
+            ends = self.thawing.ends() if self.thawing else None
+            self.study.sampler = make_sampler(self.base.seed, self._asked(), self.startup_trials, ends)
             self.live[trial_id] = self.study.ask()
+        else:
+            self.over = not self.live
+            return Searcher.FINISHED if self.over else None
         trial = self.live[trial_id]
+        if self.thawing:
+            self.thawing.begin(trial.number)
         # Asked again, a trial gives the values it gave before: so a resumed one has its own config.
         parts = self.space.sample(trial)
         config = TrialConfig.from_dict({**self.base.to_dict(), **parts})
@@ -88,18 +103,34 @@ class StudySearch(Searcher):
             trial.report(result[METRIC], result["epoch"])
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Tell Optuna the end: complete after the full budget, pruned if stopped before it, else failed."""
+        """Tell Optuna the end: complete after the full budget, pruned if stopped before it, else failed.
+
+        Of one that is paused it is told when the search ends, see `close`.
+        """
         if result:
             self.on_trial_result(trial_id, result)  # Tune keeps the result at which it stops a trial for this call
         trial = self.live.pop(trial_id)
-        values = self._seen(trial)
-        given_up = self.run.trial(trial.number).status()["state"] in BROKEN
-        if error or given_up or not result or "epoch" not in result:
-            self.study.tell(trial, state=TrialState.FAIL)
+        status = self.run.trial(trial.number).status()
+        if error or status["state"] in BROKEN or not result or "epoch" not in result:
+            if self.thawing:
+                self.thawing.lose(trial.number)
+            state = status["state"] if status["state"] in BROKEN else FAILED
+            tell_end(self.study, trial, state, status.get("reason", ""))
         elif result["epoch"] >= self.base.epochs:
-            self.study.tell(trial, max(values.values()))
-        else:
-            self.study.tell(trial, state=TrialState.PRUNED)
+            tell_end(self.study, trial, FINISHED)
+        elif not self.thawing:
+            tell_end(self.study, trial, STOPPED)
+
+    def close(self) -> None:
+        """Stop what is still paused, where the search has come to its end."""
+        if not self.over or not self.thawing:
+            return
+        for number in sorted(self.thawing.paused):
+            folder, frozen = self.run.trial(number), self.study.get_trials(deepcopy=False)[number]
+            tell_end(self.study, optuna.Trial(self.study, frozen._trial_id), STOPPED)
+            status = folder.status()
+            kept = {name: value for name, value in status.items() if name not in ("state", "reason", "params")}
+            folder.write_status(STOPPED, self.thawing.why(number), **kept)
 
     def save(self, checkpoint_path: str) -> None:
         """Write nothing: the study's journal is the state."""
@@ -135,16 +166,6 @@ class Listed(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Read nothing: the run folder is the state."""
-
-
-def make_sampler(seed: int, asked: int, startup_trials: int) -> TPESampler:
-    """Return the sampler for the trial after `asked` others: its stream does not depend on interruptions."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return TPESampler(
-            seed=stream_seed(seed, "study", asked), n_startup_trials=startup_trials,
-            multivariate=True, group=True, constant_liar=True,
-        )  # fmt: skip
 
 
 class ResumableASHA(AsyncHyperBandScheduler):

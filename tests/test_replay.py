@@ -4,9 +4,9 @@ import numpy as np
 import optuna
 import pytest
 
-from benchmarks.replay.recorded import Curve, Recorded, read_curves, write_curves
+from benchmarks.replay.recorded import EACH, Curve, Recorded, read_curves, write_curves
 from benchmarks.replay.searches import SEARCHES
-from benchmarks.replay.simulate import simulate
+from benchmarks.replay.simulate import Begun, simulate
 from benchmarks.replay.tables import MODELS, Toy, joint_space
 
 E, N, C = 6, 3, 11
@@ -20,7 +20,7 @@ class Fixed:
 
     def ask(self, name):
         self.asked.append(name)
-        return (np.arange(9.0), 1.0) if len(self.asked) <= len(self.lengths) else None
+        return Begun(np.arange(9.0), 1.0) if len(self.asked) <= len(self.lengths) else None
 
     def report(self, name, epoch, value):
         assert value == epoch - 1
@@ -28,25 +28,26 @@ class Fixed:
 
 
 def test_free_workers_take_the_next_trial_on_virtual_time():
-    found = [(each.trial, each.epoch) for each in simulate(Fixed([2, 1, 3]), workers=2, trials=9)]
+    found = [(each.turn, each.epoch) for each in simulate(Fixed([2, 1, 3]), workers=2)]
     assert found == [(0, 1), (1, 1), (0, 2), (2, 1), (2, 2), (2, 3)]
     slow = {0: 5.0}
-    found = [(each.trial, each.epoch)
-             for each in simulate(Fixed([2, 1, 3]), 2, 9, lambda trial: slow.get(trial, 1.0))]  # fmt: skip
+    found = [(each.turn, each.epoch) for each in simulate(Fixed([2, 1, 3]), 2, lambda turn: slow.get(turn, 1.0))]
     assert found == [(1, 1), (2, 1), (2, 2), (2, 3), (0, 1), (0, 2)]
 
 
 @pytest.mark.parametrize("name", SEARCHES)
 def test_searches_repeat_by_seed_and_keep_their_budget(name):
     def run(seed):
-        table = Toy(crossing=False, seed=1, epochs=9)
-        with SEARCHES[name](table, seed, 12) as search:
-            return [(each.trial, each.epoch, each.value) for each in simulate(search, 2, 12)]
+        table = Toy(crossing=False, seed=1, epochs=9, trials=12)
+        with SEARCHES[name](table, seed) as search:
+            return [(each.worth, each.epoch, each.value) for each in simulate(search, 2)]
 
     first = run(0)
     assert first == run(0) != run(1)
-    assert {trial for trial, _, _ in first} == set(range(12))
-    lengths = [max(epoch for trial, epoch, _ in first if trial == number) for number in range(12)]
+    worths = {worth for worth, _, _ in first}
+    assert len(worths) == 12
+    assert len({(worth, epoch) for worth, epoch, _ in first}) == len(first)  # no epoch twice
+    lengths = [max(epoch for other, epoch, _ in first if other == worth) for worth in worths]
     stops = not name.startswith("random") and "no stopping" not in name
     assert max(lengths) == 9 and (min(lengths) < 9) == stops
 
@@ -58,7 +59,7 @@ def test_toys_cross_or_do_not():
         joint_space().sample(trial)
     for crossing in (True, False):
         toy = Toy(crossing)
-        curves = np.array([toy.curve(trial.params, trial.distributions) for trial in trials])
+        curves = np.array([toy.begin(trial.params, trial.distributions).curve for trial in trials])
         ranks = curves.argsort(0).argsort(0)
         early = np.corrcoef(ranks[:, 0], ranks[:, -1])[0, 1]
         assert early < 0 if crossing else early > 0.8
@@ -74,7 +75,7 @@ def table(tmp_path):
         configs.append({"params": trial.params, "parts": {}})
         counts = rng.integers(0, 99, (E, N, C, 3)).astype(np.int32)
         rows = {"val_miou": rng.uniform(size=E), "train_s": rng.uniform(size=E)}
-        photos = counts if number == 0 else None
+        photos = counts[EACH - 1 :: EACH] if number == 0 else None
         curves.append(Curve(number, 0, 0, "finished", rows, counts.sum(1, dtype=np.int64), photos))
     curves.append(Curve(3, 1, 0, "OutOfMemoryError: too large", {}, np.empty((0, C, 3), np.int64), None))
     scope = {"models": MODELS, "strides": {"deeplabv3plus": [16], "pan": [16]}, "image_sizes": [96, 64]}
@@ -98,8 +99,9 @@ def test_table_comes_back_as_it_was(table):
 
 def test_a_config_has_the_curve_of_the_nearest_recorded_one(table):
     path, curves, configs = table
-    recorded, asked = Recorded((1, 2), path), optuna.create_study()
+    asked = optuna.create_study()
     for number in (1, 2):
+        recorded = Recorded((1, 2), path)
         asked.enqueue_trial(configs[number]["params"])
         trial = asked.ask()
         recorded.space.sample(trial)
@@ -107,5 +109,8 @@ def test_a_config_has_the_curve_of_the_nearest_recorded_one(table):
         assert near != trial.params
         for params in (trial.params, near):
             assert recorded.nearest(params, trial.distributions) == number
-            assert list(recorded.curve(params, trial.distributions)) == list(curves[number].rows["val_miou"])
+        found = recorded.begin(near, trial.distributions)
+        assert list(found.curve) == list(curves[number].rows["val_miou"])
+        # Each comes once.
+        assert recorded.nearest(near, trial.distributions) == 3 - number
     assert recorded.best == max(curves[number].rows["val_miou"].max() for number in (1, 2))

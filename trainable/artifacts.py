@@ -52,13 +52,14 @@ from trainable.records import (
 from trainable.room import with_room
 
 RUNNING, FINISHED, STOPPED, FAILED, INTERRUPTED = "running", "finished", "stopped", "failed", "interrupted"
-INVALID, OOM = "invalid", "oom"
-"""States of a trial: `finished` had its full budget, `stopped` was ended early by ASHA, `interrupted` can go on.
+PAUSED, INVALID, OOM = "paused", "invalid", "oom"
+"""States of a trial: `finished` had its full budget, `stopped` was ended early, `interrupted` can go on, `paused` made
+room for others and may go on.
 `invalid` trained something else than its config says, `oom` did not fit into memory, `failed` ended otherwise."""
 
 BROKEN = (FAILED, INVALID, OOM)
 ENDED = (FINISHED, STOPPED, *BROKEN)
-STATES = (RUNNING, INTERRUPTED, *ENDED)
+STATES = (RUNNING, PAUSED, INTERRUPTED, *ENDED)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

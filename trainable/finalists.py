@@ -12,7 +12,7 @@ def fold_models(trial: TrialFolder) -> dict[int, TrialFolder]:
     """Return the folders of a trial's config by the fold that validates.
 
     The trial's own, unless it is running or broken, and the further folds that had their full budget; a further
-    training of the trial's own fold takes its place, for then ASHA had stopped the trial.
+    training of the trial's own fold takes its place, for then the trial had been stopped.
     """
     own = {trial.config()["fold"]: trial} if trial.status()["state"] not in (RUNNING, *BROKEN) else {}
     further = {int(each.path.name): each for each in trial.further_folds() if each.status()["state"] == FINISHED}

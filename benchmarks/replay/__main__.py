@@ -1,16 +1,17 @@
 """Compares ways to search by replay: the same budget of epochs, table by table, seed by seed.
 
-    python -m benchmarks.replay [--table crossing plain choose report] [--seeds 20] [--search NAME ...]
+    python -m benchmarks.replay [--table crossing plain choose report] [--seeds 100] [--search NAME ...]
 
 Tables: two families of curves that are made up, and the recorded ones, of which `choose` is the half that decisions may
 be made by and `report` the other.
 """
 
 import argparse
+import multiprocessing
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -27,15 +28,15 @@ from benchmarks.replay.tables import Table, Toy
 NEAR = 0.01
 """Within so much of the table's best val_miou a search has found it."""
 
-TRIALS = 1000
-"""More than any budget lets a search begin."""
-
-
 @cache
+def numbers() -> list[int]:
+    """Return the recorded configs."""
+    return sorted({each.number for each in read_curves()[0]})
+
+
 def half(rest: int) -> Table:
     """Return every other recorded config."""
-    numbers = sorted({each.number for each in read_curves()[0]})
-    return Recorded(tuple(number for number in numbers if number % 2 == rest))
+    return Recorded(tuple(number for number in numbers() if number % 2 == rest))
 
 
 TABLES: dict[str, tuple[Callable[[int], Table], int]] = {
@@ -47,46 +48,47 @@ TABLES: dict[str, tuple[Callable[[int], Table], int]] = {
 """By name: the table for a seed, and the epochs that a search may train."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Outcome:
-    """What came of one way to search on one table, by seed."""
+    """What came of one search."""
 
-    picked: list[float] = field(default_factory=list)  # worth of the trial with the best val_miou
-    found: list[float] = field(default_factory=list)  # epochs until near the best, or infinite
-    seconds: float = 0.0
-
-
-def compare(name: str, table_of: Callable[[int], Table], epochs: int, seeds: int, workers: int) -> Outcome:
-    """Run one way to search on a table with each seed."""
-    outcome, began = Outcome(), time.monotonic()
-    for seed in track(range(seeds), name, console=Console(stderr=True), transient=True):
-        table = table_of(seed)
-        best, picked, found = -np.inf, 0.0, np.inf
-        with SEARCHES[name](table, seed, TRIALS) as search:
-            for count, each in enumerate(simulate(search, workers, TRIALS), 1):
-                if each.value > best:
-                    best, picked = each.value, each.worth
-                if best >= table.best - NEAR:
-                    found = min(found, count)
-                if count >= epochs:
-                    break
-        outcome.picked.append(picked)
-        outcome.found.append(found)
-    outcome.seconds = time.monotonic() - began
-    return outcome
+    picked: float  # worth of the trial with the best val_miou
+    found: float  # epochs until near the best, or infinite
+    seconds: float
+    best: tuple[float, ...]  # val_miou so far after each epoch
 
 
-def printed(title: str, outcomes: dict[str, Outcome]) -> Printed:
+def search(task: tuple[str, str, int, int, int]) -> Outcome:
+    """Run one search: name of the table, of the way to search, seed, epochs and workers."""
+    table_name, name, seed, epochs, workers = task
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.simplefilter("ignore")
+    table, began = TABLES[table_name][0](seed), time.monotonic()
+    best: list[float] = []
+    picked = 0.0
+    with SEARCHES[name](table, seed) as searching:
+        for each in simulate(searching, workers):
+            if not best or each.value > best[-1]:
+                picked = each.worth
+            best.append(max(each.value, best[-1] if best else -np.inf))
+            if len(best) >= epochs:
+                break
+    found = next((count for count, value in enumerate(best, 1) if value >= table.best - NEAR), np.inf)
+    return Outcome(picked, found, time.monotonic() - began, tuple(best))
+
+
+def printed(title: str, outcomes: dict[str, list[Outcome]]) -> Printed:
     """Return one table's comparison."""
-    shown = Printed(title=title)
+    shown = Printed(title=title, title_justify="left")
     for column in ("search", "worth of its pick", "± s.e.", f"median epochs to best - {NEAR}", "found it", "s"):
         shown.add_column(column, justify="left" if column == "search" else "right")
-    for name, each in outcomes.items():
-        error = np.std(each.picked) / len(each.picked) ** 0.5
-        epochs, found = float(np.median(each.found)), np.isfinite(each.found).mean()
-        shown.add_row(name, f"{np.mean(each.picked):.3f}", f"{error:.3f}",
-                      f"{epochs:.0f}" if np.isfinite(epochs) else "never", f"{found:.0%}",
-                      f"{each.seconds:.0f}")  # fmt: skip
+    for name, found in outcomes.items():
+        picked = np.array([each.picked for each in found])
+        epochs = np.array([each.found for each in found])
+        middle = float(np.median(epochs))
+        shown.add_row(name, f"{picked.mean():.3f}", f"{picked.std() / len(picked) ** 0.5:.3f}",
+                      f"{middle:.0f}" if np.isfinite(middle) else "never", f"{np.isfinite(epochs).mean():.0%}",
+                      f"{np.mean([each.seconds for each in found]):.1f}")  # fmt: skip
     return shown
 
 
@@ -96,18 +98,21 @@ def main() -> None:
     there = [name for name in TABLES if FILE.exists() or name not in ("choose", "report")]
     parser.add_argument("--table", nargs="+", default=there, choices=TABLES)
     parser.add_argument("--search", nargs="+", default=list(SEARCHES), choices=SEARCHES)
-    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--epochs", type=int, help="that a search may train (default: by table)")
     options = parser.parse_args()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    warnings.simplefilter("ignore")
-    for name in options.table:
-        table_of, epochs = TABLES[name]
-        epochs = options.epochs or epochs
-        outcomes = {each: compare(each, table_of, epochs, options.seeds, options.workers) for each in options.search}
-        title = f"{name}: {epochs} epochs, {options.workers} workers, {options.seeds} seeds"
-        Console(width=120).print(printed(title, outcomes))
+    with multiprocessing.get_context("forkserver").Pool() as pool:
+        for table in options.table:
+            epochs = options.epochs or TABLES[table][1]
+            tasks = [(table, name, seed, epochs, options.workers)
+                     for name in options.search for seed in range(options.seeds)]  # fmt: skip
+            done = track(pool.imap(search, tasks), table, len(tasks), console=Console(stderr=True), transient=True)
+            outcomes: dict[str, list[Outcome]] = {name: [] for name in options.search}
+            for (_, name, *_), outcome in zip(tasks, done, strict=True):
+                outcomes[name].append(outcome)
+            title = f"{table}: {epochs} epochs, {options.workers} workers, {options.seeds} seeds"
+            Console(width=120).print(printed(title, outcomes))
 
 
 if __name__ == "__main__":

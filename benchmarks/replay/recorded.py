@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
+from benchmarks.replay.simulate import Begun
 from benchmarks.replay.tables import Distributions, Params, scaled
 from spaces.table import JOINT, Scope, Space, find_space
 from trainable.classes import CLASSES
@@ -85,17 +86,33 @@ def _list(values: NDArray[np.float64] | None) -> list[float] | None:
     return None if values is None else [float(value) for value in values]
 
 
-@dataclass(frozen=True)
+_read_once = cache(read_curves)
+
+
+@dataclass
 class Recorded:
-    """A table of real curves; a config that a search asks for has the curve of the nearest one recorded."""
+    """A table of real curves for one search.
+
+    A config that a search asks for has the curve of the nearest one recorded that it has not had yet: each curve is
+    one training, and comes once.
+    """
 
     numbers: tuple[int, ...]
     """Of the configs that are in it: half of all to choose by, the other half to report."""
     path: Path = FILE
+    left: set[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.left = set(self._read[0])
+
+    @property
+    def trials(self) -> int:
+        """That a search can begin."""
+        return len(self._read[0])
 
     @cached_property
     def _read(self) -> tuple[dict[int, Curve], list[dict[str, Any]], dict[str, Any]]:
-        curves, configs, facts = read_curves(self.path)
+        curves, configs, facts = _read_once(self.path)
         first = {each.number: each for each in curves if each.seed == each.fold == 0 and each.number in self.numbers}
         return first, configs, facts
 
@@ -118,19 +135,17 @@ class Recorded:
         """The highest val_miou that any of its configs reached."""
         return max(float(each.rows["val_miou"].max()) for each in self._read[0].values() if len(each.classes))
 
-    def curve(self, params: Params, distributions: Distributions) -> NDArray[np.float64]:
-        """Return the nearest config's curve; one that broke goes on with NaN."""
-        values = self._read[0][self.nearest(params, distributions)].rows.get("val_miou", np.empty(0))
-        return np.concatenate([values, np.full(self.epochs - len(values), np.nan)])
-
-    def worth(self, params: Params, distributions: Distributions) -> float:
-        """Return the best val_miou of the nearest config."""
-        values = self.curve(params, distributions)
-        return float(np.nanmax(values)) if np.isfinite(values).any() else 0.0
+    def begin(self, params: Params, distributions: Distributions) -> Begun:
+        """Return the nearest config's curve and best value; one that broke goes on with NaN."""
+        number = self.nearest(params, distributions)
+        self.left.remove(number)
+        values = self._read[0][number].rows.get("val_miou", np.empty(0))
+        best = float(values.max()) if len(values) else 0.0
+        return Begun(np.concatenate([values, np.full(self.epochs - len(values), np.nan)]), best)
 
     def nearest(self, params: Params, distributions: Distributions) -> int:
         """Return the recorded config with the most equal and the closest parameters."""
-        return min(self._read[0], key=lambda number: self._distance(number, params, distributions))
+        return min(sorted(self.left), key=lambda number: self._distance(number, params, distributions))
 
     def _distance(self, number: int, params: Params, distributions: Distributions) -> float:
         other = self._known[number]

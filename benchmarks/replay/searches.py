@@ -5,23 +5,21 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
-from numpy.typing import NDArray
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from benchmarks.replay.simulate import Search, TuneSearch
+from benchmarks.replay.simulate import Begun, Search, TuneSearch
 from benchmarks.replay.tables import Table
 from search.study import ResumableASHA, StudySearch
+from search.thawing import Thawing, ThawingScheduler
 from search.trial import METRIC
 from trainable.artifacts import FINISHED, RunFolder
 from trainable.config import TrialConfig
-
-Found = tuple[NDArray[np.float64], float]
 
 
 class Sampled:
@@ -35,11 +33,13 @@ class Sampled:
         self.study = optuna.create_study(study_name=str(seed), direction="maximize", sampler=sampler, pruner=pruner)
         self.live: dict[str, optuna.Trial] = {}
 
-    def ask(self, name: str) -> Found:
+    def ask(self, name: str) -> Begun | None:
         """Sample the space."""
+        if len(self.study.get_trials(deepcopy=False)) >= self.table.trials:
+            return None
         trial = self.live[name] = self.study.ask()
         self.table.space.sample(trial)
-        return curve_of(self.table, trial)
+        return self.table.begin(trial.params, trial.distributions)
 
     def report(self, name: str, epoch: int, value: float) -> bool:
         """Let the pruner decide."""
@@ -57,18 +57,27 @@ class Sampled:
 class Ours(TuneSearch):
     """What run.py runs: the same objects, with a run folder in memory."""
 
-    def __init__(self, run: RunFolder, table: Table, seed: int, trials: int, grace: int, reduction: int):
+    def __init__(self, run: RunFolder, table: Table, seed: int, scheduler: Callable[[RunFolder, optuna.Study], Any]):
         self.run, self.study = run, optuna.create_study(direction="maximize")
-        for params in table.space.first_trials:
-            self.study.enqueue_trial(params)
         base = TrialConfig(epochs=table.epochs, seed=seed, image_size=96, encoder_weights="none", device="cpu")
-        searcher = StudySearch(run, self.study, table.space, base, trials)
-        scheduler = ResumableASHA(run, self.study, table.epochs, grace, reduction)
+        made = scheduler(run, self.study)
+        thawing = made.thawing if isinstance(made, ThawingScheduler) else None
+        searcher = StudySearch(run, self.study, table.space, base, table.trials, thawing)
+        begun: dict[int, Begun] = {}
 
-        def look_up(name: str, config: dict[str, Any]) -> Found:
-            return curve_of(table, searcher.live[name])
+        def look_up(name: str, config: dict[str, Any]) -> Begun:
+            number, trial = config["number"], searcher.live[name]
+            if number not in begun:
+                run.trial(number).last_state.touch()
+                begun[number] = table.begin(trial.params, trial.distributions)
+                return begun[number]
+            assert thawing
+            done = int(thawing.epochs[thawing.rows[number]])
+            # Its worker reports the last epoch once more.
+            assert self.report(name, done, float(begun[number].curve[done - 1]))
+            return replace(begun[number], done=done)
 
-        super().__init__(searcher, scheduler, look_up, table.epochs)
+        super().__init__(searcher, made, look_up, table.epochs)
 
     def report(self, name: str, epoch: int, value: float) -> bool:
         """Record the state, as `search/record.py` does before the searcher hears of an end."""
@@ -86,10 +95,24 @@ def stock(table: Table, seed: int, scheduler: Any) -> TuneSearch:
 
     searcher = OptunaSearch(space, metric=METRIC, mode="max", seed=seed)
 
-    def look_up(name: str, config: dict[str, Any]) -> Found:
-        return curve_of(table, searcher._ot_trials[name])
+    def look_up(name: str, config: dict[str, Any]) -> Begun:
+        trial = searcher._ot_trials[name]
+        return table.begin(trial.params, trial.distributions)
 
-    return TuneSearch(searcher, scheduler, look_up, table.epochs)
+    return Stock(searcher, scheduler, look_up, table.epochs, table.trials)
+
+
+class Stock(TuneSearch):
+    """Tune's own searcher, asked for so many trials."""
+
+    def __init__(self, searcher: Any, scheduler: Any, look_up: Any, epochs: int, left: int):
+        super().__init__(searcher, scheduler, look_up, epochs)
+        self.left = left
+
+    def ask(self, name: str) -> Begun | None:
+        """Ask the searcher."""
+        self.left -= 1
+        return super().ask(name) if self.left >= 0 else None
 
 
 def asha(table: Table, grace: int, reduction: int = 3) -> AsyncHyperBandScheduler:
@@ -98,14 +121,9 @@ def asha(table: Table, grace: int, reduction: int = 3) -> AsyncHyperBandSchedule
                                    reduction_factor=reduction)  # fmt: skip
 
 
-def curve_of(table: Table, trial: Any) -> Found:
-    """Return a trial's curve and worth."""
-    return table.curve(trial.params, trial.distributions), table.worth(trial.params, trial.distributions)
-
-
 def _plain(sampler: Callable[[int], optuna.samplers.BaseSampler], pruner: Any = None) -> Any:
     @contextlib.contextmanager
-    def made(table: Table, seed: int, trials: int) -> Iterator[Search]:
+    def made(table: Table, seed: int) -> Iterator[Search]:
         yield Sampled(table, seed, sampler(seed), pruner(table) if pruner else optuna.pruners.NopPruner())
 
     return made
@@ -113,18 +131,18 @@ def _plain(sampler: Callable[[int], optuna.samplers.BaseSampler], pruner: Any = 
 
 def _stock(scheduler: Callable[[Table], Any]) -> Any:
     @contextlib.contextmanager
-    def made(table: Table, seed: int, trials: int) -> Iterator[Search]:
+    def made(table: Table, seed: int) -> Iterator[Search]:
         yield stock(table, seed, scheduler(table))
 
     return made
 
 
-def _ours(grace: Callable[[Table], int]) -> Any:
+def _ours(scheduler: Callable[[Table, RunFolder, optuna.Study], Any]) -> Any:
     @contextlib.contextmanager
-    def made(table: Table, seed: int, trials: int) -> Iterator[Search]:
+    def made(table: Table, seed: int) -> Iterator[Search]:
         folder = Path(tempfile.mkdtemp(dir="/dev/shm"))
         try:
-            yield Ours(RunFolder(folder), table, seed, trials, grace(table), 3)
+            yield Ours(RunFolder(folder), table, seed, lambda run, study: scheduler(table, run, study))
         finally:
             shutil.rmtree(folder)
 
@@ -144,6 +162,8 @@ SEARCHES: dict[str, Any] = {
     "OptunaSearch + ASHA, grace 3": _stock(lambda table: asha(table, 3)),
     "OptunaSearch, no stopping": _stock(lambda table: FIFOScheduler()),
     "Optuna TPE + Hyperband": _plain(_tpe, lambda table: optuna.pruners.HyperbandPruner(1, table.epochs, 3)),
-    "Trashsweep": _ours(lambda table: min(max(table.epochs // 4, 1), 10)),
-    "Trashsweep, grace 1": _ours(lambda table: 1),
+    "Trashsweep": _ours(lambda table, run, _: ThawingScheduler(Thawing(run, table.epochs, table.trials))),
+    "Trashsweep, --stopper asha": _ours(
+        lambda table, run, study: ResumableASHA(run, study, table.epochs, min(max(table.epochs // 4, 1), 10), 3)
+    ),
 }

@@ -1,22 +1,32 @@
 """Runs a search on virtual time: the searcher and scheduler that Tune would run, called in Tune's order."""
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
 
 from search.trial import METRIC
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A trial that begins, or goes on."""
+
+    curve: NDArray[np.float64]
+    worth: float  # at the end of its budget
+    done: int = 0  # epochs
 
 
 class Search(Protocol):
     """A way to search, between the names that Tune gives trials and curves."""
 
-    def ask(self, name: str) -> tuple[NDArray[np.float64], float] | None:
-        """Begin a trial; returns its curve and what it is worth, or None: there is no other."""
+    def ask(self, name: str) -> Begun | None:
+        """Begin a trial, or go on with one; None: there is none, but there may be when another ends."""
 
     def report(self, name: str, epoch: int, value: float) -> bool:
         """Tell the value of an epoch; returns whether the trial goes on."""
@@ -33,19 +43,18 @@ class StandIn:
 class TuneSearch:
     """A Tune searcher and scheduler on a table."""
 
-    def __init__(self, searcher: Any, scheduler: Any, look_up: Any, epochs: int):
+    def __init__(self, searcher: Any, scheduler: Any, look_up: Callable[[str, dict[str, Any]], Begun], epochs: int):
         self.searcher, self.scheduler, self.look_up, self.epochs = searcher, scheduler, look_up, epochs
         self.trials: dict[str, StandIn] = {}
 
-    def ask(self, name: str) -> tuple[NDArray[np.float64], float] | None:
+    def ask(self, name: str) -> Begun | None:
         """Ask the searcher."""
         config = self.searcher.suggest(name)
-        if config is None:
+        if config is None or config == Searcher.FINISHED:
             return None
         self.trials[name] = StandIn(name, config)
         self.scheduler.on_trial_add(None, self.trials[name])
-        found: tuple[NDArray[np.float64], float] = self.look_up(name, config)
-        return found
+        return self.look_up(name, config)
 
     def report(self, name: str, epoch: int, value: float) -> bool:
         """Do as TuneController._process_trial_result: the searcher hears of an epoch only where the trial goes on."""
@@ -64,41 +73,36 @@ class TuneSearch:
 class Epoch:
     """One that was trained."""
 
-    trial: int
+    turn: int
+    """Number of what the search was asked for: a trial, or a further part of one."""
     epoch: int
     value: float
     worth: float
     """Of its trial."""
 
 
-def simulate(search: Search, workers: int, trials: int, seconds: Any = lambda trial: 1.0) -> Iterator[Epoch]:
+def simulate(search: Search, workers: int, seconds: Callable[[int], float] = lambda turn: 1.0) -> Iterator[Epoch]:
     """Yield the epochs of a search in the order in which they end.
 
     Args:
         search: asked as soon as a worker is free.
         workers: trials that run at a time.
-        trials: in all.
-        seconds: that an epoch of a trial takes, by its number.
+        seconds: that an epoch takes, by the number of what the search was asked for.
     """
-    queue: list[tuple[float, int, int]] = []  # when an epoch ends, trial, epoch
-    curves, begun = {}, 0
-
-    def begin(now: float) -> None:
-        nonlocal begun
-        if begun < trials and (found := search.ask(f"t{begun:05d}")) is not None:
-            curves[begun] = found
-            heapq.heappush(queue, (now + seconds(begun), begun, 1))
+    queue: list[tuple[float, int, int]] = []  # when an epoch ends, turn, epoch
+    live: dict[int, Begun] = {}
+    begun, now = 0, 0.0
+    while True:
+        while len(live) < workers and (found := search.ask(f"t{begun:05d}")) is not None:
+            live[begun] = found
+            heapq.heappush(queue, (now + seconds(begun), begun, found.done + 1))
             begun += 1
-
-    for _ in range(workers):
-        begin(0.0)
-    while queue:
-        now, trial, epoch = heapq.heappop(queue)
-        curve, worth = curves[trial]
-        value = float(curve[epoch - 1])
-        yield Epoch(trial, epoch, value, worth)
-        if search.report(f"t{trial:05d}", epoch, value):
-            heapq.heappush(queue, (now + seconds(trial), trial, epoch + 1))
+        if not queue:
+            return
+        now, turn, epoch = heapq.heappop(queue)
+        value = float(live[turn].curve[epoch - 1])
+        yield Epoch(turn, epoch, value, live[turn].worth)
+        if search.report(f"t{turn:05d}", epoch, value):
+            heapq.heappush(queue, (now + seconds(turn), turn, epoch + 1))
         else:
-            del curves[trial]
-            begin(now)
+            del live[turn]

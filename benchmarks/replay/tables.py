@@ -11,6 +11,7 @@ import optuna
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
+from benchmarks.replay.simulate import Begun
 from spaces.table import JOINT, Scope, Space, find_space
 
 Params = Mapping[str, Any]
@@ -31,11 +32,12 @@ class Table(Protocol):
     def space(self) -> Space:
         """What is searched."""
 
-    def curve(self, params: Params, distributions: Distributions) -> NDArray[np.float64]:
-        """Return the val_miou that is reported after each epoch, (epochs,)."""
+    @property
+    def trials(self) -> int:
+        """That a search can begin."""
 
-    def worth(self, params: Params, distributions: Distributions) -> float:
-        """Return what the config reaches at the end of its budget, without what is noise."""
+    def begin(self, params: Params, distributions: Distributions) -> Begun:
+        """Return the val_miou that is reported after each epoch, (epochs,), and what it comes to without noise."""
 
     @property
     def best(self) -> float:
@@ -69,6 +71,7 @@ class Toy:
     seed: int = 0
     epochs: int = 27
     noise: float = 0.01
+    trials: int = 10_000
 
     @cached_property
     def space(self) -> Space:
@@ -90,10 +93,11 @@ class Toy:
         """Return where the curve ends."""
         return float(self._rising(params, distributions)[-1])
 
-    def curve(self, params: Params, distributions: Distributions) -> NDArray[np.float64]:
+    def begin(self, params: Params, distributions: Distributions) -> Begun:
         """Return the curve with its noise, which is the config's own."""
         rng = np.random.default_rng([self.seed, zlib.crc32(repr(sorted(params.items())).encode())])
-        return self._rising(params, distributions) + rng.normal(0, self.noise, self.epochs)
+        rising = self._rising(params, distributions)
+        return Begun(rising + rng.normal(0, self.noise, self.epochs), float(rising[-1]))
 
     def _rising(self, params: Params, distributions: Distributions) -> NDArray[np.float64]:
         effects = []

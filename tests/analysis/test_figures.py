@@ -11,8 +11,8 @@ def test_stopped_trials_end_with_a_cross(searched):
     drawn = figures.learning_curves(leaderboard([searched.path]))
     named = {trace.name: trace for trace in drawn.data}
     curve = searched.trial(3).curve()
-    assert named["stopped by ASHA"].x == (curve[-1]["epoch"],)
-    assert named["stopped by ASHA"].y == (curve[-1]["val_miou"],)
+    assert named["stopped"].x == (curve[-1]["epoch"],)
+    assert named["stopped"].y == (curve[-1]["val_miou"],)
     assert len(drawn.data) == 5  # four trials with a curve
     best = max(searched.trials(), key=lambda folder: max([row["val_miou"] for row in folder.curve()], default=0))
     hover = named[f"1. trial {best.number}"].hovertemplate

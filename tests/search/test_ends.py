@@ -60,7 +60,7 @@ def ending(kinds, hog_bytes=0):
 def searched(tmp_path, monkeypatch, kinds, **more):
     """Run one trial of each kind and return the run."""
     monkeypatch.setattr(launch, "run_trial", ending(kinds, **more))
-    plan, run = plan_of(len(kinds), EPOCHS, seed=0, grace=EPOCHS), RunFolder(tmp_path / "run")
+    plan, run = plan_of(len(kinds), EPOCHS, seed=0), RunFolder(tmp_path / "run")
     run.path.mkdir()
     write_json(run.path / "search.json", {"plan": plan.__dict__})
     share = Resources(concurrent=1, cpus_per_trial=1, gpus_per_trial=0, description="")

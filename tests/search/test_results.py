@@ -55,7 +55,7 @@ def test_trials_rank_by_their_best_epoch_and_failures_come_last(run):
 
 def test_results_name_the_saving_the_place_the_failure_and_the_next_command(run):
     text = printed(lambda console: print_results(run, PLAN, console))
-    assert "ASHA saved 5 epochs (42% of 12)" in text
+    assert "stopping saved 5 epochs (42% of 12)" in text
     assert "trial 2 failed: ValueError: no [/x]" in text
     assert f"python analysis/report.py --run {run.path} --out report.html" in text
     assert f"python search/run.py --confirm {run.path.name} --runs-dir {run.path.parent}" in text

@@ -1,0 +1,84 @@
+"""What the sampler sees: trials that are paused or were stopped count as what they are forecast to come to.
+
+Optuna's TPE ranks every stopped trial below every complete one, and takes a paused one for a running one, which is to
+say a bad one; forecasts compare them all.
+"""
+
+import copy
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+
+from trainable.seeding import stream_seed
+
+
+class _Seen:
+    """A study in which trials have their forecast ends."""
+
+    def __init__(self, study: optuna.Study, ends: Mapping[int, float]):
+        self._study, self._ends = study, ends
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._study, name)
+
+    def _get_trials(
+        self, deepcopy: bool = True, states: Sequence[TrialState] | None = None, use_cache: bool = False
+    ) -> list[FrozenTrial]:
+        seen = (self._with_end(each) for each in self._study._get_trials(deepcopy=False, use_cache=use_cache))
+        return [each for each in seen if states is None or each.state in states]
+
+    def _with_end(self, trial: FrozenTrial) -> FrozenTrial:
+        if trial.number not in self._ends or trial.state not in (TrialState.RUNNING, TrialState.PRUNED):
+            return trial
+        ended = copy.copy(trial)
+        ended.state, ended.value = TrialState.COMPLETE, self._ends[trial.number]
+        return ended
+
+
+class ForecastSampler(BaseSampler):
+    """Another sampler, for which trials that have not ended, or were stopped, have their forecast ends."""
+
+    def __init__(self, sampler: BaseSampler, ends: Mapping[int, float]):
+        self.sampler, self.ends = sampler, ends
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """See Optuna."""
+        return self.sampler.infer_relative_search_space(self._seen(study), trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """See Optuna."""
+        return self.sampler.sample_relative(self._seen(study), trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """See Optuna."""
+        return self.sampler.sample_independent(self._seen(study), trial, param_name, param_distribution)
+
+    def _seen(self, study: optuna.Study) -> Any:
+        return _Seen(study, self.ends)
+
+
+def make_sampler(seed: int, asked: int, startup_trials: int, ends: Mapping[int, float] | None = None) -> BaseSampler:
+    """Return the sampler for the trial after `asked` others: its stream does not depend on interruptions.
+
+    Args:
+        seed: of the search.
+        asked: how many trials there are.
+        startup_trials: random ones before TPE begins.
+        ends: forecast ends by trial, see `ForecastSampler`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler = TPESampler(
+            seed=stream_seed(seed, "study", asked), n_startup_trials=startup_trials,
+            multivariate=True, group=True, constant_liar=True,
+        )  # fmt: skip
+    return ForecastSampler(sampler, ends) if ends is not None else sampler

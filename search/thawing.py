@@ -1,0 +1,147 @@
+"""Gives each epoch to the trial for which it is worth most: paused trials go on when they are the best bet again.
+
+After each of its epochs a trial goes on, or is paused with its state kept, by its chance to end in front for each epoch
+that this takes (`search/forecast.py`). The same measure decides whether a free worker goes on with a paused trial or
+begins a new one: of n + 1 trials alike, each is the best with a chance of 1 / (n + 1), and to know takes as many epochs
+as the others have had so far. Freeze-thaw in the sense of Swersky, Snoek and Adams (2014): nothing is lost by pausing
+early, so no grace period and no rungs have to be chosen. All is decided by the curves there are, so a resumed search
+decides as one that was never interrupted.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from search.forecast import chances, forecast_ends
+from search.trial import METRIC
+from trainable.artifacts import BROKEN, PAUSED, RunFolder
+
+CHANGE = 1.0
+"""What it costs to put another trial in the place of a running one, in epochs."""
+
+LEAST_CHANCE = 0.05
+"""To end in front, below which a trial makes no further epoch when all trials of a search have begun."""
+
+
+class Thawing:
+    """The curves of a run, and which of its trials are paused."""
+
+    def __init__(self, run: RunFolder, epochs: int, trials: int):
+        self.run, self.budget, self.trials = run, epochs, trials
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all."""
+        self.rows: dict[int, int] = {}  # row of each trial that has begun and is sound, by number
+        self.curves, self.epochs = np.empty((0, self.budget)), np.empty(0, np.int64)
+        self.paused: set[int] = set()
+        self.thawed: set[int] = set()  # that go on, but have not yet said so
+
+    def load(self) -> None:
+        """Read how a run stands, after what a crash has damaged was mended."""
+        self.clear()
+        for folder in self.run.trials():
+            state = folder.status()["state"]
+            self.begin(folder.number)
+            for row in folder.curve():
+                self.see(folder.number, int(row["epoch"]), row[METRIC])
+            if state in BROKEN:
+                self.lose(folder.number)
+            elif state == PAUSED:
+                self.paused.add(folder.number)
+
+    def begin(self, number: int) -> None:
+        """A trial begins, or goes on."""
+        self.paused.discard(number)
+        if number not in self.rows:
+            self.rows[number] = len(self.rows)
+            self.curves = np.vstack([self.curves, np.full((1, self.budget), np.nan)])
+            self.epochs = np.append(self.epochs, 0)
+
+    def see(self, number: int, epoch: int, value: float) -> None:
+        """A trial has ended an epoch."""
+        row = self.rows[number]
+        self.curves[row, epoch - 1], self.epochs[row] = value, max(self.epochs[row], epoch)
+
+    def lose(self, number: int) -> None:
+        """A trial has broken: its curve says nothing."""
+        self.curves[self.rows[number]], self.epochs[self.rows[number]] = np.nan, 0
+
+    def goes_on(self, number: int, epoch: int) -> bool:
+        """Decide after an epoch whether a trial goes on; if not it is paused."""
+        if number in self.thawed:  # its worker begins with the epoch that is known
+            self.thawed.remove(number)
+            return True
+        chance = self.chances()[self.rows[number]]
+        _, other = self._best_paused()
+        if chance / (self.budget - epoch) >= max(self._new(), other) and (self._more() or chance >= LEAST_CHANCE):
+            return True
+        self.paused.add(number)
+        return False
+
+    def next(self) -> int | None:
+        """Return the paused trial to go on with, or None for a new one, or an end where there is none."""
+        best, worth = self._best_paused()
+        if best is None or worth <= self._new():
+            return None
+        self.thawed.add(best)
+        return best
+
+    def chances(self) -> NDArray[np.float64]:
+        """Return each trial's chance to end in front, by row."""
+        return chances(self.curves, self.epochs)
+
+    def why(self, number: int) -> str:
+        """Return why a trial is paused."""
+        row, ends = self.rows[number], forecast_ends(self.curves, self.epochs)
+        forecast, chance = f"{ends.mean[row]:.3f} ± {ends.deviation[row]:.3f}", self.chances()[row]
+        told = f"forecast end {forecast}, in front with a chance of {chance:.0%}"
+        return f"after epoch {self.epochs[row]} of {self.budget}; {told}"
+
+    def ends(self) -> dict[int, float]:
+        """Return where each trial that has ended an epoch is forecast to end, by number."""
+        means = forecast_ends(self.curves, self.epochs).mean
+        return {number: float(means[row]) for number, row in self.rows.items() if self.epochs[row]}
+
+    def _more(self) -> bool:
+        return len(self.rows) < self.trials
+
+    def _best_paused(self) -> tuple[int | None, float]:
+        """Return the paused trial whose next epoch is worth most, and how much."""
+        least, found, chances = 0.0 if self._more() else LEAST_CHANCE, {}, self.chances()
+        for number in sorted(self.paused):
+            row = self.rows[number]
+            if chances[row] >= least and self.run.trial(number).last_state.exists():
+                found[number] = float(chances[row]) / (self.budget - self.epochs[row] + CHANGE)
+        best = max(found, key=lambda number: found[number], default=None)
+        return best, found.get(best, 0.0) if best is not None else 0.0
+
+    def _new(self) -> float:
+        """Return what the first epoch of a new trial is worth, 0 where there can be none."""
+        if not self._more():
+            return 0.0
+        idle = [self.epochs[row] for number, row in self.rows.items()
+                if number in self.paused or self.epochs[row] >= self.budget]  # fmt: skip
+        return 1 / (len(self.rows) + 1) / (max(float(np.mean(idle)) if idle else 1.0, 1.0) + CHANGE)
+
+
+class ThawingScheduler(FIFOScheduler):
+    """Tells Tune to stop what is paused; `StudySearch` hands it out again."""
+
+    def __init__(self, thawing: Thawing):
+        super().__init__()
+        self.thawing = thawing
+
+    def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: Mapping[str, Any]) -> str:
+        """Decide after an epoch."""
+        if METRIC not in result:
+            return TrialScheduler.CONTINUE
+        number = trial.config["number"]
+        self.thawing.see(number, result["epoch"], result[METRIC])
+        if result["epoch"] >= self.thawing.budget:
+            return TrialScheduler.STOP
+        return TrialScheduler.CONTINUE if self.thawing.goes_on(number, result["epoch"]) else TrialScheduler.STOP
