@@ -88,6 +88,11 @@ def _add_search(group: Any) -> None:
     group.add_argument("--confirm", metavar="NAME", help="train the best configs of a run on its other folds")
     group.add_argument("--top", type=int, metavar="K", help="with --confirm: how many configs (default 3)")
     group.add_argument("--include", type=int, nargs="+", metavar="N", help="with --confirm: further trials, by number")
+    group.add_argument("--gpu-hours", type=float, metavar="H", help="end when GPUs (cores, where there are none) "
+                       "were held for H hours in all")  # fmt: skip
+    group.add_argument("--until", metavar="TIME", help="end so long from now: 90m, 2h, 1d12h")
+    group.add_argument("--cost", type=float, metavar="MONEY", help="end when so much is spent, at --rate")
+    group.add_argument("--rate", type=float, metavar="MONEY", help="what an hour of a GPU (of a core) costs")
     group.add_argument("--smoke", action="store_true", help="the same on a minute's scale: 4 trials x 4 epochs, 64 px")
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
+from search.budget import Clock
 from search.heartbeat import Heartbeat, request_stop
 from search.machine import Machine, Resources
 from search.record import RecordStates
@@ -30,7 +31,8 @@ LOW_BYTES = 20_000_000
 
 @contextmanager
 def driving(
-    run: RunFolder, record: RecordStates, facts: dict[str, Any], console: Console, beat: Heartbeat | None
+    run: RunFolder, record: RecordStates, facts: dict[str, Any], console: Console, beat: Heartbeat | None,
+    clock: Clock | None = None,
 ) -> Iterator[None]:
     """Drive a run: tell that it is alive, save everything on SIGTERM or a stop request, wait where the disk is full.
 
@@ -40,10 +42,12 @@ def driving(
         facts: what is driven on what.
         console: where to say what happens.
         beat: of a run that goes on, which has been claimed before; None is a new run.
+        clock: of the budget; None is none.
     """
 
     def end_softly() -> None:
-        tell(console, "asked to stop: running trials save their epoch")
+        why = f"{clock.budget.text} is all but spent" if clock and clock.over else "asked to stop"
+        tell(console, f"{why}: running trials save their epoch")
         if run.uri:  # a signal's wish is known here alone
             with contextlib.suppress(OSError):
                 Remote(run.uri).push(run.path, (run.stop_request.name,))
@@ -58,7 +62,12 @@ def driving(
         except OSError:
             os.kill(os.getpid(), signal.SIGINT)
 
-    disk = FullDisk(run, console)
+    def on_spent() -> None:
+        if clock:
+            clock.over = True
+        on_signal()
+
+    disk, timer = FullDisk(run, console), clock.timer(on_spent) if clock else None
     before = signal.signal(signal.SIGTERM, on_signal)
     wait_for_room(disk.wait)
     try:
@@ -66,6 +75,8 @@ def driving(
             beating.drive(facts, end_softly)
             yield
     finally:
+        if timer:
+            timer.cancel()
         wait_for_room(None)
         signal.signal(signal.SIGTERM, before)
 

@@ -1,5 +1,6 @@
 """Search hyperparameters: python search/run.py --space losses [--data DIR]."""
 
+import math
 import shlex
 import sys
 import threading
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from search.access import set_up_access
 from search.arguments import parse
+from search.budget import Clock, expected_epochs, read_budget
 from search.folders import run_folder
 from search.heartbeat import Heartbeat, claimed
 from search.machine import Machine, resources
@@ -97,7 +99,9 @@ def _search(
     setting = setting_of(plan, run, prepared)
     from search.driving import driver_facts, driving
     from search.events import TensorBoardEvents
+    from search.hours import Hours, read_hours, total
     from search.keep import keep_callbacks
+    from search.outlook import Outlook, describe, tried_epoch
     from search.progress import Progress
     from search.record import RecordStates
     from search.sync import synced
@@ -107,16 +111,26 @@ def _search(
     epochs = plan.config.epochs
     thawing = Thawing(run, epochs, plan.trials) if plan.stopper == FORECAST else None
     progress, record = Progress(run, plan.trials, epochs, console), RecordStates(run, epochs, thawing)
+    budget = read_budget(options, share, total(read_hours(run)["sessions"]))
+    clock, hours = Clock(budget), Hours(run, share)
+    if thawing and budget.text:
+        thawing.epochs_left = lambda: clock.left() / seconds if (seconds := hours.per_epoch()) else math.inf
     try:
-        with driving(run, record, driver_facts(machine, share), console, beat), progress:
+        with driving(run, record, driver_facts(machine, share), console, beat, clock), progress:
+            if budget.text and not stored:
+                told = describe(budget, share, expected_epochs(plan), tried_epoch(plan, setting, share))
+                console.print(f"forecast: {told}", highlight=False, soft_wrap=True)
             keep = keep_callbacks(run, plan.keep_gb, console)
-            callbacks = synced(run, [record, TensorBoardEvents(run), *keep, progress, *services], console)
-            run_trials(plan, run, setting, share, callbacks, thawing)
+            forecast = [Outlook(run, plan, share, clock, hours, console)] if budget.text or budget.rate else []
+            callbacks = [record, hours, TensorBoardEvents(run), *keep, progress, *forecast, *services]
+            run_trials(plan, run, setting, share, synced(run, callbacks, console), thawing)
     except KeyboardInterrupt:
         pass  # a second Ctrl-C: what the trials have reported is on disk all the same
     except Exception:
         traceback.print_exc()
-    return _finish(plan, run, options, console)
+    hours.close()
+    spent = clock.over or (thawing is not None and bool(budget.text) and thawing.limited())
+    return _finish(plan, run, options, budget.text if spent else "", console)
 
 
 def check_nodes(run: RunFolder, options: dict[str, Any], stored: Plan | None, console: Console) -> None:
@@ -129,7 +143,8 @@ def check_nodes(run: RunFolder, options: dict[str, Any], stored: Plan | None, co
     preflight({"storage": root, "cache_dir": cache_dir, "data": data}, console, quiet=True)
 
 
-def _finish(plan: Plan, run: RunFolder, options: dict[str, Any], console: Console) -> int:
+def _finish(plan: Plan, run: RunFolder, options: dict[str, Any], spent: str, console: Console) -> int:
+    from search.hours import print_hours
     from search.record import mark_interrupted
     from search.results import print_results
 
@@ -140,14 +155,16 @@ def _finish(plan: Plan, run: RunFolder, options: dict[str, Any], console: Consol
     ended = sum(folder.status()["state"] in ENDED for folder in run.trials())
     if run.trials():
         print_results(run, plan, console)
+        print_hours(run, options.get("rate"), console)
     if ended < plan.trials:
+        why = f"{spent} is spent" if spent else "interrupted"
         console.print(
-            f"interrupted: {ended} of {plan.trials} trials have ended; saved to their last epoch: "
+            f"{why}: {ended} of {plan.trials} trials have ended; saved to their last epoch: "
             f"{len(run.trials()) - ended}; "
             f"go on with\n  {resume_command(run, options)}",
             style="bold yellow", highlight=False, soft_wrap=True,
         )  # fmt: skip
-        return INTERRUPTED
+        return DONE if spent else INTERRUPTED
     if not any(folder.curve() for folder in run.trials()):
         console.print("every trial failed before its first epoch: see the reasons above", style="bold red")
         return ALL_FAILED

@@ -74,8 +74,8 @@ class StudySearch(Searcher):
 
         None: there is none now, but there may be when a running one has ended; `FINISHED`: there will be none.
         """
-        more = self._asked() < self.trials
         number = self.unfinished.pop(0) if self.unfinished else self.thawing.next() if self.thawing else None
+        more = self._asked() < self.trials and (self.thawing is None or self.thawing.more())
         if number is not None:
             frozen = self.study.get_trials(deepcopy=False)[number]
             self.live[trial_id] = optuna.Trial(self.study, frozen._trial_id)
@@ -123,7 +123,7 @@ class StudySearch(Searcher):
 
     def close(self) -> None:
         """Stop what is still paused, where the search has come to its end."""
-        if not self.over or not self.thawing:
+        if not self.over or not self.thawing or self.thawing.limited():
             return
         for number in sorted(self.thawing.paused):
             folder, frozen = self.run.trial(number), self.study.get_trials(deepcopy=False)[number]

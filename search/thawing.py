@@ -8,7 +8,8 @@ early, so no grace period and no rungs have to be chosen. All is decided by the 
 decides as one that was never interrupted.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,8 @@ class Thawing:
 
     def __init__(self, run: RunFolder, epochs: int, trials: int):
         self.run, self.budget, self.trials = run, epochs, trials
+        self.epochs_left: Callable[[], float] = lambda: math.inf
+        """How many epochs a worker can still do: what would not come to its end is not begun."""
         self.clear()
 
     def clear(self) -> None:
@@ -78,7 +81,7 @@ class Thawing:
             return True
         chance = self.chances()[self.rows[number]]
         _, other = self._best_paused()
-        if chance / (self.budget - epoch) >= max(self._new(), other) and (self._more() or chance >= LEAST_CHANCE):
+        if chance / (self.budget - epoch) >= max(self._new(), other) and (self.more() or chance >= LEAST_CHANCE):
             return True
         self.paused.add(number)
         return False
@@ -95,6 +98,13 @@ class Thawing:
         """Return each trial's chance to end in front, by row."""
         return chances(self.curves, self.epochs)
 
+    def limited(self) -> bool:
+        """Tell whether there would be more to do, if there were more epochs left."""
+        left, self.epochs_left = self.epochs_left, lambda: math.inf
+        more = self.more() or self._best_paused()[0] is not None
+        self.epochs_left = left
+        return more
+
     def why(self, number: int) -> str:
         """Return why a trial is paused."""
         row, ends = self.rows[number], forecast_ends(self.curves, self.epochs)
@@ -107,22 +117,24 @@ class Thawing:
         means = forecast_ends(self.curves, self.epochs).mean
         return {number: float(means[row]) for number, row in self.rows.items() if self.epochs[row]}
 
-    def _more(self) -> bool:
-        return len(self.rows) < self.trials
+    def more(self) -> bool:
+        """Tell whether another trial can begin."""
+        return len(self.rows) < self.trials and self.epochs_left() >= self.budget
 
     def _best_paused(self) -> tuple[int | None, float]:
         """Return the paused trial whose next epoch is worth most, and how much."""
-        least, found, chances = 0.0 if self._more() else LEAST_CHANCE, {}, self.chances()
+        least, left, found, chances = 0.0 if self.more() else LEAST_CHANCE, self.epochs_left(), {}, self.chances()
         for number in sorted(self.paused):
             row = self.rows[number]
-            if chances[row] >= least and self.run.trial(number).last_state.exists():
-                found[number] = float(chances[row]) / (self.budget - self.epochs[row] + CHANGE)
+            needed = self.budget - self.epochs[row]
+            if chances[row] >= least and needed <= left and self.run.trial(number).last_state.exists():
+                found[number] = float(chances[row]) / (needed + CHANGE)
         best = max(found, key=lambda number: found[number], default=None)
         return best, found.get(best, 0.0) if best is not None else 0.0
 
     def _new(self) -> float:
         """Return what the first epoch of a new trial is worth, 0 where there can be none."""
-        if not self._more():
+        if not self.more():
             return 0.0
         idle = [self.epochs[row] for number, row in self.rows.items()
                 if number in self.paused or self.epochs[row] >= self.budget]  # fmt: skip

@@ -24,6 +24,7 @@ from trainable.room import sleep_for_room, wait_for_room
 
 if TYPE_CHECKING:
     from trainable.cache import Cache
+    from trainable.data import FoldData
     from trainable.folds import Folds
 
 METRIC = "val_miou"
@@ -128,18 +129,23 @@ def train(
     halt: Callable[[], str | None],
 ) -> None:  # fmt: skip
     """Train what was sampled; see `train_fold`."""
-    from trainable.data import FoldData
     from trainable.device import release_memory
     from trainable.fold import train_fold
-    from trainable.folds import Folds
 
     release_memory()  # of the trial that this process ran before
-    run = RunFolder(setting.run)
     config = TrialConfig.from_dict(sampled["config"])
-    folds = Folds.read(run.folds)
+    folder = folder_of(RunFolder(setting.run), sampled)
+    train_fold(config, fold_data(config, setting), folder, lambda row: report(dict(row)), resume=True, halt=halt)
+
+
+def fold_data(config: TrialConfig, setting: TrialSetting) -> "FoldData":
+    """Return the photos that a config trains and validates on."""
+    from trainable.data import FoldData
+    from trainable.folds import Folds
+
+    folds = Folds.read(RunFolder(setting.run).folds)
     cache, extra = _cache(setting, config.image_size), _extra(setting, config, folds)
-    data = FoldData.of(cache, folds, config.fold, extra, setting.skip_bad)
-    train_fold(config, data, folder_of(run, sampled), lambda row: report(dict(row)), resume=True, halt=halt)
+    return FoldData.of(cache, folds, config.fold, extra, setting.skip_bad)
 
 
 def end_of(error: Exception) -> tuple[str, str] | None:

@@ -8,73 +8,15 @@ be made by and `report` the other.
 
 import argparse
 import multiprocessing
-import time
-import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
-import optuna
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table as Printed
 
-from benchmarks.replay.recorded import FILE, Recorded, read_curves
+from benchmarks.replay.comparison import NEAR, TABLES, Outcome, search
+from benchmarks.replay.recorded import FILE
 from benchmarks.replay.searches import SEARCHES
-from benchmarks.replay.simulate import simulate
-from benchmarks.replay.tables import Table, Toy
-
-NEAR = 0.01
-"""Within so much of the table's best val_miou a search has found it."""
-
-@cache
-def numbers() -> list[int]:
-    """Return the recorded configs."""
-    return sorted({each.number for each in read_curves()[0]})
-
-
-def half(rest: int) -> Table:
-    """Return every other recorded config."""
-    return Recorded(tuple(number for number in numbers() if number % 2 == rest))
-
-
-TABLES: dict[str, tuple[Callable[[int], Table], int]] = {
-    "crossing": (lambda seed: Toy(True, seed), 900),
-    "plain": (lambda seed: Toy(False, seed), 300),
-    "choose": (lambda seed: half(0), 300),
-    "report": (lambda seed: half(1), 300),
-}
-"""By name: the table for a seed, and the epochs that a search may train."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of one search."""
-
-    picked: float  # worth of the trial with the best val_miou
-    found: float  # epochs until near the best, or infinite
-    seconds: float
-    best: tuple[float, ...]  # val_miou so far after each epoch
-
-
-def search(task: tuple[str, str, int, int, int]) -> Outcome:
-    """Run one search: name of the table, of the way to search, seed, epochs and workers."""
-    table_name, name, seed, epochs, workers = task
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    warnings.simplefilter("ignore")
-    table, began = TABLES[table_name][0](seed), time.monotonic()
-    best: list[float] = []
-    picked = 0.0
-    with SEARCHES[name](table, seed) as searching:
-        for each in simulate(searching, workers):
-            if not best or each.value > best[-1]:
-                picked = each.worth
-            best.append(max(each.value, best[-1] if best else -np.inf))
-            if len(best) >= epochs:
-                break
-    found = next((count for count, value in enumerate(best, 1) if value >= table.best - NEAR), np.inf)
-    return Outcome(picked, found, time.monotonic() - began, tuple(best))
 
 
 def printed(title: str, outcomes: dict[str, list[Outcome]]) -> Printed:

@@ -1,0 +1,127 @@
+"""What a search may cost, as the time at which it has to end, and what it is forecast to cost."""
+
+import math
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from search.machine import Resources
+from search.plan import ASHA, FORECAST, Plan
+
+LIMITS = ("gpu_hours", "until", "cost")
+"""Options that limit a search; one at a time."""
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+"""Seconds by what a duration may end with."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long a search may go on."""
+
+    text: str  # as the user gave it
+    seconds: float  # of wall time, on the share of the machine that the search has; infinite without a limit
+    rate: float | None  # of money for a GPU-hour, or a core-hour
+
+    def margin(self) -> float:
+        """Return how many seconds before its end running trials are asked to save their epoch."""
+        return min(max(0.01 * self.seconds, 2.0), 20.0)
+
+
+def read_budget(options: dict[str, Any], share: Resources, spent: float) -> Budget:
+    """Return the budget that the options give.
+
+    Args:
+        options: of the command line.
+        share: of the machine.
+        spent: GPU-hours, or core-hours, of the run before now. `--until` counts from now.
+
+    Raises:
+        ValueError: more than one limit, one that is not above 0 or already spent, or a cost without a rate.
+    """
+    given = [name for name in LIMITS if name in options]
+    rate = options.get("rate")
+    if len(given) > 1:
+        first, second = (f"--{name.replace('_', '-')}" for name in given[:2])
+        raise ValueError(f"{first} and {second} both limit the search; pass one of them")
+    if "cost" in given and rate is None:
+        raise ValueError("--cost needs --rate, what an hour of a GPU costs (of a core, where there is no GPU)")
+    for name in ("gpu_hours", "cost", "rate"):
+        if name in options and not options[name] > 0:
+            raise ValueError(f"--{name.replace('_', '-')} must be above 0, found {options[name]:g}")
+    if not given:
+        return Budget("", float("inf"), rate)
+    if given == ["until"]:
+        return Budget(f"--until {options['until']}", duration(options["until"]), rate)
+    hours = options["gpu_hours"] if given == ["gpu_hours"] else options["cost"] / rate
+    text = f"--{given[0].replace('_', '-')} {options[given[0]]:g}"
+    if hours <= spent:
+        raise ValueError(f"{text} is spent: the run has taken {spent:.2f} {unit(share)} so far; allow more")
+    return Budget(text, (hours - spent) * 3600 / size(share), rate)
+
+
+def duration(text: str) -> float:
+    """Return the seconds in 90m, 2h, 1.5d or 1h30m.
+
+    Raises:
+        ValueError: it is none.
+    """
+    parts = re.findall(r"([\d.]+)([smhd])", text)
+    try:
+        seconds = sum(float(number) * UNITS[unit] for number, unit in parts)
+    except ValueError:
+        seconds = 0.0
+    if "".join(map("".join, parts)) != text or not seconds > 0:
+        raise ValueError(f"--until takes a duration such as 90m, 2h or 1d12h, found {text!r}")
+    return seconds
+
+
+def size(share: Resources) -> float:
+    """Return the GPUs that a search holds, or the cores where it has no GPU."""
+    return share.concurrent * (share.gpus_per_trial or 1)
+
+
+def unit(share: Resources) -> str:
+    """Return what its hours are called."""
+    return "GPU-hours" if share.gpus_per_trial else "core-hours"
+
+
+def expected_epochs(plan: Plan) -> float:
+    """Return how many epochs a search is expected to train.
+
+    For forecasts the share of all epochs falls with the square root of the number of trials (docs/search-benchmark.md);
+    of ASHA each rung keeps its share of the trials that came to it.
+    """
+    epochs = plan.config.epochs
+    each = float(epochs)
+    if plan.stopper == FORECAST:
+        each = epochs * min(1.0, 1.9 / plan.trials**0.5)
+    elif plan.stopper == ASHA:
+        each, kept, rung = float(plan.grace), 1.0, plan.grace
+        while rung < epochs:
+            kept, following = kept / plan.reduction, min(rung * plan.reduction, epochs)
+            each, rung = each + kept * (following - rung), following
+    return plan.trials * each
+
+
+class Clock:
+    """Counts a budget down from the start of the search."""
+
+    def __init__(self, budget: Budget):
+        self.budget, self.began, self.over = budget, time.monotonic(), False
+
+    def left(self) -> float:
+        """Return the seconds that are left."""
+        return self.budget.seconds - (time.monotonic() - self.began)
+
+    def timer(self, on_spent: Callable[[], None]) -> threading.Timer | None:
+        """Start what calls a function when it is time to save; None where there is no limit."""
+        if math.isinf(self.budget.seconds):
+            return None
+        timer = threading.Timer(max(self.left() - self.budget.margin(), 0.0), on_spent)
+        timer.daemon = True
+        timer.start()
+        return timer

@@ -1,0 +1,138 @@
+"""Where the hours of a search go: `hours.json` in its run folder, and what is told of it."""
+
+import contextlib
+import time
+from collections import defaultdict
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+from rich.console import Console
+
+from search.budget import size, unit
+from search.machine import Resources
+from search.results import standings
+from trainable.artifacts import BROKEN, FINISHED, OOM, RunFolder, read_json, write_json
+
+FILE = "hours.json"
+WRITE_S = 10.0
+"""Between two writes of the file: so much of a session a kill may lose."""
+
+KINDS = ("finished", "stopped early", "failed", "out of memory", "overhead", "idle")
+
+
+class Hours(tune.Callback):
+    """Counts how long trials hold their share of the machine."""
+
+    def __init__(self, run: RunFolder, share: Resources):
+        self.run, self.share = run, share
+        self.began, self.written = time.time(), 0.0
+        before = read_hours(run)
+        self.sessions: list[dict[str, float]] = before["sessions"]
+        self.held: dict[str, float] = defaultdict(float, before["held"])  # seconds, by trial
+        self.before = sum(self.held.values())
+        self.since: dict[str, float] = {}  # by Tune's name
+        self.numbers: dict[str, str] = {}
+        self.epochs = 0
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial takes its share."""
+        self.since.setdefault(trial.trial_id, time.time())
+        self.numbers[trial.trial_id] = str(trial.config["number"])
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """A trial ended an epoch."""
+        self.epochs += "epoch" in result
+        self._write()
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial gives its share back."""
+        self._end(trial)
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial has lost its process."""
+        self._end(trial)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial has failed."""
+        self._end(trial)
+
+    def per_epoch(self) -> float | None:
+        """Return the seconds that an epoch has taken a worker in this session, None before the first has ended."""
+        now = time.time()
+        held = sum(self.held.values()) - self.before + sum(now - each for each in self.since.values())
+        return held / self.epochs if self.epochs else None
+
+    def spent(self) -> float:
+        """Return the hours of the run, earlier sessions and idle time included."""
+        return total(self.sessions) + (time.time() - self.began) * size(self.share) / 3600
+
+    def close(self) -> None:
+        """The session is over: what still runs has been asked to save."""
+        for name in list(self.since):
+            self._give_back(name)
+        self._write(now=True)
+
+    def _end(self, trial: Trial) -> None:
+        self._give_back(trial.trial_id)
+        self._write()
+
+    def _give_back(self, name: str) -> None:
+        self.held[self.numbers.get(name, "")] += time.time() - self.since.pop(name, time.time())
+
+    def _write(self, now: bool = False) -> None:
+        if now or time.monotonic() - self.written > WRITE_S:
+            self.written = time.monotonic()
+            session = {"began": self.began, "ended": time.time(), "size": size(self.share)}
+            with contextlib.suppress(OSError):
+                content: dict[str, Any] = {"unit": unit(self.share), "per_trial": self.share.gpus_per_trial or 1}
+                content |= {"sessions": [*self.sessions, session], "held": dict(self.held)}
+                write_json(self.run.path / FILE, content)
+
+
+def read_hours(run: RunFolder) -> dict[str, Any]:
+    """Return what earlier sessions of a run have written."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        found = read_json(run.path / FILE)
+        return {name: kind(found[name]) for name, kind in
+                (("unit", str), ("per_trial", float), ("sessions", list), ("held", dict))}  # fmt: skip
+    return {"unit": "hours", "per_trial": 1.0, "sessions": [], "held": {}}
+
+
+def total(sessions: list[dict[str, float]]) -> float:
+    """Return the hours of sessions: the share of the machine, times the time it was held."""
+    return sum((each["ended"] - each["began"]) * each["size"] for each in sessions) / 3600
+
+
+def parts(run: RunFolder) -> dict[str, float]:
+    """Return the hours of a run by what they were spent on; together they are all there were.
+
+    Overhead is what trials held their share for without training: starting, loading, saving. Idle is what no trial
+    held: the start and the end of the search, and workers for which there was no trial.
+    """
+    told = read_hours(run)
+    held = {number: seconds * told["per_trial"] / 3600 for number, seconds in told["held"].items()}
+    found = dict.fromkeys(KINDS, 0.0)
+    for each in standings(run):
+        hours = held.get(str(each.number), 0.0)
+        if each.state in BROKEN:
+            found["out of memory" if each.state == OOM else "failed"] += hours
+            continue
+        trained = min(each.seconds * told["per_trial"] / 3600, hours)
+        found["finished" if each.state == FINISHED else "stopped early"] += trained
+        found["overhead"] += hours - trained
+    found["idle"] = max(total(told["sessions"]) - sum(found.values()), 0.0)
+    return found
+
+
+def print_hours(run: RunFolder, rate: float | None, console: Console) -> None:
+    """Print where the hours went, and what they cost at a rate for each."""
+    found, name = parts(run), read_hours(run)["unit"]
+    spent = sum(found.values())
+    if not spent:
+        return
+    shares = ", ".join(f"{kind} {hours / spent:.0%}" for kind, hours in found.items() if hours)
+    cost = f" ({spent * rate:.2f} at {rate:g} an hour)" if rate else ""
+    console.print(f"{spent:.2f} {name}{cost}: {shares}", highlight=False, soft_wrap=True)

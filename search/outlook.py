@@ -1,0 +1,97 @@
+"""Forecasts what a search will take: before its start from trying some epochs, and again when trials have told more."""
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial
+from rich.console import Console
+
+from search.budget import Budget, Clock, expected_epochs, size, unit
+from search.driving import tell
+from search.hours import Hours
+from search.machine import Resources
+from search.plan import Plan, sample_configs
+from search.run_status import show_span
+from search.trial import TrialSetting
+from trainable.artifacts import RunFolder
+from trainable.config import TrialConfig
+
+TRIED = 3
+"""Configs that are tried before the start, the base's own not counted."""
+
+STEPS = 4
+"""Batches of each that are timed."""
+
+SEEN = 8
+"""Trials that have ended an epoch when the forecast is made again."""
+
+
+def tried_epoch(plan: Plan, setting: TrialSetting, share: Resources) -> float:
+    """Return the mean seconds that an epoch takes, by timing some batches of the first configs in a worker."""
+    configs = [plan.config] if plan.space == "none" else sample_configs(plan, TRIED)
+    task = ray.remote(num_cpus=share.cpus_per_trial, num_gpus=share.gpus_per_trial, max_retries=0)(time_epochs)
+    found: list[float] = ray.get(task.remote([each.to_dict() for each in configs], setting))
+    return sum(found) / len(found)
+
+
+def time_epochs(contents: list[dict[str, Any]], setting: TrialSetting) -> list[float]:
+    """Return the seconds that an epoch of each config takes, from a part of the photos."""
+    from search.trial import fold_data
+    from trainable.training import FoldTraining
+
+    found = []
+    for content in contents:
+        config = TrialConfig.from_dict(content)
+        data = fold_data(config, setting)
+        batches = replace(data, train=data.train[: STEPS * config.batch_size], val=data.val[: 2 * config.batch_size])
+        training = FoldTraining(config, batches)
+        training.epoch(1, [])  # warms up
+        began = time.perf_counter()
+        row, _ = training.epoch(2, [0.0])
+        train, val = row["train_s"], row["val_s"]
+        rest = time.perf_counter() - began - train - val
+        found.append(train * len(data.train) / len(batches.train) + val * len(data.val) / len(batches.val) + rest)
+    return found
+
+
+def describe(budget: Budget, share: Resources, epochs: float, seconds: float) -> str:
+    """Return what so many epochs of so many seconds come to."""
+    hours = epochs * seconds * (share.gpus_per_trial or 1) / 3600
+    wall = epochs * seconds / share.concurrent
+    told = f"about {epochs:.0f} epochs of {seconds:.1f} s: {hours:.2f} {unit(share)}"
+    told += f", {hours * budget.rate:.2f} at {budget.rate:g} an hour" if budget.rate else ""
+    told += f", {show_span(wall)}"
+    return f"{told}; {budget.text} ends it after {budget.seconds / wall:.0%} of that" if wall > budget.seconds else told
+
+
+class Outlook(tune.Callback):
+    """Forecasts again when some trials have ended an epoch."""
+
+    def __init__(self, run: RunFolder, plan: Plan, share: Resources, clock: Clock, hours: Hours, console: Console):
+        self.run, self.plan, self.share, self.clock, self.hours, self.console = run, plan, share, clock, hours, console
+        self.seen: set[int] = set()
+        self.told = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give Tune's snapshot nothing: it is never read, and a console cannot be pickled."""
+        return {}
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """A trial ended an epoch."""
+        if "epoch" in result:
+            self.seen.add(trial.config["number"])
+        seconds = self.hours.per_epoch()
+        if self.told or len(self.seen) < min(SEEN, self.plan.trials) or seconds is None:
+            return
+        self.told = True
+        total = expected_epochs(self.plan)
+        to_come = max(total - self.hours.epochs, 0) * seconds / self.share.concurrent
+        hours = self.hours.spent() + to_come / 3600 * size(self.share)
+        limit = self.hours.spent() + max(self.clock.left(), 0.0) / 3600 * size(self.share)
+        ends = f"; {self.clock.budget.text} ends it at {limit:.2f}" if hours > limit else ""
+        tell(self.console, f"forecast: {hours:.2f} {unit(self.share)} in all, an epoch takes {seconds:.1f} s{ends}", "")
