@@ -21,7 +21,7 @@ from search.recovery import recover
 from search.sampling import make_sampler
 from search.telling import tell_end
 from search.thawing import Thawing
-from search.trial import METRIC
+from search.trial import ENDED_BROKEN, METRIC
 from spaces.table import Space
 from trainable.artifacts import BROKEN, FAILED, FINISHED, STOPPED, RunFolder
 from trainable.config import TrialConfig
@@ -111,6 +111,8 @@ class StudySearch(Searcher):
             self.on_trial_result(trial_id, result)  # Tune keeps the result at which it stops a trial for this call
         trial = self.live.pop(trial_id)
         status = self.run.trial(trial.number).status()
+        if result and ENDED_BROKEN in result:  # what the folder will say
+            status = {"state": result[ENDED_BROKEN], "reason": result["reason"]}
         if error or status["state"] in BROKEN or not result or "epoch" not in result:
             if self.thawing:
                 self.thawing.lose(trial.number)

@@ -92,8 +92,11 @@ def test_every_end_is_told_and_tried_again_only_where_that_can_help(tmp_path, mo
     once = dict.fromkeys(("fine", "raises", "nan", "lacks", "memory"), 1)
     assert again == {**once, "exits": MAX_FAILURES + 1, "network": MAX_FAILURES + 1}
     states = [trial.state for trial in open_study(run).get_trials()]
-    complete, fail = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.FAIL
-    assert states == [complete, *[fail] * 6, complete]
+    complete, fail, pruned = (getattr(optuna.trial.TrialState, name) for name in ("COMPLETE", "FAIL", "PRUNED"))
+    assert states == [complete, *[fail] * 5, pruned, complete]
+    told = {kind: open_study(run).get_trials()[number] for number, kind in enumerate(kinds)}
+    assert told["memory"].constraints == {"fits into memory": 1.0}
+    assert told["nan"].user_attrs["reason"].startswith("failed: FloatingPointError: epoch 2 has val_miou nan")
 
 
 @pytest.mark.slow
