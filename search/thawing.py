@@ -136,10 +136,14 @@ class Thawing:
         for number in sorted(self.paused):
             row = self.rows[number]
             needed = self.budget - self.epochs[row]
-            if chances[row] >= least and needed <= left and self.run.trial(number).last_state.exists():
+            if chances[row] >= least and needed <= left and self._can_go_on(number):
                 found[number] = float(chances[row]) / (needed + CHANGE)
         best = max(found, key=lambda number: found[number], default=None)
         return best, found.get(best, 0.0) if best is not None else 0.0
+
+    def _can_go_on(self, number: int) -> bool:
+        """Tell whether a paused trial's state is there: `--keep-gb` may have dropped it, but never at a URI."""
+        return self.run.uri is not None or self.run.trial(number).last_state.exists()
 
     def _new(self) -> float:
         """Return what the first epoch of a new trial is worth, 0 where there can be none."""

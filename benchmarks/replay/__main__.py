@@ -1,6 +1,6 @@
 """Compares ways to search by replay: the same budget of epochs, table by table, seed by seed.
 
-    python -m benchmarks.replay [--table crossing plain choose report] [--seeds 100] [--search NAME ...]
+    python -m benchmarks.replay [--table crossing plain choose report] [--seeds 100] [--plot FILE] [--search NAME ...]
 
 Tables: two families of curves that are made up, and the recorded ones, of which `choose` is the half that decisions may
 be made by and `report` the other.
@@ -8,15 +8,18 @@ be made by and `report` the other.
 
 import argparse
 import multiprocessing
+from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps, pyplot
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table as Printed
 
-from benchmarks.replay.comparison import NEAR, TABLES, Outcome, search
+from benchmarks.replay.comparison import ALL, NEAR, TABLES, Outcome, search
 from benchmarks.replay.recorded import FILE
-from benchmarks.replay.searches import SEARCHES
+
+COLOURS = colormaps["tab10"].colors  # type: ignore[attr-defined]
 
 
 def printed(title: str, outcomes: dict[str, list[Outcome]]) -> Printed:
@@ -34,16 +37,39 @@ def printed(title: str, outcomes: dict[str, list[Outcome]]) -> Printed:
     return shown
 
 
+def plot(tables: dict[str, dict[str, list[Outcome]]], path: Path) -> None:
+    """Draw the mean of the best val_miou so far, and its 95% interval over seeds, one panel for each table."""
+    size = (6.5 * len(tables), 4.5)
+    figure, axes = pyplot.subplots(1, len(tables), figsize=size, squeeze=False, layout="constrained")
+    for axis, (title, outcomes) in zip(axes[0], tables.items(), strict=True):
+        for index, (name, found) in enumerate(outcomes.items()):
+            length = max(len(each.best) for each in found)
+            best = np.array([each.best + (each.best[-1],) * (length - len(each.best)) for each in found])
+            mean, error = best.mean(0), 1.96 * best.std(0) / len(best) ** 0.5
+            ours = name == "Trashsweep"
+            line = axis.plot(np.arange(1, length + 1), mean, label=name, color="black" if ours else COLOURS[index % 10],
+                             lw=2.5 if ours else 1.2, zorder=3 if ours else 2)[0]  # fmt: skip
+            axis.fill_between(np.arange(1, length + 1), mean - error, mean + error, color=line.get_color(), alpha=0.12,
+                              lw=0)  # fmt: skip
+        axis.set(title=title, xlabel="epochs trained", ylabel="best val_miou so far")
+        low = np.median([each.best[len(each.best) // 10] for found in outcomes.values() for each in found])
+        axis.set_ylim(bottom=float(low) * 0.9)
+        axis.legend(fontsize=7, loc="lower right")
+    figure.savefig(path, dpi=110)
+
+
 def main() -> None:
     """Compare and print."""
     parser = argparse.ArgumentParser("benchmarks.replay")
     there = [name for name in TABLES if FILE.exists() or name not in ("choose", "report")]
     parser.add_argument("--table", nargs="+", default=there, choices=TABLES)
-    parser.add_argument("--search", nargs="+", default=list(SEARCHES), choices=SEARCHES)
+    parser.add_argument("--search", nargs="+", default=list(ALL), choices=ALL)
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--epochs", type=int, help="that a search may train (default: by table)")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the best so far over epochs")
     options = parser.parse_args()
+    drawn: dict[str, dict[str, list[Outcome]]] = {}
     with multiprocessing.get_context("forkserver").Pool() as pool:
         for table in options.table:
             epochs = options.epochs or TABLES[table][1]
@@ -55,6 +81,9 @@ def main() -> None:
                 outcomes[name].append(outcome)
             title = f"{table}: {epochs} epochs, {options.workers} workers, {options.seeds} seeds"
             Console(width=120).print(printed(title, outcomes))
+            drawn[title] = outcomes
+    if options.plot:
+        plot(drawn, options.plot)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,24 @@
 """One search on one table, and what came of it."""
 
+import logging
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import optuna
 
+from benchmarks.replay.peers import PEERS
 from benchmarks.replay.recorded import Recorded, read_curves
 from benchmarks.replay.searches import SEARCHES
 from benchmarks.replay.simulate import simulate
 from benchmarks.replay.tables import Table, Toy
+
+ALL: dict[str, Any] = {**SEARCHES, **PEERS}
+"""All ways to search, by name."""
 
 NEAR = 0.01
 """Within so much of the table's best val_miou a search has found it."""
@@ -51,11 +57,12 @@ def search(task: tuple[str, str, int, int, int]) -> Outcome:
     """Run one search: name of the table, of the way to search, seed, epochs and workers."""
     table_name, name, seed, epochs, workers = task
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    logging.disable(logging.WARNING)  # peers tell of every epoch
     warnings.simplefilter("ignore")
     table, began = TABLES[table_name][0](seed), time.monotonic()
     best: list[float] = []
     picked = 0.0
-    with SEARCHES[name](table, seed) as searching:
+    with ALL[name](table, seed) as searching:
         for each in simulate(searching, workers):
             if not best or each.value > best[-1]:
                 picked = each.worth

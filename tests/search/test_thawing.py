@@ -148,6 +148,19 @@ def test_a_trial_whose_state_is_gone_does_not_go_on(tmp_path):
     assert len(set(order)) == TRIALS == len(other.trials())
 
 
+def test_states_at_a_uri_are_not_looked_for_here(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    player = Player(run)
+    while not player.thawing.paused:
+        player.turn()
+    for number in player.thawing.paused:
+        run.trial(number).last_state.unlink()
+    for uri, found in ((None, None), ("s3://bucket/runs/run", next(iter(player.thawing.paused)))):
+        thawing = Thawing(RunFolder(run.path, uri), E, TRIALS)
+        thawing.load()
+        assert thawing._best_paused()[0] == found
+
+
 def test_the_sampler_compares_paused_trials_by_their_forecast(tmp_path):
     from search.sampling import ForecastSampler
 

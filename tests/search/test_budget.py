@@ -1,0 +1,154 @@
+"""What a search may cost, and where its hours went."""
+
+import time
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from search.arguments import parse
+from search.budget import Budget, Clock, duration, expected_epochs, read_budget
+from search.hours import Hours, parts, print_hours, read_hours, total
+from search.machine import Machine, Resources
+from search.outlook import describe
+from search.plan import new_plan
+from search.thawing import Thawing
+from trainable.artifacts import FAILED, FINISHED, OOM, PAUSED, STOPPED, RunFolder
+
+TWO_GPUS = Resources(2, 4, 1, "")
+HALVES = Resources(4, 2, 0.5, "")
+CORES = Resources(2, 1, 0, "")
+
+
+DURATIONS = {"90m": 5400, "2h": 7200, "1d12h": 129_600, "1.5h": 5400, "45s": 45}
+
+
+@pytest.mark.parametrize(("text", "seconds"), DURATIONS.items())
+def test_durations(text, seconds):
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "2", "h", "2 h", "-2h", "2x", "2h3", "0h", "1.2.3h"])
+def test_no_durations(text):
+    with pytest.raises(ValueError, match="takes a duration such as 90m"):
+        duration(text)
+
+
+@pytest.mark.parametrize(
+    ("options", "share", "spent", "seconds"),
+    [
+        ({"gpu_hours": 20.0}, TWO_GPUS, 0, 36_000), ({"gpu_hours": 20.0}, HALVES, 10, 18_000),
+        ({"gpu_hours": 1.0}, CORES, 0, 1800), ({"cost": 30.0, "rate": 3.0}, TWO_GPUS, 0, 18_000),
+        ({"until": "2h"}, TWO_GPUS, 99, 7200), ({"rate": 3.0}, CORES, 0, float("inf")), ({}, CORES, 0, float("inf")),
+    ],
+)  # fmt: skip
+def test_every_budget_is_an_end_in_time(options, share, spent, seconds):
+    assert read_budget(options, share, spent).seconds == seconds
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"gpu_hours": 2.0, "until": "2h"}, "--gpu-hours and --until both limit"), ({"cost": 5.0}, "needs --rate"),
+        ({"gpu_hours": 0.0}, "--gpu-hours must be above 0, found 0"), ({"rate": -1.0}, "--rate must be above 0"),
+        ({"gpu_hours": 2.0}, "is spent: the run has taken 3.00 GPU-hours"),
+    ],
+)  # fmt: skip
+def test_what_is_no_budget_is_refused(options, told):
+    with pytest.raises(ValueError, match=told):
+        read_budget(options, TWO_GPUS, 3.0)
+
+
+def test_options_are_read():
+    given = parse(["--gpu-hours", "20", "--rate", "3.06"])
+    assert (given["gpu_hours"], given["rate"]) == (20.0, 3.06)
+
+
+def test_clock_calls_before_the_end():
+    called = []
+    clock = Clock(Budget("--until 3s", 2.2, None))
+    clock.timer(lambda: called.append(clock.left()))
+    time.sleep(0.5)
+    assert len(called) == 1 and 1.7 < called[0] < 2.1  # two seconds to save
+    assert Clock(Budget("", float("inf"), None)).timer(called.clear) is None
+
+
+def test_expected_epochs_of_each_stopper():
+    def epochs(**options):
+        return expected_epochs(new_plan({"trials": 36, "epochs": 9, **options}, Machine(2, 0)))
+
+    assert epochs(stopper="none") == 36 * 9
+    assert epochs(grace=1) == pytest.approx(36 * (1 + 2 / 3 + 6 / 9))
+    assert epochs() == pytest.approx(36 * 9 * 1.9 / 6)
+
+
+def test_forecast_says_what_ends_it():
+    told = describe(Budget("--gpu-hours 1", 1800, 3.0), TWO_GPUS, 100, 72)
+    assert told == ("about 100 epochs of 72.0 s: 2.00 GPU-hours, 6.00 at 3 an hour, 60 min; --gpu-hours 1 ends it "
+                    "after 50% of that")  # fmt: skip
+    assert "ends" not in describe(Budget("--until 2h", 7200, None), TWO_GPUS, 100, 72)
+
+
+def test_nothing_begins_that_could_not_come_to_its_end(tmp_path):
+    run = RunFolder(tmp_path)
+    thawing = Thawing(run, 9, 4)
+    for number, values in ((1, [0.1]), (2, [0.1, 0.2, 0.3, 0.4])):
+        thawing.begin(number)
+        for epoch, value in enumerate(values, 1):
+            thawing.see(number, epoch, value)
+        thawing.paused.add(number)
+        run.trial(number).path.mkdir(parents=True)
+        run.trial(number).last_state.touch()
+    assert thawing.more()
+    thawing.epochs_left = lambda: 6.0
+    assert not thawing.more() and thawing.next() == 2 and thawing.limited()
+    thawing.begin(2)
+    assert thawing.next() is None and thawing.limited()
+
+
+def hours_of(run, share, events):
+    """Play trials that hold their share for so many seconds."""
+    hours, now = Hours(run, share), [1000.0]
+    hours.began = now[0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("search.hours.time.time", lambda: now[0])
+        for number, (wait, hold, event) in enumerate(events):
+            trial = SimpleNamespace(trial_id=f"t{number}", config={"number": number})
+            now[0] += wait
+            hours.on_trial_start(0, [], trial)
+            now[0] += hold
+            getattr(hours, event)(0, [], trial)
+        hours.close()
+    return hours
+
+
+def test_hours_by_what_they_went_to_are_all_there_were(tmp_path):
+    run = RunFolder(tmp_path)
+    states = (FINISHED, STOPPED, FAILED, OOM, PAUSED)
+    for number, state in enumerate(states):
+        folder = run.trial(number)
+        folder.write_params({})
+        folder.write_curve([{"epoch": 1, "val_miou": 0.1, "val_miou_full": 0.1, "train_s": 200.0, "val_s": 100.0}])
+        folder.write_status(state)
+    one = Resources(1, 1, 0.5, "")
+    ends = ("on_trial_complete", "on_trial_complete", "on_trial_complete", "on_trial_error", "on_trial_recover")
+    hours_of(run, one, [(60 if number < 3 else 0, 400, end) for number, end in enumerate(ends)])
+    found = parts(run)
+    half_hour = {name: round(hours * 3600 / 0.5) for name, hours in found.items()}
+    assert half_hour == {"finished": 300, "stopped early": 600, "failed": 400, "out of memory": 400, "overhead": 300,
+                         "idle": 180}  # fmt: skip
+    assert sum(found.values()) == pytest.approx(total(read_hours(run)["sessions"]))
+    console = Console(record=True, width=200)
+    print_hours(run, 2.0, console)
+    text = console.export_text()
+    assert "0.30 GPU-hours (0.61 at 2 an hour): finished 14%, stopped early 28%" in text
+    # A second session adds to the first.
+    hours_of(run, one, [(0, 0, "on_trial_complete")])
+    assert len(read_hours(run)["sessions"]) == 2
+
+
+def test_a_run_without_hours_says_nothing(tmp_path):
+    (tmp_path / "hours.json").write_text('{"unit": 3')
+    console = Console(record=True)
+    print_hours(RunFolder(tmp_path), None, console)
+    assert console.export_text() == ""
