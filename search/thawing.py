@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from scipy.stats import spearmanr
 
 from search.forecast import chances, forecast_ends
 from search.trial import METRIC
@@ -24,12 +25,15 @@ from trainable.artifacts import BROKEN, PAUSED, RunFolder
 CHANGE = 1.0
 """What it costs to put another trial in the place of a running one, in epochs."""
 
-WHOLE = 10
-"""Every tenth trial, the first one among them, goes to its end whatever is forecast.
+WHOLE, ALWAYS_WHOLE = 10, 3
+"""Every tenth trial, the first one among them, goes to its end whatever is forecast; three of them at least.
 
 Otherwise only trials that lead early would ever be seen whole, and where good configs are slow the forecasts, and the
 sampler that goes by them, would not learn it (docs/search-benchmark.md).
 """
+
+AGREES = 0.5
+"""Rank correlation of the first epoch with the end, over whole trials, from which no more of them are needed."""
 
 LEAST_CHANCE = 0.05
 """To end in front, below which a trial makes no further epoch when all trials of a search have begun."""
@@ -86,7 +90,7 @@ class Thawing:
         if number in self.thawed:  # its worker begins with the epoch that is known
             self.thawed.remove(number)
             return True
-        if number % WHOLE == 0:
+        if number % WHOLE == 0 and (number < ALWAYS_WHOLE * WHOLE or self.agreement() < AGREES):
             return True
         chance = self.chances()[self.rows[number]]
         _, other = self._best_paused()
@@ -106,6 +110,11 @@ class Thawing:
     def chances(self) -> NDArray[np.float64]:
         """Return each trial's chance to end in front, by row."""
         return chances(self.curves, self.epochs)
+
+    def agreement(self) -> float:
+        """Return the rank correlation of the first epoch with the end over the trials that went to it, 0 for a few."""
+        whole = self.curves[self.epochs >= self.budget]
+        return float(spearmanr(whole[:, 0], whole.max(1))[0]) if len(whole) > ALWAYS_WHOLE else 0.0
 
     def limited(self) -> bool:
         """Tell whether there would be more to do, if there were more epochs left."""

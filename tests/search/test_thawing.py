@@ -148,6 +148,22 @@ def test_a_trial_whose_state_is_gone_does_not_go_on(tmp_path):
     assert len(set(order)) == TRIALS == len(other.trials())
 
 
+def test_trials_go_to_their_end_until_the_first_epoch_is_seen_to_rank_them(tmp_path):
+    rising, crossing = [[0.1 * number, 0.2 * number] for number in range(1, 5)], [[0.01 * n, 1 - 0.1 * n] for n in range(4)]
+    for curves, agree, whole in ((rising, 1.0, False), (crossing, -1.0, True), (rising[:3], 0.0, True)):
+        thawing = Thawing(RunFolder(tmp_path), 2, 100)
+        for number, values in enumerate(curves):
+            thawing.begin(number)
+            for epoch, value in enumerate(values, 1):
+                thawing.see(number, epoch, value)
+        assert thawing.agreement() == pytest.approx(agree)
+        for number in (30, 31):
+            thawing.begin(number)
+            thawing.see(number, 1, -5.0)
+        assert not thawing.goes_on(31, 1)
+        assert thawing.goes_on(30, 1) == whole
+
+
 def test_states_at_a_uri_are_not_looked_for_here(tmp_path):
     run = RunFolder(tmp_path / "run")
     player = Player(run)
