@@ -18,6 +18,10 @@ FIXED_BY_RUN = (
 """Options that a resumed run keeps: another value would make its trials incomparable."""
 
 
+BUDGET = ("gpu_hours", "until", "cost", "rate")
+"""Options that limit a search, or tell what it costs."""
+
+
 def location(text: str) -> str | Path:
     """Return a URI as it is, else a path."""
     return text if is_uri(text) else Path(text)
@@ -38,6 +42,9 @@ def parse(arguments: list[str] | None = None) -> dict[str, Any]:
     space_names(given.get("space", "losses"))
     if "resume" in given and "confirm" in given:
         raise ValueError("--resume goes on with a search, --confirm with its finalists; pass one of the two")
+    if "confirm" in given and (limits := [name for name in BUDGET if name in given]):
+        option = f"--{limits[0].replace('_', '-')}"
+        raise ValueError(f"{option} is of a search, --confirm trains all that is listed; leave {option} out")
     earlier = "resume" if "resume" in given else "confirm"
     if earlier in given:
         taken = () if earlier == "resume" else ("folds",)

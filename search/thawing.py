@@ -83,6 +83,7 @@ class Thawing:
 
     def lose(self, number: int) -> None:
         """A trial has broken: its curve says nothing."""
+        self.thawed.discard(number)
         self.curves[self.rows[number]], self.epochs[self.rows[number]] = np.nan, 0
 
     def goes_on(self, number: int, epoch: int) -> bool:

@@ -64,6 +64,11 @@ def test_options_are_read():
     assert (given["gpu_hours"], given["rate"]) == (20.0, 3.06)
 
 
+def test_budgets_are_of_searches():
+    with pytest.raises(ValueError, match="--until is of a search, --confirm trains all"):
+        parse(["--confirm", "a", "--until", "2h"])
+
+
 def test_clock_calls_before_the_end():
     called = []
     clock = Clock(Budget("--until 3s", 2.2, None))

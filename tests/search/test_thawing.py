@@ -149,7 +149,7 @@ def test_a_trial_whose_state_is_gone_does_not_go_on(tmp_path):
 
 
 def test_trials_go_to_their_end_until_the_first_epoch_is_seen_to_rank_them(tmp_path):
-    rising, crossing = [[0.1 * number, 0.2 * number] for number in range(1, 5)], [[0.01 * n, 1 - 0.1 * n] for n in range(4)]
+    rising, crossing = [[0.1 * n, 0.2 * n] for n in range(1, 5)], [[0.01 * n, 1 - 0.1 * n] for n in range(4)]
     for curves, agree, whole in ((rising, 1.0, False), (crossing, -1.0, True), (rising[:3], 0.0, True)):
         thawing = Thawing(RunFolder(tmp_path), 2, 100)
         for number, values in enumerate(curves):
