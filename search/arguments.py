@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from search.budget import check_budget
 from search.plan import STOPPERS
 from spaces.encoders import GROUPS
 from spaces.table import JOINT, NONE, SPACES, space_names
@@ -16,10 +17,6 @@ FIXED_BY_RUN = (
     "compile", "keep_gb", "stopper",
 )  # fmt: skip
 """Options that a resumed run keeps: another value would make its trials incomparable."""
-
-
-BUDGET = ("gpu_hours", "until", "cost", "rate")
-"""Options that limit a search, or tell what it costs."""
 
 
 def location(text: str) -> str | Path:
@@ -36,15 +33,13 @@ def parse(arguments: list[str] | None = None) -> dict[str, Any]:
     """Return the options given on the command line, and only those: defaults depend on the device and the data.
 
     Raises:
-        ValueError: an unknown space, or an option that a resumed run has fixed.
+        ValueError: an unknown space, a budget that is none, or an option that a resumed run has fixed.
     """
     given = vars(_parser().parse_args(arguments))
     space_names(given.get("space", "losses"))
     if "resume" in given and "confirm" in given:
         raise ValueError("--resume goes on with a search, --confirm with its finalists; pass one of the two")
-    if "confirm" in given and (limits := [name for name in BUDGET if name in given]):
-        option = f"--{limits[0].replace('_', '-')}"
-        raise ValueError(f"{option} is of a search, --confirm trains all that is listed; leave {option} out")
+    check_budget(given)
     earlier = "resume" if "resume" in given else "confirm"
     if earlier in given:
         taken = () if earlier == "resume" else ("folds",)

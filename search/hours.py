@@ -33,7 +33,8 @@ class Hours(tune.Callback):
         self.before = sum(self.held.values())
         self.since: dict[str, float] = {}  # by Tune's name
         self.numbers: dict[str, str] = {}
-        self.epochs = 0
+        self.last: dict[str, int] = {}  # epoch of each trial in this session
+        self.epochs = 0  # that have ended in it
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial takes its share."""
@@ -44,7 +45,10 @@ class Hours(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """A trial ended an epoch."""
-        self.epochs += "epoch" in result
+        number, epoch = str(trial.config["number"]), int(result.get("epoch", 0))
+        known = self.last.get(number, epoch - 1 if not trial.config["resume"] else epoch)
+        self.epochs += epoch > known  # one that goes on tells its last epoch once more
+        self.last[number] = max(epoch, known)
         self._write()
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:

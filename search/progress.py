@@ -85,8 +85,8 @@ class Progress(tune.Callback):
         if "epoch" not in result:
             return
         leader = self.best()
+        self.epochs_seen += result["epoch"] > self._view(trial).epoch  # one that goes on tells its last once more
         self._view(trial).see(result["epoch"], result[METRIC])
-        self.epochs_seen += 1
         if self.best() != leader and not self.further:
             name, value = label(trial.config), f"{METRIC} {result[METRIC]:.4f} after epoch {result['epoch']}"
             self.tell(f"trial {name} leads: {value}", "bold")

@@ -80,11 +80,13 @@ def _search(
     beat: Heartbeat | None,
 ) -> int:  # fmt: skip
     from search.checks import start_checks
+    from search.hours import Hours, read_hours, total
     from search.launch import run_trials
     from search.logging_services import service_callbacks
 
     share = resources(machine, options.get("concurrent"), options.get("gpus_per_trial"))
     plan = stored or new_plan(options, machine)
+    budget = read_budget(options, share, total(read_hours(run)["sessions"]))
     services = service_callbacks(options.get("wandb"), options.get("mlflow"), run.path.name)
     # The default search is known to work, and checks take the seconds of importing PyTorch in more processes.
     checks = None if stored or is_default(plan, machine) else start_checks(plan, machine)
@@ -99,7 +101,6 @@ def _search(
     setting = setting_of(plan, run, prepared)
     from search.driving import driver_facts, driving
     from search.events import TensorBoardEvents
-    from search.hours import Hours, read_hours, total
     from search.keep import keep_callbacks
     from search.outlook import Outlook, describe, tried_epoch
     from search.progress import Progress
@@ -111,7 +112,8 @@ def _search(
     epochs = plan.config.epochs
     thawing = Thawing(run, epochs, plan.trials) if plan.stopper == FORECAST else None
     progress, record = Progress(run, plan.trials, epochs, console), RecordStates(run, epochs, thawing)
-    budget = read_budget(options, share, total(read_hours(run)["sessions"]))
+    if thawing:
+        thawing.tell = progress.tell
     clock, hours = Clock(budget), Hours(run, share)
     if thawing and budget.text:
         thawing.epochs_left = lambda: clock.left() / seconds if (seconds := hours.per_epoch()) else math.inf

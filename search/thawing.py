@@ -46,6 +46,8 @@ class Thawing:
         self.run, self.budget, self.trials = run, epochs, trials
         self.epochs_left: Callable[[], float] = lambda: math.inf
         """How many epochs a worker can still do: what would not come to its end is not begun."""
+        self.tell: Callable[[str], None] = lambda text: None
+        """Where to say that forecasts are found to hold, or not to hold any more."""
         self.clear()
 
     def clear(self) -> None:
@@ -54,6 +56,7 @@ class Thawing:
         self.curves, self.epochs = np.empty((0, self.budget)), np.empty(0, np.int64)
         self.paused: set[int] = set()
         self.thawed: set[int] = set()  # that go on, but have not yet said so
+        self.agrees = False
 
     def load(self) -> None:
         """Read how a run stands, after what a crash has damaged was mended."""
@@ -67,6 +70,7 @@ class Thawing:
                 self.lose(folder.number)
             elif state == PAUSED:
                 self.paused.add(folder.number)
+        self.agrees = self.agreement() >= AGREES
 
     def begin(self, number: int) -> None:
         """A trial begins, or goes on."""
@@ -91,7 +95,7 @@ class Thawing:
         if number in self.thawed:  # its worker begins with the epoch that is known
             self.thawed.remove(number)
             return True
-        if number % WHOLE == 0 and (number < ALWAYS_WHOLE * WHOLE or self.agreement() < AGREES):
+        if number % WHOLE == 0 and (number < ALWAYS_WHOLE * WHOLE or not self.agrees):
             return True
         chance = self.chances()[self.rows[number]]
         _, other = self._best_paused()
@@ -111,6 +115,15 @@ class Thawing:
     def chances(self) -> NDArray[np.float64]:
         """Return each trial's chance to end in front, by row."""
         return chances(self.curves, self.epochs)
+
+    def finish(self) -> None:
+        """A trial has come to its end: see again whether the first epoch ranks trials as the end does."""
+        before, agreement = self.agrees, self.agreement()
+        self.agrees = agreement >= AGREES
+        if self.agrees != before:
+            whole, needed = (self.epochs >= self.budget).sum(), "no longer" if self.agrees else "again"
+            found = f"rank correlation of epoch 1 with the end {agreement:.2f} over {whole} whole trials"
+            self.tell(f"{found}: one trial in {WHOLE} is {needed} trained to its end for the forecasts")
 
     def agreement(self) -> float:
         """Return the rank correlation of the first epoch with the end over the trials that went to it, 0 for a few."""
@@ -178,5 +191,6 @@ class ThawingScheduler(FIFOScheduler):
         number = trial.config["number"]
         self.thawing.see(number, result["epoch"], result[METRIC])
         if result["epoch"] >= self.thawing.budget:
+            self.thawing.finish()
             return TrialScheduler.STOP
         return TrialScheduler.CONTINUE if self.thawing.goes_on(number, result["epoch"]) else TrialScheduler.STOP

@@ -47,26 +47,27 @@ def test_every_budget_is_an_end_in_time(options, share, spent, seconds):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("given", "told"),
     [
-        ({"gpu_hours": 2.0, "until": "2h"}, "--gpu-hours and --until both limit"), ({"cost": 5.0}, "needs --rate"),
-        ({"gpu_hours": 0.0}, "--gpu-hours must be above 0, found 0"), ({"rate": -1.0}, "--rate must be above 0"),
-        ({"gpu_hours": 2.0}, "is spent: the run has taken 3.00 GPU-hours"),
+        ("--gpu-hours 2 --until 2h", "--gpu-hours and --until both limit"), ("--cost 5", "needs --rate"),
+        ("--gpu-hours 0", "--gpu-hours must be a number above 0, found 0"), ("--rate -1", "--rate must be a number"),
+        ("--gpu-hours nan", "found nan"), ("--cost inf --rate 1", "found inf"), ("--until 2", "such as 90m"),
+        ("--confirm a --until 2h", "--until is of a search, --confirm trains all"),
     ],
 )  # fmt: skip
-def test_what_is_no_budget_is_refused(options, told):
+def test_what_is_no_budget_is_refused_before_anything_starts(given, told):
     with pytest.raises(ValueError, match=told):
-        read_budget(options, TWO_GPUS, 3.0)
+        parse(given.split())
+
+
+def test_what_is_spent_is_refused():
+    with pytest.raises(ValueError, match=r"--gpu-hours 2\.0 is spent: the run has taken 3\.00 GPU-hours"):
+        read_budget({"gpu_hours": 2.0}, TWO_GPUS, 3.0)
 
 
 def test_options_are_read():
     given = parse(["--gpu-hours", "20", "--rate", "3.06"])
     assert (given["gpu_hours"], given["rate"]) == (20.0, 3.06)
-
-
-def test_budgets_are_of_searches():
-    with pytest.raises(ValueError, match="--until is of a search, --confirm trains all"):
-        parse(["--confirm", "a", "--until", "2h"])
 
 
 def test_clock_calls_before_the_end():
@@ -150,6 +151,18 @@ def test_hours_by_what_they_went_to_are_all_there_were(tmp_path):
     # A second session adds to the first.
     hours_of(run, one, [(0, 0, "on_trial_complete")])
     assert len(read_hours(run)["sessions"]) == 2
+
+
+def test_an_epoch_that_is_told_twice_counts_once(tmp_path):
+    hours = Hours(RunFolder(tmp_path), CORES)
+    for resume, epochs in ((False, (1, 2)), (True, (2, 3))):
+        trial = SimpleNamespace(trial_id=str(resume), config={"number": 0, "resume": resume})
+        for epoch in epochs:
+            hours.on_trial_result(0, [], trial, {"epoch": epoch})
+    other = SimpleNamespace(trial_id="x", config={"number": 1, "resume": True})  # it was begun in an earlier session
+    for result in ({"epoch": 5}, {"halted": "stop"}, {"epoch": 6}):
+        hours.on_trial_result(0, [], other, result)
+    assert hours.epochs == 3 + 1
 
 
 def test_a_run_without_hours_says_nothing(tmp_path):

@@ -156,6 +156,10 @@ def test_trials_go_to_their_end_until_the_first_epoch_is_seen_to_rank_them(tmp_p
             thawing.begin(number)
             for epoch, value in enumerate(values, 1):
                 thawing.see(number, epoch, value)
+        said = []
+        thawing.tell = said.append
+        thawing.finish()
+        assert len(said) == (agree == 1.0)
         assert thawing.agreement() == pytest.approx(agree)
         for number in (30, 31):
             thawing.begin(number)
