@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from search.budget import check_budget
+from search.machine import AUTO
 from search.plan import STOPPERS
 from spaces.encoders import GROUPS
 from spaces.table import JOINT, NONE, SPACES, space_names
@@ -22,6 +23,10 @@ FIXED_BY_RUN = (
 def location(text: str) -> str | Path:
     """Return a URI as it is, else a path."""
     return text if is_uri(text) else Path(text)
+
+
+def _gpus(text: str) -> str | float:
+    return AUTO if text == AUTO else float(text)
 
 
 class _Help(argparse.HelpFormatter):
@@ -130,6 +135,7 @@ def _add_machine(group: Any) -> None:
     group.add_argument("--gpus", type=int, metavar="N", help="of a cluster that grows: GPUs to use (default: what is "
                        "there, or what its configuration allows)")  # fmt: skip
     group.add_argument("--concurrent", type=int, metavar="N", help="trials at a time (default: one per core or GPU)")
-    group.add_argument("--gpus-per-trial", type=float, metavar="X", help="0.5 shares a GPU between two (default 1)")
+    group.add_argument("--gpus-per-trial", type=_gpus, metavar="X", help="0.5 shares a GPU between two; auto packs "
+                       "trials by the memory they need, learnt from the run's own (default 1)")  # fmt: skip
     group.add_argument("--wandb", metavar="PROJECT", help="log to Weights & Biases (pip install wandb)")
     group.add_argument("--mlflow", metavar="URI", help="log to MLflow (pip install mlflow)")

@@ -30,6 +30,7 @@ class Hours(tune.Callback):
         before = read_hours(run)
         self.sessions: list[dict[str, float]] = before["sessions"]
         self.held: dict[str, float] = defaultdict(float, before["held"])  # seconds, by trial
+        self.shares: dict[str, float] = before["shares"]  # of a GPU, by trial, where they are packed
         self.before = sum(self.held.values())
         self.since: dict[str, float] = {}  # by Tune's name
         self.numbers: dict[str, str] = {}
@@ -40,6 +41,8 @@ class Hours(tune.Callback):
         """A trial takes its share."""
         self.since.setdefault(trial.trial_id, time.time())
         self.numbers[trial.trial_id] = str(trial.config["number"])
+        if "gpus" in trial.config:
+            self.shares[str(trial.config["number"])] = trial.config["gpus"]
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -92,7 +95,7 @@ class Hours(tune.Callback):
             session = {"began": self.began, "ended": time.time(), "size": size(self.share)}
             with contextlib.suppress(OSError):
                 content: dict[str, Any] = {"unit": unit(self.share), "per_trial": self.share.gpus_per_trial or 1}
-                content |= {"sessions": [*self.sessions, session], "held": dict(self.held)}
+                content |= {"sessions": [*self.sessions, session], "held": dict(self.held), "shares": self.shares}
                 write_json(self.run.path / FILE, content)
 
 
@@ -100,9 +103,9 @@ def read_hours(run: RunFolder) -> dict[str, Any]:
     """Return what earlier sessions of a run have written."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         found = read_json(run.path / FILE)
-        return {name: kind(found[name]) for name, kind in
-                (("unit", str), ("per_trial", float), ("sessions", list), ("held", dict))}  # fmt: skip
-    return {"unit": "hours", "per_trial": 1.0, "sessions": [], "held": {}}
+        kinds = {"unit": str, "per_trial": float, "sessions": list, "held": dict}
+        return {name: kind(found[name]) for name, kind in kinds.items()} | {"shares": found.get("shares", {})}
+    return {"unit": "hours", "per_trial": 1.0, "sessions": [], "held": {}, "shares": {}}
 
 
 def total(sessions: list[dict[str, float]]) -> float:
@@ -117,14 +120,15 @@ def parts(run: RunFolder) -> dict[str, float]:
     held: the start and the end of the search, and workers for which there was no trial.
     """
     told = read_hours(run)
-    held = {number: seconds * told["per_trial"] / 3600 for number, seconds in told["held"].items()}
+    share = {number: told["shares"].get(number, told["per_trial"]) for number in told["held"]}
+    held = {number: seconds * share[number] / 3600 for number, seconds in told["held"].items()}
     found = dict.fromkeys(KINDS, 0.0)
     for each in standings(run):
         hours = held.get(str(each.number), 0.0)
         if each.state in BROKEN:
             found["out of memory" if each.state == OOM else "failed"] += hours
             continue
-        trained = min(each.seconds * told["per_trial"] / 3600, hours)
+        trained = min(each.seconds * share.get(str(each.number), 0.0) / 3600, hours)
         found["finished" if each.state == FINISHED else "stopped early"] += trained
         found["overhead"] += hours - trained
     found["idle"] = max(total(told["sessions"]) - sum(found.values()), 0.0)

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from search.cluster import join_ray, start_ray
 from search.forgetting import Forgetting
 from search.killed import outlive_killed_workers
 from search.machine import Resources
+from search.packing import Packing
 from search.plan import ASHA, Plan
 from search.study import Listed, ResumableASHA, StudySearch, open_study
 from search.thawing import Thawing, ThawingScheduler
@@ -53,7 +55,7 @@ def ray_running(address: str = "local") -> Iterator[None]:
 
 def run_trials(
     plan: Plan, run: RunFolder, setting: TrialSetting, share: Resources, callbacks: Sequence[tune.Callback],
-    thawing: Thawing | None = None,
+    thawing: Thawing | None = None, packing: Packing | None = None,
 ) -> None:  # fmt: skip
     """Run the trials that are missing to the plan's number; returns early, without error, on Ctrl-C or SIGTERM.
 
@@ -64,6 +66,7 @@ def run_trials(
         share: how many trials run at a time, on what.
         callbacks: told of each trial's start, epochs and end.
         thawing: decides what goes on, where ASHA does not.
+        packing: decides what share of a GPU each trial gets, where they do not get the same.
     """
     space = find_space(plan.space, plan.scope)
     study = open_study(run, space)
@@ -76,7 +79,7 @@ def run_trials(
         scheduler = ThawingScheduler(thawing)
     elif plan.stopper == ASHA:
         scheduler = ResumableASHA(run, study, plan.config.epochs, plan.grace, plan.reduction)
-    searcher = StudySearch(run, study, space, plan.config, plan.trials, thawing)
+    searcher = StudySearch(run, study, space, plan.config, plan.trials, thawing, packing)
     # A paused trial that goes on is a new one to Tune.
     _fit(searcher, scheduler, -1 if thawing else plan.trials - ended, setting, share, callbacks)
     searcher.close()
@@ -118,7 +121,9 @@ def _fit(
 
 
 def _placed(setting: TrialSetting, share: Resources) -> Any:
-    bundle = {"CPU": share.cpus_per_trial, "GPU": share.gpus_per_trial}
-    # Fewer trials than fit are spread over the nodes, not packed on one.
-    placement = tune.PlacementGroupFactory([bundle], strategy="SPREAD")
-    return tune.with_resources(trainable(run_trial, setting), placement)
+    def placement(sampled: dict[str, Any]) -> tune.PlacementGroupFactory:
+        bundle = {"CPU": share.cpus_per_trial, "GPU": sampled.get("gpus", share.gpus_per_trial)}
+        # Fewer trials than fit are spread over the nodes, not packed on one.
+        return tune.PlacementGroupFactory([bundle], strategy="SPREAD")
+
+    return tune.with_resources(trainable(run_trial, replace(setting, gpus=share.gpus_per_trial)), placement)

@@ -29,11 +29,19 @@ class Resources:
 
     concurrent: int  # trials at a time
     cpus_per_trial: float
-    gpus_per_trial: float
+    gpus_per_trial: float  # on average where trials are packed
     description: str
+    packed: bool = False  # each trial gets the share of a GPU that it needs
 
 
-def resources(machine: Machine, concurrent: int | None, gpus_per_trial: float | None) -> Resources:
+AUTO = "auto"
+"""The share of a GPU that each trial needs, see `search/packing.py`."""
+
+TOGETHER = 4
+"""Trials that are packed on one GPU at most."""
+
+
+def resources(machine: Machine, concurrent: int | None, gpus_per_trial: float | str | None) -> Resources:
     """Return the shares of the machine: on GPUs one trial each, on CPU one trial per core.
 
     One thread per CPU trial: two-thread trainings fall to a fraction of one when the other core is busy.
@@ -46,12 +54,14 @@ def resources(machine: Machine, concurrent: int | None, gpus_per_trial: float | 
         raise ValueError(f"--concurrent must be at least 1, found {concurrent}")
     if not gpus:
         if gpus_per_trial:
-            raise ValueError(f"--gpus-per-trial {gpus_per_trial:g} asks for a GPU, this machine has none; leave it out")
+            raise ValueError(f"--gpus-per-trial {gpus_per_trial} asks for a GPU, this machine has none; leave it out")
         if concurrent and concurrent > cores:
             raise ValueError(f"--concurrent {concurrent} is more than the {cores} cores of this machine")
         running = concurrent or cores
         told = f"{running} trials at a time on {cores} CPU cores{machine.describe()}, one thread each"
         return Resources(running, 1, 0, told)
+    if isinstance(gpus_per_trial, str):
+        return _packed(machine, concurrent)
     share = 1.0 if gpus_per_trial is None else gpus_per_trial
     # A trial runs on one node: what counts is what each of them holds.
     most = max(node_gpus for _, node_gpus in machine.shares)
@@ -63,6 +73,17 @@ def resources(machine: Machine, concurrent: int | None, gpus_per_trial: float | 
     crowded = running == fits or len(held) > 1
     cpus = min(node_cores // trials for node_cores, trials in held) if crowded else cores // running
     return Resources(running, max(1, cpus), share, f"{running} trials at a time on {gpus} GPUs{machine.describe()}")
+
+
+def _packed(machine: Machine, concurrent: int | None) -> Resources:
+    """Return the shares where each trial gets what it needs of a GPU: as many at a time as cores and `TOGETHER` let."""
+    if machine.gpu_memory_gb is None:
+        raise ValueError(f"--gpus-per-trial {AUTO} needs the GPUs' memory, and no GPU tells it; give a number")
+    fits = sum(min(TOGETHER * gpus, cores) for cores, gpus in machine.shares)
+    running = min(concurrent or fits, fits)
+    cpus = max(1, min(cores // min(TOGETHER * gpus, cores) for cores, gpus in machine.shares if gpus))
+    told = f"at most {running} trials at a time on {machine.gpus} GPUs{machine.describe()}, packed by their memory"
+    return Resources(running, cpus, machine.gpus / running, told, packed=True)
 
 
 def _held(gpus: int, share: float) -> int:

@@ -103,6 +103,7 @@ def _search(
     from search.events import TensorBoardEvents
     from search.keep import keep_callbacks
     from search.outlook import Outlook, describe, tried_epoch
+    from search.packing import Packing, measured
     from search.progress import Progress
     from search.record import RecordStates
     from search.sync import synced
@@ -112,6 +113,7 @@ def _search(
     epochs = plan.config.epochs
     thawing = Thawing(run, epochs, plan.trials) if plan.stopper == FORECAST else None
     progress, record = Progress(run, plan.trials, epochs, console), RecordStates(run, epochs, thawing)
+    packing = Packing(run, machine.gpu_memory_gb, measured) if share.packed and machine.gpu_memory_gb else None
     if thawing:
         thawing.tell = progress.tell
     clock, hours = Clock(budget), Hours(run, share)
@@ -124,8 +126,9 @@ def _search(
                 console.print(f"forecast: {told}", highlight=False, soft_wrap=True)
             keep = keep_callbacks(run, plan.keep_gb, console)
             forecast = [Outlook(run, plan, share, clock, hours, console)] if budget.text or budget.rate else []
-            callbacks = [record, hours, TensorBoardEvents(run), *keep, progress, *forecast, *services]
-            run_trials(plan, run, setting, share, synced(run, callbacks, console), thawing)
+            packed = [packing] if packing else []
+            callbacks = [record, hours, TensorBoardEvents(run), *keep, progress, *packed, *forecast, *services]
+            run_trials(plan, run, setting, share, synced(run, callbacks, console), thawing, packing)
     except KeyboardInterrupt:
         pass  # a second Ctrl-C: what the trials have reported is on disk all the same
     except Exception:

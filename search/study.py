@@ -17,13 +17,14 @@ from ray.tune.schedulers import AsyncHyperBandScheduler
 from ray.tune.search import Searcher
 
 from search.journal import Journal, cut_at_damage
+from search.packing import DoesNotFitError, Packing
 from search.recovery import recover
 from search.sampling import make_sampler
 from search.telling import tell_end
 from search.thawing import Thawing
 from search.trial import ENDED_BROKEN, METRIC
 from spaces.table import Space
-from trainable.artifacts import BROKEN, FAILED, FINISHED, STOPPED, RunFolder
+from trainable.artifacts import BROKEN, FAILED, FINISHED, OOM, STOPPED, RunFolder
 from trainable.config import TrialConfig
 
 STARTUP_TRIALS = 10
@@ -57,11 +58,11 @@ class StudySearch(Searcher):
 
     def __init__(
         self, run: RunFolder, study: optuna.Study, space: Space, base: TrialConfig, trials: int,
-        thawing: Thawing | None = None,
+        thawing: Thawing | None = None, packing: Packing | None = None,
     ):  # fmt: skip
         super().__init__(metric=METRIC, mode="max")
         self.run, self.study, self.space, self.base, self.trials = run, study, space, base, trials
-        self.thawing, self.over = thawing, False
+        self.thawing, self.packing, self.over = thawing, packing, False
         self.startup_trials = min(STARTUP_TRIALS, max(trials // 4, 1))
         # Enqueued trials are waiting, not running: Optuna hands those out itself.
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
@@ -94,7 +95,12 @@ class StudySearch(Searcher):
         config = TrialConfig.from_dict({**self.base.to_dict(), **parts})
         folder = self.run.trial(trial.number)
         folder.write_params(trial.params)
-        return {"number": trial.number, "resume": bool(folder.curve()), "config": config.to_dict()}
+        try:
+            placed = {"gpus": self.packing.share(config)} if self.packing else {}
+        except DoesNotFitError as error:
+            self._refuse(self.live.pop(trial_id), str(error))
+            return self.suggest(trial_id)
+        return {"number": trial.number, "resume": bool(folder.curve()), "config": config.to_dict(), **placed}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Tell Optuna the epoch's value; a resumed trial's last epoch comes a second time."""
@@ -133,6 +139,13 @@ class StudySearch(Searcher):
             status = folder.status()
             kept = {name: value for name, value in status.items() if name not in ("state", "reason", "params")}
             folder.write_status(STOPPED, self.thawing.why(number), **kept)
+
+    def _refuse(self, trial: optuna.Trial, reason: str) -> None:
+        """End a trial that is not worth a try."""
+        if self.thawing:
+            self.thawing.lose(trial.number)
+        tell_end(self.study, trial, OOM, reason)
+        self.run.trial(trial.number).write_status(OOM, reason)
 
     def save(self, checkpoint_path: str) -> None:
         """Write nothing: the study's journal is the state."""

@@ -16,6 +16,7 @@ from ray import tune
 from ray.tune.trainable import wrap_function
 
 from search.halting import Halting, listen
+from search.memory import CONTEXT_MB
 from search.ownership import Claim, SupersededError
 from trainable.artifacts import BROKEN, FAILED, INVALID, OOM, RunFolder, TrialFolder
 from trainable.config import TrialConfig
@@ -46,6 +47,7 @@ class TrialSetting:
     skip_bad: bool
     extra: str | None = None  # further photos, which train in every fold
     uri: str | None = None  # of the run, where that is no path
+    gpus: float = 0.0  # that each trial gets, where what was sampled does not say so itself
 
 
 def folder_of(run: RunFolder, sampled: dict[str, Any]) -> TrialFolder:
@@ -129,10 +131,11 @@ def train(
     halt: Callable[[], str | None],
 ) -> None:  # fmt: skip
     """Train what was sampled; see `train_fold`."""
-    from trainable.device import release_memory
+    from trainable.device import limit_memory, release_memory
     from trainable.fold import train_fold
 
     release_memory()  # of the trial that this process ran before
+    limit_memory(sampled.get("gpus", setting.gpus), CONTEXT_MB)
     config = TrialConfig.from_dict(sampled["config"])
     folder = folder_of(RunFolder(setting.run), sampled)
     train_fold(config, fold_data(config, setting), folder, lambda row: report(dict(row)), resume=True, halt=halt)
