@@ -26,7 +26,10 @@ def location(text: str) -> str | Path:
 
 
 def _gpus(text: str) -> str | float:
-    return AUTO if text == AUTO else float(text)
+    try:
+        return AUTO if text == AUTO else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"it takes a number of GPUs, such as 0.5, or {AUTO}, found {text!r}") from None
 
 
 class _Help(argparse.HelpFormatter):
