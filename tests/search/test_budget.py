@@ -153,6 +153,25 @@ def test_hours_by_what_they_went_to_are_all_there_were(tmp_path):
     assert len(read_hours(run)["sessions"]) == 2
 
 
+def test_packed_trials_count_by_their_own_shares(tmp_path):
+    run, hours = RunFolder(tmp_path), Hours(RunFolder(tmp_path), Resources(4, 1, 0.25, "", packed=True))
+    with pytest.MonkeyPatch.context() as patch:
+        now = [hours.began]
+        patch.setattr("search.hours.time.time", lambda: now[0])
+        for number, gpus in enumerate((0.25, 0.75)):
+            folder = run.trial(number)
+            folder.write_params({})
+            folder.write_curve([{"epoch": 1, "val_miou": 0.1, "val_miou_full": 0.1, "train_s": 3600.0, "val_s": 0.0}])
+            folder.write_status(FINISHED)
+            trial = SimpleNamespace(trial_id=f"t{number}", config={"number": number, "gpus": gpus})
+            hours.on_trial_start(0, [], trial)
+        now[0] += 3600
+        for number in range(2):
+            hours.on_trial_complete(0, [], SimpleNamespace(trial_id=f"t{number}", config={"number": number}))
+        hours.close()
+    assert parts(run)["finished"] == pytest.approx(1.0) and parts(run)["idle"] == pytest.approx(0.0)
+
+
 def test_an_epoch_that_is_told_twice_counts_once(tmp_path):
     hours = Hours(RunFolder(tmp_path), CORES)
     for resume, epochs in ((False, (1, 2)), (True, (2, 3))):
