@@ -13,7 +13,7 @@ from search.budget import Budget, Clock, expected_epochs, size, unit
 from search.driving import tell
 from search.hours import Hours
 from search.machine import Resources
-from search.plan import Plan, sample_configs
+from search.plan import NO_STOPPING, Plan, sample_configs
 from search.run_status import show_span
 from search.trial import TrialSetting
 from trainable.artifacts import RunFolder
@@ -57,11 +57,16 @@ def time_epochs(contents: list[dict[str, Any]], setting: TrialSetting) -> list[f
     return found
 
 
-def describe(budget: Budget, share: Resources, epochs: float, seconds: float) -> str:
+def loosely(plan: Plan) -> str:
+    """Return what to say of how far a forecast of epochs can be off."""
+    return "" if plan.stopper == NO_STOPPING else " (give or take a third)"
+
+
+def describe(budget: Budget, share: Resources, epochs: float, seconds: float, loose: str = "") -> str:
     """Return what so many epochs of so many seconds come to."""
     hours = epochs * seconds * (share.gpus_per_trial or 1) / 3600
     wall = epochs * seconds / share.concurrent
-    told = f"about {epochs:.0f} epochs of {seconds:.1f} s: {hours:.2f} {unit(share)}"
+    told = f"about {epochs:.0f} epochs{loose} of {seconds:.1f} s: {hours:.2f} {unit(share)}"
     told += f", {hours * budget.rate:.2f} at {budget.rate:g} an hour" if budget.rate else ""
     told += f", {show_span(wall)}"
     return f"{told}; {budget.text} ends it after {budget.seconds / wall:.0%} of that" if wall > budget.seconds else told
@@ -94,4 +99,5 @@ class Outlook(tune.Callback):
         hours = self.hours.spent() + to_come / 3600 * size(self.share)
         limit = self.hours.spent() + max(self.clock.left(), 0.0) / 3600 * size(self.share)
         ends = f"; {self.clock.budget.text} ends it at {limit:.2f}" if hours > limit else ""
-        tell(self.console, f"forecast: {hours:.2f} {unit(self.share)} in all, an epoch takes {seconds:.1f} s{ends}", "")
+        told = f"forecast: {hours:.2f} {unit(self.share)} in all{loosely(self.plan)}"
+        tell(self.console, f"{told}, an epoch takes {seconds:.1f} s{ends}", "")

@@ -102,7 +102,7 @@ def _search(
     from search.driving import driver_facts, driving
     from search.events import TensorBoardEvents
     from search.keep import keep_callbacks
-    from search.outlook import Outlook, describe, tried_epoch
+    from search.outlook import Outlook, describe, loosely, tried_epoch
     from search.packing import Packing, measured
     from search.progress import Progress
     from search.record import RecordStates
@@ -122,7 +122,7 @@ def _search(
     try:
         with driving(run, record, driver_facts(machine, share), console, beat, clock), progress:
             if budget.text and not stored:
-                told = describe(budget, share, expected_epochs(plan), tried_epoch(plan, setting, share))
+                told = describe(budget, share, expected_epochs(plan), tried_epoch(plan, setting, share), loosely(plan))
                 console.print(f"forecast: {told}", highlight=False, soft_wrap=True)
             keep = keep_callbacks(run, plan.keep_gb, console)
             forecast = [Outlook(run, plan, share, clock, hours, console)] if budget.text or budget.rate else []

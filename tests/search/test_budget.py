@@ -85,7 +85,7 @@ def test_expected_epochs_of_each_stopper():
 
     assert epochs(stopper="none") == 36 * 9
     assert epochs(grace=1) == pytest.approx(36 * (1 + 2 / 3 + 6 / 9))
-    assert epochs() == pytest.approx(36 * 9 * 1.9 / 6)
+    assert epochs() == pytest.approx(36 * 9 * 0.384, rel=0.01)
 
 
 def test_forecast_says_what_ends_it():
