@@ -48,8 +48,10 @@ def row(run: RunFolder) -> tuple[str, ...]:
     spent = sum(len(folder.curve()) for folder in run.trials())
     of_best, of_first = (folder.confusion()["at_256"] for folder in (best, first))
     cells = (plan["space"], str(len(run.trials())), f"{spent} of {len(run.trials()) * plan['base']['epochs']}")
-    gain = _signed(difference_interval(of_best, of_first))
-    return (*cells, str(miou_interval(of_first)), str(miou_interval(of_best)), gain, _config(best))
+    reference, gain = str(miou_interval(of_first)), _signed(difference_interval(of_best, of_first))
+    if (run.path / "priors.json").exists():
+        reference = gain = "-"  # its first trial is an earlier search's best
+    return (*cells, reference, str(miou_interval(of_best)), gain, _config(best))
 
 
 def _signed(interval: Interval) -> str:

@@ -15,9 +15,17 @@ from trainable.remote import is_uri
 FIXED_BY_RUN = (
     "space", "name", "skip_bad", "folds", "fold", "trials", "epochs", "grace", "reduction", "seed",
     "architecture", "encoder", "encoder_weights", "image_size", "batch_size", "smoke", "base", "encoders", "precision",
-    "compile", "keep_gb", "stopper",
+    "compile", "keep_gb", "stopper", "warm_start",
 )  # fmt: skip
 """Options that a resumed run keeps: another value would make its trials incomparable."""
+
+GOES_ON = ("resume", "extend", "confirm")
+"""Options that go on with a run; one at a time."""
+
+FREE: dict[str, tuple[str, ...]] = {
+    "resume": (), "extend": ("space", "encoders", "trials", "stopper"), "confirm": ("folds",),
+}  # fmt: skip
+"""Of what a run has fixed, what these may change."""
 
 
 def location(text: str) -> str | Path:
@@ -45,21 +53,28 @@ def parse(arguments: list[str] | None = None) -> dict[str, Any]:
     """
     given = vars(_parser().parse_args(arguments))
     space_names(given.get("space", "losses"))
-    if "resume" in given and "confirm" in given:
-        raise ValueError("--resume goes on with a search, --confirm with its finalists; pass one of the two")
     check_budget(given)
-    earlier = "resume" if "resume" in given else "confirm"
-    if earlier in given:
-        taken = () if earlier == "resume" else ("folds",)
-        more = () if earlier == "resume" else ("wandb", "mlflow")
-        fixed = [name for name in (*FIXED_BY_RUN, *more) if name in given and name not in taken]
-        if fixed:
-            option = f"--{fixed[0].replace('_', '-')}"
-            rule = f"is fixed by the run that --{earlier} continues"
-            raise ValueError(f"{option} {rule}; leave it out or start a new run")
-    elif alone := [name for name in ("top", "include") if name in given]:
+    earlier = [name for name in GOES_ON if name in given]
+    if len(earlier) > 1:
+        told = "--resume goes on with a search, --extend adds to it, --confirm goes on with its finalists"
+        raise ValueError(f"{told}; pass one of them")
+    if earlier:
+        _check_fixed(given, earlier[0])
+    if "confirm" not in given and (alone := [name for name in ("top", "include") if name in given]):
         raise ValueError(f"--{alone[0]} belongs to --confirm NAME; add that, or leave it out")
     return given
+
+
+def _check_fixed(given: dict[str, Any], earlier: str) -> None:
+    """Refuse options that the run has fixed which another option goes on with."""
+    more = ("wandb", "mlflow") if earlier == "confirm" else ()
+    fixed = [name for name in (*FIXED_BY_RUN, *more) if name in given and name not in FREE[earlier]]
+    if not fixed:
+        return
+    option, rest = f"--{fixed[0].replace('_', '-')}", "leave it out or start a new run"
+    if earlier == "extend" and fixed[0] == "epochs":
+        rest = "its learning rates follow a schedule over these epochs, and more of them are another training; " + rest
+    raise ValueError(f"{option} is fixed by the run that --{earlier} continues; {rest}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -93,6 +108,10 @@ def _add_search(group: Any) -> None:
     group.add_argument("--runs-dir", type=location, metavar="DIR", help="where run folders go: a folder, or a URI "
                        "like s3://BUCKET/runs (default runs)")  # fmt: skip
     group.add_argument("--resume", metavar="NAME", help="go on with an interrupted run")
+    group.add_argument("--extend", metavar="NAME", help="add to a run: --trials N more (default as many as it began "
+                       "with; 0: only its stopped ones go on), from another --space if given")  # fmt: skip
+    group.add_argument("--warm-start", nargs="+", metavar="RUN", help="begin with what earlier runs found, by name or "
+                       "path; other spaces, data or epochs may be theirs")  # fmt: skip
     group.add_argument("--keep-gb", type=float, metavar="GB", help="budget for all checkpoints of the run: the worst "
                        "trials' go first (default: keep all)")  # fmt: skip
     group.add_argument("--confirm", metavar="NAME", help="train the best configs of a run on its other folds")

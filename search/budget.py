@@ -64,7 +64,7 @@ def read_budget(options: dict[str, Any], share: Resources, spent: float) -> Budg
     Args:
         options: of the command line, see `check_budget`.
         share: of the machine.
-        spent: GPU-hours, or core-hours, of the run before now. `--until` counts from now.
+        spent: GPU-hours, or core-hours, of the run before now, since it was last extended. `--until` counts from now.
 
     Raises:
         ValueError: the run has spent it already.

@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from search.arguments import GOES_ON
 from search.plan import DEFAULT_SPACE
 from trainable.artifacts import RunFolder
 from trainable.cache import default_cache_dir
@@ -17,22 +18,51 @@ def run_folder(options: dict[str, Any]) -> RunFolder:
     Raises:
         ValueError: a new run's name is taken or not a plain name, or there is nothing to resume.
     """
+    if earlier := earlier_name(options):
+        return there(options, earlier)
     if is_uri(options.get("runs_dir")):
-        return _remote_run(options)
+        return _new_remote_run(options)
     root = Path(options.get("runs_dir", "runs")).absolute()
-    earlier = options.get("resume") or options.get("confirm")
-    if earlier:
-        run = RunFolder(root / earlier)
-        if not (run.path / "search.json").exists() and Path(earlier).is_dir():
-            run = RunFolder(Path(earlier).absolute())
-        if not (run.path / "search.json").exists():
-            known = ", ".join(sorted(path.parent.name for path in root.glob("*/search.json"))) or "none"
-            raise ValueError(f"no run {earlier} in {root}; the runs there are: {known}")
-        return run
     name = _new_name(options)
     if (root / name).exists():
         raise ValueError(f"run {name} exists in {root}; choose another --name, or go on with it by --resume {name}")
     return RunFolder(root / name)
+
+
+def there(options: dict[str, Any], name: str) -> RunFolder:
+    """Return an earlier run's folder, by its name or path; what is at a URI is brought, but for large files.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if is_uri(options.get("runs_dir")):
+        return _earlier_remote_run(options, name)
+    root = Path(options.get("runs_dir", "runs")).absolute()
+    run = RunFolder(root / name)
+    if not (run.path / "search.json").exists() and Path(name).is_dir():
+        run = RunFolder(Path(name).absolute())
+    if not (run.path / "search.json").exists():
+        known = ", ".join(sorted(path.parent.name for path in root.glob("*/search.json"))) or "none"
+        raise ValueError(f"no run {name} in {root}; the runs there are: {known}")
+    return run
+
+
+def earlier_runs(options: dict[str, Any]) -> list[RunFolder]:
+    """Return the runs that a new search is to start warm from.
+
+    Raises:
+        ValueError: there is none of a name, or one comes twice.
+    """
+    runs = [there(options, name) for name in options.get("warm_start", ())]
+    names = [run.path.name for run in runs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"--warm-start names run {twice[0]} twice; leave one out")
+    return runs
+
+
+def earlier_name(options: dict[str, Any]) -> str | None:
+    """Return the name of the run that the options go on with, or None for a new one."""
+    return next((options[name] for name in GOES_ON if name in options), None)
 
 
 def default_name(options: dict[str, Any]) -> str:
@@ -47,22 +77,29 @@ def _new_name(options: dict[str, Any]) -> str:
     return name
 
 
-def _remote_run(options: dict[str, Any]) -> RunFolder:
-    """Return the working copy of a run at a URI; one that is to go on is brought there."""
-    earlier = options.get("resume") or options.get("confirm")
-    name = earlier or _new_name(options)
+def _remote(options: dict[str, Any], name: str) -> tuple[Remote, RunFolder]:
+    """Return a run at a URI and its working copy."""
     if "keep_gb" in options:
         raise ValueError(f"--keep-gb counts files on a path, --runs-dir is {options['runs_dir']}; leave --keep-gb out")
-    root, cache_dir = Remote(str(options["runs_dir"])), options.get("cache_dir", default_cache_dir())
-    remote = root / name
-    run = RunFolder(working_copy(remote.uri, cache_dir), remote.uri)
-    there = remote.exists("search.json")
-    if earlier and not there:
+    remote = Remote(str(options["runs_dir"])) / name
+    return remote, RunFolder(working_copy(remote.uri, options.get("cache_dir", default_cache_dir())), remote.uri)
+
+
+def _earlier_remote_run(options: dict[str, Any], name: str) -> RunFolder:
+    remote, run = _remote(options, name)
+    if not remote.exists("search.json"):
+        root = Remote(str(options["runs_dir"]))
         raise ValueError(f"no run {name} in {root.uri}; the runs there are: {', '.join(root.folders()) or 'none'}")
-    if not earlier and there:
-        raise ValueError(f"run {name} exists in {root.uri}; choose another --name, or go on with it by --resume {name}")
-    if earlier:
-        remote.pull(run.path, leave=(".safetensors", ".parquet", ".npz"))
-    elif run.path.exists():
+    remote.pull(run.path, leave=(".safetensors", ".parquet", ".npz"))
+    return run
+
+
+def _new_remote_run(options: dict[str, Any]) -> RunFolder:
+    name = _new_name(options)
+    remote, run = _remote(options, name)
+    if remote.exists("search.json"):
+        root = str(options["runs_dir"]).rstrip("/")
+        raise ValueError(f"run {name} exists in {root}; choose another --name, or go on with it by --resume {name}")
+    if run.path.exists():
         shutil.rmtree(run.path)  # what is left of a run of that name that was removed
     return run

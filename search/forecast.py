@@ -2,7 +2,8 @@
 
 What a trial still gains is regressed on its value at the same epoch over the trials that went to the end. The prior is
 that curves grow by a power law, all alike: it weighs as much as a few trials, so it holds while none has ended, and
-gives way to what this run's curves do, be it that early leaders win or that late risers do.
+gives way to what this run's curves do, be it that early leaders win or that late risers do. The curves of earlier
+searches, where there are any, weigh as much as some more.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from scipy.special import ndtr
 
 PRIOR_TRIALS = 2.0
 """What the prior weighs, in trials that went to the end."""
+
+EARLIER_TRIALS = 10.0
+"""What the curves of earlier searches weigh together at most, in trials of this one."""
 
 POWER = 0.3
 """Of the epoch, by which the prior lets val_miou grow: nine epochs double it, as on real photos."""
@@ -31,20 +35,25 @@ class Ends:
     deviation: Array  # 0 for those that have ended
 
 
-def forecast_ends(curves: Array, epochs: NDArray[np.int64]) -> Ends:
+def forecast_ends(curves: Array, epochs: NDArray[np.int64], earlier: Array | None = None) -> Ends:
     """Forecast the best value that each trial will have reached at the end of its budget.
 
     Args:
         curves: (n, E) a value per epoch of the budget, NaN from the first epoch on that has not been trained.
         epochs: (n,) how many have been.
+        earlier: (m, E) whole curves of earlier searches, on the scale of these.
     """
     smooth, budget = _smooth(curves), curves.shape[1]
     whole = epochs >= budget
     mean, deviation = np.full(len(curves), np.nan), np.full(len(curves), np.nan)
     mean[whole], deviation[whole] = np.max(curves[whole], axis=1), 0.0
+    more = np.empty((0, budget)) if earlier is None else earlier
+    weights = np.append(np.ones(whole.sum()), np.full(len(more), min(EARLIER_TRIALS / max(len(more), 1), 1.0)))
     for epoch in np.unique(epochs[(epochs > 0) & ~whole]):
         at = epochs == epoch
-        gain, spread = _gain(smooth[:, epoch - 1], mean, whole, epochs >= epoch, (budget / epoch) ** POWER - 1)
+        known = np.append(smooth[whole, epoch - 1], _smooth(more)[:, epoch - 1])
+        gains = np.append(mean[whole], more.max(1)) - known
+        gain, spread = _gain(smooth[epochs >= epoch, epoch - 1], known, gains, weights, (budget / epoch) ** POWER - 1)
         value = smooth[at, epoch - 1]
         mean[at], deviation[at] = value + gain(value), spread(value)
     return Ends(mean, deviation)
@@ -57,27 +66,26 @@ def _smooth(curves: Array) -> Array:
     return smooth
 
 
-def _gain(values: Array, ends: Array, whole: NDArray[np.bool_], here: NDArray[np.bool_], growth: float):  # type: ignore[no-untyped-def]
+def _gain(values: Array, known: Array, gains: Array, weights: Array, growth: float):  # type: ignore[no-untyped-def]
     """Regress what is gained from an epoch to the end; returns its mean and deviation as functions of the value.
 
     Args:
-        values: (n,) at the epoch.
-        ends: (n,) of the trials that went to the end.
-        whole: (n,) which did.
-        here: (n,) which came to the epoch.
+        values: (n,) of the trials that came to the epoch, at it.
+        known: (m,) the same of those that went to the end.
+        gains: (m,) what these gained.
+        weights: (m,) in trials.
         growth: that the prior expects, as a share of the value.
     """
-    center = values[here].mean()
-    variance = max(values[here].var() if here.sum() > 1 else (center / 2) ** 2, 1e-6)
-    known, gains = values[whole], ends[whole] - values[whole]
-    expected, weight = growth * center, len(known) + PRIOR_TRIALS
-    mean_gain = (gains.sum() + PRIOR_TRIALS * expected) / weight
-    mean_value = (known.sum() + PRIOR_TRIALS * center) / weight
-    squares = ((known - mean_value) ** 2).sum() + PRIOR_TRIALS * variance
-    slope = ((known - mean_value) * (gains - mean_gain)).sum() / squares
+    center = values.mean()
+    variance = max(values.var() if len(values) > 1 else (center / 2) ** 2, 1e-6)
+    expected, weight = growth * center, weights.sum() + PRIOR_TRIALS
+    mean_gain = ((weights * gains).sum() + PRIOR_TRIALS * expected) / weight
+    mean_value = ((weights * known).sum() + PRIOR_TRIALS * center) / weight
+    squares = (weights * (known - mean_value) ** 2).sum() + PRIOR_TRIALS * variance
+    slope = (weights * (known - mean_value) * (gains - mean_gain)).sum() / squares
     left = gains - mean_gain - slope * (known - mean_value)
     prior = max(PRIOR_SPREAD * abs(expected) + 0.1 * abs(center), 1e-3)
-    noise = ((left**2).sum() + PRIOR_TRIALS * prior**2) / weight
+    noise = ((weights * left**2).sum() + PRIOR_TRIALS * prior**2) / weight
 
     def gain(value: Array) -> Array:
         return mean_gain + slope * (value - mean_value)
@@ -88,13 +96,14 @@ def _gain(values: Array, ends: Array, whole: NDArray[np.bool_], here: NDArray[np
     return gain, spread
 
 
-def chances(curves: Array, epochs: NDArray[np.int64]) -> Array:
+def chances(curves: Array, epochs: NDArray[np.int64], earlier: Array | None = None) -> Array:
     """Return how likely each trial is to end in front of all others, (n,).
 
     What it has to pass is the best value of any trial so far and the forecast of the one that is to lead. A trial that
-    has ended has none left; one without an epoch is sure to be worth its first.
+    has ended has none left; one without an epoch is sure to be worth its first. Trials of `earlier` searches, see
+    `forecast_ends`, have not to be passed.
     """
-    ends, seen = forecast_ends(curves, epochs), epochs > 0
+    ends, seen = forecast_ends(curves, epochs, earlier), epochs > 0
     result = np.where(seen, 0.0, 1.0)
     going = seen & (epochs < curves.shape[1])
     if not going.any():

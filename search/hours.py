@@ -108,9 +108,15 @@ def read_hours(run: RunFolder) -> dict[str, Any]:
     return {"unit": "hours", "per_trial": 1.0, "sessions": [], "held": {}, "shares": {}}
 
 
-def total(sessions: list[dict[str, float]]) -> float:
-    """Return the hours of sessions: the share of the machine, times the time it was held."""
-    return sum((each["ended"] - each["began"]) * each["size"] for each in sessions) / 3600
+def total(sessions: list[dict[str, float]], since: float = 0.0) -> float:
+    """Return the hours of sessions: the share of the machine, times the time it was held.
+
+    Args:
+        sessions: as `hours.json` has them.
+        since: seconds since 1970 from which on sessions count.
+    """
+    counted = [each for each in sessions if each["began"] >= since]
+    return sum((each["ended"] - each["began"]) * each["size"] for each in counted) / 3600
 
 
 def parts(run: RunFolder) -> dict[str, float]:

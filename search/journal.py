@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from optuna.storages.journal import BaseJournalBackend
-from optuna.storages.journal._storage import JournalStorageReplayResult
+from optuna.storages.journal._storage import JournalOperation, JournalStorageReplayResult
 
 from trainable.room import with_room
 
@@ -79,3 +79,11 @@ def read_sound(path: Path) -> tuple[list[dict[str, Any]], int]:
         logs.append(log)
         size += len(line)
     return logs, size
+
+
+def directions(path: Path) -> list[int]:
+    """Return the directions of a journal's study, as Optuna numbers them, or [] without one; nothing is written."""
+    for log in read_sound(path)[0]:
+        if log.get("op_code") == JournalOperation.CREATE_STUDY and isinstance(log.get("directions"), list):
+            return log["directions"]
+    return []

@@ -33,6 +33,7 @@ from search.killed import outlive_killed_workers
 from search.machine import Resources
 from search.packing import Packing
 from search.plan import ASHA, Plan
+from search.priors import read_priors
 from search.study import Listed, ResumableASHA, StudySearch, open_study
 from search.thawing import Thawing, ThawingScheduler
 from search.trial import TrialSetting, run_trial, trainable
@@ -69,7 +70,9 @@ def run_trials(
         packing: decides what share of a GPU each trial gets, where they do not get the same.
     """
     space = find_space(plan.space, plan.scope)
-    study = open_study(run, space)
+    if priors := read_priors(run, plan.config.epochs):
+        space = priors.space(space)
+    study = open_study(run, space, plan.start)
     ended = sum(folder.status()["state"] in ENDED for folder in run.trials())
     if ended >= plan.trials:
         return
@@ -79,7 +82,9 @@ def run_trials(
         scheduler = ThawingScheduler(thawing)
     elif plan.stopper == ASHA:
         scheduler = ResumableASHA(run, study, plan.config.epochs, plan.grace, plan.reduction)
-    searcher = StudySearch(run, study, space, plan.config, plan.trials, thawing, packing)
+    searcher = StudySearch(
+        run, study, space, plan.config, plan.trials, thawing, packing, start=plan.start, priors=priors
+    )  # fmt: skip
     # A paused trial that goes on is a new one to Tune.
     _fit(searcher, scheduler, -1 if thawing else plan.trials - ended, setting, share, callbacks)
     searcher.close()

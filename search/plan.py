@@ -9,6 +9,7 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
+from search.comparable import check_comparable
 from search.machine import Machine, default_options
 from spaces.encoders import STRIDES, group_for, pairs
 from spaces.table import NONE, Scope, find_space, space_names
@@ -46,6 +47,7 @@ class Plan:
     extra: str | None = None  # absolute; further photos, which train in every fold
     stopper: str = ASHA  # one of STOPPERS
     keep_gb: float | None = None  # of checkpoints of the whole run; None keeps all
+    start: int = 0  # the first trial of the space: those before it were drawn before the run was extended
 
     @property
     def scope(self) -> Scope:
@@ -117,7 +119,7 @@ def new_plan(options: dict[str, Any], machine: Machine) -> Plan:
         reduction=chosen.get("reduction", 3),
         folds=chosen.get("folds", 5),
         base=config.to_dict(),
-        image_sizes=_image_sizes(config.image_size) if "augmentations" in names else [config.image_size],
+        image_sizes=image_sizes(config.image_size, names),
         models=[list(pair) for pair in models] if "encoders" in names else [],
         strides={architecture: list(strides) for architecture, strides in STRIDES.items()},
         extra=place(chosen["extra"]) if "extra" in chosen else None,
@@ -125,7 +127,7 @@ def new_plan(options: dict[str, Any], machine: Machine) -> Plan:
         # Who chooses ASHA's figures wants ASHA.
         stopper=chosen.get("stopper", ASHA if figures else FORECAST),
     )
-    _check(plan)
+    check_plan(plan)
     return plan
 
 
@@ -191,8 +193,10 @@ def place(given: str | Path) -> str:
     return str(given) if is_uri(given) else str(Path(given).resolve())
 
 
-def _image_sizes(size: int) -> list[int]:
-    """Return the run's image size and the multiples of 32 about a quarter below and above it."""
+def image_sizes(size: int, names: Iterable[str]) -> list[int]:
+    """Return the run's image size and, where spaces choose one, the multiples of 32 a quarter below and above it."""
+    if "augmentations" not in names:
+        return [size]
     around = {max(round(size * factor / 32), 1) * 32 for factor in (0.75, 1.25)} - {size}
     return [size, *sorted(around)]
 
@@ -208,18 +212,28 @@ def is_default(plan: Plan, machine: Machine) -> bool:
 
 
 def stored_plan(run: RunFolder, options: dict[str, Any]) -> Plan:
-    """Return the plan of a run that is to go on; where data, further photos and cache lie may have changed."""
+    """Return the plan of a run that is to go on; where data, further photos and cache lie may have changed.
+
+    Raises:
+        ValueError: search.json is damaged, or the run's values could not be compared with new ones.
+    """
     moved = {name: place(options[name]) for name in ("data", "extra", "cache_dir") if name in options}
+    check_comparable(run)
     try:
         plan = Plan(**{**run.search()["plan"], **moved})
-        _check(plan)
+        check_plan(plan)
         plan.describe(run.path.name)
         return plan
     except DAMAGE as error:
         raise ValueError(f"{run.path / 'search.json'} is damaged or of another version: {error!r}") from error
 
 
-def _check(plan: Plan) -> None:
+def check_plan(plan: Plan) -> None:
+    """Check what only the whole plan shows.
+
+    Raises:
+        ValueError: a value out of range, or a space without a choice.
+    """
     find_space(plan.space, plan.scope)
     for name, value, low in (("trials", plan.trials, 1), ("reduction", plan.reduction, 2), ("folds", plan.folds, 2)):
         if value < low:

@@ -5,6 +5,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from search.comparable import MEASURED
 from search.plan import Plan
 from search.trial import TrialSetting
 from trainable.artifacts import RunFolder, write_json
@@ -89,12 +91,14 @@ def prepare(plan: Plan, run: RunFolder, dataset: Dataset, resume: bool, console:
     return Prepared(dataset, caches, folds, skipped, extra, data)
 
 
-def create(plan: Plan, run: RunFolder, prepared: Prepared) -> None:
-    """Make a new run's folder, whole or not at all."""
+def create(plan: Plan, run: RunFolder, prepared: Prepared, more: Mapping[str, Any] | None = None) -> None:
+    """Make a new run's folder, whole or not at all, with more json files in it by their names."""
     part = RunFolder(run.path.with_name(f".{run.path.name}.{os.getpid()}.part"))
     part.path.mkdir(parents=True)
     prepared.folds.write(part.folds)
     write_json(part.path / "search.json", record(plan, prepared))
+    for name, content in (more or {}).items():
+        write_json(part.path / name, content)
     part.path.rename(run.path)
     if run.uri:
         Remote(run.uri).push(run.path)
@@ -111,6 +115,7 @@ def record(plan: Plan, prepared: Prepared) -> dict[str, Any]:
     return {
         "command": shlex.join(["python", *sys.argv]),
         "plan": asdict(plan),
+        **MEASURED,
         "data_hash": prepared.dataset.json_hash,
         "extra": prepared.extra.record() if prepared.extra else None,
         "folds_hash": prepared.folds.hash,

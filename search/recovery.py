@@ -11,9 +11,9 @@ from typing import Any
 
 import optuna
 import safetensors
-from optuna.distributions import BaseDistribution
-from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from search.expressing import express, known
 from search.telling import CONSTRAINTS, tell_end
 from search.trial import METRIC
 from spaces.table import Space
@@ -33,22 +33,34 @@ from trainable.artifacts import (
 ENDS = {TrialState.COMPLETE: FINISHED, TrialState.PRUNED: STOPPED, TrialState.FAIL: FAILED}
 
 
-def recover(run: RunFolder, study: optuna.Study, space: Space) -> None:
-    """Mend records that are cut off, then give folders and study what each lacks of the other."""
+def recover(run: RunFolder, study: optuna.Study, space: Space, start: int = 0) -> None:
+    """Mend records that are cut off, then give folders and study what each lacks of the other.
+
+    Args:
+        run: whose folders there are.
+        study: to agree with them.
+        space: that the trials are drawn from.
+        start: the first trial that was: the study has those before it in the space's terms.
+    """
     folders = {int(path.name): TrialFolder(path) for path in sorted(run.path.glob("trials/*")) if path.name.isdigit()}
     for number in range(len(study.get_trials(deepcopy=False)), max(folders, default=-1) + 1):
-        _add(study, space, folders.get(number))
+        _add(study, space, folders.get(number), number < start)
     for number, frozen in enumerate(study.get_trials()):
         if folder := folders.get(number):
             mend(folder, frozen.params)
             _agree(study, space, frozen, folder)
 
 
-def _add(study: optuna.Study, space: Space, folder: TrialFolder | None) -> None:
+def _add(study: optuna.Study, space: Space, folder: TrialFolder | None, earlier: bool) -> None:
     """Put back a trial that the journal has lost; of one without a record only the number is kept."""
     params = _params(folder)
-    lost = create_trial(state=TrialState.RUNNING, params=params, distributions=_distributions(space, params))
-    study.add_trial(lost)
+    distributions = known(space, params)
+    if folder and earlier:
+        with contextlib.suppress(FileNotFoundError, ValueError):  # of one that never began to train
+            expressed = express(space, folder.config(), params)
+            params, distributions = expressed.params, expressed.distributions
+    params = {name: params[name] for name in distributions}
+    study.add_trial(create_trial(state=TrialState.RUNNING, params=params, distributions=distributions))
 
 
 def mend(folder: TrialFolder, params: dict[str, Any]) -> None:
@@ -118,23 +130,12 @@ def _agree(study: optuna.Study, space: Space, frozen: FrozenTrial, folder: Trial
 
 def _complete_params(study: optuna.Study, space: Space, frozen: FrozenTrial, params: dict[str, Any]) -> None:
     """Give a running trial the values that its folder has: asked again, it would draw what is missing anew."""
-    distributions = _distributions(space, params)
-    for name, value in params.items():
+    for name, each in known(space, params).items():
         if name not in frozen.params:
-            each = distributions[name]
-            study._storage.set_trial_param(frozen._trial_id, name, each.to_internal_repr(value), each)
+            study._storage.set_trial_param(frozen._trial_id, name, each.to_internal_repr(params[name]), each)
 
 
 def _params(folder: TrialFolder | None) -> dict[str, Any]:
     with contextlib.suppress(FileNotFoundError, ValueError, AttributeError):
         return read_json(folder.path / "trial.json").get("params", {}) if folder else {}
     return {}
-
-
-def _distributions(space: Space, params: dict[str, Any]) -> dict[str, BaseDistribution]:
-    """Return what a space drew values from."""
-    if not params:
-        return {}
-    fixed = FixedTrial(params)
-    space.sample(fixed)  # type: ignore[arg-type]  # it has all that a space may ask
-    return {name: each for name, each in fixed.distributions.items() if name in params}

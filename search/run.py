@@ -5,16 +5,19 @@ import shlex
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from search.access import set_up_access
 from search.arguments import parse
 from search.budget import Clock, expected_epochs, read_budget
-from search.folders import run_folder
+from search.comparable import check_comparable
+from search.folders import earlier_name, earlier_runs, run_folder
 from search.heartbeat import Heartbeat, claimed
 from search.machine import Machine, resources
 from search.plan import FORECAST, Plan, check_draws, is_default, new_plan, place, stored_plan
@@ -24,6 +27,9 @@ from trainable.cache import default_cache_dir
 from trainable.coco import Dataset, read_training
 from trainable.demo import find_data
 from trainable.fetch import local_data
+
+if TYPE_CHECKING:
+    from search.prepare import Prepared
 
 LOCAL = "local"
 """The address of a Ray that a search starts for itself."""
@@ -43,9 +49,11 @@ def main(arguments: list[str] | None = None) -> int:
 
             set_up_access(local=False)
             return submit(sys.argv[1:] if arguments is None else arguments, options, console)
-        run = run_folder(options)
+        run, warm = run_folder(options), earlier_runs(options)
+        for each in warm:
+            check_comparable(each)
         with ExitStack() as held:
-            earlier = bool({"resume", "confirm"} & options.keys())
+            earlier = earlier_name(options) is not None
             beat = held.enter_context(claimed(run)) if earlier else None
             stored = stored_plan(run, options) if earlier else None
             dataset = read_training(_data(options, stored))
@@ -64,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
                 from search.confirm import confirm
 
                 return confirm(options, run, stored, dataset, machine, console, beat)
-            return _search(options, run, stored, dataset, machine, console, beat)
+            return _search(options, run, stored, warm, dataset, machine, console, beat)
     except (ValueError, OSError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
         return BAD_INPUT
@@ -76,42 +84,55 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _search(
-    options: dict[str, Any], run: RunFolder, stored: Plan | None, dataset: Dataset, machine: Machine, console: Console,
-    beat: Heartbeat | None,
+    options: dict[str, Any], run: RunFolder, stored: Plan | None, warm: Sequence[RunFolder], dataset: Dataset,
+    machine: Machine, console: Console, beat: Heartbeat | None,
 ) -> int:  # fmt: skip
     from search.checks import start_checks
+    from search.extend import extend, extended_at, extended_plan, settle
     from search.hours import Hours, read_hours, total
     from search.launch import run_trials
     from search.logging_services import service_callbacks
 
     share = resources(machine, options.get("concurrent"), options.get("gpus_per_trial"))
-    plan = stored or new_plan(options, machine)
-    budget = read_budget(options, share, total(read_hours(run)["sessions"]))
+    plan, new, extends = stored or new_plan(options, machine), stored is None, "extend" in options
+    spent = 0.0
+    if stored and extends:
+        plan = extended_plan(stored, run, options, machine)
+    elif stored:
+        spent = total(read_hours(run)["sessions"], since=extended_at(run))
+    budget = read_budget(options, share, spent)
     services = service_callbacks(options.get("wandb"), options.get("mlflow"), run.path.name)
     # The default search is known to work, and checks take the seconds of importing PyTorch in more processes.
-    checks = None if stored or is_default(plan, machine) else start_checks(plan, machine)
+    checks = None if not (new or extends) or is_default(plan, machine) else start_checks(plan, machine)
     from search.prepare import create, prepare, setting_of
 
-    prepared = prepare(plan, run, dataset, stored is not None, console)
+    prepared = prepare(plan, run, dataset, not new, console)
     plan = checks(console) if checks else plan
-    if not stored:
+    if new or extends:
         data = prepared.data
         check_draws(plan, [each.cache for each in data.values()], data[plan.config.image_size].train)
-        create(plan, run, prepared)
+    if new:
+        create(plan, run, prepared, _priors(warm, plan, prepared, console))
+    elif stored and extends:
+        console.print(extend(run, stored, plan), highlight=False, soft_wrap=True)
+    else:
+        settle(run)
     setting = setting_of(plan, run, prepared)
     from search.driving import driver_facts, driving
     from search.events import TensorBoardEvents
     from search.keep import keep_callbacks
     from search.outlook import Outlook, describe, loosely, tried_epoch
     from search.packing import Packing, measured
+    from search.priors import read_priors
     from search.progress import Progress
     from search.record import RecordStates
     from search.sync import synced
     from search.thawing import Thawing
 
     console.print(plan.describe(run.path.name), share.description, sep="\n", highlight=False, soft_wrap=True)
-    epochs = plan.config.epochs
-    thawing = Thawing(run, epochs, plan.trials) if plan.stopper == FORECAST else None
+    epochs, ended = plan.config.epochs, _ended(run)
+    to_come = replace(plan, trials=max(plan.trials - ended, 1))
+    thawing = Thawing(run, epochs, plan.trials, read_priors(run, epochs)) if plan.stopper == FORECAST else None
     progress, record = Progress(run, plan.trials, epochs, console), RecordStates(run, epochs, thawing)
     packing = Packing(run, machine.gpu_memory_gb, measured) if share.packed and machine.gpu_memory_gb else None
     if thawing:
@@ -121,11 +142,12 @@ def _search(
         thawing.epochs_left = lambda: clock.left() / seconds if (seconds := hours.per_epoch()) else math.inf
     try:
         with driving(run, record, driver_facts(machine, share), console, beat, clock), progress:
-            if budget.text and not stored:
-                told = describe(budget, share, expected_epochs(plan), tried_epoch(plan, setting, share), loosely(plan))
+            if budget.text and (new or extends):
+                seconds = tried_epoch(plan, setting, share)
+                told = describe(budget, share, expected_epochs(to_come), seconds, loosely(to_come))
                 console.print(f"forecast: {told}", highlight=False, soft_wrap=True)
             keep = keep_callbacks(run, plan.keep_gb, console)
-            forecast = [Outlook(run, plan, share, clock, hours, console)] if budget.text or budget.rate else []
+            forecast = [Outlook(run, to_come, share, clock, hours, console)] if budget.text or budget.rate else []
             packed = [packing] if packing else []
             callbacks = [record, hours, TensorBoardEvents(run), *keep, progress, *packed, *forecast, *services]
             run_trials(plan, run, setting, share, synced(run, callbacks, console), thawing, packing)
@@ -134,8 +156,21 @@ def _search(
     except Exception:
         traceback.print_exc()
     hours.close()
-    spent = clock.over or (thawing is not None and bool(budget.text) and thawing.limited())
-    return _finish(plan, run, options, budget.text if spent else "", console)
+    over = clock.over or (thawing is not None and bool(budget.text) and thawing.limited())
+    return _finish(plan, run, options, budget.text if over else "", console)
+
+
+def _priors(runs: Sequence[RunFolder], plan: Plan, prepared: "Prepared", console: Console) -> dict[str, Any]:
+    """Return what a warm start puts into the run's folder, by file, and say what it is."""
+    if not runs:
+        return {}
+    from search.priors import FILE
+    from search.warm_start import warm_start
+
+    priors, told = warm_start(runs, plan, prepared)
+    for line in told:
+        console.print(line, highlight=False, soft_wrap=True)
+    return {FILE: priors.record()}
 
 
 def check_nodes(run: RunFolder, options: dict[str, Any], stored: Plan | None, console: Console) -> None:
@@ -157,7 +192,7 @@ def _finish(plan: Plan, run: RunFolder, options: dict[str, Any], spent: str, con
     from search.sync import send_records
 
     send_records(run, console)
-    ended = sum(folder.status()["state"] in ENDED for folder in run.trials())
+    ended = _ended(run)
     if run.trials():
         print_results(run, plan, console)
         print_hours(run, options.get("rate"), console)
@@ -174,6 +209,10 @@ def _finish(plan: Plan, run: RunFolder, options: dict[str, Any], spent: str, con
         console.print("every trial failed before its first epoch: see the reasons above", style="bold red")
         return ALL_FAILED
     return DONE
+
+
+def _ended(run: RunFolder) -> int:
+    return sum(folder.status()["state"] in ENDED for folder in run.trials())
 
 
 def resume_command(run: RunFolder, options: dict[str, Any]) -> str:

@@ -25,10 +25,10 @@ Twice Optuna's share: with 8 of 80 the sampler clings to the edge where the best
 
 
 class _Seen:
-    """A study in which trials have their forecast ends."""
+    """A study in which trials have their forecast ends, and earlier searches' trials come before them."""
 
-    def __init__(self, study: optuna.Study, ends: Mapping[int, float]):
-        self._study, self._ends = study, ends
+    def __init__(self, study: optuna.Study, ends: Mapping[int, float], earlier: Sequence[FrozenTrial]):
+        self._study, self._ends, self._earlier = study, ends, earlier
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._study, name)
@@ -36,7 +36,8 @@ class _Seen:
     def _get_trials(
         self, deepcopy: bool = True, states: Sequence[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
-        seen = (self._with_end(each) for each in self._study._get_trials(deepcopy=False, use_cache=use_cache))
+        own = self._study._get_trials(deepcopy=False, use_cache=use_cache)
+        seen = [*self._earlier, *(self._with_end(each) for each in own)]
         return [each for each in seen if states is None or each.state in states]
 
     def _with_end(self, trial: FrozenTrial) -> FrozenTrial:
@@ -48,10 +49,13 @@ class _Seen:
 
 
 class ForecastSampler(BaseSampler):
-    """Another sampler, for which trials that have not ended, or were stopped, have their forecast ends."""
+    """Another sampler, for which trials that have not ended, or were stopped, have their forecast ends.
 
-    def __init__(self, sampler: BaseSampler, ends: Mapping[int, float]):
-        self.sampler, self.ends = sampler, ends
+    It sees the trials of earlier searches as well.
+    """
+
+    def __init__(self, sampler: BaseSampler, ends: Mapping[int, float], earlier: Sequence[FrozenTrial] = ()):
+        self.sampler, self.ends, self.earlier = sampler, ends, earlier
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """See Optuna."""
@@ -70,17 +74,21 @@ class ForecastSampler(BaseSampler):
         return self.sampler.sample_independent(self._seen(study), trial, param_name, param_distribution)
 
     def _seen(self, study: optuna.Study) -> Any:
-        return _Seen(study, self.ends)
+        return _Seen(study, self.ends, self.earlier)
 
 
-def make_sampler(seed: int, asked: int, startup_trials: int, ends: Mapping[int, float] | None = None) -> BaseSampler:
+def make_sampler(
+    seed: int, asked: int, startup_trials: int, ends: Mapping[int, float] | None = None,
+    earlier: Sequence[FrozenTrial] = (),
+) -> BaseSampler:  # fmt: skip
     """Return the sampler for the trial after `asked` others: its stream does not depend on interruptions.
 
     Args:
         seed: of the search.
         asked: how many trials there are.
-        startup_trials: random ones before TPE begins.
+        startup_trials: random ones before TPE begins; those of earlier searches count.
         ends: forecast ends by trial, see `ForecastSampler`.
+        earlier: trials of earlier searches, numbered below 0.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -90,4 +98,4 @@ def make_sampler(seed: int, asked: int, startup_trials: int, ends: Mapping[int, 
             multivariate=True, group=True, constant_liar=True,
             gamma=lambda trials: min(math.ceil(SHARE_GOOD * trials), MOST_GOOD),
         )  # fmt: skip
-    return ForecastSampler(sampler, ends) if ends is not None else sampler
+    return ForecastSampler(sampler, ends or {}, earlier) if ends is not None or earlier else sampler

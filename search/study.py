@@ -5,37 +5,48 @@ start and leaves running ones behind for ever; its ASHA forgets all rungs on a r
 Optuna's study directly, and both sides are rebuilt from the run folder: it is the only state.
 """
 
+import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import AsyncHyperBandScheduler
 from ray.tune.search import Searcher
 
 from search.journal import Journal, cut_at_damage
 from search.packing import DoesNotFitError, Packing
+from search.priors import Priors
 from search.recovery import recover
 from search.sampling import make_sampler
 from search.telling import tell_end
 from search.thawing import Thawing
 from search.trial import ENDED_BROKEN, METRIC
 from spaces.table import Space
-from trainable.artifacts import BROKEN, FAILED, FINISHED, OOM, STOPPED, RunFolder
+from trainable.artifacts import BROKEN, FAILED, FINISHED, OOM, STOPPED, RunFolder, TrialFolder
 from trainable.config import TrialConfig
+
+AUTO = ("device", "precision", "memory_format")
+"""What a config.json has as it was on the machine that began the trial."""
 
 STARTUP_TRIALS = 10
 """Random trials before TPE begins; a quarter of the search where that is less."""
 
 
-def open_study(run: RunFolder, space: Space | None = None) -> optuna.Study:
+def open_study(run: RunFolder, space: Space | None = None, start: int = 0) -> optuna.Study:
     """Open the run's study; with a space, as a search does that goes on with it or begins it.
 
     Then the study agrees with the run folder: trials that a cut-off journal has lost come back from their folders, and
     the space's first trials are enqueued where they have not been yet. optuna-dashboard opens the same file.
+
+    Args:
+        run: whose study.
+        space: that its trials are drawn from.
+        start: the first of them, where the run was extended: what was tried before is not enqueued.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -47,8 +58,11 @@ def open_study(run: RunFolder, space: Space | None = None) -> optuna.Study:
         storage=storage, study_name=run.path.name, direction="maximize", load_if_exists=True
     )
     if space:
-        recover(run, study, space)
-        for params in space.first_trials[len(study.get_trials(deepcopy=False)) :]:
+        recover(run, study, space, start)
+        trials = study.get_trials(deepcopy=False)
+        tried = [each.params for each in trials[:start]]
+        first = [params for params in space.first_trials if not any(params.items() <= each.items() for each in tried)]
+        for params in first[len(trials[start:]) :]:
             study.enqueue_trial(params)
     return study
 
@@ -58,11 +72,12 @@ class StudySearch(Searcher):
 
     def __init__(
         self, run: RunFolder, study: optuna.Study, space: Space, base: TrialConfig, trials: int,
-        thawing: Thawing | None = None, packing: Packing | None = None,
+        thawing: Thawing | None = None, packing: Packing | None = None, *, start: int = 0, priors: Priors | None = None,
     ):  # fmt: skip
         super().__init__(metric=METRIC, mode="max")
         self.run, self.study, self.space, self.base, self.trials = run, study, space, base, trials
-        self.thawing, self.packing, self.over = thawing, packing, False
+        self.thawing, self.packing, self.start, self.priors = thawing, packing, start, priors
+        self.over = False
         self.startup_trials = min(STARTUP_TRIALS, max(trials // 4, 1))
         # Enqueued trials are waiting, not running: Optuna hands those out itself.
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
@@ -81,8 +96,8 @@ class StudySearch(Searcher):
             frozen = self.study.get_trials(deepcopy=False)[number]
             self.live[trial_id] = optuna.Trial(self.study, frozen._trial_id)
         elif more:
-            ends = self.thawing.ends() if self.thawing else None
-            self.study.sampler = make_sampler(self.base.seed, self._asked(), self.startup_trials, ends)
+            ends, earlier = self.thawing.ends() if self.thawing else None, self._earlier_searches()
+            self.study.sampler = make_sampler(self.base.seed, self._asked(), self.startup_trials, ends, earlier)
             self.live[trial_id] = self.study.ask()
         else:
             self.over = not self.live
@@ -90,17 +105,34 @@ class StudySearch(Searcher):
         trial = self.live[trial_id]
         if self.thawing:
             self.thawing.begin(trial.number)
-        # Asked again, a trial gives the values it gave before: so a resumed one has its own config.
-        parts = self.space.sample(trial)
-        config = TrialConfig.from_dict({**self.base.to_dict(), **parts})
         folder = self.run.trial(trial.number)
-        folder.write_params(trial.params)
+        config = self._before(folder)
+        if config is None:
+            # Asked again, a trial gives the values it gave before: so a resumed one has its own config.
+            config = TrialConfig.from_dict({**self.base.to_dict(), **self.space.sample(trial)})
+            folder.write_params(trial.params)
         try:
             placed = {"gpus": self.packing.share(config)} if self.packing else {}
         except DoesNotFitError as error:
             self._refuse(self.live.pop(trial_id), str(error))
             return self.suggest(trial_id)
         return {"number": trial.number, "resume": bool(folder.curve()), "config": config.to_dict(), **placed}
+
+    def _earlier_searches(self) -> list[FrozenTrial]:
+        """Return what the sampler sees of earlier searches."""
+        if not self.priors:
+            return []
+        first = self.study.get_trials(deepcopy=False)[: len(self.priors.first)]
+        ended = {each.number: list(each.intermediate_values.values()) for each in first if each.state.is_finished()}
+        return self.priors.trials(self.space, self._asked(), self.thawing.first() if self.thawing else ended)
+
+    def _before(self, folder: TrialFolder) -> TrialConfig | None:
+        """Return the config of a trial of before the run was extended, which another space may have sampled."""
+        if folder.number >= self.start:
+            return None
+        with contextlib.suppress(FileNotFoundError):  # it never began to train: any config is as good
+            return replace(TrialConfig.from_dict(folder.config()), **{name: getattr(self.base, name) for name in AUTO})
+        return None
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Tell Optuna the epoch's value; a resumed trial's last epoch comes a second time."""

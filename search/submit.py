@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from search.cluster import REPOSITORY
-from search.folders import default_name
+from search.folders import default_name, earlier_name
 from trainable.remote import is_uri
 
 PATHS = ("runs_dir", "data", "extra", "encoder_weights", "base", "cache_dir")
@@ -32,9 +32,9 @@ def submit(given: list[str], options: dict[str, Any], console: Console) -> int:
     """
     address = options["submit"]
     _check_paths(options)
-    name = options.get("resume") or options.get("confirm") or options.get("name") or default_name(options)
+    name = earlier_name(options) or options.get("name") or default_name(options)
     command = ["python", "search/run.py", *without(given, "--submit"), "--address", "auto"]
-    if not {"resume", "confirm", "name"} & options.keys():
+    if not earlier_name(options) and "name" not in options:
         command += ["--name", name]
     job = _send(address, name, command)
     where = shlex.join(["--runs-dir", str(options["runs_dir"])])

@@ -19,6 +19,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from scipy.stats import spearmanr
 
 from search.forecast import chances, forecast_ends
+from search.priors import Priors
 from search.trial import METRIC
 from trainable.artifacts import BROKEN, PAUSED, RunFolder
 
@@ -42,8 +43,8 @@ LEAST_CHANCE = 0.05
 class Thawing:
     """The curves of a run, and which of its trials are paused."""
 
-    def __init__(self, run: RunFolder, epochs: int, trials: int):
-        self.run, self.budget, self.trials = run, epochs, trials
+    def __init__(self, run: RunFolder, epochs: int, trials: int, priors: Priors | None = None):
+        self.run, self.budget, self.trials, self.priors = run, epochs, trials, priors
         self.epochs_left: Callable[[], float] = lambda: math.inf
         """How many epochs a worker can still do: what would not come to its end is not begun."""
         self.tell: Callable[[str], None] = lambda text: None
@@ -56,7 +57,7 @@ class Thawing:
         self.curves, self.epochs = np.empty((0, self.budget)), np.empty(0, np.int64)
         self.paused: set[int] = set()
         self.thawed: set[int] = set()  # that go on, but have not yet said so
-        self.agrees = False
+        self.agrees = self.agreement() >= AGREES
 
     def load(self) -> None:
         """Read how a run stands, after what a crash has damaged was mended."""
@@ -95,10 +96,11 @@ class Thawing:
         if number in self.thawed:  # its worker begins with the epoch that is known
             self.thawed.remove(number)
             return True
-        if number % WHOLE == 0 and (number < ALWAYS_WHOLE * WHOLE or not self.agrees):
+        always = max(ALWAYS_WHOLE - len(self.earlier()), 0) * WHOLE
+        if number % WHOLE == 0 and (number < always or not self.agrees):
             return True
         chance = self.chances()[self.rows[number]]
-        _, other = self._best_paused()
+        _, other = self.best_paused()
         if chance / (self.budget - epoch) >= max(self._new(), other) and (self.more() or chance >= LEAST_CHANCE):
             return True
         self.paused.add(number)
@@ -106,7 +108,7 @@ class Thawing:
 
     def next(self) -> int | None:
         """Return the paused trial to go on with, or None for a new one, or an end where there is none."""
-        best, worth = self._best_paused()
+        best, worth = self.best_paused()
         if best is None or worth <= self._new():
             return None
         self.thawed.add(best)
@@ -114,46 +116,61 @@ class Thawing:
 
     def chances(self) -> NDArray[np.float64]:
         """Return each trial's chance to end in front, by row."""
-        return chances(self.curves, self.epochs)
+        return chances(self.curves, self.epochs, self.earlier())
+
+    def first(self) -> dict[int, list[float]]:
+        """Return the curves so far of the trials that have an earlier search's configs, by number."""
+        numbers = range(len(self.priors.first) if self.priors else 0)
+        rows = {number: self.rows[number] for number in numbers if number in self.rows}
+        return {number: self.curves[row, : self.epochs[row]].tolist() for number, row in rows.items()
+                if self.epochs[row]}  # fmt: skip
+
+    def earlier(self) -> NDArray[np.float64]:
+        """Return the whole curves of earlier searches, (n, E), as far as they are on this one's scale by now."""
+        return self.priors.curves(self.first()) if self.priors else np.empty((0, self.budget))
 
     def finish(self) -> None:
         """A trial has come to its end: see again whether the first epoch ranks trials as the end does."""
         before, agreement = self.agrees, self.agreement()
         self.agrees = agreement >= AGREES
         if self.agrees != before:
-            whole, needed = (self.epochs >= self.budget).sum(), "no longer" if self.agrees else "again"
+            whole = (self.epochs >= self.budget).sum() + len(self.earlier())
+            needed = "no longer" if self.agrees else "again"
             found = f"rank correlation of epoch 1 with the end {agreement:.2f} over {whole} whole trials"
             self.tell(f"{found}: one trial in {WHOLE} is {needed} trained to its end for the forecasts")
 
     def agreement(self) -> float:
-        """Return the rank correlation of the first epoch with the end over the trials that went to it, 0 for a few."""
-        whole = self.curves[self.epochs >= self.budget]
+        """Return the rank correlation of the first epoch with the end over the trials that went to it, 0 for a few.
+
+        Those of earlier searches count too.
+        """
+        whole = np.vstack([self.curves[self.epochs >= self.budget], self.earlier()])
         return float(spearmanr(whole[:, 0], whole.max(1))[0]) if len(whole) > ALWAYS_WHOLE else 0.0
 
     def limited(self) -> bool:
         """Tell whether there would be more to do, if there were more epochs left."""
         left, self.epochs_left = self.epochs_left, lambda: math.inf
-        more = self.more() or self._best_paused()[0] is not None
+        more = self.more() or self.best_paused()[0] is not None
         self.epochs_left = left
         return more
 
     def why(self, number: int) -> str:
         """Return why a trial is paused."""
-        row, ends = self.rows[number], forecast_ends(self.curves, self.epochs)
+        row, ends = self.rows[number], forecast_ends(self.curves, self.epochs, self.earlier())
         forecast, chance = f"{ends.mean[row]:.3f} ± {ends.deviation[row]:.3f}", self.chances()[row]
         told = f"forecast end {forecast}, in front with a chance of {chance:.0%}"
         return f"after epoch {self.epochs[row]} of {self.budget}; {told}"
 
     def ends(self) -> dict[int, float]:
         """Return where each trial that has ended an epoch is forecast to end, by number."""
-        means = forecast_ends(self.curves, self.epochs).mean
+        means = forecast_ends(self.curves, self.epochs, self.earlier()).mean
         return {number: float(means[row]) for number, row in self.rows.items() if self.epochs[row]}
 
     def more(self) -> bool:
         """Tell whether another trial can begin."""
         return len(self.rows) < self.trials and self.epochs_left() >= self.budget
 
-    def _best_paused(self) -> tuple[int | None, float]:
+    def best_paused(self) -> tuple[int | None, float]:
         """Return the paused trial whose next epoch is worth most, and how much."""
         least, left, found, chances = 0.0 if self.more() else LEAST_CHANCE, self.epochs_left(), {}, self.chances()
         for number in sorted(self.paused):

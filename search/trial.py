@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 from ray.tune.trainable import wrap_function
 
+from search.comparable import METRIC
 from search.halting import Halting, listen
 from search.memory import CONTEXT_MB
 from search.ownership import Claim, SupersededError
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from trainable.cache import Cache
     from trainable.data import FoldData
     from trainable.folds import Folds
-
-METRIC = "val_miou"
 
 HALTED, ENDED_BROKEN = "halted", "broken"
 """Keys of what a worker reports that is no epoch: why it stops for now, or the state in which the trial ended."""

@@ -1,6 +1,7 @@
 """What a Ray worker tries before any trial starts, where PyTorch is: can what the plan may ask for be built?"""
 
 from dataclasses import replace
+from typing import Any
 
 from trainable.config import TrialConfig
 
@@ -69,6 +70,13 @@ def try_parts(configs: list[TrialConfig]) -> str | None:
     except (ValueError, TypeError, RuntimeError) as error:
         return str(error)
     return None
+
+
+def spell_out(configs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return configs with the defaults of their parts, which only a process with PyTorch knows."""
+    from trainable.defaults import spelled_out
+
+    return [spelled_out(each) for each in configs]
 
 
 def gpu_memory_gb() -> float:

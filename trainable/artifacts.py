@@ -3,6 +3,8 @@
     runs/NAME/search.json         arguments, versions, commit, data set hash, folds hash, space
     runs/NAME/folds.json          the fold of every photo
     runs/NAME/study.journal       the Optuna study (optuna-dashboard opens it)
+    runs/NAME/study-1.journal     what it was before the run was first extended
+    runs/NAME/priors.json         what a warm start took from earlier runs
     runs/NAME/trials/0007/        one folder per trial, by its number in the study:
         config.json               the config as applied
         trial.json                what the space sampled, state, reason, epochs, seconds; once it has ended, size and

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from benchmarks.replay.simulate import Begun
-from benchmarks.replay.tables import Distributions, Params, scaled
+from benchmarks.replay.tables import Distributions, Params, priors_of, scaled
+from search.priors import Priors
 from spaces.table import JOINT, Scope, Space, find_space
 from trainable.classes import CLASSES
 
@@ -134,6 +135,13 @@ class Recorded:
     def best(self) -> float:
         """The highest val_miou that any of its configs reached."""
         return max(float(each.rows["val_miou"].max()) for each in self._read[0].values() if len(each.classes))
+
+    def priors(self) -> Priors:
+        """Return what a search knows that starts warm from all the configs that are not in this table."""
+        curves, configs, _ = _read_once(self.path)
+        others = [(configs[each.number]["params"], each.rows["val_miou"].tolist()) for each in curves
+                  if each.seed == each.fold == 0 and each.number not in self.numbers and len(each.classes)]  # fmt: skip
+        return priors_of(others, self.epochs)
 
     def begin(self, params: Params, distributions: Distributions) -> Begun:
         """Return the nearest config's curve and best value; one that broke goes on with NaN."""

@@ -15,6 +15,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from benchmarks.replay.simulate import Begun, Search, TuneSearch
 from benchmarks.replay.tables import Table
+from search.priors import Priors
 from search.study import ResumableASHA, StudySearch
 from search.thawing import Thawing, ThawingScheduler
 from search.trial import METRIC
@@ -57,12 +58,17 @@ class Sampled:
 class Ours(TuneSearch):
     """What run.py runs: the same objects, with a run folder in memory."""
 
-    def __init__(self, run: RunFolder, table: Table, seed: int, scheduler: Callable[[RunFolder, optuna.Study], Any]):
+    def __init__(
+        self, run: RunFolder, table: Table, seed: int, scheduler: Callable[[RunFolder, optuna.Study], Any],
+        priors: Priors | None = None,
+    ):  # fmt: skip
         self.run, self.study = run, optuna.create_study(direction="maximize")
+        for params in priors.space(table.space).first_trials if priors else ():
+            self.study.enqueue_trial(params)
         base = TrialConfig(epochs=table.epochs, seed=seed, image_size=96, encoder_weights="none", device="cpu")
         made = scheduler(run, self.study)
         thawing = made.thawing if isinstance(made, ThawingScheduler) else None
-        searcher = StudySearch(run, self.study, table.space, base, table.trials, thawing)
+        searcher = StudySearch(run, self.study, table.space, base, table.trials, thawing, priors=priors)
         begun: dict[int, Begun] = {}
 
         def look_up(name: str, config: dict[str, Any]) -> Begun:
@@ -137,12 +143,12 @@ def _stock(scheduler: Callable[[Table], Any]) -> Any:
     return made
 
 
-def _ours(scheduler: Callable[[Table, RunFolder, optuna.Study], Any]) -> Any:
+def _ours(scheduler: Callable[[Table, RunFolder, optuna.Study, Priors | None], Any], warm: bool = False) -> Any:
     @contextlib.contextmanager
     def made(table: Table, seed: int) -> Iterator[Search]:
-        folder = Path(tempfile.mkdtemp(dir="/dev/shm"))
+        folder, priors = Path(tempfile.mkdtemp(dir="/dev/shm")), table.priors() if warm else None
         try:
-            yield Ours(RunFolder(folder), table, seed, lambda run, study: scheduler(table, run, study))
+            yield Ours(RunFolder(folder), table, seed, lambda run, study: scheduler(table, run, study, priors), priors)
         finally:
             shutil.rmtree(folder)
 
@@ -155,6 +161,10 @@ def _tpe(seed: int) -> optuna.samplers.BaseSampler:
         return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
 
 
+def _thawing(table: Table, run: RunFolder, study: optuna.Study, priors: Priors | None) -> ThawingScheduler:
+    return ThawingScheduler(Thawing(run, table.epochs, table.trials, priors))
+
+
 SEARCHES: dict[str, Any] = {
     "random": _plain(lambda seed: optuna.samplers.RandomSampler(seed)),
     "TPE, no stopping": _plain(_tpe),
@@ -162,8 +172,9 @@ SEARCHES: dict[str, Any] = {
     "OptunaSearch + ASHA, grace 3": _stock(lambda table: asha(table, 3)),
     "OptunaSearch, no stopping": _stock(lambda table: FIFOScheduler()),
     "Optuna TPE + Hyperband": _plain(_tpe, lambda table: optuna.pruners.HyperbandPruner(1, table.epochs, 3)),
-    "Trashsweep": _ours(lambda table, run, _: ThawingScheduler(Thawing(run, table.epochs, table.trials))),
+    "Trashsweep": _ours(_thawing),
     "Trashsweep, --stopper asha": _ours(
-        lambda table, run, study: ResumableASHA(run, study, table.epochs, min(max(table.epochs // 4, 1), 10), 3)
+        lambda table, run, study, _: ResumableASHA(run, study, table.epochs, min(max(table.epochs // 4, 1), 10), 3)
     ),
+    "Trashsweep, warm start": _ours(_thawing, warm=True),
 }

@@ -1,7 +1,7 @@
 """What a replayed search searches: configs of a real space, and the learning curve that each of them has."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from benchmarks.replay.simulate import Begun
+from search.priors import Prior, Priors
+from search.warm_start import best_first, with_ends
 from spaces.table import JOINT, Scope, Space, find_space
 
 Params = Mapping[str, Any]
@@ -39,9 +41,19 @@ class Table(Protocol):
     def begin(self, params: Params, distributions: Distributions) -> Begun:
         """Return the val_miou that is reported after each epoch, (epochs,), and what it comes to without noise."""
 
+    def priors(self) -> Priors:
+        """Return what a search knows that starts warm."""
+
     @property
     def best(self) -> float:
         """The highest worth there is."""
+
+
+def priors_of(curves: Sequence[tuple[Params, list[float]]], epochs: int) -> Priors:
+    """Return configs with their curves, on the same data, as priors of a search with a budget."""
+    priors = [Prior(run="earlier", number=number, params=dict(params), exact=True, curve=curve, epochs=epochs,
+                    end=max(curve), same=True) for number, (params, curve) in enumerate(curves)]  # fmt: skip
+    return Priors(with_ends(priors), best_first(priors), epochs)
 
 
 def joint_space() -> Space:
@@ -88,6 +100,16 @@ class Toy:
             self.space.sample(trial)
             worths.append(self.worth(trial.params, trial.distributions))
         return max(worths)
+
+    def priors(self) -> Priors:
+        """Return 80 random configs of these curves."""
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=2))
+        found = []
+        for _ in range(80):
+            trial = study.ask()
+            self.space.sample(trial)
+            found.append((trial.params, self.begin(trial.params, trial.distributions).curve.tolist()))
+        return priors_of(found, self.epochs)
 
     def worth(self, params: Params, distributions: Distributions) -> float:
         """Return where the curve ends."""

@@ -32,6 +32,13 @@ def test_one_row_per_run_with_intervals(run, capsys):
     assert "elastic" not in cells[6]
 
 
+def test_a_run_that_started_warm_has_no_reference_recipe(run, capsys):
+    write_json(run.path / "priors.json", {})
+    assert main(["--runs", str(run.path)]) == 0
+    cells = [cell.strip() for cell in capsys.readouterr().out.splitlines()[2].strip("|").split("|")]
+    assert (cells[3], cells[5]) == ("-", "-") and cells[4] != "-"
+
+
 def test_what_is_no_run_is_told(tmp_path, capsys):
     assert main(["--runs", str(tmp_path / "none")]) == 2
     assert "none is not a run folder with trials" in capsys.readouterr().err

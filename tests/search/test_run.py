@@ -218,3 +218,32 @@ def test_bad_input_is_one_clear_error_and_leaves_nothing(tmp_path, data, capsys,
     (data / "batch_01_vt" / "0003.jpg").unlink()
     assert "photo batch_01_vt/0003.jpg does not exist; add it or remove its entry" in fails(*SMALL)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+def test_a_search_is_extended_and_another_starts_warm_from_it(tmp_path, data):
+    def run_with(*more):
+        done = subprocess.run(command(tmp_path, data, *more), capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stderr == ""
+        return done.stdout
+
+    run_with("--name", "a", "--trials", "2", "--epochs", "2", "--stopper", "none", *SMALL)
+    run = RunFolder(tmp_path / "runs" / "a")
+    before = {path: path.read_bytes() for path in run.path.glob("trials/*/*")}
+    told = run_with("--extend", "a", "--trials", "1", "--space", "losses+optimizers")
+    assert "extended: 2 trials are there; 1 more from losses+optimizers" in told
+    assert [len(folder.curve()) for folder in run.trials()] == [2, 2, 2]
+    assert {path: path.read_bytes() for path in before} == before
+    assert set(run.trial(2).params()) > {"loss", "optimizer"}
+    assert "Leaderboard" in run_with("--resume", "a")
+    assert len(run.trials()) == 3
+    wider = ("--space", "losses+optimizers", "--trials", "1", "--epochs", "2")
+    told = run_with("--name", "b", "--warm-start", "a", *wider, *SMALL)
+    assert "warm start from a: 3 of 3 trials for the sampler (3 with all their values), 3 whole curves" in told
+    warm, best = RunFolder(tmp_path / "runs" / "b"), run.best_trial()
+    assert f"tried first: trials {best.number} of a" in told
+    own, earlier = (TrialConfig.from_dict(each.config()) for each in (warm.trial(0), best))
+    assert own.loss == earlier.loss
+    assert own.optimizer["lr"] == earlier.optimizer["lr"]
+    assert {path.name for path in warm.path.iterdir()} > {"priors.json", "search.json"}

@@ -178,7 +178,7 @@ def test_states_at_a_uri_are_not_looked_for_here(tmp_path):
     for uri, found in ((None, None), ("s3://bucket/runs/run", next(iter(player.thawing.paused)))):
         thawing = Thawing(RunFolder(run.path, uri), E, TRIALS)
         thawing.load()
-        assert thawing._best_paused()[0] == found
+        assert thawing.best_paused()[0] == found
 
 
 def test_the_sampler_compares_paused_trials_by_their_forecast(tmp_path):

@@ -1,0 +1,137 @@
+"""Extends a search: more trials, of wider ranges or more spaces too, and more epochs for those that were stopped.
+
+Nothing is run again. The trials there are keep their configs and become part of the new space as far as it can say
+them (`search/expressing.py`): the study is rebuilt from their folders in its terms.
+"""
+
+import shlex
+import sys
+import time
+from dataclasses import asdict, replace
+from typing import Any
+
+from search.machine import Machine
+from search.plan import ASHA, FORECAST, Plan, check_plan, image_sizes
+from search.prepare import commit
+from search.thawing import LEAST_CHANCE, Thawing
+from spaces.encoders import STRIDES, group_for, pairs
+from spaces.table import NONE, space_names
+from trainable.artifacts import ENDED, INTERRUPTED, PAUSED, STOPPED, RunFolder, write_json
+from trainable.remote import Remote
+
+
+def extended_plan(plan: Plan, run: RunFolder, options: dict[str, Any], machine: Machine) -> Plan:
+    """Return a run's plan with what the options add to it; nothing is written.
+
+    Raises:
+        ValueError: options that do not fit, or that add nothing.
+    """
+    more = options.get("trials", history(run)[0]["trials"] if history(run) else plan.trials)
+    if more < 0:
+        raise ValueError(f"--trials with --extend is how many to add, at least 0, found {more}")
+    space = options.get("space", plan.space)
+    if space == NONE and more:
+        raise ValueError(f"space {NONE} has one config, which run {run.path.name} has; name a --space to draw from")
+    names, models, strides = space_names(space), plan.models, plan.strides
+    if "encoders" in options and "encoders" not in names:
+        raise ValueError(f"--encoders is of the space encoders, found --space {space}; leave it out")
+    if "encoders" not in names:
+        models = []
+    elif "encoders" in options or not models:
+        models = [list(pair) for pair in pairs(options.get("encoders") or group_for(machine.gpu_memory_gb))]
+        strides = {architecture: list(each) for architecture, each in STRIDES.items()}
+    begun = max((int(path.name) + 1 for path in run.path.glob("trials/*") if path.name.isdigit()), default=0)
+    # Trials that go on need the image sizes they have.
+    sizes = list(dict.fromkeys([*image_sizes(plan.config.image_size, names), *plan.image_sizes]))
+    extended = replace(
+        plan, space=space, trials=plan.trials + more, start=begun, stopper=options.get("stopper", plan.stopper),
+        image_sizes=sizes, models=models, strides=strides,
+    )  # fmt: skip
+    check_plan(extended)
+    if begun >= extended.trials and all(folder.status()["state"] in ENDED for folder in run.trials()):
+        _check_adds(extended, run)
+    return extended
+
+
+def _check_adds(plan: Plan, run: RunFolder) -> None:
+    """Refuse what would end before it begins."""
+    name, again = run.path.name, stopped(run, plan)
+    if plan.stopper == ASHA:
+        raise ValueError(f"--trials 0 adds nothing: ASHA stops for good; add trials, or --stopper {FORECAST} or none")
+    if not again:
+        raise ValueError(f"--trials 0 adds nothing: run {name} has no stopped trial with the state it would go on from")
+    if plan.stopper == FORECAST:
+        thawing = Thawing(run, plan.config.epochs, plan.trials)
+        thawing.load()
+        thawing.paused |= set(again)
+        if thawing.best_paused()[0] is None:
+            chances = thawing.chances()
+            best = max(again, key=lambda number: chances[thawing.rows[number]])
+            raise ValueError(
+                f"--trials 0 adds nothing: no stopped trial of run {name} has a chance of {LEAST_CHANCE:.0%} to end in "
+                f"front; best is trial {best}, {thawing.why(best)}. --stopper none trains them all to their end"
+            )
+
+
+def stopped(run: RunFolder, plan: Plan) -> list[int]:
+    """Return the stopped trials that can go on: whose last state is there, unless ASHA, which stops for good, decides.
+
+    What is at a URI is not looked for.
+    """
+    if plan.stopper == ASHA:
+        return []
+    return [folder.number for folder in run.trials()
+            if folder.status()["state"] == STOPPED and (run.uri or folder.last_state.exists())]  # fmt: skip
+
+
+def extend(run: RunFolder, before: Plan, plan: Plan) -> str:
+    """Make a run what an extended plan says, at once or not at all; returns what it comes to in a line."""
+    again = stopped(run, plan)
+    entry = {
+        "command": shlex.join(["python", *sys.argv]), "when": time.time(), "commit": commit(),
+        "space": before.space, "trials": before.trials, "stopper": before.stopper, "again": again,
+    }  # fmt: skip
+    content = {**run.search(), "plan": asdict(plan), "extended": [*history(run), entry]}
+    write_json(run.path / "search.json", content)
+    settle(run)
+    if run.uri:
+        remote = Remote(run.uri)
+        for number in again:
+            remote.push(run.path, (f"trials/{run.trial(number).path.name}/trial.json",))
+        remote.push(run.path, [path.name for path in run.path.glob("*.journal")])
+        remote.push(run.path, ("search.json",))
+    goes_on = f", {len(again)} of them stopped and able to go on" if again else ""
+    return f"extended: {plan.start} trials are there{goes_on}; {plan.trials - plan.start} more from {plan.space}"
+
+
+def settle(run: RunFolder) -> None:
+    """Do what the last extension means for trials and study, where a kill came between.
+
+    Its stopped trials may go on, and the study makes room for one in the new space's terms.
+    """
+    if not (extensions := history(run)):
+        return
+    last, aside = extensions[-1], run.path / f"study-{len(extensions)}.journal"
+    if aside.exists():
+        return
+    state = PAUSED if run.search()["plan"]["stopper"] == FORECAST else INTERRUPTED
+    for number in last["again"]:
+        folder = run.trial(number)
+        status = folder.status()
+        if status["state"] == STOPPED:
+            kept = {name: each for name, each in status.items() if name not in ("state", "reason", "params")}
+            folder.write_status(state, status.get("reason", ""), **kept)
+    if run.study.exists():
+        run.study.rename(aside)
+    else:
+        aside.touch()
+
+
+def history(run: RunFolder) -> list[dict[str, Any]]:
+    """Return what a run was before each time that it was extended, from its search.json."""
+    return run.search().get("extended", [])
+
+
+def extended_at(run: RunFolder) -> float:
+    """Return when a run was last extended, in seconds since 1970; 0 for one that never was."""
+    return history(run)[-1]["when"] if history(run) else 0.0
