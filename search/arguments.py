@@ -79,7 +79,7 @@ def _check_fixed(given: dict[str, Any], earlier: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "search/run.py",
+        "search/run.py", usage="%(prog)s [options]",  # all of them come below
         description="Search hyperparameters of trash segmentation; without --data on generated demo data.",
         formatter_class=_Help, argument_default=argparse.SUPPRESS, allow_abbrev=False,
     )  # fmt: skip
