@@ -20,7 +20,7 @@ def head(board: Board) -> str:
     """What the runs were, whether they are over, and the key numbers."""
     found = board.found
     names = " and ".join(run.path.name for run in found.runs)
-    spaces = ", ".join(dict.fromkeys(str(search["plan"].get("space", "?")) for search in found.searches))
+    spaces = ", ".join(dict.fromkeys(each for search in found.searches for each in spaces_of(search)))
     state = "" if found.going_on() else "; all trials have ended"
     parts = [f"<h1>{text(names)}</h1>", paragraph(f"Hyperparameter search of the space {spaces}{state}.", "quiet")]
     if found.going_on():
@@ -29,6 +29,13 @@ def head(board: Board) -> str:
         told = f"Files that could not be used and are left out: {len(found.problems)}. They are named below."
         parts.append(paragraph(told, "note"))
     return "".join([*parts, page.facts(_key_numbers(board))])
+
+
+def spaces_of(search: dict[str, Any]) -> list[str]:
+    """Return the spaces that a run's trials were drawn from, given its search.json: several if it was extended."""
+    before = search.get("extended", [])
+    earlier = [each.get("space") for each in before if isinstance(each, dict)] if isinstance(before, list) else []
+    return [str(each) for each in (*earlier, search["plan"].get("space", "?"))]
 
 
 def _key_numbers(board: Board) -> list[tuple[str, str, str]]:

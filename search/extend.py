@@ -17,6 +17,7 @@ from search.thawing import LEAST_CHANCE, Thawing
 from spaces.encoders import STRIDES, group_for, pairs
 from spaces.table import NONE, space_names
 from trainable.artifacts import ENDED, INTERRUPTED, PAUSED, STOPPED, RunFolder, write_json
+from trainable.records import DamagedError, is_count
 from trainable.remote import Remote
 
 
@@ -128,8 +129,22 @@ def settle(run: RunFolder) -> None:
 
 
 def history(run: RunFolder) -> list[dict[str, Any]]:
-    """Return what a run was before each time that it was extended, from its search.json."""
-    return run.search().get("extended", [])
+    """Return what a run was before each time that it was extended, from its search.json.
+
+    Raises:
+        DamagedError: it does not say so.
+    """
+    found = run.search().get("extended", [])
+    if not isinstance(found, list) or not all(isinstance(each, dict) and _said(each) for each in found):
+        rule = "extended must list when, trials and again of each time"
+        raise DamagedError(f"{run.path / 'search.json'} is damaged: {rule}")
+    return found
+
+
+def _said(entry: dict[str, Any]) -> bool:
+    again = entry.get("again")
+    numbers = isinstance(again, list) and all(is_count(each) for each in again)
+    return numbers and is_count(entry.get("trials"), 1) and isinstance(entry.get("when"), int | float)
 
 
 def extended_at(run: RunFolder) -> float:

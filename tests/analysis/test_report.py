@@ -10,6 +10,7 @@ import optuna
 import pytest
 
 from analysis.report import main
+from analysis.report_sections import spaces_of
 from trainable.artifacts import RUNNING, RunFolder, write_json
 
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
@@ -222,3 +223,10 @@ def test_optuna_dashboard_opens_the_study(searched):
     finally:
         server.shutdown()
         server.server_close()
+
+
+@pytest.mark.parametrize(("extended", "told"), [
+    ([{"space": "losses"}, {"space": "encoders"}], "losses, encoders, joint"), (3, "joint"), ([4], "joint"),
+])  # fmt: skip
+def test_an_extended_run_tells_all_its_spaces(extended, told):
+    assert ", ".join(spaces_of({"plan": {"space": "joint"}, "extended": extended})) == told

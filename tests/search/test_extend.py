@@ -25,6 +25,7 @@ from search.thawing import Thawing, ThawingScheduler
 from spaces.table import Space, find_space
 from trainable.artifacts import FINISHED, INTERRUPTED, OOM, PAUSED, RUNNING, STOPPED, RunFolder, write_json
 from trainable.config import TrialConfig
+from trainable.records import DamagedError
 
 CPU = Machine(cores=2, gpus=0)
 E = 6
@@ -322,3 +323,14 @@ def test_options_that_do_not_go_together(given, told):
     with pytest.raises(ValueError, match=told):
         parse(given.split())
     assert parse(["--extend", "a", "--trials", "0", "--stopper", "none"])["trials"] == 0
+
+
+OTHERWISE = [3, [3], [{}], [{"when": 0, "trials": 2, "again": [-1]}], [{"trials": 2, "again": []}]]
+
+
+@pytest.mark.parametrize("extended", OTHERWISE)
+def test_a_damaged_record_of_extensions_is_told(searched, extended):
+    write_json(searched.path / "search.json", {**searched.search(), "extended": extended})
+    for reads in (settle, history, extended_at):
+        with pytest.raises(DamagedError, match=r"search.json is damaged: extended must list"):
+            reads(searched)
