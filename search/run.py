@@ -78,7 +78,8 @@ def main(arguments: list[str] | None = None) -> int:
         return BAD_INPUT
     except KeyboardInterrupt:
         console.print("interrupted before the first trial")
-        if run and "confirm" not in options and (run.path / "search.json").exists():
+        # What extends a run has not done so yet.
+        if run and not {"confirm", "extend"} & options.keys() and (run.path / "search.json").exists():
             console.print(f"go on with\n  {resume_command(run, options)}", highlight=False, soft_wrap=True)
         return INTERRUPTED
 

@@ -1,6 +1,7 @@
 """What a search that starts warm knows, and how much of it counts."""
 
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -185,7 +186,11 @@ def test_a_search_begins_with_the_best_and_draws_from_the_priors_at_once(begun):
     assert focal >= 2  # all the priors have it; a random draw has it once in 13
 
 
-def test_drawing_does_not_depend_on_interruptions(tmp_path, begun):
+@pytest.mark.parametrize("same", [True, False])
+def test_drawing_does_not_depend_on_interruptions(tmp_path, begun, same):
+    priors = read_priors(begun, E)
+    priors.priors = [replace(each, same=same) for each in priors.priors]
+    write_json(begun.path / FILE, priors.record())
     shutil.copytree(begun.path, tmp_path / "other" / "run")
     found = []
     for run, cuts in ((begun, ()), (RunFolder(tmp_path / "other" / "run"), (2, 9, 10))):
