@@ -144,8 +144,8 @@ def _search(
     try:
         with driving(run, record, driver_facts(machine, share), console, beat, clock), progress:
             if budget.text and (new or extends):
-                seconds = tried_epoch(plan, setting, share)
-                told = describe(budget, share, expected_epochs(to_come), seconds, loosely(to_come))
+                epoch_s = tried_epoch(plan, setting, share)
+                told = describe(budget, share, expected_epochs(to_come), epoch_s, loosely(to_come))
                 console.print(f"forecast: {told}", highlight=False, soft_wrap=True)
             keep = keep_callbacks(run, plan.keep_gb, console)
             forecast = [Outlook(run, to_come, share, clock, hours, console)] if budget.text or budget.rate else []
