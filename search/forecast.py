@@ -15,7 +15,7 @@ from scipy.special import ndtr
 PRIOR_TRIALS = 2.0
 """What the prior weighs, in trials that went to the end."""
 
-EARLIER_TRIALS = 10.0
+EARLIER_TRIALS = 3.0
 """What the curves of earlier searches weigh together at most, in trials of this one."""
 
 POWER = 0.3

@@ -24,8 +24,11 @@ FILE = "priors.json"
 FIRST = 3
 """Earlier configs that are tried first, at most."""
 
-HALF = 20
-"""Trials of its own after which a search's sampler sees half of the priors."""
+HALF = {True: 20, False: 5}
+"""Trials of its own after which a search's sampler sees half of the priors, if they are of the same data and settings.
+
+Others may mislead: see docs/search-benchmark.md.
+"""
 
 Own = Mapping[int, Sequence[float]]
 """val_miou by epoch of a search's own first trials, by number: those that have ended an epoch."""
@@ -78,7 +81,7 @@ class Priors:
         return np.array(found).reshape(-1, self.epochs)
 
     def trials(self, space: Space, asked: int, own: Own) -> list[FrozenTrial]:
-        """Return priors as the sampler sees them, numbered below 0: as many as `HALF` leaves, of all ranks alike.
+        """Return priors as the sampler sees them, numbered below 0: as many as `HALF` leaves, spread over the ranks.
 
         Args:
             space: that is sampled.
@@ -86,15 +89,18 @@ class Priors:
             own: val_miou by epoch of its first trials.
         """
         values = self.values(own)
-        ranked = sorted(range(len(values)), key=lambda position: (-values[position], position))
-        kept = math.ceil(len(ranked) * HALF / (HALF + asked))
+        kept = []
+        for same, half in HALF.items():
+            ranked = sorted((place for place, each in enumerate(self.priors) if each.same == same),
+                            key=lambda place: (-values[place], place))  # fmt: skip
+            count = math.ceil(len(ranked) * half / (half + asked))
+            kept += [ranked[rank] for rank in np.linspace(0, len(ranked) - 1, count).round().astype(int)]
         found = []
-        for place in np.unique(np.linspace(0, len(ranked) - 1, kept).round().astype(int)).tolist():
-            prior = self.priors[ranked[place]]
-            distributions = known(space, prior.params)
+        for place in kept:
+            params, distributions = self.priors[place].params, known(space, self.priors[place].params)
             trial = create_trial(
-                state=TrialState.COMPLETE, value=values[ranked[place]], distributions=distributions,
-                params={name: prior.params[name] for name in distributions},
+                state=TrialState.COMPLETE, value=values[place], distributions=distributions,
+                params={name: params[name] for name in distributions},
             )  # fmt: skip
             trial.number = -1 - place
             found.append(trial)
