@@ -19,6 +19,9 @@ FIXED_BY_RUN = (
 )  # fmt: skip
 """Options that a resumed run keeps: another value would make its trials incomparable."""
 
+OF_CONFIRM = ("top", "include", "seeds", "no_race")
+"""Options that only finalists have."""
+
 
 def location(text: str) -> str | Path:
     """Return a URI as it is, else a path."""
@@ -48,6 +51,8 @@ def parse(arguments: list[str] | None = None) -> dict[str, Any]:
     if "resume" in given and "confirm" in given:
         raise ValueError("--resume goes on with a search, --confirm with its finalists; pass one of the two")
     check_budget(given)
+    if "confirm" not in given and (alone := [name for name in OF_CONFIRM if name in given]):
+        raise ValueError(f"--{alone[0].replace('_', '-')} belongs to --confirm NAME; add that, or leave it out")
     earlier = "resume" if "resume" in given else "confirm"
     if earlier in given:
         taken = () if earlier == "resume" else ("folds",)
@@ -57,8 +62,6 @@ def parse(arguments: list[str] | None = None) -> dict[str, Any]:
             option = f"--{fixed[0].replace('_', '-')}"
             rule = f"is fixed by the run that --{earlier} continues"
             raise ValueError(f"{option} {rule}; leave it out or start a new run")
-    elif alone := [name for name in ("top", "include") if name in given]:
-        raise ValueError(f"--{alone[0]} belongs to --confirm NAME; add that, or leave it out")
     return given
 
 
@@ -95,9 +98,13 @@ def _add_search(group: Any) -> None:
     group.add_argument("--resume", metavar="NAME", help="go on with an interrupted run")
     group.add_argument("--keep-gb", type=float, metavar="GB", help="budget for all checkpoints of the run: the worst "
                        "trials' go first (default: keep all)")  # fmt: skip
-    group.add_argument("--confirm", metavar="NAME", help="train the best configs of a run on its other folds")
+    group.add_argument("--confirm", metavar="NAME", help="train the best configs of a run on its other folds, fold "
+                       "after fold, without those that are surely worse")  # fmt: skip
     group.add_argument("--top", type=int, metavar="K", help="with --confirm: how many configs (default 3)")
     group.add_argument("--include", type=int, nargs="+", metavar="N", help="with --confirm: further trials, by number")
+    group.add_argument("--seeds", type=int, metavar="S", help="with --confirm: up to S trainings on each fold while "
+                       "configs cannot be told apart (default 1; 5 with a budget)")  # fmt: skip
+    group.add_argument("--no-race", action="store_true", help="with --confirm: train all of them on everything")
     group.add_argument("--gpu-hours", type=float, metavar="H", help="end when GPUs (cores, where there are none) "
                        "were held for H hours in all")  # fmt: skip
     group.add_argument("--until", metavar="TIME", help="end so long from now: 90m, 2h, 1d12h")

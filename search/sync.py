@@ -44,8 +44,8 @@ class Fetch(tune.Callback):
         self._bring(trial, ("curve.csv",))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Bring all that is read of a trial that ended."""
-        self._bring(trial, FROM_WORKERS)
+        """Bring all that is read of a trial that ended; finalists are compared by their matrices."""
+        self._bring(trial, (*FROM_WORKERS, "confusion.npz") if "further" in trial.config else FROM_WORKERS)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Bring all that is read of a trial that ended."""
