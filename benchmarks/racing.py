@@ -1,11 +1,11 @@
 """How often the race of `search/run.py --confirm` keeps and finds the true best, on made-up trainings of 20 configs.
 
-    python -m benchmarks.racing [--simulations 100] [--top 8] [--configs 20]
+    python -m benchmarks.racing [--simulations 100] [--configs 20] [--top 10] [--noise 0.015 0.01]
 
-A simulation draws configs from the recorded table (`benchmarks/replay/curves.parquet`): their worth, and the shape of
-their curve. Their per-photo counts are those of recorded repeats on several folds, moved to the config's worth; every
-training is off by noise between seeds. The search on fold 0 is that of `benchmarks/replay`, the race `search/racing.py`
-itself.
+A simulation draws configs from the recorded table (`benchmarks/replay/curves.parquet`): what they are worth, and the
+shape of their curve. Their per-photo counts are those of configs recorded on three folds, photos drawn again and dealt
+to five, moved so that they come to what the config is worth; every training is off by the noise between seeds. The
+search on fold 0 is that of `benchmarks/replay`, then `search/racing.py` races the finalists as `--confirm` does.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from benchmarks.replay.recorded import Curve, read_curves
 from benchmarks.replay.searches import Ours
 from benchmarks.replay.simulate import Begun, simulate
 from benchmarks.replay.tables import Distributions, Params
+from search.confirm import SEEDS, SEEDS_OF_BUDGET
 from search.racing import Race, rungs_of
 from search.thawing import Thawing, ThawingScheduler
 from spaces.table import Space
@@ -34,22 +35,26 @@ from trainable.artifacts import RunFolder
 from trainable.comparing import SEED_SD, Cell, Tallies, shares
 
 FOLDS, PHOTOS, WORKERS = 5, 340, 4
+
 MOST = 0.45
-"""Of the epochs that all configs on all folds take."""
+"""Of the epochs that all configs on all folds take: what search and race may take together."""
+
+NEAREST = 4
+"""Configs recorded on several folds, nearest in worth, of which a config has the per-photo counts of one."""
 
 
 @cache
 def recorded() -> tuple[list[Curve], list[Tallies]]:
-    """Return the curves of all configs on fold 0, and per-photo tallies of those recorded on three folds."""
+    """Return the curves of all configs on fold 0, and the tallies of those recorded on three folds, photos together."""
     curves, _, facts = read_curves()
     first = [each for each in curves if each.seed == each.fold == 0 and len(each.classes) == facts["epochs"]]
     by_config: dict[int, list[NDArray[np.int32]]] = {}
     for each in curves:
         if each.seed == 0 and each.photos is not None:
             by_config.setdefault(each.number, []).append(each.photos[-1])
-    repeated = [np.concatenate(parts) for parts in by_config.values() if len(parts) >= 3]
-    hits_and_unions = [np.concatenate([p[..., 0], p[..., 1] + p[..., 2] - p[..., 0]], 1).astype(float) for p in repeated]
-    return first, hits_and_unions
+    found = [np.concatenate(parts) for parts in by_config.values() if len(parts) == 3]
+    hits, truth, predicted = np.moveaxis(np.array(found, np.float64), -1, 0)
+    return first, list(np.concatenate([hits, truth + predicted - hits], axis=-1))
 
 
 @dataclass
@@ -58,97 +63,124 @@ class Made:
 
     seed: int
     configs: int
-    noise: float  # standard deviation between seeds
+    noise: float  # standard deviation of val_miou between seeds
     begun: int = 0
     trained: dict[tuple[int, Cell], Tallies] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         rng = np.random.default_rng(self.seed)
         first, repeated = recorded()
-        chosen = [first[index] for index in rng.choice(len(first), self.configs, replace=False)]
-        self.curves = [each.rows["val_miou"] for each in chosen]
+        chosen = rng.choice(len(first), self.configs, replace=False)
+        self.curves = [first[index].rows["val_miou"] for index in chosen]
         self.worths = np.array([curve.max() for curve in self.curves])
         levels = np.array([shares(each)[0] for each in repeated])
-        near = [np.argsort(abs(levels - worth))[:4] for worth in self.worths]
-        self.alike = [int(rng.choice(each)) for each in near]
+        self.alike = [int(rng.choice(np.argsort(abs(levels - worth))[:NEAREST])) for worth in self.worths]
         self.photos = np.array_split(rng.integers(0, len(repeated[0]), PHOTOS), FOLDS)
         self.epochs, self.trials = len(self.curves[0]), self.configs
-        self.space = Space(lambda trial: {"seed": int(trial.suggest_float("any", 0, 1))}, ())
+        self.space = Space(lambda trial: {"seed": trial.suggest_int("any", 0, 999)}, ())  # in any order
         self.best = float(self.worths.max())
 
     def train(self, config: int, cell: Cell) -> Tallies:
-        """Return what a training comes to on its fold, (N, 2C)."""
+        """Return what a training comes to on the photos of its fold, (N, 2C)."""
         if (config, cell) not in self.trained:
-            found = recorded()[1][self.alike[config]]
             off = np.random.default_rng([self.seed, config, *cell]).normal(0, self.noise)
-            self.trained[config, cell] = moved(found, self.worths[config] + off)[self.photos[cell[0]]]
+            found = moved(recorded()[1][self.alike[config]], self.worths[config] + off)
+            self.trained[config, cell] = found[self.photos[cell[0]]]
         return self.trained[config, cell]
 
     def begin(self, params: Params, distributions: Distributions) -> Begun:
         """Return the next config's curve on fold 0."""
         config, self.begun = self.begun, self.begun + 1
-        curve, end = self.curves[config], shares(self.train(config, (0, 0)))[0]
-        return Begun(curve * end / curve.max(), float(self.worths[config]))
+        curve = self.curves[config] / self.worths[config] * shares(self.train(config, (0, 0)))[0]
+        return Begun(curve, float(self.worths[config]))
 
 
 def moved(found: Tallies, miou: float) -> Tallies:
-    """Return tallies whose mIoU is another: of each photo some errors become hits, or some hits errors."""
+    """Return tallies of another mIoU: of every photo's errors, or of its hits, the same part has become the other."""
     now, classes = shares(found)[0], found.shape[1] // 2
     hits, unions = found[:, :classes], found[:, classes:]
-    gain = (miou - now) / (1 - now) if miou > now else (now - max(miou, 0.01)) / now
-    return np.concatenate([hits + gain * (unions - hits) if miou > now else hits * (1 - gain), unions], 1)
+    hits = hits + (unions - hits) * (miou - now) / (1 - now) if miou > now else hits * max(miou, 0.01) / now
+    return np.concatenate([hits, unions], axis=1)
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What came of one simulation."""
 
-    share: float  # of all epochs
-    kept: bool  # the true best, to the end
-    entered: bool
-    alone: bool  # one is called the best
-    right: bool  # the leader is the true best
-    argmax: bool  # the best mean of as many epochs spread over all configs is
-    loss: float
-    argmax_loss: float
-    left: int
+    share: float  # of all epochs that was trained
+    kept: bool  # the true best is among those that cannot be told apart in the end
+    called: bool  # one is said to be the best
+    wrong: bool  # and is not
+    picked: bool  # the first of the race is the true best
+    argmax: bool  # the best mean is, of as many epochs spread evenly over all configs
+    one_fold: bool  # the best of the search on fold 0 is
 
 
-def run(task: tuple[int, int, int, int, float, float]) -> Outcome:
-    """Search on fold 0, then race: by seed, configs, finalists, seeds, share of the epochs and noise."""
-    seed, configs, top, seeds, most, noise = task
+def run(task: tuple[int, int, int, int, float]) -> Outcome:
+    """Search on fold 0, then race: by seed, number of configs, of finalists and of seeds, and the noise."""
+    seed, configs, top, seeds, noise = task
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     made = Made(seed, configs, noise)
     folder = Path(tempfile.mkdtemp(dir="/dev/shm"))
     thawing = Thawing(RunFolder(folder), made.epochs, configs)
     try:
-        used = sum(1 for _ in simulate(Ours(RunFolder(folder), made, seed, lambda *_: ThawingScheduler(thawing)), WORKERS))
+        searching = Ours(RunFolder(folder), made, seed, lambda *_: ThawingScheduler(thawing))
+        used, whole = sum(1 for _ in simulate(searching, WORKERS)), configs * FOLDS * made.epochs
     finally:
         shutil.rmtree(folder)
     ends = thawing.ends()
-    finalists = sorted(ends, key=lambda number: -ends[number])[:top]
-    whole = configs * FOLDS * made.epochs
-    race = Race(finalists, rungs_of(range(FOLDS), 0, seeds))
-    for number in finalists:
-        if thawing.epochs[thawing.rows[number]] >= made.epochs:
+    finalists = sorted(ends, key=lambda number: -ends[number])
+    race = Race(finalists[:top], rungs_of(range(FOLDS), 0, seeds))
+    for number in race.results:
+        if thawing.epochs[thawing.rows[number]] == made.epochs:
             race.see(number, (0, 0), made.train(number, (0, 0)))
-    race.fits = lambda tasks: used + made.epochs * len(tasks) <= most * whole
-    while task_next := race.next():
-        race.see(*task_next, made.train(*task_next))
+    race.fits = lambda tasks: used + made.epochs * len(tasks) <= MOST * whole
+    while following := race.next():
+        race.see(*following, made.train(*following))
         used += made.epochs
-    standing = race.standings[-1] if race.standings else None
-    best = int(made.worths.argmax())
-    alike = standing.alike if standing else finalists
-    picked = standing.leader if standing else finalists[0]
-    plain = argmax(made, used // made.epochs)
-    return Outcome(used / whole, best in alike, best in finalists, len(alike) == 1, picked == best, plain == best,
-                   made.best - made.worths[picked], made.best - made.worths[plain], len(alike))
+    best, alike = int(made.worths.argmax()), race.standings[-1].alike
+    return Outcome(
+        used / whole, best in alike, len(alike) == 1, len(alike) == 1 and alike[0] != best, alike[0] == best,
+        argmax(made, used // made.epochs) == best, finalists[0] == best,
+    )  # fmt: skip
 
 
 def argmax(made: Made, trainings: int) -> int:
-    """Return the config of the best mean where trainings are spread over all, fold after fold."""
-    means = []
-    for config in range(made.configs):
-        count = trainings // made.configs + (config < trainings % made.configs)
-        means.append(np.mean([shares(made.train(config, (index % FOLDS, index // FOLDS)))[0] for index in range(count)]))
-    return int(np.argmax(means))
+    """Return the config of the best mean where so many trainings are spread evenly over all, fold after fold."""
+    values: list[list[float]] = [[] for _ in range(made.configs)]
+    for index in range(trainings):
+        turn, config = divmod(index, made.configs)
+        values[config].append(shares(made.train(config, (turn % FOLDS, turn // FOLDS)))[0])
+    return int(np.argmax([np.mean(each) for each in values]))
+
+
+def main() -> None:
+    """Simulate and print."""
+    parser = argparse.ArgumentParser("benchmarks.racing")
+    parser.add_argument("--simulations", type=int, default=100)
+    parser.add_argument("--configs", type=int, default=20)
+    parser.add_argument("--top", type=int, nargs="+", default=[10], help="finalists (default 10)")
+    parser.add_argument("--noise", type=float, nargs="+", default=[SEED_SD, 0.01], help="between seeds")
+    options = parser.parse_args()
+    title = (f"{options.configs} configs x {FOLDS} folds, {options.simulations} simulations: search on fold 0, then "
+             f"--confirm NAME --top K, without a budget and with one of {MOST:.0%} of all epochs")  # fmt: skip
+    shown = Printed(title=title, title_justify="left")
+    for column in ("noise", "--top", "--seeds", "epochs", "most", "true best kept", "called", "wrongly", "picked",
+                   "argmax, equal budget", "search alone"):  # fmt: skip
+        shown.add_column(column, justify="right")
+    with multiprocessing.get_context("forkserver").Pool() as pool:
+        for noise, top, seeds in [(noise, top, seeds) for noise in options.noise for top in options.top
+                                  for seeds in (SEEDS, SEEDS_OF_BUDGET)]:  # fmt: skip
+            tasks = [(seed, options.configs, top, seeds, noise) for seed in range(options.simulations)]
+            found = list(track(pool.imap(run, tasks), f"noise {noise}", len(tasks), console=Console(stderr=True),
+                               transient=True))  # fmt: skip
+            spent = [each.share for each in found]
+            rates = [np.mean([getattr(each, name) for each in found])
+                     for name in ("kept", "called", "wrong", "picked", "argmax", "one_fold")]  # fmt: skip
+            shown.add_row(f"{noise:g}", str(top), str(seeds), f"{np.mean(spent):.1%}", f"{max(spent):.1%}",
+                          *(f"{rate:.0%}" for rate in rates))  # fmt: skip
+    Console(width=130).print(shown)
+
+
+if __name__ == "__main__":
+    main()

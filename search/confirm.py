@@ -19,11 +19,15 @@ from search.results import runs_dir_option
 from trainable.artifacts import BROKEN, ENDED, RunFolder
 from trainable.coco import Dataset
 from trainable.comparing import Standing
+from trainable.finalists import trainings
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 
 SEEDS, SEEDS_OF_BUDGET = 1, 5
 """Trainings on each fold where --seeds does not say otherwise: without a budget, and at most with one."""
+
+OVERHEAD = 1.1
+"""What a training takes for each second of training and validating: starting, loading, saving."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,8 @@ def confirm(
     progress = Progress(run, len(race.left()), plan.config.epochs, console, further=True)
     console.print(describe(final), share.description, sep="\n", highlight=False, soft_wrap=True)
     record, clock, hours = RecordStates(run, plan.config.epochs), Clock(final.budget), Hours(run, share)
-    race.fits = lambda tasks: needed(final, share, hours, tasks) <= clock.left() - final.budget.margin()
+    if final.budget.text:
+        race.fits = lambda tasks: needed(final, share, tasks) <= clock.left() - final.budget.margin()
 
     def tell(number: int, standing: Standing) -> None:
         progress.trials = progress.count(*ENDED) + len(race.left())
@@ -118,16 +123,15 @@ def describe(final: Final) -> str:
     return f"run {final.run.path.name}: trials {numbers} on {on}; {trainings}{how}"
 
 
-def needed(final: Final, share: Resources, hours: Hours, tasks: Sequence[Task]) -> float:
-    """Return the seconds that some trainings take, all begun now; 0 where no budget asks."""
-    if not final.budget.text:
-        return 0.0
+def needed(final: Final, share: Resources, tasks: Sequence[Task]) -> float:
+    """Return the seconds that some trainings take, all begun now, if each takes what its config's last one took."""
     seconds = []
     for number, _ in tasks:
-        rows = final.run.trial(number).curve()
-        own = sum(row["train_s"] + row["val_s"] for row in rows) / len(rows)
-        # What the search took may have been on another machine.
-        seconds.append(max(own, hours.per_epoch() or 0.0) * final.plan.config.epochs)
+        trial = final.run.trial(number)
+        ended = [each for each in (trial, *trainings(trial).values()) if each.curve()]
+        rows = max(ended, key=lambda each: each.status().get("ended", 0.0)).curve()
+        epoch = sum(row["train_s"] + row["val_s"] for row in rows) / len(rows)
+        seconds.append(OVERHEAD * epoch * final.plan.config.epochs)
     return max(seconds) * -(-len(seconds) // share.concurrent)
 
 

@@ -63,8 +63,7 @@ class Standing:
         if len(self.alike) > 1:
             names = f"{', '.join(map(label, self.alike[:-1]))} and {label(self.alike[-1])}"
             widest = min((self.differences[number] for number in self.alike[1:]), key=lambda each: each.value)
-            which = "less the first" if len(self.alike) == 2 else "the last of them less the first"
-            return f"trials {names} are indistinguishable {on}: {which} is {widest:+}"
+            return f"trials {names} are indistinguishable {on}: the last less the first is {widest:+}"
         if not self.differences:
             return f"trial {label(self.leader)} was trained {on}, and no other: there is nothing to compare it with"
         nearest = max(self.differences, key=lambda number: self.differences[number].high)
@@ -95,8 +94,8 @@ def standings(results: Results, rungs: Sequence[Cell], drop: bool = True) -> lis
     """Return how configs stand after each rung of a race, as far as rungs are whole.
 
     A rung is whole when all that are in the race were trained on it and on those before. After it those that are surely
-    worse than the leader are out, until a later leader is no longer surely better. With one left further seeds decide
-    nothing.
+    worse than the leader are out, until a later leader is no longer surely better; what one that is out was trained on
+    meanwhile, by a worker that would have been idle, does not count. With one left further seeds decide nothing.
 
     Args:
         results: of all configs.
@@ -104,13 +103,12 @@ def standings(results: Results, rungs: Sequence[Cell], drop: bool = True) -> lis
         drop: whether any are out; otherwise all stay.
     """
     found: list[Standing] = []
-    racing = list(results)
+    racing, known = list(results), dict[int, Mapping[Cell, Tallies]]()
     for count, rung in enumerate(rungs, start=1):
         whole = all(cell in results[number] for number in racing for cell in rungs[:count])
         if not racing or not whole or (rung[1] and len(racing) == 1):
             break
-        known = {number: {cell: each[cell] for cell in rungs[:count] if cell in each}
-                 for number, each in results.items()}  # fmt: skip
+        known |= {number: {cell: results[number][cell] for cell in rungs[:count]} for number in racing}
         found.append(compare(known, rungs[:count]))
         racing = list(found[-1].alike) if drop else racing
     return found

@@ -65,6 +65,23 @@ def test_a_run_without_further_folds_is_compared_on_its_fold(searched):
     assert pool.covered == (0,) and len(pool.members) == 4
 
 
+def test_the_lone_winner_of_a_race_predicts_every_photo(confirmed):
+    for number, folds in ((0, (2, 3)), (2, (1, 2, 3))):
+        for fold in folds:
+            shutil.rmtree(confirmed.trial(number).further(fold).path)
+    pool = read_pool([confirmed.path])
+    assert [member.number for member in pool.members] == [1] and len(pool.fold_of) == 20
+    shutil.rmtree(confirmed.trial(1).further(3).path)  # now nobody has all folds: what two of them share
+    assert read_pool([confirmed.path]).covered == (0, 1)
+
+
+def test_trainings_with_further_seeds_are_no_members(confirmed):
+    shutil.copytree(confirmed.trial(1).further(2).path, confirmed.trial(1).further(2, 9).path)
+    pool = read_pool([confirmed.path])
+    assert len(pool.members) == 3 and len(pool.fold_of) == 20
+    assert all("seed" not in folder.path.name for member in pool.members for folder in member.models.values())
+
+
 def test_damaged_and_dropped_files_are_named_and_counted(confirmed):
     confirmed.trial(0).out_of_fold.write_bytes(b"PAR1 cut off")
     for folder in (confirmed.trial(1), *confirmed.trial(1).further_folds(), confirmed.trial(3)):
