@@ -2,23 +2,25 @@
 
     python -m benchmarks.racing [--simulations 100] [--configs 20] [--top 10] [--noise 0.015 0.01]
 
+and, in a last row, on the recorded repeats themselves: 12 of the 22 configs recorded on three folds, of which 6 race.
+
 A simulation draws configs from the recorded table (`benchmarks/replay/curves.parquet`): what they are worth, and the
 shape of their curve. Their per-photo counts are those of configs recorded on three folds, photos drawn again and dealt
 to five, moved so that they come to what the config is worth; every training is off by the noise between seeds. The
-search on fold 0 is that of `benchmarks/replay`, then `search/racing.py` races the finalists as `--confirm` does.
+search on fold 0 is that of `benchmarks/replay`, then `search/racing.py` races the finalists as `--confirm` does. On the
+repeats the true best is the one that all their folds together say.
 """
 
 import argparse
 import multiprocessing
 import shutil
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import optuna
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table as Printed
@@ -37,62 +39,83 @@ from trainable.comparing import SEED_SD, Cell, Tallies, shares
 FOLDS, PHOTOS, WORKERS = 5, 340, 4
 
 MOST = 0.45
-"""Of the epochs that all configs on all folds take: what search and race may take together."""
+"""Of the epochs that all configs on five folds take: what search and race may take together."""
 
 NEAREST = 4
 """Configs recorded on several folds, nearest in worth, of which a config has the per-photo counts of one."""
 
+REPEATED = (12, 6)
+"""Configs that are drawn from those recorded on three folds, and finalists of these."""
+
 
 @cache
-def recorded() -> tuple[list[Curve], list[Tallies]]:
-    """Return the curves of all configs on fold 0, and the tallies of those recorded on three folds, photos together."""
+def recorded() -> tuple[list[Curve], dict[int, list[Tallies]]]:
+    """Return the curves of all configs on fold 0, and by config the tallies of each fold of those recorded on three."""
     curves, _, facts = read_curves()
     first = [each for each in curves if each.seed == each.fold == 0 and len(each.classes) == facts["epochs"]]
-    by_config: dict[int, list[NDArray[np.int32]]] = {}
+    found: dict[int, list[Tallies]] = {}
     for each in curves:
         if each.seed == 0 and each.photos is not None:
-            by_config.setdefault(each.number, []).append(each.photos[-1])
-    found = [np.concatenate(parts) for parts in by_config.values() if len(parts) == 3]
-    hits, truth, predicted = np.moveaxis(np.array(found, np.float64), -1, 0)
-    return first, list(np.concatenate([hits, truth + predicted - hits], axis=-1))
+            hits, truth, predicted = np.moveaxis(each.photos[-1].astype(np.float64), -1, 0)
+            found.setdefault(each.number, []).append(np.concatenate([hits, truth + predicted - hits], axis=1))
+    return first, {number: parts for number, parts in found.items() if len(parts) == 3}
 
 
-@dataclass
 class Made:
     """Configs whose trainings are made up; a table to search, see `benchmarks/replay/tables.py`."""
 
-    seed: int
-    configs: int
-    noise: float  # standard deviation of val_miou between seeds
-    begun: int = 0
-    trained: dict[tuple[int, Cell], Tallies] = field(default_factory=dict)
+    folds, most = FOLDS, MOST
 
-    def __post_init__(self) -> None:
-        rng = np.random.default_rng(self.seed)
-        first, repeated = recorded()
-        chosen = rng.choice(len(first), self.configs, replace=False)
-        self.curves = [first[index].rows["val_miou"] for index in chosen]
+    def __init__(self, seed: int, configs: int, noise: float):
+        """Draw some configs; noise is the standard deviation of val_miou between seeds."""
+        self.seed, self.noise, self.begun, rng = seed, noise, 0, np.random.default_rng(seed)
+        self.trained: dict[tuple[int, Cell], Tallies] = {}
+        first, repeats = recorded()
+        self.curves = [first[index].rows["val_miou"] for index in rng.choice(len(first), configs, replace=False)]
         self.worths = np.array([curve.max() for curve in self.curves])
-        levels = np.array([shares(each)[0] for each in repeated])
-        self.alike = [int(rng.choice(np.argsort(abs(levels - worth))[:NEAREST])) for worth in self.worths]
-        self.photos = np.array_split(rng.integers(0, len(repeated[0]), PHOTOS), FOLDS)
-        self.epochs, self.trials = len(self.curves[0]), self.configs
+        whole = [np.concatenate(parts) for parts in repeats.values()]
+        levels = np.array([shares(each)[0] for each in whole])
+        self.alike = [whole[int(rng.choice(np.argsort(abs(levels - worth))[:NEAREST]))] for worth in self.worths]
+        self.photos = np.array_split(rng.integers(0, len(whole[0]), PHOTOS), self.folds)
+        self.epochs, self.trials = len(self.curves[0]), configs
         self.space = Space(lambda trial: {"seed": trial.suggest_int("any", 0, 999)}, ())  # in any order
-        self.best = float(self.worths.max())
+
+    @property
+    def best(self) -> float:
+        """The highest worth there is."""
+        return float(self.worths.max())
 
     def train(self, config: int, cell: Cell) -> Tallies:
         """Return what a training comes to on the photos of its fold, (N, 2C)."""
         if (config, cell) not in self.trained:
             off = np.random.default_rng([self.seed, config, *cell]).normal(0, self.noise)
-            found = moved(recorded()[1][self.alike[config]], self.worths[config] + off)
+            found = moved(self.alike[config], self.worths[config] + off)
             self.trained[config, cell] = found[self.photos[cell[0]]]
         return self.trained[config, cell]
 
     def begin(self, params: Params, distributions: Distributions) -> Begun:
         """Return the next config's curve on fold 0."""
         config, self.begun = self.begun, self.begun + 1
-        curve = self.curves[config] / self.worths[config] * shares(self.train(config, (0, 0)))[0]
+        curve = self.curves[config] / self.curves[config].max() * shares(self.train(config, (0, 0)))[0]
         return Begun(curve, float(self.worths[config]))
+
+
+class Repeats(Made):
+    """Some of the configs that were recorded on three folds, as they are."""
+
+    folds, most = 3, 1.0
+
+    def __init__(self, seed: int, configs: int):
+        super().__init__(seed, configs, noise=0.0)
+        first, repeats = recorded()
+        self.chosen = np.random.default_rng(seed).choice(sorted(repeats), configs, replace=False)
+        curves = {each.number: each.rows["val_miou"] for each in first}
+        self.curves = [curves[number] for number in self.chosen]
+        self.worths = np.array([shares(np.concatenate(repeats[number]))[0] for number in self.chosen])
+
+    def train(self, config: int, cell: Cell) -> Tallies:
+        """Look a training up."""
+        return recorded()[1][self.chosen[config]][cell[0]]
 
 
 def moved(found: Tallies, miou: float) -> Tallies:
@@ -116,25 +139,29 @@ class Outcome:
     one_fold: bool  # the best of the search on fold 0 is
 
 
-def run(task: tuple[int, int, int, int, float]) -> Outcome:
-    """Search on fold 0, then race: by seed, number of configs, of finalists and of seeds, and the noise."""
+def run(task: tuple[int, int, int, int, float | None]) -> Outcome:
+    """Search on fold 0, then race: by seed, number of configs, of finalists and of seeds, and the noise.
+
+    Without noise it is on the recorded repeats.
+    """
     seed, configs, top, seeds, noise = task
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    made = Made(seed, configs, noise)
+    made = Repeats(seed, configs) if noise is None else Made(seed, configs, noise)
     folder = Path(tempfile.mkdtemp(dir="/dev/shm"))
     thawing = Thawing(RunFolder(folder), made.epochs, configs)
     try:
         searching = Ours(RunFolder(folder), made, seed, lambda *_: ThawingScheduler(thawing))
-        used, whole = sum(1 for _ in simulate(searching, WORKERS)), configs * FOLDS * made.epochs
+        used, whole = sum(1 for _ in simulate(searching, WORKERS)), configs * made.folds * made.epochs
     finally:
         shutil.rmtree(folder)
     ends = thawing.ends()
     finalists = sorted(ends, key=lambda number: -ends[number])
-    race = Race(finalists[:top], rungs_of(range(FOLDS), 0, seeds))
+    race = Race(finalists[:top], rungs_of(range(made.folds), 0, seeds))
     for number in race.results:
         if thawing.epochs[thawing.rows[number]] == made.epochs:
             race.see(number, (0, 0), made.train(number, (0, 0)))
-    race.fits = lambda tasks: used + made.epochs * len(tasks) <= MOST * whole
+    most = made.most * whole
+    race.fits = lambda tasks: used + made.epochs * len(tasks) <= most
     while following := race.next():
         race.see(*following, made.train(*following))
         used += made.epochs
@@ -147,10 +174,10 @@ def run(task: tuple[int, int, int, int, float]) -> Outcome:
 
 def argmax(made: Made, trainings: int) -> int:
     """Return the config of the best mean where so many trainings are spread evenly over all, fold after fold."""
-    values: list[list[float]] = [[] for _ in range(made.configs)]
+    values: list[list[float]] = [[] for _ in range(made.trials)]
     for index in range(trainings):
-        turn, config = divmod(index, made.configs)
-        values[config].append(shares(made.train(config, (turn % FOLDS, turn // FOLDS)))[0])
+        turn, config = divmod(index, made.trials)
+        values[config].append(shares(made.train(config, (turn % made.folds, turn // made.folds)))[0])
     return int(np.argmax([np.mean(each) for each in values]))
 
 
@@ -168,17 +195,19 @@ def main() -> None:
     for column in ("noise", "--top", "--seeds", "epochs", "most", "true best kept", "called", "wrongly", "picked",
                    "argmax, equal budget", "search alone"):  # fmt: skip
         shown.add_column(column, justify="right")
+    rows: list[tuple[int, int, int, float | None]] = [
+        (options.configs, top, seeds, noise) for noise in options.noise for top in options.top
+        for seeds in (SEEDS, SEEDS_OF_BUDGET)]  # fmt: skip
     with multiprocessing.get_context("forkserver").Pool() as pool:
-        for noise, top, seeds in [(noise, top, seeds) for noise in options.noise for top in options.top
-                                  for seeds in (SEEDS, SEEDS_OF_BUDGET)]:  # fmt: skip
-            tasks = [(seed, options.configs, top, seeds, noise) for seed in range(options.simulations)]
+        for configs, top, seeds, noise in [*rows, (*REPEATED, SEEDS, None)]:
+            tasks = [(seed, configs, top, seeds, noise) for seed in range(options.simulations)]
             found = list(track(pool.imap(run, tasks), f"noise {noise}", len(tasks), console=Console(stderr=True),
                                transient=True))  # fmt: skip
             spent = [each.share for each in found]
             rates = [np.mean([getattr(each, name) for each in found])
                      for name in ("kept", "called", "wrong", "picked", "argmax", "one_fold")]  # fmt: skip
-            shown.add_row(f"{noise:g}", str(top), str(seeds), f"{np.mean(spent):.1%}", f"{max(spent):.1%}",
-                          *(f"{rate:.0%}" for rate in rates))  # fmt: skip
+            shown.add_row("repeats" if noise is None else f"{noise:g}", str(top), str(seeds), f"{np.mean(spent):.1%}",
+                          f"{max(spent):.1%}", *(f"{rate:.0%}" for rate in rates))  # fmt: skip
     Console(width=130).print(shown)
 
 
