@@ -11,7 +11,7 @@ SIMULATIONS = 20
 
 
 def rates(seeds, noise):
-    found = [run((seed, 20, 10, seeds, noise)) for seed in range(SIMULATIONS)]
+    found = [run((seed, 20, 8, seeds, noise)) for seed in range(SIMULATIONS)]
     assert max(each.share for each in found) <= MOST
     return {name: np.mean([getattr(each, name) for each in found]) for name in ("kept", "wrong", "picked", "argmax")}
 

@@ -186,23 +186,28 @@ def test_finalists_predict_every_photo_out_of_fold(tmp_path):
     run = RunFolder(tmp_path / "runs" / "a")
     confirm = [sys.executable, str(ROOT / "search" / "run.py"), "--confirm", "a", "--top", "2",
                "--runs-dir", str(tmp_path / "runs")]  # fmt: skip
-    done = subprocess.run(confirm, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""
-    assert "Finalists: out-of-fold val_miou over folds 0, 1, 2, 30 photos" in done.stdout
-    assert " are indistinguishable on 30 photos x 1 seed" in done.stdout and "core-hours" in done.stdout
-    confirmed = [trial for trial in run.trials() if trial.further_folds()]
-    assert len(confirmed) == 2
-    for trial in confirmed:
-        models = fold_models(trial)
+
+    def confirmed(*more):
+        done = subprocess.run([*confirm, *more], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stderr == ""
+        assert "Finalists: out-of-fold val_miou over folds 0, 1, 2, 30 photos" in done.stdout
+        return done.stdout, [fold_models(trial) for trial in run.trials() if trial.further_folds()]
+
+    out, raced = confirmed()
+    assert len(raced) == 2 and "on 30 photos x 1 seed" in out and "core-hours: " in out and "confirmed" in out
+    assert ("are indistinguishable" in out) == all(len(models) == 3 for models in raced)
+    assert ("is the best" in out) == ("is out after fold" in out)
+    out, every = confirmed("--no-race")
+    assert len(every) == 2 and "at most" not in out
+    for models in [*every, max(raced, key=len)]:
         assert list(models) == [0, 1, 2]
         names, matrices = pooled_confusion(models)
         assert len(set(names)) == 30 and 0 < mean_ious(matrices)[0] <= 1
         assert all(folder.config()["fold"] == fold for fold, folder in models.items())
         assert all(len(folder.curve()) == 2 for folder in models.values())
         assert sum(len(Maps.open(folder.out_of_fold).row_of) for folder in models.values()) == 30
-    again = subprocess.run(confirm, capture_output=True, text=True)
-    assert again.returncode == 0 and "0 trainings to go" in again.stdout
+    assert "0 trainings to go" in confirmed("--no-race")[0]
     wrong = subprocess.run([*confirm, "--epochs", "3"], capture_output=True, text=True)
     assert wrong.returncode == 2
     assert "--epochs is fixed by the run that --confirm continues" in " ".join(wrong.stderr.split())
