@@ -56,6 +56,7 @@ def confirm(
     from search.events import TensorBoardEvents
     from search.keep import keep_callbacks
     from search.launch import run_race
+    from search.packing import Packing, measured
     from search.prepare import prepare, setting_of
     from search.progress import Progress
     from search.racer import Racer
@@ -70,7 +71,8 @@ def confirm(
         for fold in {fold for fold, _ in race.rungs}:
             prepared.extra.check(fold, prepared.folds)
     bring_scores(run, final.numbers, console)
-    racer = Racer(run, race)
+    packing = Packing(run, machine.gpu_memory_gb, measured) if share.packed and machine.gpu_memory_gb else None
+    racer = Racer(run, race, packing)
     progress = Progress(run, len(race.left()), plan.config.epochs, console, further=True)
     console.print(describe(final), share.description, sep="\n", highlight=False, soft_wrap=True)
     record, clock, hours = RecordStates(run, plan.config.epochs), Clock(final.budget), Hours(run, share)
@@ -85,8 +87,9 @@ def confirm(
     try:
         with driving(run, record, driver_facts(machine, share), console, beat, clock), progress:
             keep = keep_callbacks(run, plan.keep_gb, console)
-            callbacks = synced(run, [record, hours, TensorBoardEvents(run), *keep, progress], console)
-            run_race(racer, setting_of(plan, run, prepared), share, callbacks)
+            packed = [packing] if packing else []
+            callbacks = [record, hours, TensorBoardEvents(run), *keep, progress, *packed]
+            run_race(racer, setting_of(plan, run, prepared), share, synced(run, callbacks, console))
     except KeyboardInterrupt:
         pass  # a second Ctrl-C: what was reported is on disk all the same
     except Exception:

@@ -5,20 +5,22 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
+from search.packing import DoesNotFitError, Packing
 from search.racing import Race, Task
 from search.recovery import mend
 from search.trial import METRIC
 from trainable.artifacts import RunFolder, TrialFolder
 from trainable.comparing import Cell
+from trainable.config import TrialConfig
 from trainable.finalists import broken, tallies_of, trainings
 
 
 class Racer(Searcher):
     """Asks the race what is next, each time after looking what has ended."""
 
-    def __init__(self, run: RunFolder, race: Race):
+    def __init__(self, run: RunFolder, race: Race, packing: Packing | None = None):
         super().__init__(metric=METRIC, mode="max")
-        self.run, self.race = run, race
+        self.run, self.race, self.packing = run, race, packing
         self.live: dict[str, Task] = {}
         for number in list(race.results):
             for folder in run.trial(number).further_folds():
@@ -43,11 +45,19 @@ class Racer(Searcher):
         if task is None:
             return None if self.live else Searcher.FINISHED
         self.live[trial_id] = task
-        return sampled(self.run, task)
+        told = sampled(self.run, task)
+        return {**told, **self._placed(told)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Need no result: it is read from the folder."""
         self.live.pop(trial_id, None)
+
+    def _placed(self, told: dict[str, Any]) -> dict[str, float]:
+        """Return the share of a GPU that a training gets, where they are packed."""
+        try:
+            return {"gpus": self.packing.share(TrialConfig.from_dict(told["config"]))} if self.packing else {}
+        except DoesNotFitError:
+            return {"gpus": 1.0}  # the trial did fit
 
     def save(self, checkpoint_path: str) -> None:
         """Write nothing: the run folder is the state."""

@@ -10,6 +10,7 @@ from search.arguments import parse
 from search.confirm import again, begin, describe, needed
 from search.finalists import find_finalists
 from search.machine import Machine, Resources
+from search.packing import DoesNotFitError
 from search.plan import new_plan
 from search.racer import Racer
 from search.racing import Race, rungs_of
@@ -131,6 +132,22 @@ def test_further_seeds_have_a_folder_and_a_seed_of_their_own(tmp_path):
     # Each photo is predicted by one model, that of the first seed.
     assert {fold: each.path.name for fold, each in fold_models(run.trial(0)).items()} == {0: "0000", 1: "1", 2: "2"}
     assert (1, (1, 1)) in found.race.left() and (0, (1, 1)) not in racer(run, [0, 1], seeds=2).race.left()
+
+
+def test_trainings_are_packed_as_trials_are(tmp_path, tiny_config):
+    class Shares:
+        def share(self, config):
+            if config.optimizer["lr"] > 2:
+                raise DoesNotFitError("too large")
+            return 0.25
+
+    run = RunFolder(tmp_path)
+    for number in (0, 1):
+        train(add(run, number, FINISHED, 0.2))
+        config = {**tiny_config.to_dict(), "fold": 0, "optimizer": {"name": "adam", "lr": 1.0 + 2 * number}}
+        write_json(run.trial(number).path / "config.json", config)
+    found = Racer(run, Race([0, 1], rungs_of(range(2), 0, 1)), Shares())
+    assert [found.suggest(f"t{index}")["gpus"] for index in range(2)] == [0.25, 1.0]  # it did fit
 
 
 def test_one_whose_training_failed_is_out(tmp_path):
