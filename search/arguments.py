@@ -44,7 +44,8 @@ def parse(arguments: list[str] | None = None) -> dict[str, Any]:
     """Return the options given on the command line, and only those: defaults depend on the device and the data.
 
     Raises:
-        ValueError: an unknown space, a budget that is none, or an option that a resumed run has fixed.
+        ValueError: an unknown space, a budget or number of seeds that is none, or an option that a resumed run has
+            fixed.
     """
     given = vars(_parser().parse_args(arguments))
     space_names(given.get("space", "losses"))
@@ -53,6 +54,8 @@ def parse(arguments: list[str] | None = None) -> dict[str, Any]:
     check_budget(given)
     if "confirm" not in given and (alone := [name for name in OF_CONFIRM if name in given]):
         raise ValueError(f"--{alone[0].replace('_', '-')} belongs to --confirm NAME; add that, or leave it out")
+    if given.get("seeds", 1) < 1:
+        raise ValueError(f"--seeds must be at least 1, found {given['seeds']}")
     earlier = "resume" if "resume" in given else "confirm"
     if earlier in given:
         taken = () if earlier == "resume" else ("folds",)

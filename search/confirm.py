@@ -96,7 +96,10 @@ def confirm(
         traceback.print_exc()
     hours.close()
     racer.load()
-    return _finish(final, options, clock.over or race.limited, console)
+    spent = f"{final.budget.text} is spent" if clock.over else ""
+    if race.limited and not spent:
+        spent = f"what is left of {final.budget.text} is too little for another training"
+    return _finish(final, options, spent, console)
 
 
 def begin(options: dict[str, Any], run: RunFolder, plan: Plan, share: Resources) -> Final:
@@ -105,13 +108,11 @@ def begin(options: dict[str, Any], run: RunFolder, plan: Plan, share: Resources)
     Raises:
         ValueError: options that do not fit the run, or a budget that is spent.
     """
-    folds, seeds = options.get("folds", plan.folds), options.get("seeds")
-    if seeds is not None and seeds < 1:
-        raise ValueError(f"--seeds must be at least 1, found {seeds}")
+    folds = options.get("folds", plan.folds)
     numbers = find_finalists(run, plan, options.get("top", TOP), folds, options.get("include", []))
     budget = read_budget(options, share, total(read_hours(run)["sessions"]))
     drop = "no_race" not in options
-    seeds = seeds or (SEEDS_OF_BUDGET if budget.text and drop else SEEDS)
+    seeds = options.get("seeds", SEEDS_OF_BUDGET if budget.text and drop else SEEDS)
     return Final(run, plan, numbers, Race(numbers, rungs_of(range(folds), plan.config.fold, seeds), drop), budget)
 
 
@@ -144,11 +145,11 @@ def told_out(number: int, standing: Standing) -> str:
     after = f"fold {fold}" + f" with seed {seed + 1} of it" * (seed > 0)
     return (
         f"trial {number} is out after {after}: {standing.differences[number]:+} less than trial {standing.leader}, on "
-        f"{standing.photos} photos"
+        f"{standing.compared[number]} photos"
     )
 
 
-def _finish(final: Final, options: dict[str, Any], spent: bool, console: Console) -> int:
+def _finish(final: Final, options: dict[str, Any], spent: str, console: Console) -> int:
     """Print how the finalists rank and what to do next; returns the exit status."""
     from search.hours import print_hours
     from search.ranking import print_ranking
@@ -162,11 +163,8 @@ def _finish(final: Final, options: dict[str, Any], spent: bool, console: Console
     print_ranking(run, final.numbers, race, console)
     print_hours(run, options.get("rate"), console)
     if left := race.left():
-        why = "interrupted"
-        if spent:
-            why = f"{final.budget.text} is spent, or what is left of it is too little for another training"
         console.print(
-            f"{why}: {len(left)} trainings {'at most ' * race.drop}have not ended; go on with\n  "
+            f"{spent or 'interrupted'}: {'at most ' * race.drop}{len(left)} trainings have not ended; go on with\n  "
             f"{again(run, options, len(race.rungs) // len({fold for fold, _ in race.rungs}))}",
             style="bold yellow", highlight=False, soft_wrap=True,
         )  # fmt: skip

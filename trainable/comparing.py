@@ -48,7 +48,8 @@ class Standing:
     alike: tuple[int, ...]  # the leader and those not surely worse, the closest first
     values: dict[int, Interval]  # val_miou of those that were trained on all cells
     differences: dict[int, Interval]  # of each other config's val_miou less the leader's
-    photos: int
+    compared: dict[int, int]  # photos that the difference is over: those of the folds that both were trained on
+    photos: int  # of all cells
 
     @property
     def ranked(self) -> list[int]:
@@ -68,10 +69,10 @@ class Standing:
             return f"trial {label(self.leader)} was trained {on}, and no other: there is nothing to compare it with"
         nearest = max(self.differences, key=lambda number: self.differences[number].high)
         lead = self.differences[nearest]
-        return (
-            f"trial {label(self.leader)} is the best {on}: trial {label(nearest)} less it is {lead:+}"
-            f"{', and that is the nearest' * (len(self.differences) > 1)}"
-        )
+        told = f"trial {label(self.leader)} is the best {on}: trial {label(nearest)}"
+        told += ", the nearest," * (len(self.differences) > 1)
+        part = f" on {self.compared[nearest]} of these photos" * (self.compared[nearest] < self.photos)
+        return f"{told} less it is {lead:+}{part}"
 
 
 def tallies(confusion: NDArray[np.integer]) -> Tallies:
@@ -129,15 +130,16 @@ def compare(results: Results, cells: Sequence[Cell]) -> Standing:
     deviation = training_deviation([results[number] for number in whole], cells)
     values = {number: _interval(*shares(_pooled(results[number], cells)), cells, deviation**2) for number in whole}
     leader = max(whole, key=lambda number: values[number].value)
-    differences = {}
+    differences, compared = {}, {}
     for number, each in results.items():
         common = [cell for cell in cells if cell in each]
         if number != leader and common:
             differences[number] = difference(each, results[leader], common, deviation)
+            compared[number] = len(_pooled(each, common))
     alike = [number for number, found in differences.items() if found.high >= 0]
     alike.sort(key=lambda number: -differences[number].value)
     photos = len(_pooled(results[leader], cells))
-    return Standing(tuple(cells), leader, (leader, *alike), values, differences, photos)
+    return Standing(tuple(cells), leader, (leader, *alike), values, differences, compared, photos)
 
 
 def difference(

@@ -109,7 +109,10 @@ def test_one_says_best_only_of_what_is_apart():
     assert pair.startswith("trials run/7 and run/3 are indistinguishable") and "less the first is -0.010 (" in pair
     apart = {7: results[7], **{number: dict.fromkeys(cells, training(0.2)) for number in (3, 12)}}
     told = compare(apart, cells).verdict()
-    assert told.startswith("trial 7 is the best on 120 photos x 1 seed: trial 3 less it is -0.200 (-0.")
+    assert told.startswith("trial 7 is the best on 120 photos x 1 seed: trial 3, the nearest, less it is -0.200 (-0.")
+    assert "of these" not in told
+    part = compare({7: results[7], 3: {(1, 0): training(0.2)}}, cells).verdict()
+    assert "trial 3 less it is -0.200 (" in part and part.endswith(" on 60 of these photos")
     assert "nothing to compare" in compare({7: results[7]}, cells).verdict()
 
 
