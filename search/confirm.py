@@ -52,7 +52,7 @@ def confirm(
     Raises:
         ValueError: options that do not fit the run, a budget that is spent, or data that has changed.
     """
-    from search.driving import driver_facts, driving
+    from search.driving import driver_facts, driving, tell
     from search.events import TensorBoardEvents
     from search.keep import keep_callbacks
     from search.launch import run_race
@@ -79,11 +79,11 @@ def confirm(
     if final.budget.text:
         race.fits = lambda tasks: needed(final, share, tasks) <= clock.left() - final.budget.margin()
 
-    def tell(number: int, standing: Standing) -> None:
+    def out(number: int, standing: Standing) -> None:
         progress.trials = progress.count(*ENDED) + len(race.left())
-        progress.tell(told_out(number, standing), "bold")
+        tell(console, told_out(number, standing), "bold")
 
-    race.tell = tell
+    race.tell = out
     try:
         with driving(run, record, driver_facts(machine, share), console, beat, clock), progress:
             keep = keep_callbacks(run, plan.keep_gb, console)

@@ -131,6 +131,11 @@ class TrialFolder:
         return int(fold), int(seed) if seed else None
 
     @property
+    def repeats(self) -> bool:
+        """Whether this is a training with another seed than the config's: it tells configs apart, no more."""
+        return self.path.parent.name == "folds" and self.fold_and_seed[1] is not None
+
+    @property
     def best_weights(self) -> Path:
         """Weights of the best epoch."""
         return self.path / "best.safetensors"

@@ -17,8 +17,8 @@ def fold_models(trial: TrialFolder) -> dict[int, TrialFolder]:
     only tell configs apart: each photo is predicted once.
     """
     own = {trial.config()["fold"]: trial} if trial.status()["state"] not in (RUNNING, *BROKEN) else {}
-    found = {each.fold_and_seed: each for each in trial.further_folds() if each.status()["state"] == FINISHED}
-    further = {fold: each for (fold, seed), each in found.items() if seed is None}
+    further = {each.fold_and_seed[0]: each for each in trial.further_folds()
+               if not each.repeats and each.status()["state"] == FINISHED}  # fmt: skip
     return dict(sorted((own | further).items()))
 
 

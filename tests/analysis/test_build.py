@@ -27,7 +27,7 @@ from analysis.predict import main as photo_main
 from analysis.refit import main as refit_main
 from analysis.samples import draw_samples
 from analysis.soup import average, with_soups
-from analysis.stored import Ensemble, NoEnsembleError, Voter, ensemble_file, newer, store
+from analysis.stored import Ensemble, NoEnsembleError, Voter, ended_trainings, ensemble_file, newer, store
 from analysis.submission import read_submission
 from analysis.tta import usable_views
 from analysis.views import PLAIN, VIEWS
@@ -76,7 +76,9 @@ def test_the_lone_winner_of_a_race_predicts_every_photo(confirmed):
 
 
 def test_trainings_with_further_seeds_are_no_members(confirmed):
+    before = ended_trainings(confirmed)
     shutil.copytree(confirmed.trial(1).further(2).path, confirmed.trial(1).further(2, 9).path)
+    assert ended_trainings(confirmed) == before  # no ensemble is older for it
     pool = read_pool([confirmed.path])
     assert len(pool.members) == 3 and len(pool.fold_of) == 20
     assert all("seed" not in folder.path.name for member in pool.members for folder in member.models.values())
