@@ -12,9 +12,11 @@ repeats the true best is the one that all their folds together say.
 """
 
 import argparse
+import itertools
 import multiprocessing
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -136,6 +138,7 @@ class Outcome:
     wrong: bool  # and is not
     picked: bool  # the first of the race is the true best
     argmax: bool  # the best mean is, of as many epochs spread evenly over all configs
+    no_race: bool  # the best mean is, of the epochs of the race spread evenly over the finalists
     one_fold: bool  # the best of the search on fold 0 is
 
 
@@ -160,25 +163,26 @@ def run(task: tuple[int, int, int, int, float | None]) -> Outcome:
     for number in race.results:
         if thawing.epochs[thawing.rows[number]] == made.epochs:
             race.see(number, (0, 0), made.train(number, (0, 0)))
+    raced = 0
     if seeds > SEEDS:  # a budget
         race.fits = lambda tasks: used + made.epochs * len(tasks) <= MOST * whole
     while following := race.next():
         race.see(*following, made.train(*following))
-        used += made.epochs
+        used, raced = used + made.epochs, raced + made.epochs
     best, alike = int(made.worths.argmax()), race.standings[-1].alike
+    rungs = rungs_of(range(made.folds), 0, SEEDS_OF_BUDGET)
     return Outcome(
         used / whole, best in alike, len(alike) == 1, len(alike) == 1 and alike[0] != best, alike[0] == best,
-        argmax(made, used // made.epochs) == best, finalists[0] == best,
+        argmax(made, range(configs), rungs, used // made.epochs) == best,
+        argmax(made, finalists[:top], rungs, raced // made.epochs) == best, finalists[0] == best,
     )  # fmt: skip
 
 
-def argmax(made: Made, trainings: int) -> int:
-    """Return the config of the best mean where so many trainings are spread evenly over all, fold after fold."""
-    values: list[list[float]] = [[] for _ in range(made.trials)]
-    for index in range(trainings):
-        turn, config = divmod(index, made.trials)
-        values[config].append(shares(made.train(config, (turn % made.folds, turn // made.folds)))[0])
-    return int(np.argmax([np.mean(each) for each in values]))
+def argmax(made: Made, configs: Sequence[int], rungs: Sequence[Cell], trainings: int) -> int:
+    """Return the config of the best mean where so many trainings are spread evenly over some, rung after rung."""
+    tasks = list(itertools.islice(((config, rung) for rung in rungs for config in configs), trainings))
+    values = {config: [shares(made.train(*task))[0] for task in tasks if task[0] == config] for config in configs}
+    return max(configs, key=lambda config: np.mean(values[config]) if values[config] else 0.0)
 
 
 def main() -> None:
@@ -193,7 +197,7 @@ def main() -> None:
              f"--confirm NAME --top K, without a budget and with one of {MOST:.0%} of all epochs")  # fmt: skip
     shown = Printed(title=title, title_justify="left")
     for column in ("noise", "--top", "--seeds", "epochs", "most", "true best kept", "called", "wrongly", "picked",
-                   "argmax, equal budget", "search alone"):  # fmt: skip
+                   "best mean of all", "of the finalists", "search alone"):  # fmt: skip
         shown.add_column(column, justify="right")
     rows: list[tuple[int, int, int, float | None]] = [
         (options.configs, top, seeds, noise) for noise in options.noise for top in options.top
@@ -205,7 +209,7 @@ def main() -> None:
                                transient=True))  # fmt: skip
             spent = [each.share for each in found]
             rates = [np.mean([getattr(each, name) for each in found])
-                     for name in ("kept", "called", "wrong", "picked", "argmax", "one_fold")]  # fmt: skip
+                     for name in ("kept", "called", "wrong", "picked", "argmax", "no_race", "one_fold")]  # fmt: skip
             shown.add_row("repeats" if noise is None else f"{noise:g}", str(top), str(seeds), f"{np.mean(spent):.1%}",
                           f"{max(spent):.1%}", *(f"{rate:.0%}" for rate in rates))  # fmt: skip
     Console(width=130).print(shown)

@@ -101,13 +101,12 @@ def _add_search(group: Any) -> None:
     group.add_argument("--resume", metavar="NAME", help="go on with an interrupted run")
     group.add_argument("--keep-gb", type=float, metavar="GB", help="budget for all checkpoints of the run: the worst "
                        "trials' go first (default: keep all)")  # fmt: skip
-    group.add_argument("--confirm", metavar="NAME", help="train the best configs of a run on its other folds, fold "
-                       "after fold, without those that are surely worse")  # fmt: skip
+    group.add_argument("--confirm", metavar="NAME", help="race the best configs of a run over its other folds")
     group.add_argument("--top", type=int, metavar="K", help="with --confirm: how many configs (default 3)")
     group.add_argument("--include", type=int, nargs="+", metavar="N", help="with --confirm: further trials, by number")
-    group.add_argument("--seeds", type=int, metavar="S", help="with --confirm: up to S trainings on each fold while "
-                       "configs cannot be told apart (default 1; 5 with a budget)")  # fmt: skip
-    group.add_argument("--no-race", action="store_true", help="with --confirm: train all of them on everything")
+    group.add_argument("--seeds", type=int, metavar="S", help="with --confirm: at most, to tell configs apart (default "
+                       "1; 5 with a budget)")  # fmt: skip
+    group.add_argument("--no-race", action="store_true", help="with --confirm: train all, the surely worse too")
     group.add_argument("--gpu-hours", type=float, metavar="H", help="end when GPUs (cores, where there are none) "
                        "were held for H hours in all")  # fmt: skip
     group.add_argument("--until", metavar="TIME", help="end so long from now: 90m, 2h, 1d12h")
