@@ -61,7 +61,7 @@ def confirm(
     from search.progress import Progress
     from search.racer import Racer
     from search.record import RecordStates
-    from search.sync import bring_scores, synced
+    from search.sync import synced
 
     share = resources(machine, options.get("concurrent"), options.get("gpus_per_trial"))
     final = begin(options, run, plan, share)
@@ -70,9 +70,8 @@ def confirm(
     if prepared.extra:
         for fold in {fold for fold, _ in race.rungs}:
             prepared.extra.check(fold, prepared.folds)
-    bring_scores(run, final.numbers, console)
     packing = Packing(run, machine.gpu_memory_gb, measured) if share.packed and machine.gpu_memory_gb else None
-    racer = Racer(run, race, packing)
+    racer = Racer(run, race, console, packing)
     progress = Progress(run, len(race.left()), plan.config.epochs, console, further=True)
     console.print(describe(final), share.description, sep="\n", highlight=False, soft_wrap=True)
     record, clock, hours = RecordStates(run, plan.config.epochs), Clock(final.budget), Hours(run, share)

@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from ray.tune.search import Searcher
+from rich.console import Console
 
 from search.packing import DoesNotFitError, Packing
 from search.racing import Race, Task
 from search.recovery import mend
+from search.sync import bring_scores
 from search.trial import METRIC
 from trainable.artifacts import RunFolder, TrialFolder
 from trainable.comparing import Cell
@@ -18,9 +20,9 @@ from trainable.finalists import broken, tallies_of, trainings
 class Racer(Searcher):
     """Asks the race what is next, each time after looking what has ended."""
 
-    def __init__(self, run: RunFolder, race: Race, packing: Packing | None = None):
+    def __init__(self, run: RunFolder, race: Race, console: Console, packing: Packing | None = None):
         super().__init__(metric=METRIC, mode="max")
-        self.run, self.race, self.packing = run, race, packing
+        self.run, self.race, self.console, self.packing = run, race, console, packing
         self.live: dict[str, Task] = {}
         for number in list(race.results):
             for folder in run.trial(number).further_folds():
@@ -32,9 +34,10 @@ class Racer(Searcher):
         for number, known in list(self.race.results.items()):
             trial = self.run.trial(number)
             ended = trainings(trial)
-            for cell in self.race.rungs:
-                if cell in ended and cell not in known:
-                    self.race.see(number, cell, tallies_of(ended[cell]))
+            new = [cell for cell in self.race.rungs if cell in ended and cell not in known]
+            bring_scores(self.run, [ended[cell] for cell in new], self.console)
+            for cell in new:
+                self.race.see(number, cell, tallies_of(ended[cell]))
             if broken(trial):
                 self.race.lose(number)
 

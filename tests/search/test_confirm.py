@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from search.arguments import parse
 from search.confirm import again, begin, describe, needed
@@ -92,7 +93,7 @@ def test_errors_name_rule_and_value(tmp_path, plan, top, folds, include, message
 
 
 def racer(run, numbers, seeds=1, folds=3):
-    return Racer(run, Race(numbers, rungs_of(range(folds), 0, seeds)))
+    return Racer(run, Race(numbers, rungs_of(range(folds), 0, seeds)), Console())
 
 
 def test_what_has_ended_is_not_trained_again_and_what_was_begun_goes_on(tmp_path):
@@ -146,7 +147,7 @@ def test_trainings_are_packed_as_trials_are(tmp_path, tiny_config):
         train(add(run, number, FINISHED, 0.2))
         config = {**tiny_config.to_dict(), "fold": 0, "optimizer": {"name": "adam", "lr": 1.0 + 2 * number}}
         write_json(run.trial(number).path / "config.json", config)
-    found = Racer(run, Race([0, 1], rungs_of(range(2), 0, 1)), Shares())
+    found = Racer(run, Race([0, 1], rungs_of(range(2), 0, 1)), Console(), Shares())
     assert [found.suggest(f"t{index}")["gpus"] for index in range(2)] == [0.25, 1.0]  # it did fit
 
 
