@@ -29,6 +29,10 @@ class Racer(Searcher):
                 mend(folder, {})
         self.load()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Give Tune's snapshot nothing: it is never read, and a console cannot be pickled."""
+        return {}
+
     def load(self) -> None:
         """Tell the race of trainings that have ended since it was last told."""
         for number, known in list(self.race.results.items()):
