@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import ray
 from rich.console import Console
 
 from search.arguments import parse
@@ -149,6 +150,11 @@ def test_trainings_are_packed_as_trials_are(tmp_path, tiny_config):
         write_json(run.trial(number).path / "config.json", config)
     found = Racer(run, Race([0, 1], rungs_of(range(2), 0, 1)), Console(), Shares())
     assert [found.suggest(f"t{index}")["gpus"] for index in range(2)] == [0.25, 1.0]  # it did fit
+
+
+def test_tune_can_snapshot_a_racer_that_holds_a_console(tmp_path):
+    train(add(RunFolder(tmp_path), 0, FINISHED, 0.2))
+    assert ray.cloudpickle.dumps(racer(RunFolder(tmp_path), [0]))
 
 
 def test_one_whose_training_failed_is_out(tmp_path):
