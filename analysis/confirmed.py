@@ -1,18 +1,20 @@
 """Configs trained on several folds: each over all its photos, predicted by the model that did not train on them.
 
-`trainable/finalists.py` says which models of a trial count.
+`trainable/finalists.py` says which models of a trial count, `trainable/comparing.py` which configs are alike.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.groups import places
 from analysis.trials import Trial, Trials
+from trainable.artifacts import TrialFolder
 from trainable.bootstrap import Interval, mean_ious, miou_interval
-from trainable.finalists import fold_models
+from trainable.comparing import Cell, Standing, standings, tallies
+from trainable.finalists import broken, fold_models, trainings
 
 
 @dataclass(frozen=True)
@@ -20,40 +22,79 @@ class Finalist:
     """A config over several folds."""
 
     trial: Trial
-    val_miou_of: dict[int, float]  # by fold
+    val_miou_of: dict[int, float]  # by fold, of the first seed
     photos: int
     interval: Interval  # of val_miou over the photos of all its folds
-    group: str  # among the finalists, over the photos all of them have; empty where there are none
+    less_best: Interval | None  # None for the best, and where there is no comparison
+    group: str  # A: not surely worse than the best, B: surely worse; empty where there is no comparison
 
 
-def finalists(found: Trials) -> list[Finalist]:
-    """Return the trials of more than one fold, the best over the photos that all of them have first."""
-    by_trial = {trial.label: _matrices(found, trial) for trial in found.trials}
-    trials = [trial for trial in found.trials if len(by_trial[trial.label]) > 1]
-    pooled = [_by_photo(by_trial[trial.label]) for trial in trials]
-    common = sorted(set.intersection(*map(set, pooled))) if pooled else []
-    placed = places([np.stack([each[name] for name in common]) for each in pooled]) if common else []
-    ranked = []
-    for position, (trial, each) in enumerate(zip(trials, pooled, strict=True)):
-        folds = {fold: float(mean_ious(part["at_256"])[0]) for fold, part in by_trial[trial.label].items()}
-        interval, group = miou_interval(np.stack(list(each.values()))), placed[position].group if placed else ""
-        order = placed[position].interval.value if placed else interval.value
-        ranked.append((order, Finalist(trial, folds, len(each), interval, group)))
-    return [finalist for _, finalist in sorted(ranked, key=lambda each: -each[0])]
+@dataclass(frozen=True)
+class Final:
+    """How the finalists stand."""
+
+    finalists: list[Finalist]  # those alike first, then the closest to the best
+    verdict: str  # which is the best, or which cannot be told apart; empty where there is no comparison
 
 
-def _matrices(found: Trials, trial: Trial) -> dict[int, dict[str, NDArray[Any]]]:
-    """Return the confusion matrices of each of a trial's folds that can be read."""
+def final(found: Trials) -> Final:
+    """Return how the trials of more than one fold stand: what `search/run.py --confirm` says of the same trainings."""
+    trials = [each for each in (_read(found, trial) for trial in found.trials) if len(each.folds) > 1]
+    standing = _standing(trials)
+    ranked = standing.ranked if standing else []
+    ranked += sorted(set(range(len(trials))) - set(ranked), key=lambda position: -trials[position].interval().value)
+    finalists = []
+    for position in ranked:
+        each, group, less = trials[position], "", None
+        if standing and (position == standing.leader or position in standing.differences):
+            group, less = "A" if position in standing.alike else "B", standing.differences.get(position)
+        values = {fold: float(mean_ious(matrices)[0]) for fold, matrices in each.folds.items()}
+        photos = sum(map(len, each.folds.values()))
+        finalists.append(Finalist(each.trial, values, photos, each.interval(), less, group))
+    return Final(finalists, standing.verdict(lambda position: trials[position].trial.label) if standing else "")
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """The confusion matrices of a trial's trainings, photos by name."""
+
+    trial: Trial
+    folds: dict[int, NDArray[Any]]  # of its models
+    cells: dict[Cell, NDArray[Any]]  # of all that had their full budget
+
+    def interval(self) -> Interval:
+        return miou_interval(np.concatenate(list(self.folds.values())))
+
+
+def _read(found: Trials, trial: Trial) -> _Trained:
+    """Read what can be read of a trial's trainings."""
     if not trial.folder.further_folds():
-        return {}
+        return _Trained(trial, {}, {})
     models = found.part(lambda: fold_models(trial.folder), f"trial {trial.label}, folds") or {}
-    read = {
-        fold: found.part(folder.confusion, f"trial {trial.label}, fold {fold}, confusion.npz")
-        for fold, folder in models.items()
-    }
-    return {fold: arrays for fold, arrays in read.items() if arrays}
+    cells = found.part(lambda: trainings(trial.folder), f"trial {trial.label}, folds") or {}
+    folders = {each.path: each for each in (*models.values(), *cells.values())}
+    read = {path: found.part(partial(_matrices, folder), f"trial {trial.label}, {_name(folder)}, confusion.npz")
+            for path, folder in folders.items()}  # fmt: skip
+    folds = {fold: matrices for fold, each in models.items() if (matrices := read[each.path]) is not None}
+    whole = {cell: matrices for cell, each in cells.items() if (matrices := read[each.path]) is not None}
+    return _Trained(trial, folds, {} if broken(trial.folder) else whole)
 
 
-def _by_photo(folds: dict[int, dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-    return {str(name): matrix for part in folds.values()
-            for name, matrix in zip(part["file_names"], part["at_256"], strict=True)}  # fmt: skip
+def _matrices(folder: TrialFolder) -> NDArray[Any]:
+    found = folder.confusion()
+    matrices: NDArray[Any] = found["at_256"][np.argsort(found["file_names"])]
+    return matrices
+
+
+def _name(folder: TrialFolder) -> str:
+    return f"fold {folder.path.name}" if folder.path.parent.name == "folds" else "its own fold"
+
+
+def _standing(trials: list[_Trained]) -> Standing | None:
+    """Return how trials stand after the last rung of their race, None where they cannot be compared."""
+    own, cells = {each.trial.config.get("fold") for each in trials}, {cell for each in trials for cell in each.cells}
+    rungs = sorted(cells, key=lambda cell: (cell[1], cell[0] in own, cell[0]))  # as in the race
+    results = {position: {cell: tallies(matrices) for cell, matrices in each.cells.items()}
+               for position, each in enumerate(trials) if rungs and rungs[0] in each.cells}  # fmt: skip
+    stood = standings(results, rungs) if len(results) > 1 else []
+    return stood[-1] if stood else None

@@ -56,6 +56,8 @@ def _print(board: Board, shown: list[Entry], asked: int, console: Console) -> No
         console.print(f"--top {asked}: {len(board.ranked)} trials have a val_miou, all are shown", highlight=False)
     if board.finalists:
         console.print(_finalists_table(board, console.width))
+        if board.verdict:
+            console.print(board.verdict, highlight=False, soft_wrap=True)
     broken = [each.trial for each in board.unranked if each.trial.broken]
     lines = [(f"trial {trial.label} {trial.state}: {trial.reason}", "red") for trial in broken]
     if board.found.going_on():

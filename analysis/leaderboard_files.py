@@ -64,6 +64,7 @@ def as_json(board: Board) -> dict[str, Any]:
         "going_on": board.found.going_on() or None,
         "trials": [{**record(entry), "params": entry.trial.params} for entry in board.entries],
         "finalists": [_finalist(each) for each in board.finalists],
+        "verdict": board.verdict or None,
         "problems": board.found.problems,
     }
 
@@ -72,6 +73,8 @@ def _finalist(each: Finalist) -> dict[str, Any]:
     return {
         "trial": each.trial.folder.number, "run": each.trial.folder.path.parents[1].name, "group": each.group or None,
         "val_miou": each.interval.value, "val_miou_low": each.interval.low, "val_miou_high": each.interval.high,
+        "less_best": each.less_best and each.less_best.value, "less_best_low": each.less_best and each.less_best.low,
+        "less_best_high": each.less_best and each.less_best.high,
         "photos": each.photos, "folds": {str(fold): value for fold, value in each.val_miou_of.items()},
     }  # fmt: skip
 
@@ -81,7 +84,9 @@ def as_markdown(board: Board) -> str:
     names = ", ".join(run.path.name for run in board.found.runs)
     parts = [f"# Leaderboard of {names}", EXPLAINED, standing_table(board), "## IoU by class", class_table(board)]
     if board.finalists:
-        parts += [f"## Finalists over {len(folds_of(board))} folds", FINALISTS_EXPLAINED, finalists_table(board)]
+        parts += [f"## Finalists over {len(folds_of(board))} folds"]
+        parts += [f"**{board.verdict}**"] if board.verdict else []
+        parts += [finalists_explained(board), finalists_table(board)]
     if board.unranked:
         parts += ["## Trials without a rank", unranked_table(board)]
     if board.found.going_on():
@@ -95,7 +100,17 @@ EXPLAINED = (
     "`val_miou` is that of the best epoch at 256x256, with its 95% interval from resampling the validation photos. "
     "Trials of one group cannot be told apart: the interval of the paired difference to the group's best reaches 0."
 )
-FINALISTS_EXPLAINED = "Each photo is predicted by the model of the fold that did not train on it."
+FOLDS_EXPLAINED = "Each photo is predicted by the model of the fold that did not train on it."
+FINALISTS_EXPLAINED = (
+    "Those of group A cannot be told apart: the 95% interval of their paired difference to the first reaches 0, over "
+    "the folds and seeds that both were trained on, with the noise between seeds. Those of group B are surely worse, "
+    "which is why they may have fewer folds."
+)
+
+
+def finalists_explained(board: Board) -> str:
+    """Return how to read the finalists' table."""
+    return f"{FOLDS_EXPLAINED} {FINALISTS_EXPLAINED}" if board.verdict else FOLDS_EXPLAINED
 
 
 def standing_table(board: Board, count: int | None = None) -> str:
@@ -168,9 +183,10 @@ def finalists_table(board: Board) -> str:
     for each in board.finalists:
         values = [f"{each.val_miou_of[fold]:.3f}" if fold in each.val_miou_of else "" for fold in folds_of(board)]
         config = board.in_short(each.trial)
-        rows.append([each.group, each.trial.label, str(each.interval), str(each.photos), *values, config])
+        less = f"{each.less_best:+}" if each.less_best else ""
+        rows.append([each.group, each.trial.label, str(each.interval), less, str(each.photos), *values, config])
     folds = [f"fold {fold}" for fold in folds_of(board)]
-    return _table(["group", "trial", "val_miou", "photos", *folds, "config"], rows)
+    return _table(["group", "trial", "val_miou", "less the first", "photos", *folds, "config"], rows)
 
 
 def unranked_table(board: Board) -> str:

@@ -71,7 +71,7 @@ def read_pool(paths: Sequence[Path], top: int | None = None) -> Pool:
             f"no trial in {' or '.join(str(run.path) for run in runs)} has kept its weights and out-of-fold "
             f"probabilities{''.join(f'; {note}' for note in notes)}; search again, or with a larger --keep-gb"
         )
-    covered = _covered(members)
+    covered = _covered(members, len(set(folds.fold_of.values())))
     fitting = [each.only(covered) for each in members if set(covered) <= set(each.models)]
     if len(fitting) < len(members):
         left, which = len(members) - len(fitting), ", ".join(map(str, covered))
@@ -111,11 +111,14 @@ def check_same(runs: Sequence[RunFolder]) -> Folds:
     return Folds.read(first.folds)
 
 
-def _covered(members: Sequence[Member]) -> tuple[int, ...]:
-    """Return the folds to compare members on: the most that two of them share, where any two share some."""
+def _covered(members: Sequence[Member], every: int) -> tuple[int, ...]:
+    """Return the folds to compare members on: all, if one has a model of each, as the winner of a race may be alone.
+
+    Otherwise the most that two of them share, where any two share some.
+    """
     sets = Counter(tuple(each.models) for each in members)
     shared = {folds: sum(set(folds) <= set(each.models) for each in members) for folds in sets}
-    return max(sets, key=lambda folds: (shared[folds] > 1, len(folds), shared[folds]))
+    return max(sets, key=lambda folds: (len(folds) == every or shared[folds] > 1, len(folds), shared[folds]))
 
 
 def without(pool: Pool, index: int, reason: str) -> Pool:

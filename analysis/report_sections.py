@@ -3,7 +3,7 @@
 from typing import Any
 
 from analysis import figures, page
-from analysis.leaderboard_files import EXPLAINED, FINALISTS_EXPLAINED, folds_of, millions
+from analysis.leaderboard_files import EXPLAINED, finalists_explained, folds_of, millions
 from analysis.page import Cell, number, paragraph, text
 from analysis.params import shared
 from analysis.pictures import pictures, trial_to_draw, varied, worst
@@ -98,11 +98,15 @@ def finalists(board: Board) -> str:
     for each in board.finalists:
         values = [number(each.val_miou_of.get(fold), f"{each.val_miou_of.get(fold, 0):.3f}") for fold in folds]
         letter = f'<span class="group group-{each.group}">{each.group or "?"}</span>'
+        less = each.less_best
         rows.append([Cell(letter, each.group), each.trial.label, number(each.interval.value, str(each.interval)),
+                     number(less.value, f"{less:+}") if less else Cell("–", 0.0),
                      number(each.photos, str(each.photos)), *values,
                      _long(board.in_short(each.trial))])  # fmt: skip
-    titles = ("group", "trial", "val_miou (95% interval)", "photos", *(f"fold {fold}" for fold in folds), "config")
-    return paragraph(FINALISTS_EXPLAINED) + page.table(titles, rows, "finalists")
+    names = (f"fold {fold}" for fold in folds)
+    titles = ("group", "trial", "val_miou (95% interval)", "less the first", "photos", *names, "config")
+    verdict = f"<p><strong>{text(board.verdict)}</strong></p>" if board.verdict else ""
+    return verdict + paragraph(finalists_explained(board)) + page.table(titles, rows, "finalists")
 
 
 def stages(run: RunFolder) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.confirmed import Finalist, finalists
+from analysis.confirmed import Finalist, final
 from analysis.groups import Place, places
 from analysis.params import in_short, varying
 from analysis.reading import read_runs
@@ -39,6 +39,7 @@ class Board:
     found: Trials
     entries: list[Entry]  # ranked ones first, then those that did not end an epoch, then the broken
     finalists: list[Finalist]  # of more than one fold, best first
+    verdict: str  # which of them is the best, or which cannot be told apart; empty where that cannot be said
     telling: list[str]  # sampled names that vary
 
     @property
@@ -94,7 +95,8 @@ def leaderboard(paths: Sequence[Path]) -> Board:
     entries = [Entry(trial, rank, placed.get(trial.label)) for rank, trial in enumerate(ranked, start=1)]
     rest = sorted((trial for trial in found.trials if not trial.ranked), key=lambda trial: trial.broken)
     entries += [Entry(trial, None, None) for trial in rest]
-    return Board(found, entries, finalists(found), varying([trial.params for trial in found.trials]))
+    last = final(found)
+    return Board(found, entries, last.finalists, last.verdict, varying([trial.params for trial in found.trials]))
 
 
 def _value(trial: Trial) -> float:

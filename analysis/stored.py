@@ -141,8 +141,8 @@ def stamp(weights: Path) -> str:
 
 
 def ended_trainings(run: RunFolder) -> int:
-    """Return how many trainings of a run have left weights."""
-    return sum((each.path / "best.safetensors").exists() and each.status()["state"] in ENDED
+    """Return how many trainings of a run that an ensemble can use have left weights."""
+    return sum((each.path / "best.safetensors").exists() and not each.repeats and each.status()["state"] in ENDED
                for trial in run.trials() for each in (trial, *trial.further_folds()))  # fmt: skip
 
 

@@ -27,6 +27,9 @@ FREE: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Of what a run has fixed, what these may change."""
 
+OF_CONFIRM = ("top", "include", "seeds", "no_race")
+"""Options that only finalists have."""
+
 
 def location(text: str) -> str | Path:
     """Return a URI as it is, else a path."""
@@ -49,7 +52,8 @@ def parse(arguments: list[str] | None = None) -> dict[str, Any]:
     """Return the options given on the command line, and only those: defaults depend on the device and the data.
 
     Raises:
-        ValueError: an unknown space, a budget that is none, or an option that a resumed run has fixed.
+        ValueError: an unknown space, a budget or number of seeds that is none, or an option that a resumed run has
+            fixed.
     """
     given = vars(_parser().parse_args(arguments))
     space_names(given.get("space", "losses"))
@@ -60,8 +64,10 @@ def parse(arguments: list[str] | None = None) -> dict[str, Any]:
         raise ValueError(f"{told}; pass one of them")
     if earlier:
         _check_fixed(given, earlier[0])
-    if "confirm" not in given and (alone := [name for name in ("top", "include") if name in given]):
-        raise ValueError(f"--{alone[0]} belongs to --confirm NAME; add that, or leave it out")
+    if "confirm" not in given and (alone := [name for name in OF_CONFIRM if name in given]):
+        raise ValueError(f"--{alone[0].replace('_', '-')} belongs to --confirm NAME; add that, or leave it out")
+    if given.get("seeds", 1) < 1:
+        raise ValueError(f"--seeds must be at least 1, found {given['seeds']}")
     return given
 
 
@@ -114,9 +120,12 @@ def _add_search(group: Any) -> None:
                        "path; other spaces, data or epochs may be theirs")  # fmt: skip
     group.add_argument("--keep-gb", type=float, metavar="GB", help="budget for all checkpoints of the run: the worst "
                        "trials' go first (default: keep all)")  # fmt: skip
-    group.add_argument("--confirm", metavar="NAME", help="train the best configs of a run on its other folds")
+    group.add_argument("--confirm", metavar="NAME", help="race the best configs of a run over its other folds")
     group.add_argument("--top", type=int, metavar="K", help="with --confirm: how many configs (default 3)")
     group.add_argument("--include", type=int, nargs="+", metavar="N", help="with --confirm: further trials, by number")
+    group.add_argument("--seeds", type=int, metavar="S", help="with --confirm: at most, to tell configs apart (default "
+                       "1; 5 with a budget)")  # fmt: skip
+    group.add_argument("--no-race", action="store_true", help="with --confirm: train all, the surely worse too")
     group.add_argument("--gpu-hours", type=float, metavar="H", help="end when GPUs (cores, where there are none) "
                        "were held for H hours in all")  # fmt: skip
     group.add_argument("--until", metavar="TIME", help="end so long from now: 90m, 2h, 1d12h")

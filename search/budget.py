@@ -35,13 +35,10 @@ def check_budget(options: dict[str, Any]) -> None:
     """Check the options of a budget as far as they go without a machine.
 
     Raises:
-        ValueError: more than one limit, one that is not above 0, a cost without a rate, or any of them with --confirm.
+        ValueError: more than one limit, one that is not above 0, or a cost without a rate.
     """
     given = [name for name in (*LIMITS, "rate") if name in options]
     limits = [option(name) for name in given if name in LIMITS]
-    if given and "confirm" in options:
-        name = option(given[0])
-        raise ValueError(f"{name} is of a search, --confirm trains all that is listed; leave {name} out")
     if len(limits) > 1:
         raise ValueError(f"{limits[0]} and {limits[1]} both limit the search; pass one of them")
     if "cost" in given and "rate" not in given:

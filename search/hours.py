@@ -11,14 +11,14 @@ from rich.console import Console
 
 from search.budget import size, unit
 from search.machine import Resources
-from search.results import standings
-from trainable.artifacts import BROKEN, FINISHED, OOM, RunFolder, read_json, write_json
+from search.trial import folder_of
+from trainable.artifacts import BROKEN, FINISHED, OOM, RunFolder, TrialFolder, read_json, write_json
 
 FILE = "hours.json"
 WRITE_S = 10.0
 """Between two writes of the file: so much of a session a kill may lose."""
 
-KINDS = ("finished", "stopped early", "failed", "out of memory", "overhead", "idle")
+KINDS = ("finished", "stopped early", "confirmed", "failed", "out of memory", "overhead", "idle")
 
 
 class Hours(tune.Callback):
@@ -33,25 +33,25 @@ class Hours(tune.Callback):
         self.shares: dict[str, float] = before["shares"]  # of a GPU, by trial, where they are packed
         self.before = sum(self.held.values())
         self.since: dict[str, float] = {}  # by Tune's name
-        self.numbers: dict[str, str] = {}
+        self.names: dict[str, str] = {}  # of trials, by Tune's
         self.last: dict[str, int] = {}  # epoch of each trial in this session
         self.epochs = 0  # that have ended in it
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial takes its share."""
         self.since.setdefault(trial.trial_id, time.time())
-        self.numbers[trial.trial_id] = str(trial.config["number"])
+        name = self.names[trial.trial_id] = key(folder_of(self.run, trial.config))
         if "gpus" in trial.config:
-            self.shares[str(trial.config["number"])] = trial.config["gpus"]
+            self.shares[name] = trial.config["gpus"]
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """A trial ended an epoch."""
-        number, epoch = str(trial.config["number"]), int(result.get("epoch", 0))
-        known = self.last.get(number, epoch - 1 if not trial.config["resume"] else epoch)
+        name, epoch = key(folder_of(self.run, trial.config)), int(result.get("epoch", 0))
+        known = self.last.get(name, epoch - 1 if not trial.config["resume"] else epoch)
         self.epochs += epoch > known  # one that goes on tells its last epoch once more
-        self.last[number] = max(epoch, known)
+        self.last[name] = max(epoch, known)
         self._write()
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -87,7 +87,7 @@ class Hours(tune.Callback):
         self._write()
 
     def _give_back(self, name: str) -> None:
-        self.held[self.numbers.get(name, "")] += time.time() - self.since.pop(name, time.time())
+        self.held[self.names.get(name, "")] += time.time() - self.since.pop(name, time.time())
 
     def _write(self, now: bool = False) -> None:
         if now or time.monotonic() - self.written > WRITE_S:
@@ -106,6 +106,11 @@ def read_hours(run: RunFolder) -> dict[str, Any]:
         kinds = {"unit": str, "per_trial": float, "sessions": list, "held": dict}
         return {name: kind(found[name]) for name, kind in kinds.items()} | {"shares": found.get("shares", {})}
     return {"unit": "hours", "per_trial": 1.0, "sessions": [], "held": {}, "shares": {}}
+
+
+def key(folder: TrialFolder) -> str:
+    """Return what a trial is called in the file: its number, and of a further training of its config the folder."""
+    return f"{folder.number}/{folder.path.name}" if folder.path.parent.name == "folds" else str(folder.number)
 
 
 def total(sessions: list[dict[str, float]], since: float = 0.0) -> float:
@@ -129,13 +134,15 @@ def parts(run: RunFolder) -> dict[str, float]:
     share = {number: told["shares"].get(number, told["per_trial"]) for number in told["held"]}
     held = {number: seconds * share[number] / 3600 for number, seconds in told["held"].items()}
     found = dict.fromkeys(KINDS, 0.0)
-    for each in standings(run):
-        hours = held.get(str(each.number), 0.0)
-        if each.state in BROKEN:
-            found["out of memory" if each.state == OOM else "failed"] += hours
+    for folder in [each for trial in run.trials() for each in (trial, *trial.further_folds())]:
+        hours, state = held.get(key(folder), 0.0), folder.status()["state"]
+        if state in BROKEN:
+            found["out of memory" if state == OOM else "failed"] += hours
             continue
-        trained = min(each.seconds * share.get(str(each.number), 0.0) / 3600, hours)
-        found["finished" if each.state == FINISHED else "stopped early"] += trained
+        seconds = sum(row.get("train_s", 0) + row.get("val_s", 0) for row in folder.curve())
+        trained = min(seconds * share.get(key(folder), 0.0) / 3600, hours)
+        further = folder.path.parent.name == "folds"
+        found["confirmed" if further else "finished" if state == FINISHED else "stopped early"] += trained
         found["overhead"] += hours - trained
     found["idle"] = max(total(told["sessions"]) - sum(found.values()), 0.0)
     return found

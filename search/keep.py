@@ -15,8 +15,9 @@ class KeepWithin(tune.Callback):
     """Drops checkpoints after every epoch and end of a trial, so that those of the whole run stay within a budget.
 
     First go the states that ended trials could have gone on from, then those of paused ones, which then cannot, then
-    the weights and probabilities of whole trials, those that no ensemble would use first: broken ones, then those
-    trained on fewer folds, each the worst val_miou first. The best of the sound ones and running trials keep theirs.
+    the weights and probabilities of trainings with further seeds, then of whole trials, those that no ensemble would
+    use first: broken ones, then those trained on fewer folds, each the worst val_miou first. The best of the sound ones
+    and running trials keep theirs.
     """
 
     run: RunFolder
@@ -58,7 +59,8 @@ class KeepWithin(tune.Callback):
         best = ranked[-1].number if ranked else None
         first = sorted(ranked, key=lambda folder: states[folder] == PAUSED)
         files = [file for folder in first for file in folder.states]
-        files += [file for folder in ranked if folder.number != best
+        unused = [folder for folder in ranked if folder.repeats]
+        files += [file for folder in (*unused, *(each for each in ranked if each.number != best))
                   for file in (folder.out_of_fold, folder.best_weights)]  # fmt: skip
         for file in files:
             if over > 0 and file.exists():
@@ -88,4 +90,5 @@ def checkpoint_bytes(folder: TrialFolder) -> int:
 def use_of(trial: TrialFolder) -> tuple[bool, int, float]:
     """Return what a trial is worth to an ensemble: whether it is sound, its folds, its best val_miou."""
     sound = trial.status()["state"] not in BROKEN
-    return sound, len(trial.further_folds()), max((row["val_miou"] for row in trial.curve()), default=-1.0)
+    folds = sum(not each.repeats for each in trial.further_folds())
+    return sound, folds, max((row["val_miou"] for row in trial.curve()), default=-1.0)

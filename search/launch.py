@@ -34,7 +34,7 @@ from search.machine import Resources
 from search.packing import Packing
 from search.plan import ASHA, Plan
 from search.priors import read_priors
-from search.study import Listed, ResumableASHA, StudySearch, open_study
+from search.study import ResumableASHA, StudySearch, open_study
 from search.thawing import Thawing, ThawingScheduler
 from search.trial import TrialSetting, run_trial, trainable
 from spaces.table import find_space
@@ -90,12 +90,11 @@ def run_trials(
     searcher.close()
 
 
-def run_tasks(
-    tasks: Sequence[dict[str, Any]], setting: TrialSetting, share: Resources, callbacks: Sequence[tune.Callback]
+def run_race(
+    racer: Searcher, setting: TrialSetting, share: Resources, callbacks: Sequence[tune.Callback]
 ) -> None:
-    """Run trainings that are known beforehand, each to the end of its budget; otherwise as `run_trials`."""
-    if tasks:
-        _fit(Listed(tasks), FIFOScheduler(), len(tasks), setting, share, callbacks)
+    """Run the trainings that `search/racer.py` hands out, each to the end of its budget; otherwise as `run_trials`."""
+    _fit(racer, FIFOScheduler(), -1, setting, share, callbacks)
 
 
 def _fit(

@@ -175,7 +175,9 @@ class Progress(tune.Callback):
 
 def label(sampled: dict[str, Any]) -> str:
     """Return what a trial is called on the screen."""
-    return f"{sampled['number']} fold {sampled['further']}" if "further" in sampled else str(sampled["number"])
+    parts = [str(sampled["number"]), *(f"{name} {sampled[key]}" for name, key in (("fold", "further"), ("seed", "seed"))
+                                       if key in sampled)]  # fmt: skip
+    return " ".join(parts)
 
 
 def show_time(seconds: float) -> str:

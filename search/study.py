@@ -6,7 +6,6 @@ Optuna's study directly, and both sides are rebuilt from the run folder: it is t
 """
 
 import contextlib
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -191,28 +190,6 @@ class StudySearch(Searcher):
 
     def _asked(self) -> int:
         return sum(trial.state != TrialState.WAITING for trial in self.study.get_trials(deepcopy=False))
-
-
-class Listed(Searcher):
-    """Hands out what is listed, in its order."""
-
-    def __init__(self, tasks: Sequence[dict[str, Any]]):
-        super().__init__(metric=METRIC, mode="max")
-        self.left = list(tasks)
-
-    def suggest(self, trial_id: str) -> dict[str, Any]:
-        """Return the next task."""
-        return self.left.pop(0)
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Need nothing: what is listed does not depend on results."""
-
-    def save(self, checkpoint_path: str) -> None:
-        """Write nothing: the run folder is the state."""
-        Path(checkpoint_path).touch()
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Read nothing: the run folder is the state."""
 
 
 class ResumableASHA(AsyncHyperBandScheduler):

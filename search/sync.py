@@ -3,7 +3,7 @@
 import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ray import tune
@@ -22,6 +22,9 @@ FROM_WORKERS = ("curve.csv", "config.json", "applied.json", "notes.json")
 JOURNAL_S = 30.0
 """Seconds between sendings of the study's journal, which grows with every epoch; trial folders can replace its end."""
 
+
+LISTED_S = 20
+"""Seconds for which files that must be there are looked for."""
 
 PATIENCE_S = 5.0
 """Seconds between tries while the storage does not answer."""
@@ -137,13 +140,18 @@ def _send_records(run: RunFolder, remote: Remote) -> None:
             (remote / within(run, folder)).push(folder.path, ("trial.json", "curve.csv"))
 
 
-def bring_scores(run: RunFolder, numbers: list[int], console: Console) -> None:
-    """Bring the confusion matrices of some trials and their further folds, if the run is at a URI."""
-    if run.uri:
-        remote = Remote(run.uri)
-        folders = [each for number in numbers for each in (run.trial(number), *run.trial(number).further_folds())]
-        names = [f"{within(run, each)}/confusion.npz" for each in folders]
-        patiently(lambda: remote.pull(run.path, names), console)
+def bring_scores(run: RunFolder, folders: Iterable[TrialFolder], console: Console) -> None:
+    """Bring the confusion matrices of trainings that have ended, if the run is at a URI.
+
+    There are storages that list nothing for a moment after a write, so what is not there is asked for again.
+    """
+    names = [f"{within(run, each)}/confusion.npz" for each in folders] if run.uri else []
+    for _ in range(LISTED_S):
+        if all((run.path / name).exists() for name in names):
+            return
+        patiently(lambda: Remote(str(run.uri)).pull(run.path, names), console)
+        if not all((run.path / name).exists() for name in names):
+            time.sleep(1)
 
 
 class WorkerCopy:

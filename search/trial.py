@@ -50,9 +50,9 @@ class TrialSetting:
 
 
 def folder_of(run: RunFolder, sampled: dict[str, Any]) -> TrialFolder:
-    """Return where a trial's artifacts go: its own folder, or that of a further fold of its config."""
+    """Return where a trial's artifacts go: its own folder, or that of a further training of its config."""
     folder = run.trial(sampled["number"])
-    return folder.further(sampled["further"]) if "further" in sampled else folder
+    return folder.further(sampled["further"], sampled.get("seed")) if "further" in sampled else folder
 
 
 def trainable(function: Callable[..., None], setting: TrialSetting) -> type:

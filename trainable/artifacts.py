@@ -20,6 +20,7 @@
         out_of_fold.parquet       its probabilities for the validation photos, see `trainable/probabilities.py`
         events.out.tfevents...    TensorBoard
         folds/1/                  the same for the trial's config on another fold, if it was confirmed
+        folds/1-seed7/            the same on that fold with another seed, 7
     runs/NAME/refit/              the same for the final model, trained on all photos by `analysis/refit.py`, with
                                   refit.json: whose config it has, and how its epochs were chosen
 
@@ -112,13 +113,29 @@ class TrialFolder:
         """The trial's number in the study; on a further fold, that of the trial whose config it has."""
         return int((self.path.parents[1] if self.path.parent.name == "folds" else self.path).name)
 
-    def further(self, fold: int) -> "TrialFolder":
-        """Return the folder of the trial's config on another fold, which need not exist yet."""
-        return TrialFolder(self.path / "folds" / str(fold))
+    def further(self, fold: int, seed: int | None = None) -> "TrialFolder":
+        """Return the folder of the trial's config on another fold, which need not exist yet.
+
+        Args:
+            fold: that validates.
+            seed: of a training that repeats one with another seed; None is the config's own.
+        """
+        return TrialFolder(self.path / "folds" / (str(fold) if seed is None else f"{fold}-seed{seed}"))
 
     def further_folds(self) -> list["TrialFolder"]:
-        """Return the folders of the folds on which the trial's config was trained again, by fold."""
+        """Return the folders in which the trial's config was trained again, on whatever fold with whatever seed."""
         return [TrialFolder(path.parent) for path in sorted(self.path.glob("folds/*/trial.json"))]
+
+    @property
+    def fold_and_seed(self) -> tuple[int, int | None]:
+        """Of a folder that `further` gave: the fold, and the seed if it is not the config's own."""
+        fold, _, seed = self.path.name.partition("-seed")
+        return int(fold), int(seed) if seed else None
+
+    @property
+    def repeats(self) -> bool:
+        """Whether this is a training with another seed than the config's: it tells configs apart, no more."""
+        return self.path.parent.name == "folds" and self.fold_and_seed[1] is not None
 
     @property
     def best_weights(self) -> Path:

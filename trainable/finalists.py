@@ -6,17 +6,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainable.artifacts import BROKEN, FINISHED, RUNNING, TrialFolder
+from trainable.comparing import Cell, Tallies, tallies
 
 
 def fold_models(trial: TrialFolder) -> dict[int, TrialFolder]:
     """Return the folders of a trial's config by the fold that validates.
 
     The trial's own, unless it is running or broken, and the further folds that had their full budget; a further
-    training of the trial's own fold takes its place, for then the trial had been stopped.
+    training of the trial's own fold takes its place, for then the trial had been stopped. Trainings with other seeds
+    only tell configs apart: each photo is predicted once.
     """
     own = {trial.config()["fold"]: trial} if trial.status()["state"] not in (RUNNING, *BROKEN) else {}
-    further = {int(each.path.name): each for each in trial.further_folds() if each.status()["state"] == FINISHED}
+    further = {each.fold_and_seed[0]: each for each in trial.further_folds()
+               if not each.repeats and each.status()["state"] == FINISHED}  # fmt: skip
     return dict(sorted((own | further).items()))
+
+
+def trainings(trial: TrialFolder) -> dict[Cell, TrialFolder]:
+    """Return the folders of all trainings of a trial's config that had their full budget, by fold and seed.
+
+    A seed is counted from the config's own, which is 0.
+    """
+    config = trial.config()
+    found = {(config["fold"], 0): trial} if trial.status()["state"] == FINISHED else {}
+    for folder in trial.further_folds():
+        if folder.status()["state"] == FINISHED:
+            fold, seed = folder.fold_and_seed
+            found[fold, 0 if seed is None else seed - config["seed"]] = folder
+    return found
+
+
+def tallies_of(folder: TrialFolder) -> Tallies:
+    """Return what of a training is compared, photos by name."""
+    found = folder.confusion()
+    return tallies(found["at_256"][np.argsort(found["file_names"])])
+
+
+def broken(trial: TrialFolder) -> bool:
+    """Tell whether a further training of a trial's config has failed."""
+    return any(each.status()["state"] in BROKEN for each in trial.further_folds())
 
 
 def pooled_confusion(models: Mapping[int, TrialFolder], size: str = "at_256") -> tuple[list[str], NDArray[np.int32]]:

@@ -14,7 +14,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from benchmarks.replay.simulate import Begun, Search, TuneSearch
-from benchmarks.replay.tables import Table
+from benchmarks.replay.tables import Primed, Table
 from search.priors import Priors
 from search.study import ResumableASHA, StudySearch
 from search.thawing import Thawing, ThawingScheduler
@@ -145,7 +145,7 @@ def _stock(scheduler: Callable[[Table], Any]) -> Any:
 
 def _ours(scheduler: Callable[[Table, RunFolder, optuna.Study, Priors | None], Any], warm: bool = False) -> Any:
     @contextlib.contextmanager
-    def made(table: Table, seed: int) -> Iterator[Search]:
+    def made(table: Primed, seed: int) -> Iterator[Search]:
         folder, priors = Path(tempfile.mkdtemp(dir="/dev/shm")), table.priors() if warm else None
         try:
             yield Ours(RunFolder(folder), table, seed, lambda run, study: scheduler(table, run, study, priors), priors)

@@ -41,12 +41,16 @@ class Table(Protocol):
     def begin(self, params: Params, distributions: Distributions) -> Begun:
         """Return the val_miou that is reported after each epoch, (epochs,), and what it comes to without noise."""
 
-    def priors(self) -> Priors:
-        """Return what a search knows that starts warm."""
-
     @property
     def best(self) -> float:
         """The highest worth there is."""
+
+
+class Primed(Table, Protocol):
+    """A table of which an earlier search has seen a part."""
+
+    def priors(self) -> Priors:
+        """Return what a search knows that starts warm."""
 
 
 def priors_of(curves: Sequence[tuple[Params, list[float]]], epochs: int) -> Priors:

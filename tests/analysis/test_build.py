@@ -27,7 +27,7 @@ from analysis.predict import main as photo_main
 from analysis.refit import main as refit_main
 from analysis.samples import draw_samples
 from analysis.soup import average, with_soups
-from analysis.stored import Ensemble, NoEnsembleError, Voter, ensemble_file, newer, store
+from analysis.stored import Ensemble, NoEnsembleError, Voter, ended_trainings, ensemble_file, newer, store
 from analysis.submission import read_submission
 from analysis.tta import usable_views
 from analysis.views import PLAIN, VIEWS
@@ -63,6 +63,25 @@ def test_members_are_the_trials_with_all_folds(confirmed):
 def test_a_run_without_further_folds_is_compared_on_its_fold(searched):
     pool = read_pool([searched.path])
     assert pool.covered == (0,) and len(pool.members) == 4
+
+
+def test_the_lone_winner_of_a_race_predicts_every_photo(confirmed):
+    for number, folds in ((0, (2, 3)), (2, (1, 2, 3))):
+        for fold in folds:
+            shutil.rmtree(confirmed.trial(number).further(fold).path)
+    pool = read_pool([confirmed.path])
+    assert [member.number for member in pool.members] == [1] and len(pool.fold_of) == 20
+    shutil.rmtree(confirmed.trial(1).further(3).path)  # now nobody has all folds: what two of them share
+    assert read_pool([confirmed.path]).covered == (0, 1)
+
+
+def test_trainings_with_further_seeds_are_no_members(confirmed):
+    before = ended_trainings(confirmed)
+    shutil.copytree(confirmed.trial(1).further(2).path, confirmed.trial(1).further(2, 9).path)
+    assert ended_trainings(confirmed) == before  # no ensemble is older for it
+    pool = read_pool([confirmed.path])
+    assert len(pool.members) == 3 and len(pool.fold_of) == 20
+    assert all("seed" not in folder.path.name for member in pool.members for folder in member.models.values())
 
 
 def test_damaged_and_dropped_files_are_named_and_counted(confirmed):

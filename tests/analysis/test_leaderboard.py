@@ -160,8 +160,12 @@ def test_finalists_are_ranked_over_all_their_photos(searched, capsys):
     assert [sorted(each.val_miou_of) for each in finalists] == [[0, 1, 2], [0, 1]]
     assert [each.photos for each in finalists] == [photos + 10, photos + 5]
     assert [each.group for each in finalists] == ["A", "B"]
+    verdict = leaderboard([searched.path]).verdict
+    assert verdict.startswith("trial 0 is the best on ")
     assert main(["--run", str(searched.path)]) == 0
-    assert "Finalists over 3 folds" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "Finalists over 3 folds" in out and verdict in out
+    assert json.loads((searched.path / "leaderboard.json").read_text())["verdict"] == verdict
     assert "## Finalists over 3 folds" in (searched.path / "leaderboard.md").read_text()
     (searched.trial(1).further(1).path / "confusion.npz").write_bytes(b"")
     damaged = leaderboard([searched.path])

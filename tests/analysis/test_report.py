@@ -11,6 +11,7 @@ import pytest
 
 from analysis.report import main
 from analysis.report_sections import spaces_of
+from analysis.standings import leaderboard
 from trainable.artifacts import RUNNING, RunFolder, write_json
 
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
@@ -192,6 +193,16 @@ def test_damaged_files_are_named_on_the_page(searched, tmp_path, capsys):
     for told in ("could not be used and are left out: 1", "trial 0, confusion.npz", "ensemble.json cannot be read"):
         assert told in text
     assert "trial 0, confusion.npz" in capsys.readouterr().out
+
+
+def test_finalists_are_told_as_apart_as_they_are(confirmed, tmp_path):
+    out = tmp_path / "report.html"
+    assert main(["--run", str(confirmed.path), "--out", str(out), "--photos", "1"]) == 0
+    section = re.search(r'<section id="folds".*?</section>', out.read_text(), re.S).group()
+    verdict = leaderboard([confirmed.path]).verdict
+    assert f"<strong>{verdict}</strong>" in section and " on 20 photos x 1 seed: " in verdict
+    assert ("is the best" in section) != ("are indistinguishable" in section)
+    assert section.count(">A</span>") == (1 if "is the best" in section else verdict.count(",") + 2)
 
 
 def test_errors_are_clear(searched, tmp_path, capsys):

@@ -52,7 +52,6 @@ def test_every_budget_is_an_end_in_time(options, share, spent, seconds):
         ("--gpu-hours 2 --until 2h", "--gpu-hours and --until both limit"), ("--cost 5", "needs --rate"),
         ("--gpu-hours 0", "--gpu-hours must be a number above 0, found 0"), ("--rate -1", "--rate must be a number"),
         ("--gpu-hours nan", "found nan"), ("--cost inf --rate 1", "found inf"), ("--until 2", "such as 90m"),
-        ("--confirm a --until 2h", "--until is of a search, --confirm trains all"),
     ],
 )  # fmt: skip
 def test_what_is_no_budget_is_refused_before_anything_starts(given, told):
@@ -142,7 +141,7 @@ def test_hours_by_what_they_went_to_are_all_there_were(tmp_path):
     found = parts(run)
     half_hour = {name: round(hours * 3600 / 0.5) for name, hours in found.items()}
     assert half_hour == {"finished": 300, "stopped early": 600, "failed": 400, "out of memory": 400, "overhead": 300,
-                         "idle": 180}  # fmt: skip
+                         "idle": 180, "confirmed": 0}  # fmt: skip
     assert sum(found.values()) == pytest.approx(total(read_hours(run)["sessions"]))
     console = Console(record=True, width=200)
     print_hours(run, 2.0, console)
@@ -170,6 +169,27 @@ def test_packed_trials_count_by_their_own_shares(tmp_path):
             hours.on_trial_complete(0, [], SimpleNamespace(trial_id=f"t{number}", config={"number": number}))
         hours.close()
     assert parts(run)["finished"] == pytest.approx(1.0) and parts(run)["idle"] == pytest.approx(0.0)
+
+
+def test_hours_of_further_trainings_are_their_own(tmp_path):
+    run = RunFolder(tmp_path)
+    rows = [{"epoch": 1, "val_miou": 0.1, "val_miou_full": 0.1, "train_s": 200.0, "val_s": 100.0}]
+    trial, hours, now = run.trial(0), Hours(run, CORES), time.time()
+    for folder in (trial, trial.further(1), trial.further(1, 6)):
+        folder.path.mkdir(parents=True)
+        folder.write_curve(rows)
+        folder.write_status(FINISHED)
+    hours.held |= {"0": 400.0, "0/1": 350.0}
+    config = {"number": 0, "further": 1, "seed": 6, "resume": False}
+    further = SimpleNamespace(trial_id="t", config=config)
+    hours.on_trial_start(0, [], further)
+    hours.since["t"] = now - 330
+    hours.on_trial_result(0, [], further, {"epoch": 1})
+    hours.on_trial_complete(0, [], further)
+    hours.close()
+    assert read_hours(run)["held"]["0/1-seed6"] == pytest.approx(330, abs=5)
+    found = {name: round(each * 3600, -1) for name, each in parts(run).items()}
+    assert (found["finished"], found["confirmed"], found["overhead"]) == (300, 600, 180)
 
 
 def test_an_epoch_that_is_told_twice_counts_once(tmp_path):

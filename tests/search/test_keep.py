@@ -3,7 +3,7 @@
 import pytest
 from rich.console import Console
 
-from search.keep import KeepWithin, checkpoint_bytes
+from search.keep import KeepWithin, checkpoint_bytes, use_of
 from search.machine import Machine
 from search.plan import new_plan
 from trainable.artifacts import FAILED, FINISHED, INTERRUPTED, RUNNING, STOPPED, RunFolder
@@ -92,6 +92,18 @@ def test_further_folds_go_with_their_trial(run):
         folder.best_weights.write_bytes(b"x" * 3 * KB)
     drop(run, 17 * KB)
     assert not poor.further(1).best_weights.exists() and good.further(1).best_weights.exists()
+
+
+def test_weights_of_further_seeds_go_before_those_an_ensemble_uses(run):
+    poor, good = add(run, 0, FINISHED, 0.1), add(run, 1, FINISHED, 0.3)
+    for folder in (poor.further(1), good.further(1, 7), good.further(1, 8)):
+        folder.path.mkdir(parents=True)
+        folder.write_status(FINISHED)
+        folder.write_curve([{"epoch": 1, "val_miou": 0.1}])
+        folder.best_weights.write_bytes(b"x" * 3 * KB)
+    drop(run, 17 * KB)
+    assert not good.further(1, 7).best_weights.exists() and poor.further(1).best_weights.exists() and whole(poor)
+    assert use_of(poor) > use_of(good)  # by its folds; further seeds are none
 
 
 def test_a_hundred_trials_stay_within_the_budget_at_every_moment(run):

@@ -45,7 +45,8 @@ def test_a_search_killed_on_one_machine_goes_on_on_another(tmp_path, s3):
     verified = [sys.executable, str(ROOT / "analysis" / "verify.py"), "--run", remote.uri]
     checked = subprocess.run(verified, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stderr
-    confirm = ["--confirm", "a", "--top", "1", "--folds", "2"]
+    confirm = ["--confirm", "a", "--top", "2", "--folds", "2"]
     confirmed = subprocess.run(command(tmp_path, "four", *confirm), capture_output=True, text=True)
     assert confirmed.returncode == 0 and "Finalists" in confirmed.stdout, confirmed.stdout + confirmed.stderr
+    assert " x 1 seed: " in confirmed.stdout  # matrices of other machines were compared
     assert (local_copy(remote.uri, tmp_path / "three") / "trials" / "0002" / "best.safetensors").exists()

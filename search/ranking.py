@@ -1,0 +1,56 @@
+"""How finalists rank: each over the photos of its folds, predicted by the models that did not train on them."""
+
+from rich.console import Console
+from rich.table import Table
+
+from search.racing import Race
+from search.results import show_params
+from trainable.artifacts import BROKEN, RunFolder
+from trainable.comparing import Cell, Standing, shares
+
+
+def print_ranking(run: RunFolder, numbers: list[int], race: Race, console: Console) -> None:
+    """Print the finalists as they stand after the last rung that all in the race were trained on, and what follows."""
+    for number in numbers:
+        for folder in run.trial(number).further_folds():
+            status = folder.status()
+            if status["state"] in BROKEN:
+                text = f"trial {number} is out: {folder.path.name} {status['state']}: {status['reason']}"
+                console.print(text, style="red", highlight=False, soft_wrap=True)
+    if not race.standings:
+        text = "no fold has been trained on by all finalists yet: they cannot be ranked"
+        console.print(text, style="yellow", highlight=False, soft_wrap=True)
+        return
+    standing = race.standings[-1]
+    console.print(_table(run, race, standing))
+    console.print(standing.verdict(), style="bold", highlight=False, soft_wrap=True)
+
+
+def _table(run: RunFolder, race: Race, standing: Standing) -> Table:
+    folds = sorted({fold for fold, _ in standing.cells})
+    seeds = max(seed for _, seed in standing.cells) + 1
+    title = f"Finalists: out-of-fold val_miou over folds {', '.join(map(str, folds))}, {standing.photos} photos"
+    title += f" x {seeds} seeds (95% interval)" if seeds > 1 else " (95% interval)"
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for name in ("trial", "val_miou", "less the first"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for fold in folds:
+        table.add_column(f"fold {fold}", justify="right", no_wrap=True)
+    table.add_column("race")
+    table.add_column("config", overflow="fold")
+    for number in standing.ranked:
+        alike, value = number in standing.alike, standing.values.get(number)
+        less = "" if number == standing.leader else f"{standing.differences[number]:+}"
+        cells = [_mean(race, number, [cell for cell in standing.cells if cell[0] == fold]) for fold in folds]
+        state = ("in" if alike else "out") if race.drop else ""
+        table.add_row(
+            str(number), str(value or ""), less, *cells, state, show_params(run.trial(number).params()),
+            style="green" if alike else "",
+        )  # fmt: skip
+    return table
+
+
+def _mean(race: Race, number: int, cells: list[Cell]) -> str:
+    """Return a config's val_miou on a fold, the mean over the seeds it was trained with; empty where it was not."""
+    values = [shares(race.results[number][cell])[0] for cell in cells if cell in race.results[number]]
+    return f"{sum(values) / len(values):.3f}" if values else ""
