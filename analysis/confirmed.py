@@ -22,9 +22,9 @@ class Finalist:
     """A config over several folds."""
 
     trial: Trial
-    val_miou_of: dict[int, float]  # by fold, of the first seed
+    val_miou_of: dict[int, float]  # by fold, the mean over the seeds it was trained with
     photos: int
-    interval: Interval  # of val_miou over the photos of all its folds
+    interval: Interval  # of val_miou over the photos of all its folds; where it is compared, over all seeds
     less_best: Interval | None  # None for the best, and where there is no comparison
     group: str  # A: not surely worse than the best, B: surely worse; empty where there is no comparison
 
@@ -48,9 +48,9 @@ def final(found: Trials) -> Final:
         each, group, less = trials[position], "", None
         if standing and (position == standing.leader or position in standing.differences):
             group, less = "A" if position in standing.alike else "B", standing.differences.get(position)
-        values = {fold: float(mean_ious(matrices)[0]) for fold, matrices in each.folds.items()}
         photos = sum(map(len, each.folds.values()))
-        finalists.append(Finalist(each.trial, values, photos, each.interval(), less, group))
+        interval = (standing.values.get(position) if standing else None) or each.interval()
+        finalists.append(Finalist(each.trial, each.values(), photos, interval, less, group))
     return Final(finalists, standing.verdict(lambda position: trials[position].trial.label) if standing else "")
 
 
@@ -61,6 +61,12 @@ class _Trained:
     trial: Trial
     folds: dict[int, NDArray[Any]]  # of its models
     cells: dict[Cell, NDArray[Any]]  # of all that had their full budget
+
+    def values(self) -> dict[int, float]:
+        found: dict[int, list[float]] = {fold: [] for fold in self.folds}
+        for (fold, _), matrices in self.cells.items():
+            found.setdefault(fold, []).append(float(mean_ious(matrices)[0]))
+        return {fold: float(np.mean(each or mean_ious(self.folds[fold]))) for fold, each in sorted(found.items())}
 
     def interval(self) -> Interval:
         return miou_interval(np.concatenate(list(self.folds.values())))

@@ -104,8 +104,9 @@ def best_first(priors: Sequence[Prior]) -> list[int]:
     ranked, had = [], []
     for position in sorted(range(len(priors)), key=lambda each: (-priors[each].end, each)):
         prior = priors[position]
-        if prior.exact and prior.params not in had:
-            had.append(prior.params)
+        alike = {name: f"{value:.2e}" if isinstance(value, float) else value for name, value in prior.params.items()}
+        if prior.exact and alike not in had:
+            had.append(alike)
             ranked.append((places[prior.run], position))
             places[prior.run] += 1
     return [position for _, position in sorted(ranked, key=lambda each: each[0])][:FIRST]

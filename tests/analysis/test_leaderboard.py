@@ -162,6 +162,15 @@ def test_finalists_are_ranked_over_all_their_photos(searched, capsys):
     assert [each.group for each in finalists] == ["A", "B"]
     verdict = leaderboard([searched.path]).verdict
     assert verdict.startswith("trial 0 is the best on ")
+    once = finalists[0].val_miou_of
+    again = searched.trial(0).further(1, seed=7)
+    again.path.mkdir(parents=True)
+    again.write_confusion([f"1-{index}.jpg" for index in range(5)], matrices, matrices)  # as much worse as trial 1
+    again.write_status(FINISHED)
+    twice = leaderboard([searched.path]).finalists[0].val_miou_of
+    assert twice[1] < 0.9 * once[1] and {**twice, 1: 0} == {**once, 1: 0}  # the mean over seeds
+    assert leaderboard([searched.path]).finalists[0].photos == finalists[0].photos
+    shutil.rmtree(again.path)
     assert main(["--run", str(searched.path)]) == 0
     out = capsys.readouterr().out
     assert "Finalists over 3 folds" in out and verdict in out

@@ -48,6 +48,7 @@ def test_the_best_of_each_run_go_first_and_none_comes_twice():
               prior(5, 0.2, run="b"), prior(6, 0.1, run="b")]  # fmt: skip
     assert best_first(priors) == [1, 5, 2]
     assert best_first([prior(0, 0.1, exact=False)]) == []
+    assert best_first([prior(0, 0.1), prior(0.01, 0.2), prior(1, 0.3)]) == [2, 1]  # all but the same
     assert len(best_first([prior(number, 0.1) for number in range(9)])) == FIRST
 
 
