@@ -56,7 +56,7 @@ def confirm(
     from search.events import TensorBoardEvents
     from search.keep import keep_callbacks
     from search.launch import run_race
-    from search.packing import Packing, measured
+    from search.packing import packing_of
     from search.prepare import prepare, setting_of
     from search.progress import Progress
     from search.racer import Racer
@@ -70,7 +70,7 @@ def confirm(
     if prepared.extra:
         for fold in {fold for fold, _ in race.rungs}:
             prepared.extra.check(fold, prepared.folds)
-    packing = Packing(run, machine.gpu_memory_gb, measured) if share.packed and machine.gpu_memory_gb else None
+    packing = packing_of(run, machine, share)
     racer = Racer(run, race, console, packing)
     progress = Progress(run, len(race.left()), plan.config.epochs, console, further=True)
     console.print(describe(final), share.description, sep="\n", highlight=False, soft_wrap=True)

@@ -10,7 +10,7 @@ import ray
 from ray import tune
 from ray.tune.experiment import Trial
 
-from search.machine import TOGETHER
+from search.machine import TOGETHER, Machine, Resources
 from search.memory import CONTEXT_MB, MemoryModel, need_of
 from trainable.artifacts import RunFolder, read_json, write_json
 from trainable.config import TrialConfig
@@ -92,6 +92,11 @@ class Packing(tune.Callback):
                 write_json(self.run.path / FILE, {"footprints": self.footprints})
         weights, photo = self.footprints[key]
         return (weights, photo) if photo > 0 else None
+
+
+def packing_of(run: RunFolder, machine: Machine, share: Resources) -> Packing | None:
+    """Return what packs a run's trials on a machine, None where all get the same share."""
+    return Packing(run, machine.gpu_memory_gb, measured) if share.packed and machine.gpu_memory_gb else None
 
 
 def measured(config: TrialConfig) -> tuple[float, float]:

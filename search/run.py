@@ -123,7 +123,7 @@ def _search(
     from search.events import TensorBoardEvents
     from search.keep import keep_callbacks
     from search.outlook import Outlook, describe, loosely, tried_epoch
-    from search.packing import Packing, measured
+    from search.packing import packing_of
     from search.priors import read_priors
     from search.progress import Progress
     from search.record import RecordStates
@@ -135,7 +135,7 @@ def _search(
     to_come = replace(plan, trials=max(plan.trials - ended, 1))
     thawing = Thawing(run, epochs, plan.trials, read_priors(run, epochs)) if plan.stopper == FORECAST else None
     progress, record = Progress(run, plan.trials, epochs, console), RecordStates(run, epochs, thawing)
-    packing = Packing(run, machine.gpu_memory_gb, measured) if share.packed and machine.gpu_memory_gb else None
+    packing = packing_of(run, machine, share)
     if thawing:
         thawing.tell = progress.tell
     clock, hours = Clock(budget), Hours(run, share)

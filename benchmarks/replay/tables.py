@@ -1,7 +1,7 @@
 """What a replayed search searches: configs of a real space, and the learning curve that each of them has."""
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -97,23 +97,21 @@ class Toy:
     @cached_property
     def best(self) -> float:
         """The highest worth of 2,000 random configs."""
-        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
-        worths = []
-        for _ in range(2000):
-            trial = study.ask()
-            self.space.sample(trial)
-            worths.append(self.worth(trial.params, trial.distributions))
-        return max(worths)
+        return max(self.worth(trial.params, trial.distributions) for trial in self._drawn(2000, seed=1))
 
     def priors(self) -> Priors:
         """Return 80 random configs of these curves."""
-        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=2))
-        found = []
-        for _ in range(80):
+        drawn = self._drawn(80, seed=2)
+        found = [(each.params, self.begin(each.params, each.distributions).curve.tolist()) for each in drawn]
+        return priors_of(found, self.epochs)
+
+    def _drawn(self, configs: int, seed: int) -> Iterator[optuna.Trial]:
+        """Draw random configs."""
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+        for _ in range(configs):
             trial = study.ask()
             self.space.sample(trial)
-            found.append((trial.params, self.begin(trial.params, trial.distributions).curve.tolist()))
-        return priors_of(found, self.epochs)
+            yield trial
 
     def worth(self, params: Params, distributions: Distributions) -> float:
         """Return where the curve ends."""
