@@ -15,11 +15,11 @@ from rich.console import Console
 
 from search.access import set_up_access
 from search.arguments import parse
-from search.budget import Clock, expected_epochs, read_budget
+from search.budget import Budget, Clock, expected_epochs, read_budget
 from search.comparable import check_comparable
 from search.folders import earlier_name, earlier_runs, run_folder
 from search.heartbeat import Heartbeat, claimed
-from search.machine import Machine, resources
+from search.machine import Machine, Resources, resources
 from search.plan import FORECAST, Plan, check_draws, is_default, new_plan, place, stored_plan
 from search.results import runs_dir_option
 from trainable.artifacts import ENDED, RunFolder
@@ -30,6 +30,7 @@ from trainable.fetch import local_data
 
 if TYPE_CHECKING:
     from search.prepare import Prepared
+    from search.trial import TrialSetting
 
 LOCAL = "local"
 """The address of a Ray that a search starts for itself."""
@@ -88,37 +89,15 @@ def _search(
     options: dict[str, Any], run: RunFolder, stored: Plan | None, warm: Sequence[RunFolder], dataset: Dataset,
     machine: Machine, console: Console, beat: Heartbeat | None,
 ) -> int:  # fmt: skip
-    from search.checks import start_checks
-    from search.extend import extend, extended_at, extended_plan, settle
-    from search.hours import Hours, read_hours, total
+    from search.hours import Hours
     from search.launch import run_trials
     from search.logging_services import service_callbacks
 
     share = resources(machine, options.get("concurrent"), options.get("gpus_per_trial"))
-    plan, new, extends = stored or new_plan(options, machine), stored is None, "extend" in options
-    spent = 0.0
-    if stored and extends:
-        plan = extended_plan(stored, run, options, machine)
-    elif stored:
-        spent = total(read_hours(run)["sessions"], since=extended_at(run))
-    budget = read_budget(options, share, spent)
+    plan, budget = _asked(options, run, stored, machine, share)
     services = service_callbacks(options.get("wandb"), options.get("mlflow"), run.path.name)
-    # The default search is known to work, and checks take the seconds of importing PyTorch in more processes.
-    checks = None if not (new or extends) or is_default(plan, machine) else start_checks(plan, machine)
-    from search.prepare import create, prepare, setting_of
-
-    prepared = prepare(plan, run, dataset, not new, console)
-    plan = checks(console) if checks else plan
-    if new or extends:
-        data = prepared.data
-        check_draws(plan, [each.cache for each in data.values()], data[plan.config.image_size].train)
-    if new:
-        create(plan, run, prepared, _priors(warm, plan, prepared, console))
-    elif stored and extends:
-        console.print(extend(run, stored, plan), highlight=False, soft_wrap=True)
-    else:
-        settle(run)
-    setting = setting_of(plan, run, prepared)
+    begins = stored is None or "extend" in options
+    plan, setting = _prepared(plan, run, stored, begins, warm, dataset, machine, console)
     from search.driving import driver_facts, driving
     from search.events import TensorBoardEvents
     from search.keep import keep_callbacks
@@ -143,7 +122,7 @@ def _search(
         thawing.epochs_left = lambda: clock.left() / seconds if (seconds := hours.per_epoch()) else math.inf
     try:
         with driving(run, record, driver_facts(machine, share), console, beat, clock), progress:
-            if budget.text and (new or extends):
+            if budget.text and begins:
                 epoch_s = tried_epoch(plan, setting, share)
                 told = describe(budget, share, expected_epochs(to_come), epoch_s, loosely(to_come))
                 console.print(f"forecast: {told}", highlight=False, soft_wrap=True)
@@ -159,6 +138,46 @@ def _search(
     hours.close()
     over = clock.over or (thawing is not None and bool(budget.text) and thawing.limited())
     return _finish(plan, run, options, budget.text if over else "", console)
+
+
+def _asked(
+    options: dict[str, Any], run: RunFolder, stored: Plan | None, machine: Machine, share: Resources
+) -> tuple[Plan, Budget]:
+    """Return what is to be searched, and what it may take; nothing is written."""
+    from search.extend import extended_at, extended_plan
+    from search.hours import read_hours, total
+
+    if stored is None:
+        return new_plan(options, machine), read_budget(options, share, 0.0)
+    if "extend" in options:
+        return extended_plan(stored, run, options, machine), read_budget(options, share, 0.0)
+    return stored, read_budget(options, share, total(read_hours(run)["sessions"], since=extended_at(run)))
+
+
+def _prepared(
+    plan: Plan, run: RunFolder, stored: Plan | None, begins: bool, warm: Sequence[RunFolder], dataset: Dataset,
+    machine: Machine, console: Console,
+) -> tuple[Plan, "TrialSetting"]:  # fmt: skip
+    """Check a plan that begins, have the run's folder say it, and return it as far as it can train."""
+    from search.checks import start_checks
+    from search.extend import extend, settle
+
+    # The default search is known to work, and checks take the seconds of importing PyTorch in more processes.
+    checks = start_checks(plan, machine) if begins and not is_default(plan, machine) else None
+    from search.prepare import create, prepare, setting_of
+
+    prepared = prepare(plan, run, dataset, stored is not None, console)
+    plan = checks(console) if checks else plan
+    if begins:
+        data = prepared.data
+        check_draws(plan, [each.cache for each in data.values()], data[plan.config.image_size].train)
+    if stored is None:
+        create(plan, run, prepared, _priors(warm, plan, prepared, console))
+    elif begins:
+        console.print(extend(run, stored, plan), highlight=False, soft_wrap=True)
+    else:
+        settle(run)
+    return plan, setting_of(plan, run, prepared)
 
 
 def _priors(runs: Sequence[RunFolder], plan: Plan, prepared: "Prepared", console: Console) -> dict[str, Any]:
