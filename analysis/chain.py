@@ -1,7 +1,8 @@
 """What follows a search, as the notebook shows it: finalists, the ensemble's steps, and what is next to type."""
 
 from analysis.stored import ensemble_file
-from trainable.artifacts import RunFolder, read_json
+from trainable.artifacts import RunFolder
+from trainable.files import read_json
 
 
 def stage_table(run: RunFolder) -> str:

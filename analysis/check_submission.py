@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from analysis.submission import class_map, header_problems, numbered_lines, split_row
-from trainable.artifacts import read_json
+from trainable.files import read_json
 
 
 def check_submission(

@@ -14,7 +14,7 @@ from analysis.trials import Trial, Trials
 from trainable.artifacts import TrialFolder
 from trainable.bootstrap import Interval, mean_ious, miou_interval
 from trainable.comparing import Cell, Standing, standings, tallies
-from trainable.finalists import broken, fold_models, trainings
+from trainable.finalists import broken, fold_models, matrices_of, trainings
 
 
 @dataclass(frozen=True)
@@ -79,17 +79,11 @@ def _read(found: Trials, trial: Trial) -> _Trained:
     models = found.part(lambda: fold_models(trial.folder), f"trial {trial.label}, folds") or {}
     cells = found.part(lambda: trainings(trial.folder), f"trial {trial.label}, folds") or {}
     folders = {each.path: each for each in (*models.values(), *cells.values())}
-    read = {path: found.part(partial(_matrices, folder), f"trial {trial.label}, {_name(folder)}, confusion.npz")
+    read = {path: found.part(partial(matrices_of, folder), f"trial {trial.label}, {_name(folder)}, confusion.npz")
             for path, folder in folders.items()}  # fmt: skip
     folds = {fold: matrices for fold, each in models.items() if (matrices := read[each.path]) is not None}
     whole = {cell: matrices for cell, each in cells.items() if (matrices := read[each.path]) is not None}
     return _Trained(trial, folds, {} if broken(trial.folder) else whole)
-
-
-def _matrices(folder: TrialFolder) -> NDArray[Any]:
-    found = folder.confusion()
-    matrices: NDArray[Any] = found["at_256"][np.argsort(found["file_names"])]
-    return matrices
 
 
 def _name(folder: TrialFolder) -> str:

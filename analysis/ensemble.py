@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from trainable.artifacts import read_json
+from trainable.files import read_json
 from trainable.remote import push_back, run_option
 
 # The CRF's processes import this file as well, so PyTorch is imported where it is used: they need none of it.

@@ -12,10 +12,11 @@ from analysis.pseudo_files import LabelFile, check_space, put_photos, scratch_ma
 from analysis.stored import Ensemble
 from analysis.thresholds import Histogram, Rule, histogram_of, kept_pixels, labels_of
 from analysis.unlabelled import Found, Unlabelled
-from trainable.artifacts import RunFolder, write_json
+from trainable.artifacts import RunFolder
 from trainable.classes import CLASSES
 from trainable.config import NO_FOLD
 from trainable.extra import PSEUDO, labels_name
+from trainable.files import write_json
 from trainable.probabilities import Map
 
 Predict = Callable[[Ensemble, Sequence[Path]], Iterable[Map]]

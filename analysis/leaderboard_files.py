@@ -9,8 +9,8 @@ from typing import Any
 from analysis.confirmed import Finalist
 from analysis.params import shared, shown_value
 from analysis.standings import Board, Entry
-from trainable.artifacts import write_bytes, write_json
 from trainable.classes import CLASSES
+from trainable.files import write_bytes, write_json
 
 
 def write_files(board: Board, folder: Path) -> list[Path]:

@@ -24,9 +24,9 @@ from analysis.photos import UnreadablePhotoError, read_photo, sized
 from analysis.predict import Networks, predict_photos
 from analysis.stored import Ensemble
 from analysis.submission import PIXELS, write_submission
-from trainable.artifacts import read_json, write_bytes, write_json
 from trainable.cache import SCORE_SIZE
 from trainable.cores import cpu_count
+from trainable.files import read_json, write_bytes, write_json
 from trainable.probabilities import encoded, write_maps
 
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from pycocotools import mask as rle_masks
 
 from analysis.unlabelled import Unlabelled
-from trainable.artifacts import write_json
 from trainable.cache import SCORE_SIZE, DiskFullError
 from trainable.classes import CLASSES, IGNORE_INDEX
 from trainable.extra import confidence_path
+from trainable.files import write_json
 
 Map = NDArray[np.uint8]
 """(256, 256)."""

@@ -11,9 +11,10 @@ import safetensors
 from numpy.typing import NDArray
 
 from analysis.trials import Part, Trial, Trials
-from trainable.artifacts import ENDED, FAILED, RunFolder, TrialFolder, read_json
+from trainable.artifacts import ENDED, FAILED, RunFolder, TrialFolder
 from trainable.bootstrap import mean_ious
 from trainable.classes import CLASSES
+from trainable.files import read_json
 from trainable.records import DamagedError
 
 FIGURES = ("val_miou", "val_miou_full", "train_s", "val_s", "peak_memory_mb", *(f"iou_{name}" for name in CLASSES))

@@ -16,11 +16,12 @@ from rich.console import Console
 
 from analysis.chosen import Chosen, choose
 from analysis.run_data import labelled_cache
-from trainable.artifacts import FAILED, FINISHED, INTERRUPTED, RUNNING, RunFolder, TrialFolder, read_json, write_json
+from trainable.artifacts import FAILED, FINISHED, INTERRUPTED, RUNNING, RunFolder, TrialFolder
 from trainable.attestation import ConfigNotAppliedError
 from trainable.config import NO_FOLD, TrialConfig
 from trainable.data import FoldData
 from trainable.extra import Extra
+from trainable.files import read_json, write_json
 from trainable.fold import told, train_fold
 from trainable.folds import Folds
 from trainable.remote import push_back, run_option

@@ -13,7 +13,7 @@ from rich.console import Console
 from analysis import page
 from analysis import report_sections as tell
 from analysis.standings import Board, leaderboard
-from trainable.artifacts import write_bytes
+from trainable.files import write_bytes
 from trainable.remote import run_option
 
 PHOTOS = 6

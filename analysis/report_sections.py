@@ -9,7 +9,8 @@ from analysis.params import shared
 from analysis.pictures import pictures, trial_to_draw, varied, worst
 from analysis.standings import Board, Entry
 from analysis.studies import important, open_study
-from trainable.artifacts import ENDED, RunFolder, read_json
+from trainable.artifacts import ENDED, RunFolder
+from trainable.files import read_json
 from trainable.records import DAMAGE
 
 MOST_SHARED = 16

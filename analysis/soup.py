@@ -21,9 +21,10 @@ from analysis.postprocess import confusion
 from analysis.predict import Networks, load_model, mixed
 from analysis.stored import Ensemble, Voter, stamp
 from analysis.views import PLAIN
-from trainable.artifacts import TrialFolder, read_json, write_json
+from trainable.artifacts import TrialFolder
 from trainable.bootstrap import difference_interval
 from trainable.checkpoint import load_tensors, save_tensors
+from trainable.files import read_json, write_json
 from trainable.models import Segmenter
 
 NORM_PHOTOS = 64

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 from analysis.members import Pool, read_pool
 from analysis.views import PLAIN
-from trainable.artifacts import ENDED, FINISHED, RunFolder, TrialFolder, read_json, write_json
+from trainable.artifacts import ENDED, FINISHED, RunFolder, TrialFolder
 from trainable.checkpoint import saved_header
 from trainable.classes import CLASSES
 from trainable.config import NO_FOLD
+from trainable.files import read_json, write_json
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from analysis.photos import UnreadablePhotoError, read_photo
-from trainable.artifacts import read_json
 from trainable.cache import Cache
 from trainable.cores import cpu_count
+from trainable.files import read_json
 from trainable.scenes import same_scenes, scene_hashes
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")

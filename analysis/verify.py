@@ -12,7 +12,8 @@ import pyarrow.parquet
 import safetensors
 from rich.console import Console
 
-from trainable.artifacts import ENDED, RunFolder, TrialFolder, read_json
+from trainable.artifacts import ENDED, RunFolder, TrialFolder
+from trainable.files import read_json
 from trainable.manifest import file_facts
 from trainable.records import DAMAGE
 from trainable.remote import run_option

@@ -24,9 +24,10 @@ MODELS, PHOTOS, SIDE, ROUNDS = 8, 48, 256, 3
 
 def prepare(folder: Path) -> None:
     """Write models as trial folders and choose the photos."""
-    from trainable.artifacts import TrialFolder, write_json
+    from trainable.artifacts import TrialFolder
     from trainable.checkpoint import save_tensors
     from trainable.config import TrialConfig
+    from trainable.files import write_json
     from trainable.models import build_model
     from trainable.speed import settle
 

@@ -25,12 +25,12 @@ from benchmarks.replay.recorded import COLUMNS, EACH, FILE, Curve, read_curves, 
 from search.tries import try_models
 from spaces.encoders import GROUPS, STRIDES, pairs
 from spaces.table import JOINT, Scope, find_space
-from trainable.artifacts import write_bytes
 from trainable.cache import build_cache
 from trainable.coco import read_training
 from trainable.config import TrialConfig
 from trainable.data import FoldData
 from trainable.dealing import make_folds
+from trainable.files import write_bytes
 from trainable.training import FoldTraining
 
 EPOCHS = 9

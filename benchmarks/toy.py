@@ -26,7 +26,8 @@ from search import trial as adapter
 from search.machine import Machine, resources
 from search.plan import Plan, new_plan
 from search.trial import TrialSetting
-from trainable.artifacts import RunFolder, TrialFolder, write_bytes, write_json
+from trainable.artifacts import RunFolder, TrialFolder
+from trainable.files import write_bytes, write_json
 
 MACHINE = Machine(cores=2, gpus=0)
 

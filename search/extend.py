@@ -16,7 +16,8 @@ from search.prepare import commit
 from search.thawing import LEAST_CHANCE, Thawing
 from spaces.encoders import STRIDES, group_for, pairs
 from spaces.table import NONE, space_names
-from trainable.artifacts import ENDED, INTERRUPTED, PAUSED, STOPPED, RunFolder, write_json
+from trainable.artifacts import ENDED, INTERRUPTED, PAUSED, STOPPED, RunFolder
+from trainable.files import write_json
 from trainable.records import DamagedError, is_count
 from trainable.remote import Remote
 

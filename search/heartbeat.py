@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trainable.artifacts import RunFolder, read_json, write_json
+from trainable.artifacts import RunFolder
+from trainable.files import read_json, write_json
 from trainable.remote import Remote
 
 BEAT_S = 5.0

@@ -12,7 +12,8 @@ from rich.console import Console
 from search.budget import size, unit
 from search.machine import Resources
 from search.trial import folder_of
-from trainable.artifacts import BROKEN, FINISHED, OOM, RunFolder, TrialFolder, read_json, write_json
+from trainable.artifacts import BROKEN, FINISHED, OOM, RunFolder, TrialFolder
+from trainable.files import read_json, write_json
 
 FILE = "hours.json"
 WRITE_S = 10.0

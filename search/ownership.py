@@ -7,7 +7,8 @@ write.
 import os
 import secrets
 
-from trainable.artifacts import TrialFolder, write_bytes
+from trainable.artifacts import TrialFolder
+from trainable.files import write_bytes
 
 OWNER = ".owner"
 

@@ -12,8 +12,9 @@ from ray.tune.experiment import Trial
 
 from search.machine import TOGETHER, Machine, Resources
 from search.memory import CONTEXT_MB, MemoryModel, need_of
-from trainable.artifacts import RunFolder, read_json, write_json
+from trainable.artifacts import RunFolder
 from trainable.config import TrialConfig
+from trainable.files import read_json, write_json
 
 FILE = "memory.json"
 """In the run folder: the footprints of its networks."""

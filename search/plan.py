@@ -13,9 +13,10 @@ from search.comparable import check_comparable
 from search.machine import Machine, default_options
 from spaces.encoders import STRIDES, group_for, pairs
 from spaces.table import NONE, Scope, find_space, space_names
-from trainable.artifacts import RunFolder, read_json
+from trainable.artifacts import RunFolder
 from trainable.cache import Cache, default_cache_dir
 from trainable.config import Choice, TrialConfig
+from trainable.files import read_json
 from trainable.records import DAMAGE
 from trainable.remote import is_uri
 from trainable.sampling import build_draws

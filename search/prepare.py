@@ -17,7 +17,7 @@ from rich.table import Table
 from search.comparable import MEASURED
 from search.plan import Plan
 from search.trial import TrialSetting
-from trainable.artifacts import RunFolder, write_json
+from trainable.artifacts import RunFolder
 from trainable.cache import Cache, build_cache
 from trainable.classes import CLASSES
 from trainable.coco import Dataset
@@ -25,6 +25,7 @@ from trainable.data import FoldData
 from trainable.dealing import make_folds
 from trainable.extra import Extra
 from trainable.fetch import local_data
+from trainable.files import write_json
 from trainable.folds import Folds
 from trainable.problems import Problem
 from trainable.remote import Remote

@@ -16,7 +16,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.expressing import known
 from spaces.table import Space
-from trainable.artifacts import RunFolder, read_json
+from trainable.artifacts import RunFolder
+from trainable.files import read_json
 from trainable.records import undamaged
 
 FILE = "priors.json"

@@ -17,18 +17,8 @@ from search.expressing import express, known
 from search.telling import CONSTRAINTS, tell_end
 from search.trial import METRIC
 from spaces.table import Space
-from trainable.artifacts import (
-    BROKEN,
-    ENDED,
-    FAILED,
-    FINISHED,
-    PAUSED,
-    RUNNING,
-    STOPPED,
-    RunFolder,
-    TrialFolder,
-    read_json,
-)
+from trainable.artifacts import BROKEN, ENDED, FAILED, FINISHED, PAUSED, RUNNING, STOPPED, RunFolder, TrialFolder
+from trainable.files import read_json
 
 ENDS = {TrialState.COMPLETE: FINISHED, TrialState.PRUNED: STOPPED, TrialState.FAIL: FAILED}
 

@@ -14,12 +14,13 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
 from tests.conftest import SIDE, write_photos
-from trainable.artifacts import FAILED, FINISHED, STOPPED, RunFolder, write_json
+from trainable.artifacts import FAILED, FINISHED, STOPPED, RunFolder
 from trainable.cache import build_cache
 from trainable.coco import read_training
 from trainable.config import TrialConfig
 from trainable.data import FoldData
 from trainable.dealing import make_folds
+from trainable.files import write_json
 from trainable.fold import train_fold
 from trainable.folds import Folds
 

@@ -5,6 +5,8 @@
     runs/NAME/study.journal       the Optuna study (optuna-dashboard opens it)
     runs/NAME/study-1.journal     what it was before the run was first extended
     runs/NAME/priors.json         what a warm start took from earlier runs
+    runs/NAME/hours.json          how long it held the machine, and each trial its part
+    runs/NAME/memory.json         what its networks keep in memory, where trials are packed on GPUs
     runs/NAME/trials/0007/        one folder per trial, by its number in the study:
         config.json               the config as applied
         trial.json                what the space sampled, state, reason, epochs, seconds; once it has ended, size and
@@ -24,13 +26,11 @@
     runs/NAME/refit/              the same for the final model, trained on all photos by `analysis/refit.py`, with
                                   refit.json: whose config it has, and how its epochs were chosen
 
-Everything is written to a temporary file, synced and renamed, so that a reader sees a whole file or none; nothing is
-pickled.
+Everything is written whole or not at all (`trainable/files.py`); nothing is pickled.
 """
 
 import csv
 import io
-import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -41,6 +41,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainable.files import read_json, write_bytes, write_json
 from trainable.records import (
     DamagedError,
     checked_curve,
@@ -52,7 +53,6 @@ from trainable.records import (
     texts_rule,
     undamaged,
 )
-from trainable.room import with_room
 
 RUNNING, FINISHED, STOPPED, FAILED, INTERRUPTED = "running", "finished", "stopped", "failed", "interrupted"
 PAUSED, INVALID, OOM = "paused", "invalid", "oom"
@@ -63,43 +63,6 @@ room for others and may go on.
 BROKEN = (FAILED, INVALID, OOM)
 ENDED = (FINISHED, STOPPED, *BROKEN)
 STATES = (RUNNING, PAUSED, INTERRUPTED, *ENDED)
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that a kill or a power cut at any moment leaves the old content or the new, never a part."""
-    with_room(lambda: _write(path, content), path)
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last through a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write a json file atomically. NaN is refused: it is not json."""
-    write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
-
-
-def read_json(path: Path) -> Any:
-    """Read a json file."""
-    return json.loads(path.read_bytes())
 
 
 @dataclass(frozen=True)

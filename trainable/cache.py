@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trainable import annotations, coco, photos, scenes
-from trainable.artifacts import read_json, write_json
 from trainable.classes import CLASSES, IGNORE_INDEX
 from trainable.coco import Dataset, Photo
+from trainable.files import read_json, write_json
 from trainable.problems import Problem
 
 SCORE_SIZE = 256

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from trainable.artifacts import write_bytes
+from trainable.files import write_bytes
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], **header: Any) -> None:

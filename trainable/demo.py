@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.artifacts import write_bytes, write_json
 from trainable.classes import CLASSES
 from trainable.demo_objects import OBJECTS, Layer
+from trainable.files import write_bytes, write_json
 
 PHOTO_SIZE = 128
 """Pixels per side."""

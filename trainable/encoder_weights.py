@@ -12,8 +12,8 @@ import torch
 from rich.console import Console
 from safetensors.torch import save
 
-from trainable.artifacts import write_bytes
 from trainable.config import TrialConfig
+from trainable.files import write_bytes
 from trainable.models import check_model
 
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trainable.artifacts import read_json
 from trainable.cache import Cache, build_cache
 from trainable.coco import Dataset, read_training
 from trainable.config import NO_FOLD
+from trainable.files import read_json
 from trainable.folds import Folds
 
 PSEUDO = "pseudo.json"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from trainable.artifacts import read_json, write_json
+from trainable.files import read_json, write_json
 from trainable.remote import Remote, is_uri
 
 WHOLE = ".whole.json"

@@ -36,10 +36,16 @@ def trainings(trial: TrialFolder) -> dict[Cell, TrialFolder]:
     return found
 
 
+def matrices_of(folder: TrialFolder) -> NDArray[np.int32]:
+    """Return a training's confusion matrices (N, C, C) as the competition scores, photos by name."""
+    found = folder.confusion()
+    matrices: NDArray[np.int32] = found["at_256"][np.argsort(found["file_names"])]
+    return matrices
+
+
 def tallies_of(folder: TrialFolder) -> Tallies:
     """Return what of a training is compared, photos by name."""
-    found = folder.confusion()
-    return tallies(found["at_256"][np.argsort(found["file_names"])])
+    return tallies(matrices_of(folder))
 
 
 def broken(trial: TrialFolder) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from trainable.artifacts import FAILED, FINISHED, INTERRUPTED, RUNNING, TrialFolder, read_json, write_json
+from trainable.artifacts import FAILED, FINISHED, INTERRUPTED, RUNNING, TrialFolder
 from trainable.attestation import Attestation, ConfigNotAppliedError
 from trainable.cache import SCORE_SIZE, build_cache, default_cache_dir
 from trainable.checkpoint import save_tensors
@@ -23,6 +23,7 @@ from trainable.data import FoldData
 from trainable.dealing import make_folds
 from trainable.demo import find_data
 from trainable.extra import Extra
+from trainable.files import read_json, write_json
 from trainable.folds import Folds
 from trainable.probabilities import write_maps
 from trainable.stepping import OutOfMemoryError

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.artifacts import write_json
 from trainable.classes import CLASSES
 from trainable.config import NO_FOLD
+from trainable.files import write_json
 from trainable.records import folds_rule, read_record
 
 

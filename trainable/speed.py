@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 from filelock import FileLock
 
-from trainable.artifacts import read_json, write_json
 from trainable.config import TrialConfig
 from trainable.device import resolve_device
+from trainable.files import read_json, write_json
 from trainable.losses import cross_entropy
 from trainable.models import build_model, check_model
 from trainable.optim import build_optimizer

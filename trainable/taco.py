@@ -12,8 +12,8 @@ from typing import Any
 
 from rich.console import Console
 
-from trainable.artifacts import read_json, write_json
 from trainable.classes import CLASSES
+from trainable.files import read_json, write_json
 
 CLASS_OF: dict[str, str] = {
     **dict.fromkeys(("Carded blister pack", "Cigarette", "Unlabeled litter", "Food waste", "Rope & strings", "Tissues"),

@@ -32,9 +32,10 @@ from analysis.submission import read_submission
 from analysis.tta import usable_views
 from analysis.views import PLAIN, VIEWS
 from tests.conftest import ROOT
-from trainable.artifacts import RUNNING, read_json, write_json
+from trainable.artifacts import RUNNING
 from trainable.bootstrap import mean_ious
 from trainable.classes import CLASSES
+from trainable.files import read_json, write_json
 from trainable.probabilities import Maps
 
 C = len(CLASSES)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from analysis.chosen import choose, smooth
-from trainable.artifacts import FINISHED, STOPPED, RunFolder, write_json
+from trainable.artifacts import FINISHED, STOPPED, RunFolder
+from trainable.files import write_json
 
 
 def write_training(folder, val_mious, *, fold, state=FINISHED, budget=10, hits=50):

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 
 from analysis.compare_runs import main
-from trainable.artifacts import FINISHED, RunFolder, write_json
+from trainable.artifacts import FINISHED, RunFolder
+from trainable.files import write_json
 from trainable.fold import train_fold
 
 

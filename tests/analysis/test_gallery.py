@@ -4,12 +4,13 @@ from PIL import Image
 
 from analysis.gallery import PALETTE, main
 from analysis.predict import load_model
-from trainable.artifacts import FINISHED, RunFolder, write_json
+from trainable.artifacts import FINISHED, RunFolder
 from trainable.cache import build_cache
 from trainable.classes import CLASSES
 from trainable.coco import read_training
 from trainable.data import FoldData
 from trainable.dealing import make_folds
+from trainable.files import write_json
 from trainable.fold import train_fold
 
 

@@ -9,9 +9,10 @@ from torch import nn
 from analysis.leaderboard import main
 from analysis.reading import count_parameters
 from analysis.standings import leaderboard
-from trainable.artifacts import FINISHED, OOM, RUNNING, RunFolder, read_json, write_json
+from trainable.artifacts import FINISHED, OOM, RUNNING, RunFolder
 from trainable.checkpoint import save_tensors
 from trainable.classes import CLASSES
+from trainable.files import read_json, write_json
 
 
 def test_ranks_groups_and_files(searched, capsys):

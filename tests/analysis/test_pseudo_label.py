@@ -18,7 +18,7 @@ from analysis.thresholds import Rule
 from analysis.unlabelled import find_unlabelled
 from analysis.views import PLAIN
 from tests.conftest import SIDE, write_photos
-from trainable.artifacts import FINISHED, RunFolder, read_json, write_json
+from trainable.artifacts import FINISHED, RunFolder
 from trainable.cache import build_cache
 from trainable.checkpoint import save_tensors
 from trainable.classes import IGNORE_INDEX
@@ -27,6 +27,7 @@ from trainable.config import NO_FOLD, TrialConfig
 from trainable.data import FoldData
 from trainable.dealing import make_folds
 from trainable.extra import Extra, ExtraError
+from trainable.files import read_json, write_json
 from trainable.fold import train_fold
 from trainable.folds import Folds
 from trainable.models import build_model

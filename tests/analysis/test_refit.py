@@ -7,11 +7,12 @@ from analysis import refit as refit_module
 from analysis.predict import load_model
 from analysis.refit import main
 from tests.conftest import SIDE, write_photos
-from trainable.artifacts import FINISHED, INTERRUPTED, RunFolder, write_json
+from trainable.artifacts import FINISHED, INTERRUPTED, RunFolder
 from trainable.cache import build_cache
 from trainable.coco import read_training
 from trainable.data import FoldData
 from trainable.dealing import make_folds
+from trainable.files import write_json
 from trainable.fold import train_fold
 from trainable.training import FoldTraining
 

@@ -12,7 +12,8 @@ import pytest
 from analysis.report import main
 from analysis.report_sections import spaces_of
 from analysis.standings import leaderboard
-from trainable.artifacts import RUNNING, RunFolder, write_json
+from trainable.artifacts import RUNNING, RunFolder
+from trainable.files import write_json
 
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
          "--disable-background-networking", "--disable-component-update", "--window-size=1280,900")  # fmt: skip

@@ -9,8 +9,9 @@ from search.comparable import MEASURED, check_comparable
 from search.journal import directions
 from search.machine import Machine
 from search.plan import new_plan, stored_plan
-from trainable.artifacts import RunFolder, write_json
+from trainable.artifacts import RunFolder
 from trainable.classes import CLASSES
+from trainable.files import write_json
 
 PLAN = new_plan({}, Machine(cores=2, gpus=0)).__dict__
 

@@ -18,8 +18,9 @@ from search.racer import Racer
 from search.racing import Race, rungs_of
 from tests.conftest import ROOT, write_photos
 from tests.search.test_run import SMALL, command
-from trainable.artifacts import FAILED, FINISHED, INTERRUPTED, OOM, RUNNING, STOPPED, RunFolder, write_json
+from trainable.artifacts import FAILED, FINISHED, INTERRUPTED, OOM, RUNNING, STOPPED, RunFolder
 from trainable.bootstrap import mean_ious
+from trainable.files import write_json
 from trainable.finalists import fold_models, pooled_confusion, trainings
 from trainable.probabilities import Maps
 

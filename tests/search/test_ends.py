@@ -13,7 +13,8 @@ from search.machine import Resources
 from search.record import MAX_FAILURES, RecordStates
 from search.study import open_study
 from search.trial import TrialSetting
-from trainable.artifacts import FAILED, FINISHED, OOM, RunFolder, write_json
+from trainable.artifacts import FAILED, FINISHED, OOM, RunFolder
+from trainable.files import write_json
 
 EPOCHS = 3
 

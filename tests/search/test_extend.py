@@ -23,8 +23,9 @@ from search.record import mark_interrupted
 from search.study import StudySearch, open_study
 from search.thawing import Thawing, ThawingScheduler
 from spaces.table import Space, find_space
-from trainable.artifacts import FINISHED, INTERRUPTED, OOM, PAUSED, RUNNING, STOPPED, RunFolder, write_json
+from trainable.artifacts import FINISHED, INTERRUPTED, OOM, PAUSED, RUNNING, STOPPED, RunFolder
 from trainable.config import TrialConfig
+from trainable.files import write_json
 from trainable.records import DamagedError
 
 CPU = Machine(cores=2, gpus=0)

@@ -19,8 +19,9 @@ from search.record import RecordStates
 from search.study import StudySearch, open_study
 from search.trial import TrialSetting
 from spaces.table import find_space
-from trainable.artifacts import FINISHED, OOM, RunFolder, write_json
+from trainable.artifacts import FINISHED, OOM, RunFolder
 from trainable.config import TrialConfig
+from trainable.files import write_json
 
 V100_GB = 16.9
 CONFIG = TrialConfig(architecture="unet", encoder="resnet34", image_size=512, batch_size=8, precision="fp16")

@@ -9,7 +9,8 @@ from search.folders import run_folder
 from search.machine import Machine, resources
 from search.plan import check_draws, is_default, new_plan, sample_configs, stored_plan
 from spaces.table import Space
-from trainable.artifacts import RunFolder, write_json
+from trainable.artifacts import RunFolder
+from trainable.files import write_json
 
 CPU = Machine(cores=2, gpus=0)
 

@@ -22,9 +22,10 @@ from search.study import StudySearch, open_study
 from search.thawing import Thawing
 from search.warm_start import best_first, describe, take, warm_start
 from spaces.table import Scope, Space, find_space
-from trainable.artifacts import OOM, STOPPED, RunFolder, read_json, write_json
+from trainable.artifacts import OOM, STOPPED, RunFolder
 from trainable.config import TrialConfig
 from trainable.defaults import spelled_out
+from trainable.files import read_json, write_json
 from trainable.records import DamagedError
 
 E = 4

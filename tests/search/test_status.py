@@ -8,7 +8,8 @@ from search.heartbeat import Heartbeat
 from search.run_status import show_span, status_of
 from search.status import main
 from tests.search.test_results import add_trial
-from trainable.artifacts import FAILED, FINISHED, RUNNING, STOPPED, RunFolder, write_json
+from trainable.artifacts import FAILED, FINISHED, RUNNING, STOPPED, RunFolder
+from trainable.files import write_json
 
 
 @pytest.fixture

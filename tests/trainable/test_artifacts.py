@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from trainable.artifacts import FINISHED, RunFolder, write_bytes, write_json
+from trainable.artifacts import FINISHED, RunFolder
 from trainable.checkpoint import load_tensors, save_tensors
+from trainable.files import write_bytes, write_json
 
 
 def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):

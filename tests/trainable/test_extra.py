@@ -7,12 +7,13 @@ import pytest
 from PIL import Image
 
 from tests.conftest import SIDE, write_photos
-from trainable.artifacts import TrialFolder, read_json, write_json
+from trainable.artifacts import TrialFolder
 from trainable.cache import build_cache, cache_key
 from trainable.classes import IGNORE_INDEX
 from trainable.coco import draw_mask, read_training
 from trainable.data import FoldData
 from trainable.extra import Extra, ExtraError, confidence_path
+from trainable.files import read_json, write_json
 from trainable.fold import main, train_fold
 
 

@@ -9,9 +9,10 @@ import torch
 from analysis.predict import load_model, predict_classes
 from tests.conftest import SIDE
 from trainable import losses
-from trainable.artifacts import TrialFolder, write_json
+from trainable.artifacts import TrialFolder
 from trainable.classes import CLASSES
 from trainable.config import TrialConfig
+from trainable.files import write_json
 from trainable.fold import main, train_fold
 from trainable.metrics import confusion_matrices, mean_iou
 from trainable.training import DivergedError, FoldTraining, HaltedError

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from trainable import speed
-from trainable.artifacts import read_json
+from trainable.files import read_json
 from trainable.speed import measure, settle
 
 
