@@ -32,9 +32,6 @@ from trainable.config import TrialConfig
 AUTO = ("device", "precision", "memory_format")
 """What a config.json has as it was on the machine that began the trial."""
 
-STARTUP_TRIALS = 10
-"""Random trials before TPE begins; a quarter of the search where that is less."""
-
 
 def open_study(run: RunFolder, space: Space | None = None, start: int = 0) -> optuna.Study:
     """Open the run's study; with a space, as a search does that goes on with it or begins it.
@@ -77,7 +74,6 @@ class StudySearch(Searcher):
         self.run, self.study, self.space, self.base, self.trials = run, study, space, base, trials
         self.thawing, self.packing, self.start, self.priors = thawing, packing, start, priors
         self.over = False
-        self.startup_trials = min(STARTUP_TRIALS, max(trials // 4, 1))
         # Enqueued trials are waiting, not running: Optuna hands those out itself.
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         paused = thawing.paused if thawing else ()
@@ -96,7 +92,7 @@ class StudySearch(Searcher):
             self.live[trial_id] = optuna.Trial(self.study, frozen._trial_id)
         elif more:
             ends, earlier = self.thawing.ends() if self.thawing else None, self._earlier_searches()
-            self.study.sampler = make_sampler(self.base.seed, self._asked(), self.startup_trials, ends, earlier)
+            self.study.sampler = make_sampler(self.base.seed, self._asked(), ends, earlier)
             self.live[trial_id] = self.study.ask()
         else:
             self.over = not self.live

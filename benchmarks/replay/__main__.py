@@ -2,8 +2,8 @@
 
     python -m benchmarks.replay [--table crossing plain choose report] [--seeds 100] [--plot FILE] [--search NAME ...]
 
-Tables: two families of curves that are made up, and the recorded ones, of which `choose` is the half that decisions may
-be made by and `report` the other.
+Tables: two families of curves that are made up (`short`: both, for searches of 12 trials), and the recorded ones, of
+which `choose` is the half that decisions may be made by and `report` the other.
 """
 
 import argparse

@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from analysis.verify import main as verify
+from search.status import main as status
 from tests.conftest import ROOT, write_photos
 from trainable.remote import Remote, local_copy
 
@@ -22,7 +24,7 @@ def command(tmp_path, cache, *more):
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_a_search_killed_on_one_machine_goes_on_on_another(tmp_path, s3):
+def test_a_search_killed_on_one_machine_goes_on_on_another(tmp_path, s3, capsys):
     write_photos(tmp_path / "data", count=30)
     shutil.copytree(tmp_path / "data", s3 / "bucket" / "data")  # the data is on S3 too
     asked = ["--data", "s3://bucket/data", "--name", "a", "--trials", "3", "--epochs", "6", "--grace", "6"]
@@ -40,11 +42,9 @@ def test_a_search_killed_on_one_machine_goes_on_on_another(tmp_path, s3):
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     assert "goes on after epoch" in resumed.stdout
     assert remote.read("trials/0000/curve.csv").decode().splitlines()[: len(before)] == before
-    shown = [sys.executable, str(ROOT / "search" / "status.py"), "a", "--runs-dir", "s3://bucket/runs"]
-    assert "3 of 3 trials have ended" in subprocess.run(shown, capture_output=True, text=True).stdout
-    verified = [sys.executable, str(ROOT / "analysis" / "verify.py"), "--run", remote.uri]
-    checked = subprocess.run(verified, capture_output=True, text=True)
-    assert checked.returncode == 0, checked.stderr
+    assert status(["a", "--runs-dir", "s3://bucket/runs"]) == 0
+    assert "3 of 3 trials have ended" in capsys.readouterr().out
+    assert verify(["--run", remote.uri]) == 0
     confirm = ["--confirm", "a", "--top", "2", "--folds", "2"]
     confirmed = subprocess.run(command(tmp_path, "four", *confirm), capture_output=True, text=True)
     assert confirmed.returncode == 0 and "Finalists" in confirmed.stdout, confirmed.stdout + confirmed.stderr

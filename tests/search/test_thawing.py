@@ -210,7 +210,7 @@ def test_the_sampler_leaves_a_region_that_does_not_fit_into_memory():
 
     study, oom = optuna.create_study(direction="maximize"), 0
     for number in range(80):
-        study.sampler = make_sampler(0, number, 10)
+        study.sampler = make_sampler(0, number)
         trial = study.ask()
         size, width, rate = (trial.suggest_float(name, 0, 1) for name in ("size", "width", "rate"))
         if size + width > 1:  # what is best lies at the cliff
