@@ -29,7 +29,7 @@ from search.thawing import Thawing, ThawingScheduler
 from spaces.table import find_space
 from trainable.artifacts import RunFolder
 
-TRIALS, EPOCHS, EPOCH_S = 6, 6, 0.3
+TRIALS, EPOCHS, EPOCH_S = 16, 6, 0.2  # the last trials are TPE's, by forecasts
 STATE_BYTES, DISK_BYTES = 200_000, 24_000_000
 LIMIT_S = 240
 """Seconds that one search may take, restarts included."""
@@ -148,7 +148,7 @@ class Search:
 def disturbed_search(search: Search, chance: random.Random, kinds: list[str]) -> bool:
     """Run a search to its end under disturbances; returns whether it came there in time."""
     deadline = time.monotonic() + LIMIT_S
-    marks = sorted(chance.sample(range(2, 14), len(kinds)))
+    marks = sorted(chance.sample(range(2, 36), len(kinds)))
     search.start()
     assert search.driver
     while time.monotonic() < deadline:

@@ -47,26 +47,35 @@ NEAREST = 4
 """Configs recorded on several folds, nearest in worth, of which a config has the per-photo counts of one."""
 
 REPEATED = (12, 6)
-"""Configs that are drawn from those recorded on three folds, and finalists of these."""
+"""Configs that are drawn from those recorded with three seeds on three folds, and finalists of these."""
+
+REPEATS = 3
+"""Folds, and seeds, that these are recorded with."""
 
 
 @cache
-def recorded() -> tuple[list[Curve], dict[int, list[Tallies]]]:
-    """Return the curves of all configs on fold 0, and by config the tallies of each fold of those recorded on three."""
+def recorded() -> tuple[list[Curve], dict[int, dict[Cell, Tallies]]]:
+    """Return the curves of all configs on fold 0, and by fold and seed the tallies of those that have them all."""
     curves, _, facts = read_curves()
     first = [each for each in curves if each.seed == each.fold == 0 and len(each.classes) == facts["epochs"]]
-    found: dict[int, list[Tallies]] = {}
+    found: dict[int, dict[Cell, Tallies]] = {}
     for each in curves:
-        if each.seed == 0 and each.photos is not None:
+        if each.photos is not None:
             hits, truth, predicted = np.moveaxis(each.photos[-1].astype(np.float64), -1, 0)
-            found.setdefault(each.number, []).append(np.concatenate([hits, truth + predicted - hits], axis=1))
-    return first, {number: parts for number, parts in found.items() if len(parts) == 3}
+            tallies = np.concatenate([hits, truth + predicted - hits], axis=1)
+            found.setdefault(each.number, {})[each.fold, each.seed] = tallies
+    return first, {number: parts for number, parts in found.items() if len(parts) == REPEATS**2}
+
+
+def all_folds(parts: dict[Cell, Tallies], seed: int) -> Tallies:
+    """Return the tallies of the photos of all recorded folds."""
+    return np.concatenate([parts[fold, seed] for fold in range(REPEATS)])
 
 
 class Made:
     """Configs whose trainings are made up; a table to search, see `benchmarks/replay/tables.py`."""
 
-    folds = FOLDS
+    folds, seeds = FOLDS, SEEDS_OF_BUDGET
 
     def __init__(self, seed: int, configs: int, noise: float):
         """Draw some configs; noise is the standard deviation of val_miou between seeds."""
@@ -75,7 +84,7 @@ class Made:
         first, repeats = recorded()
         self.curves = [first[index].rows["val_miou"] for index in rng.choice(len(first), configs, replace=False)]
         self.worths = np.array([curve.max() for curve in self.curves])
-        whole = [np.concatenate(parts) for parts in repeats.values()]
+        whole = [all_folds(parts, 0) for parts in repeats.values()]
         levels = np.array([shares(each)[0] for each in whole])
         self.alike = [whole[int(rng.choice(np.argsort(abs(levels - worth))[:NEAREST]))] for worth in self.worths]
         self.photos = np.array_split(rng.integers(0, len(whole[0]), PHOTOS), self.folds)
@@ -103,9 +112,9 @@ class Made:
 
 
 class Repeats(Made):
-    """Some of the configs that were recorded on three folds, as they are."""
+    """Some of the configs that were recorded with other seeds and on other folds, as they are."""
 
-    folds = 3
+    folds = seeds = REPEATS
 
     def __init__(self, seed: int, configs: int):
         super().__init__(seed, configs, noise=0.0)
@@ -113,11 +122,12 @@ class Repeats(Made):
         self.chosen = np.random.default_rng(seed).choice(sorted(repeats), configs, replace=False)
         curves = {each.number: each.rows["val_miou"] for each in first}
         self.curves = [curves[number] for number in self.chosen]
-        self.worths = np.array([shares(np.concatenate(repeats[number]))[0] for number in self.chosen])
+        self.worths = np.array([np.mean([shares(all_folds(repeats[number], each))[0] for each in range(REPEATS)])
+                                for number in self.chosen])  # fmt: skip
 
     def train(self, config: int, cell: Cell) -> Tallies:
         """Look a training up."""
-        return recorded()[1][self.chosen[config]][cell[0]]
+        return recorded()[1][self.chosen[config]][cell]
 
 
 def moved(found: Tallies, miou: float) -> Tallies:
@@ -164,13 +174,13 @@ def run(task: tuple[int, int, int, int, float | None]) -> Outcome:
         if thawing.epochs[thawing.rows[number]] == made.epochs:
             race.see(number, (0, 0), made.train(number, (0, 0)))
     raced = 0
-    if seeds > SEEDS:  # a budget
+    if seeds > SEEDS and noise is not None:  # a budget
         race.fits = lambda tasks: used + made.epochs * len(tasks) <= MOST * whole
     while following := race.next():
         race.see(*following, made.train(*following))
         used, raced = used + made.epochs, raced + made.epochs
     best, alike = int(made.worths.argmax()), race.standings[-1].alike
-    rungs = rungs_of(range(made.folds), 0, SEEDS_OF_BUDGET)
+    rungs = rungs_of(range(made.folds), 0, made.seeds)
     return Outcome(
         used / whole, best in alike, len(alike) == 1, len(alike) == 1 and alike[0] != best, alike[0] == best,
         argmax(made, range(configs), rungs, used // made.epochs) == best,
@@ -203,7 +213,7 @@ def main() -> None:
         (options.configs, top, seeds, noise) for noise in options.noise for top in options.top
         for seeds in (SEEDS, SEEDS_OF_BUDGET)]  # fmt: skip
     with multiprocessing.get_context("forkserver").Pool() as pool:
-        for configs, top, seeds, noise in [*rows, (*REPEATED, SEEDS, None)]:
+        for configs, top, seeds, noise in [*rows, (*REPEATED, SEEDS, None), (*REPEATED, REPEATS, None)]:
             tasks = [(seed, configs, top, seeds, noise) for seed in range(options.simulations)]
             found = list(track(pool.imap(run, tasks), f"noise {noise}", len(tasks), console=Console(stderr=True),
                                transient=True))  # fmt: skip
