@@ -72,9 +72,9 @@ def confirm(
             prepared.extra.check(fold, prepared.folds)
     packing = packing_of(run, machine, share)
     racer = Racer(run, race, console, packing)
-    progress = Progress(run, len(race.left()), plan.config.epochs, console, further=True)
     console.print(describe(final), share.description, sep="\n", highlight=False, soft_wrap=True)
     record, clock, hours = RecordStates(run, plan.config.epochs), Clock(final.budget), Hours(run, share)
+    progress = Progress(run, len(race.left()), plan.config.epochs, console, further=True, seconds_left=clock.left)
     if final.budget.text:
         race.fits = lambda tasks: needed(final, share, tasks) <= clock.left() - final.budget.margin()
 

@@ -1,6 +1,8 @@
 """Shows a running search: one live table on a terminal, one line per event elsewhere."""
 
+import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +47,8 @@ class Progress(tune.Callback):
     epochs: int
     console: Console
     further: bool = False  # the trials are further folds of finalists: their figures are not compared
+    expected: float = 0.0  # epochs of the whole search, where forecasts decide how many each trial gets
+    seconds_left: Callable[[], float] = lambda: math.inf  # of a budget
     views: dict[str, TrialView] = field(default_factory=dict)  # by label
     epochs_seen: int = 0
     started: float = field(default_factory=time.monotonic)
@@ -134,7 +138,10 @@ class Progress(tune.Callback):
         return self.epochs_seen / max(time.monotonic() - self.started, 1e-9)
 
     def eta(self) -> str:
-        """Return the time left if trials to come take as many epochs as those that ended."""
+        """Return the time left: until the budget ends, or until the epochs to come are trained.
+
+        Those are what searches by forecasts are known to take. Else trials to come take as many as those that ended.
+        """
         if not self.epochs_seen:
             return "?"
         ended = [view.epoch for view in self.views.values() if view.state in (FINISHED, STOPPED, PAUSED)]
@@ -144,7 +151,8 @@ class Progress(tune.Callback):
         epochs = to_come * typical + sum(max(typical - epoch, 1) for epoch in running)
         if self.count(PAUSED):  # one of them at least is to go to the end
             epochs += self.epochs - max(view.epoch for view in self.views.values())
-        return show_time(epochs / self.rate())
+        epochs = max(epochs, self.expected - sum(view.epoch for view in self.views.values()))
+        return show_time(max(min(epochs / self.rate(), self.seconds_left()), 0.0))
 
     def table(self) -> Group:
         """Return the live view: a line of totals, the best config, and the running trials and the last that ended."""

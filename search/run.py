@@ -113,11 +113,12 @@ def _search(
     epochs, ended = plan.config.epochs, _ended(run)
     to_come = replace(plan, trials=max(plan.trials - ended, 1))
     thawing = Thawing(run, epochs, plan.trials, read_priors(run, epochs)) if plan.stopper == FORECAST else None
-    progress, record = Progress(run, plan.trials, epochs, console), RecordStates(run, epochs, thawing)
+    clock, hours, record = Clock(budget), Hours(run, share), RecordStates(run, epochs, thawing)
+    expected = expected_epochs(plan) if thawing else 0.0
+    progress = Progress(run, plan.trials, epochs, console, expected=expected, seconds_left=clock.left)
     packing = packing_of(run, machine, share)
     if thawing:
         thawing.tell = progress.tell
-    clock, hours = Clock(budget), Hours(run, share)
     if thawing and budget.text:
         thawing.epochs_left = lambda: clock.left() / seconds if (seconds := hours.per_epoch()) else math.inf
     try:

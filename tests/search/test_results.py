@@ -1,4 +1,5 @@
 import io
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +16,7 @@ from search.results import print_results, show_params, standings
 from search.run import resume_command
 from search.study import open_study
 from spaces.table import Scope, find_space
-from trainable.artifacts import FAILED, FINISHED, INTERRUPTED, RUNNING, STOPPED, RunFolder
+from trainable.artifacts import FAILED, FINISHED, INTERRUPTED, PAUSED, RUNNING, STOPPED, RunFolder
 
 EPOCHS = 4
 PLAN = new_plan({"epochs": EPOCHS}, Machine(cores=2, gpus=0))
@@ -116,6 +117,21 @@ def test_progress_counts_and_tells_events(tmp_path, terminal):
     if not terminal:
         assert text.count(" leads: ") == 1
         assert "trial 0 stopped: stopped by ASHA after epoch 3 of 4, best val_miou 0.3000 (1 of 3 ended" in text
+
+
+def test_time_left_is_what_a_search_by_forecasts_takes_or_the_budget_leaves(tmp_path):
+    run = RunFolder(tmp_path)
+    for number, values in enumerate(([0.1], [0.2], [0.1, 0.2, 0.3, 0.4])):
+        add_trial(run, number, PAUSED if len(values) == 1 else FINISHED, values)
+
+    def left(**options):
+        progress = Progress(run, trials=3, epochs=EPOCHS, console=Console(), **options)
+        progress.epochs_seen, progress.started = 6, time.monotonic() - 600
+        return progress.eta()
+
+    assert left(expected=3.0) == "0s"  # the longest has ended, no other is sure to go on
+    assert left(expected=9.0) == "5m00s"  # 3 more at 100 s each
+    assert left(expected=9.0, seconds_left=lambda: 90.0) == "1m30s"
 
 
 def test_tensorboard_names_are_grouped_and_finite():
