@@ -125,8 +125,8 @@ def expected_epochs(plan: Plan) -> float:
 def share_of_epochs(trials: int) -> float:
     """Return the share of all epochs that a search of so many trials takes where each epoch goes by forecasts.
 
-    Fitted to replayed searches (`python -m benchmarks.replay.epochs`). They differ by 15 to 20% of that where curves are
-    as the recorded ones, by 20 to 40% on made-up ones, and the first trials do not tell which way.
+    Fitted to replayed searches (`python -m benchmarks.replay.epochs`). They differ by 15 to 20% of that where curves
+    are as the recorded ones, by 20 to 40% on made-up ones, and the first trials do not tell which way.
     """
     return min(1.0, 1.3 * trials**-0.34)
 
