@@ -38,6 +38,10 @@ class Labelled:
         """Return the class indices of photos at 256 x 256, (n, 256, 256)."""
         return next(iter(self.caches.values())).score_masks[self._rows[positions]]
 
+    def sizes(self, positions: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the own height and width of photos in pixels, (n, 2)."""
+        return next(iter(self.caches.values())).photo_sizes[self._rows[positions]]
+
     def groups(self, most: int = 40) -> list[NDArray[np.int64]]:
         """Return positions of photos, each group of one part and fold and of `most` photos at most."""
         pairs = sorted(set(zip(self.part.tolist(), self.fold.tolist(), strict=True)))

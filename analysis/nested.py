@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from analysis.labelled import Labelled
-from analysis.samples import FoldMaps, Samples, at_256
+from analysis.samples import FoldMaps, Samples, whole_map
 from analysis.selection import SINGLE, Weights, fit_weights
 from trainable.bootstrap import Interval, difference_interval, mean_ious, miou_interval
 from trainable.cache import SCORE_SIZE
@@ -85,9 +85,10 @@ def nested_confusions(
         names = [labelled.file_names[position] for position in positions]
         fold = int(labelled.fold[positions[0]])
         for position, *maps in zip(positions, *(members[index][fold].read(names) for index in used), strict=True):
+            size = labelled.sizes([position])[0]
             mixed = np.zeros((len(methods), C, SCORE_SIZE, SCORE_SIZE), np.float32)
             for index, each in zip(used, maps, strict=True):  # one at a time: there may be a hundred
-                whole = at_256(each)
+                whole = whole_map(each, size)
                 for row in np.flatnonzero(of_part[:, index].any(1)):
                     mixed[row] += of_part[row, index, :, None, None] * whole
             truth = torch.from_numpy(labelled.truth([position])).expand(len(methods), SCORE_SIZE, SCORE_SIZE)

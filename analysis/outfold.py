@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 from analysis.labelled import Labelled
 from analysis.members import Member
 from analysis.predict import Networks, mixed
-from analysis.samples import FoldMaps, at_256
+from analysis.samples import FoldMaps
 from analysis.selection import Weights
 from analysis.stored import Ensemble, Voter, stamp
 from trainable.cache import SCORE_SIZE
 from trainable.probabilities import DamagedMapsError, Map, Maps, encoded, write_maps
+
+VERSION = 2
+"""Of how maps are made of a network's: files of an older one are made anew."""
 
 Tick = Callable[[int], None]
 """Told how many photos have been done."""
@@ -44,7 +47,7 @@ def view_maps(
     """
     stamps = [stamp(folder.best_weights) for member in members for folder in member.models.values()]
     weights = [[np.round(each, 9).tolist() for each in nested.values()], [each.name for each in members]]
-    key = hashlib.sha256(json.dumps([view, weights, stamps]).encode()).hexdigest()[:12]
+    key = hashlib.sha256(json.dumps([view, weights, stamps, VERSION]).encode()).hexdigest()[:12]
     path = folder / f"{view.replace(' ', '_')}-{key}.parquet"
     if not (found := _open(path, labelled)):
         for old in folder.glob(f"{view.replace(' ', '_')}-*.parquet"):
@@ -69,7 +72,7 @@ def read_all(maps: FoldMaps, labelled: Labelled, positions: Iterable[int]) -> It
 def mean_maps(views: Sequence[FoldMaps], labelled: Labelled, positions: NDArray[np.int64]) -> Iterator[tuple[int, Map]]:
     """Yield each photo's position and the mean of its maps of several views."""
     for position, *maps in zip(positions, *(read_all(each, labelled, positions) for each in views), strict=True):
-        mean = sum(at_256(each) for each in maps) / len(maps)
+        mean = sum(each.astype(np.float32) for each in maps) / len(maps)
         yield int(position), np.rint(mean).astype(np.uint8)
 
 
@@ -84,7 +87,8 @@ def _predicted(
         voters = tuple(Voter(member.models[fold], fold, each)
                        for member, each in zip(members, weights, strict=True) if each.any())  # fmt: skip
         ensemble = Ensemble(Path(), voters, (view,), (), {})
-        found = mixed(ensemble, len(group), partial(labelled.images, positions=group), networks)
+        found = mixed(ensemble, len(group), partial(labelled.images, positions=group), networks,
+                      labelled.sizes(group))  # fmt: skip
         yield from zip(group.tolist(), found, strict=True)
         tick(len(group))
 

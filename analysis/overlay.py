@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -10,14 +9,15 @@ from numpy.typing import NDArray
 
 from analysis.gallery import PALETTE
 from trainable.classes import CLASSES
+from trainable.resampling import unscored_mask
 
 OPACITY = 0.6
 
 
 def overlay(photo: NDArray[np.uint8], classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a photo (H, W, 3) with the colours of a class map of any size over it; background stays as it is."""
+    """Return a photo (H, W, 3) with the colours of a class map (256, 256) over it; background stays as it is."""
     height, width = photo.shape[:2]
-    full = np.asarray(cv2.resize(classes, (width, height), interpolation=cv2.INTER_NEAREST))
+    full = unscored_mask(classes, height, width)
     mixed = photo * (1 - OPACITY) + PALETTE[full] * OPACITY
     return np.where(full[..., None] > 0, mixed, photo).astype(np.uint8)
 

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from trainable.photos import UNREADABLE, upright
+from trainable.resampling import resize_photo
 
 Photo = NDArray[np.uint8]
 """RGB, (H, W, 3)."""
@@ -30,5 +30,4 @@ def read_photo(path: Path) -> Photo:
 
 def sized(photo: Photo, size: int) -> Photo:
     """Return a photo at `size` pixels per side, as the training's cache has it."""
-    shrink = cv2.INTER_AREA if size < max(photo.shape[:2]) else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(photo, (size, size), interpolation=shrink), np.uint8)
+    return resize_photo(photo, size)

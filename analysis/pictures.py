@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,10 +12,10 @@ from analysis.run_data import labelled_cache
 from analysis.standings import Board
 from analysis.trials import Trial
 from trainable.artifacts import RunFolder
-from trainable.cache import SCORE_SIZE
 from trainable.classes import CLASSES
-from trainable.metrics import mean_iou, resize_classes
-from trainable.probabilities import Maps
+from trainable.metrics import mean_iou
+from trainable.probabilities import Maps, classes_at_256
+from trainable.resampling import SCORE_SIZE, resize_photo
 
 PALETTE = np.array(
     [
@@ -88,11 +87,11 @@ def pictures(run: RunFolder, trial: Trial, file_names: Sequence[str]) -> list[Pi
     found = []
     for name, probabilities in zip(file_names, maps, strict=True):
         position, matrix = position_of[name], _confusion(trial)[row_of[name]]
-        photo = cv2.resize(np.asarray(cache.images[position]), (SCORE_SIZE, SCORE_SIZE), interpolation=cv2.INTER_AREA)
-        classes = torch.from_numpy(probabilities.argmax(axis=0).astype(np.uint8))[None]
+        photo = resize_photo(np.asarray(cache.images[position]), SCORE_SIZE)
+        classes = classes_at_256(torch.from_numpy(probabilities)[None], cache.photo_sizes[[position]])
         found.append(Picture(
-            name, photo.astype(np.uint8), np.asarray(cache.score_masks[position]),
-            resize_classes(classes, SCORE_SIZE)[0].numpy(), mean_iou(torch.from_numpy(matrix)),
+            name, photo, np.asarray(cache.score_masks[position]),
+            classes[0].numpy(), mean_iou(torch.from_numpy(matrix)),
             float(_wrong(matrix[None])[0]), _mistake(matrix),
         ))  # fmt: skip
     return found

@@ -19,16 +19,16 @@ from torch import Tensor
 
 from analysis.photos import Photo, read_photo, sized
 from analysis.stored import Ensemble, Voter, stored_or_best
-from analysis.views import VIEWS, View, at_score_size
+from analysis.views import VIEWS, View
 from trainable.artifacts import TrialFolder
-from trainable.cache import SCORE_SIZE
 from trainable.checkpoint import load_tensors
 from trainable.classes import CLASSES
 from trainable.config import TrialConfig
 from trainable.cores import cpu_count
 from trainable.models import Segmenter, build_model
-from trainable.probabilities import Map, rounded
+from trainable.probabilities import Map, at_256, kept, rounded
 from trainable.remote import run_option
+from trainable.resampling import SCORE_SIZE, Sizes
 from trainable.stepping import DTYPES
 
 RESIDENT_BYTES = 2_000_000_000
@@ -75,15 +75,24 @@ class Network:
         self.bytes = sum(each.numel() * each.element_size() for each in self.model.state_dict().values())
 
     @torch.inference_mode()
-    def probabilities(self, photos: Sequence[Photo] | NDArray[np.uint8], view: View) -> Tensor:
-        """Return a view's probabilities (N, C, 256, 256), turned back, of photos at the view's size (S, S, 3)."""
+    def probabilities(
+        self, photos: Sequence[Photo] | NDArray[np.uint8], view: View, sizes: Sizes | None = None
+    ) -> Tensor:
+        """Return a view's probabilities (N, C, 256, 256), turned back, rounded as a validation keeps them.
+
+        Args:
+            photos: at the view's size (S, S, 3).
+            view: how they are shown.
+            sizes: their own height and width; the competition's if not given.
+        """
         step = max(BATCH_PIXELS // photos[0].shape[0] ** 2, 1)
         parts = []
         for start in range(0, len(photos), step):
             batch = torch.from_numpy(np.stack(list(photos[start : start + step]))).to(self.device)
             with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
                 logits = self.model(view.show(batch)).float()
-            parts.append(at_score_size(view.turn_back(logits.softmax(1))))
+            of_batch = None if sizes is None else sizes[start : start + step]
+            parts.append(at_256(kept(view.turn_back(logits.softmax(1)), of_batch), of_batch) / 255)
         return torch.cat(parts)
 
     @property
@@ -135,8 +144,11 @@ def predict_photos(
     for start in range(0, len(paths), size):
         # Shrunk at once: whole photos of a chunk could be gigabytes.
         read = map(read_photo, paths[start : start + size])
-        photos = [{side: sized(photo, side) for side in sides} for photo in read]
-        yield from mixed(ensemble, len(photos), partial(_of_size, photos), networks)
+        photos, own = [], []
+        for photo in read:
+            photos.append({side: sized(photo, side) for side in sides})
+            own.append((photo.shape[0], photo.shape[1]))
+        yield from mixed(ensemble, len(photos), partial(_of_size, photos), networks, own)
 
 
 def trained_sizes(ensemble: Ensemble) -> set[int]:
@@ -149,9 +161,18 @@ def _of_size(photos: Sequence[dict[int, Photo]], side: int) -> list[Photo]:
 
 
 def mixed(
-    ensemble: Ensemble, count: int, photos_at: Callable[[int], Sequence[Photo] | NDArray[np.uint8]], networks: Networks
-) -> NDArray[np.uint8]:
-    """Return the ensemble's probabilities times 255, (N, C, 256, 256), of `count` photos that are given by size."""
+    ensemble: Ensemble, count: int, photos_at: Callable[[int], Sequence[Photo] | NDArray[np.uint8]],
+    networks: Networks, sizes: Sizes | None = None,
+) -> NDArray[np.uint8]:  # fmt: skip
+    """Return the ensemble's probabilities times 255, (N, C, 256, 256), of photos.
+
+    Args:
+        ensemble: what predicts.
+        count: N.
+        photos_at: gives the photos at a size.
+        networks: the models, loaded when needed.
+        sizes: own height and width of the photos; the competition's if not given.
+    """
     total = torch.zeros(count, len(CLASSES), SCORE_SIZE, SCORE_SIZE, device=networks.device)
     at_size: dict[int, Sequence[Photo] | NDArray[np.uint8]] = {}
     for voter in ensemble.voters:
@@ -162,7 +183,7 @@ def mixed(
             side = view.size(network.config.image_size)
             if side not in at_size:
                 at_size[side] = photos_at(side)
-            total.addcmul_(network.probabilities(at_size[side], view), share)
+            total.addcmul_(network.probabilities(at_size[side], view, sizes), share)
     return rounded(total.clamp_(max=1)).cpu().numpy()
 
 

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from analysis.labelled import Labelled
-from trainable.cache import SCORE_SIZE
 from trainable.classes import CLASSES
 from trainable.cores import cpu_count
-from trainable.probabilities import DamagedMapsError, Map, Maps
+from trainable.probabilities import DamagedMapsError, Map, Maps, at_256
+from trainable.resampling import COMPETITION_SIZE, SCORE_SIZE, at_score_pixels
 
 C = len(CLASSES)
 
@@ -90,34 +89,21 @@ def draw_samples(
     return _split(values, classes, weight, photo, photos)
 
 
-def at_256(each: Map) -> NDArray[np.float32]:
-    """Return a map (C, S, S) at 256 x 256, float32 times 255: bilinear where it is smaller."""
-    if each.shape[-1] == SCORE_SIZE:
-        return each.astype(np.float32)
-    size = (SCORE_SIZE, SCORE_SIZE)
-    return F.interpolate(torch.from_numpy(each).float()[None], size, mode="bilinear", align_corners=False)[0].numpy()
+def whole_map(each: Map, size: Sequence[int] | NDArray[np.int64] = COMPETITION_SIZE) -> NDArray[np.float32]:
+    """Return a map (C, S, S) of a photo of a height and width at 256 x 256, float32 times 255."""
+    return at_256(torch.from_numpy(each)[None], np.array([size]))[0].numpy()
 
 
-def at_pixels(each: Map, pixels: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Return `at_256` at some pixels (p,) of the 256 x 256, (C, p), rounded, without working out the others."""
+def at_pixels(
+    each: Map, pixels: NDArray[np.int64], size: Sequence[int] | NDArray[np.int64] = COMPETITION_SIZE
+) -> NDArray[np.uint8]:
+    """Return `whole_map` at some pixels (p,) of the 256 x 256, (C, p), rounded, without working out the others."""
     rows, columns = pixels // SCORE_SIZE, pixels % SCORE_SIZE
-    size = each.shape[-1]
-    if size == SCORE_SIZE:
+    if each.shape[-1] == SCORE_SIZE:
         return each[:, rows, columns]
-    flat = each.reshape(len(each), -1)
-    (top, bottom, down), (left, right, along) = _between(rows, size), _between(columns, size)
-    upper = flat[:, top * size + left] * (1 - along) + flat[:, top * size + right] * along
-    lower = flat[:, bottom * size + left] * (1 - along) + flat[:, bottom * size + right] * along
-    return np.rint(upper * (1 - down) + lower * down).astype(np.uint8)
-
-
-def _between(
-    positions: NDArray[np.int64], size: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Return the two neighbours of positions of 256 among `size`, and how far from the first they lie."""
-    at = np.maximum((positions + 0.5) * (size / SCORE_SIZE) - 0.5, 0)
-    first = at.astype(np.int64)
-    return first, np.minimum(first + 1, size - 1), (at - first).astype(np.float32)
+    photo, row, column = (torch.from_numpy(index) for index in (np.zeros_like(pixels), rows, columns))
+    found = at_score_pixels(torch.from_numpy(each)[None], photo, row, column, (int(size[0]), int(size[1])))
+    return found.round_().to(torch.uint8).numpy().T
 
 
 def _draw(
@@ -145,7 +131,9 @@ def _fill(values: NDArray[np.uint8], member: FoldMaps, labelled: Labelled, drawn
         positions = np.flatnonzero(labelled.fold == fold)
         names = [labelled.file_names[position] for position in positions]
         for position, each in zip(positions, maps.read(names), strict=True):
-            values[:, starts[position] : starts[position + 1]] = at_pixels(each, drawn[int(position)][0])
+            values[:, starts[position] : starts[position + 1]] = at_pixels(
+                each, drawn[int(position)][0], labelled.sizes([int(position)])[0]
+            )
 
 
 def _split(

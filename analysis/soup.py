@@ -119,7 +119,8 @@ def _compared(soup: Voter, own: Sequence[Voter], labelled: Labelled) -> tuple[bo
     found = []
     for voters in ([soup], own):
         ensemble = Ensemble(Path(), tuple(voters), (PLAIN,), (), {}).evened()
-        maps = mixed(ensemble, len(positions), lambda size: labelled.images(size, positions), networks)
+        maps = mixed(ensemble, len(positions), lambda size: labelled.images(size, positions), networks,
+                     labelled.sizes(positions))  # fmt: skip
         classes = maps.argmax(1).astype(np.uint8)
         found.append(np.concatenate([confusion(labelled, int(position), [each])
                                      for position, each in zip(positions, classes, strict=True)]))  # fmt: skip

@@ -3,11 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-
-from trainable.cache import SCORE_SIZE
-from trainable.metrics import resize_classes
 
 MULTIPLE = 32
 """Pixels: sides that every architecture takes are multiples of it."""
@@ -53,13 +49,3 @@ VIEWS = {
     "at 1.5": View(scale=1.5),
 }
 """By name, the photo as it is first."""
-
-
-def at_score_size(probabilities: Tensor) -> Tensor:
-    """Return probabilities (N, C, S, S) at 256 x 256: bilinear from smaller ones, else where the score looks."""
-    size = probabilities.shape[-1]
-    if size > SCORE_SIZE:
-        return resize_classes(probabilities.flatten(0, 1), SCORE_SIZE).unflatten(0, probabilities.shape[:2])
-    if size == SCORE_SIZE:
-        return probabilities
-    return F.interpolate(probabilities, (SCORE_SIZE, SCORE_SIZE), mode="bilinear", align_corners=False)

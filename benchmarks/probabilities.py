@@ -20,7 +20,8 @@ from trainable.artifacts import RunFolder
 from trainable.cache import SCORE_SIZE
 from trainable.classes import CLASSES
 from trainable.metrics import confusion_matrices, mean_iou
-from trainable.probabilities import Maps, encoded_logits, write_maps
+from trainable.probabilities import Maps, encoded, quantised, write_maps
+from trainable.resampling import at_score_size
 
 
 def main() -> None:
@@ -38,9 +39,11 @@ def main() -> None:
         truth = torch.from_numpy(np.array(cache.score_masks[rows]))
         for row, mask in zip(rows, truth, strict=True):
             logits = model(torch.from_numpy(np.array(cache.images[row : row + 1])))
-            exact += confusion_matrices(mask[None], logits.softmax(1).max(1).indices, len(CLASSES))[0]
+            own = cache.photo_sizes[row : row + 1]
+            classes = at_score_size(logits.softmax(1), own).max(1).indices
+            exact += confusion_matrices(mask[None], classes, len(CLASSES))[0]
             start = time.perf_counter()
-            maps += encoded_logits(logits)
+            maps += encoded(quantised(logits, own).cpu().numpy())
             spent += time.perf_counter() - start
         start = time.perf_counter()
         write_maps(path, zip(names, maps, strict=True), SCORE_SIZE)

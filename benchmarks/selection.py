@@ -68,7 +68,8 @@ def main() -> None:
         names = tuple(f"{photo:04d}.jpg" for photo in range(options.photos))
         fold = np.arange(options.photos) % FOLDS
         masks = np.stack([truth_of(photo) for photo in range(options.photos)])
-        cache: Any = SimpleNamespace(file_names=names, score_masks=masks)
+        sizes = np.full((options.photos, 2), SIDE)
+        cache: Any = SimpleNamespace(file_names=names, score_masks=masks, photo_sizes=sizes)
         dataset: Any = None
         labelled = Labelled(dataset, folder, False, names, fold, fold, {SIDE: cache})
         start = time.perf_counter()

@@ -14,21 +14,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from filelock import FileLock
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from PIL import Image
 
-from trainable import annotations, coco, photos, scenes
+from trainable import annotations, coco, photos, resampling, scenes
 from trainable.classes import CLASSES, IGNORE_INDEX
 from trainable.coco import Dataset, Photo
 from trainable.files import read_json, write_json
 from trainable.problems import Problem
-
-SCORE_SIZE = 256
-"""Pixels per side at which the competition scores."""
+from trainable.resampling import SCORE_SIZE, resize_mask, resize_photo, score_mask
 
 
 @dataclass(frozen=True)
@@ -41,10 +38,15 @@ class Cache:
     masks: NDArray[np.uint8]  # (N, S, S) class index, or IGNORE_INDEX
     score_masks: NDArray[np.uint8]  # (N, 256, 256) the same, shrunk from the photo's own size
     class_pixels: NDArray[np.int64]  # (N, C) pixels of each class at the photo's own size
-    photo_pixels: NDArray[np.int64]  # (N,) all pixels of the photo at its own size
+    photo_sizes: NDArray[np.int64]  # (N, 2) height and width of the photo in pixels
     annotation_counts: NDArray[np.int64]  # (N,)
     scene_hashes: NDArray[np.uint64]  # (N, 8)
     confidence: NDArray[np.uint8] | None = None  # (M, S, S) of the labels of the last M photos, 255 is certain
+
+    @property
+    def photo_pixels(self) -> NDArray[np.int64]:
+        """Return how many pixels each photo has at its own size, (N,)."""
+        return np.asarray(self.photo_sizes).prod(axis=1)
 
     def labels(self, position: int, rng: np.random.Generator) -> NDArray[np.uint8]:
         """Return a photo's mask (S, S), each pixel's label kept with the chance of its confidence, or else ignored.
@@ -107,8 +109,9 @@ def build_cache(
 def cache_key(dataset: Dataset, image_size: int, skip_bad: bool = False) -> str:
     """Return the name of the cache folder: a hash of all that decides its content."""
     digest = hashlib.sha256(f"{dataset.json_hash} {image_size} {skip_bad}".encode())
-    for source in (__file__, annotations.__file__, coco.__file__, photos.__file__, scenes.__file__):
-        digest.update(Path(source).read_bytes())
+    for module in (annotations, coco, photos, resampling, scenes):
+        digest.update(Path(str(module.__file__)).read_bytes())
+    digest.update(Path(__file__).read_bytes())
     for photo in dataset.photos:
         digest.update(f"{photo.file_name} {_stamp(photo.path)}".encode())
         if photo.confidence:
@@ -167,7 +170,7 @@ def _arrays(folder: Path, count: int, size: int, soft: bool) -> dict[str, Any]:
         "masks": ((count, size, size), np.uint8),
         "score_masks": ((count, SCORE_SIZE, SCORE_SIZE), np.uint8),
         "class_pixels": ((count, len(CLASSES)), np.int64),
-        "photo_pixels": ((count,), np.int64),
+        "photo_sizes": ((count, 2), np.int64),
         "annotation_counts": ((count,), np.int64),
         "scene_hashes": ((count, 8), np.uint64),
         **({"confidence": ((count, size, size), np.uint8)} if soft else {}),
@@ -184,12 +187,11 @@ def _decode(photo: Photo, index: int, arrays: dict[str, Any]) -> Problem | None:
     except photos.UNREADABLE as error:
         return Problem(photo.file_name, f"photo {photo.file_name} cannot be decoded ({error}); replace it")
     mask = coco.draw_mask(photo)
-    shrink = cv2.INTER_AREA if size < max(photo.height, photo.width) else cv2.INTER_LINEAR
-    arrays["images"][index] = cv2.resize(np.asarray(image), (size, size), interpolation=shrink)
-    arrays["masks"][index] = cv2.resize(mask, (size, size), interpolation=cv2.INTER_NEAREST)
-    arrays["score_masks"][index] = cv2.resize(mask, (SCORE_SIZE, SCORE_SIZE), interpolation=cv2.INTER_NEAREST)
+    arrays["images"][index] = resize_photo(np.asarray(image), size)
+    arrays["masks"][index] = resize_mask(mask, size)
+    arrays["score_masks"][index] = score_mask(mask)
     arrays["class_pixels"][index] = np.bincount(mask.ravel(), minlength=IGNORE_INDEX)[: len(CLASSES)]
-    arrays["photo_pixels"][index] = mask.size
+    arrays["photo_sizes"][index] = mask.shape
     arrays["annotation_counts"][index] = len(photo.annotations)
     arrays["scene_hashes"][index] = scenes.scene_hashes(image)
     return None

@@ -12,7 +12,7 @@ from trainable.scenes import same_scenes
 PREFIX = "extra/"
 """Before the names of the further photos: another folder may use the same names for other photos."""
 
-SMALL = ("class_pixels", "photo_pixels", "annotation_counts", "scene_hashes")
+SMALL = ("class_pixels", "photo_sizes", "annotation_counts", "scene_hashes")
 LARGE = ("images", "masks", "score_masks")
 """The arrays of a cache that are joined by a copy, and those that stay where they are."""
 

@@ -7,7 +7,6 @@ and mask of the same size.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +15,7 @@ from trainable.choices import build
 from trainable.classes import CLASSES, IGNORE_INDEX
 from trainable.config import Choice
 from trainable.patches import Patch, find_patches, paste
+from trainable.resampling import resize_mask, resize_photo
 
 Sample = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 RESIZES = ("jitter", "small_to_large", "large_to_small")
@@ -181,9 +181,7 @@ def jitter_scale(
 ) -> Sample:  # fmt: skip
     """Return a photo and mask scaled, cropped or padded to their size at a random spot; the padding is ignored."""
     size, scaled = len(mask), max(round(len(mask) * scale), 1)
-    shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    image = np.asarray(cv2.resize(image, (scaled, scaled), interpolation=shrink), np.uint8)
-    mask = np.asarray(cv2.resize(mask, (scaled, scaled), interpolation=cv2.INTER_NEAREST), np.uint8)
+    image, mask = resize_photo(image, scaled), resize_mask(mask, scaled)
     top, left = (int(each) for each in rng.integers(abs(scaled - size) + 1, size=2))
     if scaled >= size:
         box = (slice(top, top + size), slice(left, left + size))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from trainable.cache import Cache
 from trainable.classes import CLASSES, IGNORE_INDEX
+from trainable.resampling import resize_mask, resize_photo
 
 SMALLEST = 4
 """Pixels of the smallest component that counts as a patch."""
@@ -80,11 +81,9 @@ def paste(
     size = len(mask)
     limit = size / max(patch.shape.shape)
     height, width = (max(round(min(scale, limit) * side), 1) for side in patch.shape.shape)
-    shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    pixels = cv2.resize(patch.pixels(cache), (width, height), interpolation=shrink)
-    shape, labels = (cv2.resize(each, (width, height), interpolation=cv2.INTER_NEAREST)
-                     for each in (patch.shape.view(np.uint8), patch.labels(cache, rng)))  # fmt: skip
-    shape = shape.astype(bool)
+    pixels = resize_photo(patch.pixels(cache), height, width)
+    shape = resize_mask(patch.shape.view(np.uint8), height, width).astype(bool)
+    labels = resize_mask(patch.labels(cache, rng), height, width)
     for axis in (0, 1):
         if rng.random() < 0.5:
             pixels, shape, labels = (np.flip(each, axis) for each in (pixels, shape, labels))

@@ -6,8 +6,9 @@ One row per photo, a row group each, so that a reader takes the photos it wants:
     probabilities   C x S x S bytes, the probability of each class times 255; each row of pixels less the row above it,
                     modulo 256 (most differences are 0), compressed by zstd
 
-S is the training size, or 256 where that is larger: then the pixels are those at which the competition's score looks.
-Rounding never changes which class is the likeliest, so class maps, and mIoU, follow from the file without an error.
+S is the training size where that is below 256; otherwise the maps are kept at 256, where the competition's score looks.
+`at_256` brings the smaller ones there too. Every score is that of the likeliest class there: of a training, of an
+ensemble and of a submission. Rounding never changes which class that is, so mIoU follows from the file exactly.
 """
 
 import os
@@ -22,9 +23,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainable.cache import SCORE_SIZE
 from trainable.classes import CLASSES
-from trainable.metrics import resize_classes
+from trainable.resampling import SCORE_SIZE, Sizes, at_score_size, classes_at_score_size
 from trainable.room import with_room
 
 Map = NDArray[np.uint8]
@@ -38,10 +38,32 @@ class DamagedMapsError(ValueError):
     """A file of probabilities cannot be read."""
 
 
-def quantised(logits: Tensor) -> Tensor:
-    """Return the probabilities times 255 of logits (N, C, H, W), uint8 (N, C, S, S), S at most 256."""
-    size = min(SCORE_SIZE, logits.shape[-1])
-    return rounded(resize_classes(logits.flatten(0, 1), size).unflatten(0, logits.shape[:2]).softmax(1))
+def quantised(logits: Tensor, sizes: Sizes | None = None) -> Tensor:
+    """Return `kept` of the probabilities of logits (N, C, S, S)."""
+    return kept(logits.softmax(1), sizes)
+
+
+def kept(probabilities: Tensor, sizes: Sizes | None = None) -> Tensor:
+    """Return probabilities (N, C, S, S) times 255 as they are kept: uint8, at 256 where the score looks from 256 on.
+
+    Args:
+        probabilities: of a network.
+        sizes: height and width of the photos; those of the competition's if not given.
+    """
+    small = probabilities.shape[-1] < SCORE_SIZE
+    return rounded(probabilities if small else at_score_size(probabilities, sizes))
+
+
+def at_256(maps: Tensor, sizes: Sizes | None = None) -> Tensor:
+    """Return kept maps (N, C, S, S) at 256 x 256, float32 times 255."""
+    return maps.float() if maps.shape[-1] == SCORE_SIZE else at_score_size(maps, sizes)
+
+
+def classes_at_256(maps: Tensor, sizes: Sizes | None = None) -> Tensor:
+    """Return the likeliest class of kept maps (N, C, S, S) at 256 x 256, uint8 (N, 256, 256)."""
+    if maps.shape[-1] == SCORE_SIZE:
+        return maps.max(1).indices.to(torch.uint8)
+    return classes_at_score_size(maps, sizes)
 
 
 def rounded(probabilities: Tensor) -> Tensor:
@@ -153,9 +175,3 @@ def _added_up(differences: NDArray[np.uint8]) -> Map:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-
-def encoded_logits(logits: Tensor) -> list[bytes]:
-    """Return logits (N, C, H, W) as rows for `write_maps`."""
-    return encoded(quantised(logits).cpu().numpy())

@@ -25,7 +25,7 @@ from analysis.nested import SINGLE, decide, nested_confusions
 from analysis.predict import Networks, load_model, mixed, predict_photos
 from analysis.predict import main as photo_main
 from analysis.refit import main as refit_main
-from analysis.samples import draw_samples
+from analysis.samples import draw_samples, whole_map
 from analysis.soup import average, with_soups
 from analysis.stored import Ensemble, NoEnsembleError, Voter, ended_trainings, ensemble_file, newer, store
 from analysis.submission import read_submission
@@ -140,7 +140,7 @@ def test_stored_maps_give_the_recorded_miou(confirmed):
             positions = [labelled.file_names.index(name) for name in recorded["file_names"]]
             found = np.zeros_like(recorded["at_256"])
             for row, (position, each) in enumerate(zip(positions, maps.read(recorded["file_names"]), strict=True)):
-                classes = each.argmax(0).repeat(8, 0).repeat(8, 1)  # 32 px to 256 px by the nearest pixel
+                classes = whole_map(each, labelled.sizes([position])[0]).argmax(0)
                 np.add.at(found[row], (labelled.truth([position])[0], classes), 1)
             np.testing.assert_array_equal(found, recorded["at_256"])
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.samples import Samples, at_256, at_pixels
+from analysis.samples import Samples, at_pixels, whole_map
 from analysis.selection import SINGLE, class_weighted, fit_weights, fitted, greedy, sampled_miou
-from analysis.views import VIEWS, View, at_score_size
+from analysis.views import VIEWS, View
 from trainable.classes import CLASSES
+from trainable.resampling import at_score_size
 
 C = len(CLASSES)
 
@@ -78,7 +79,7 @@ def test_pixels_are_those_of_the_whole_map_enlarged(size):
     rng = np.random.default_rng(size)
     each = rng.integers(0, 256, (C, size, size)).astype(np.uint8)
     pixels = rng.integers(0, 256 * 256, 300)
-    whole = at_256(each).reshape(C, -1)[:, pixels]
+    whole = whole_map(each).reshape(C, -1)[:, pixels]
     assert np.abs(at_pixels(each, pixels).astype(float) - whole).max() <= 0.51
 
 

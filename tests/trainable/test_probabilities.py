@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from trainable.classes import CLASSES
-from trainable.probabilities import DamagedMapsError, Maps, encoded, encoded_logits, quantised, rounded, write_maps
+from trainable.probabilities import DamagedMapsError, Maps, encoded, quantised, rounded, write_maps
 from trainable.room import wait_for_room
 
 C = len(CLASSES)
@@ -60,7 +60,8 @@ def test_writing_waits_for_room_on_the_disk(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(os, "fsync", full)
     wait_for_room(waits.append)
     try:
-        write_maps(tmp_path / "maps.parquet", zip("ab", encoded_logits(torch.randn(2, C, 32, 32)), strict=True), 32)
+        maps = encoded(quantised(torch.randn(2, C, 32, 32)).numpy())
+        write_maps(tmp_path / "maps.parquet", zip("ab", maps, strict=True), 32)
     finally:
         wait_for_room(None)
     assert list(Maps.open(tmp_path / "maps.parquet").row_of) == ["a", "b"]
@@ -69,7 +70,7 @@ def test_writing_waits_for_room_on_the_disk(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "maps.parquet"
-    write_maps(path, zip("ab", encoded_logits(torch.randn(2, C, 32, 32)), strict=True), 32)
+    write_maps(path, zip("ab", encoded(quantised(torch.randn(2, C, 32, 32)).numpy()), strict=True), 32)
     with pytest.raises(DamagedMapsError, match="has no photo z"):
         list(Maps.open(path).read(["z"]))
     whole = bytearray(path.read_bytes())
