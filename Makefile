@@ -31,6 +31,7 @@ lint: .venv/ready
 bench: .venv/ready  ## side-by-side ratios; real photos from ../shared/data/trash or $$TRASH_DATA
 	$(BIN)/python -m benchmarks.data_path
 	$(BIN)/python -m benchmarks.metric
+	$(BIN)/python -m benchmarks.ceilings
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.preflight
 	$(BIN)/python -m benchmarks.search_overhead
