@@ -97,6 +97,8 @@ class Attestation:
         yield "device", self.config.device, training.device.type
         frozen = not any(each.requires_grad for each in training.model.network.encoder.parameters())
         yield "encoder frozen", stepper.steps > 0 and epoch <= self.config.freeze_epochs, frozen
+        yield "seed", [self.config.seed] * 2, [training.photos.seed, training.sampler.seed]
+        yield "workers", self.config.workers, training.loader.num_workers
         yield "batch_size", self.config.batch_size, training.loader.batch_size
         yield "image_size", self.config.image_size, training.data.cache.images.shape[1]
 
