@@ -24,7 +24,7 @@ from trainable.mixing import build_mixing
 from trainable.models import FORMATS, build_empty, loaded_encoder
 from trainable.optim import build_optimizer
 from trainable.readback import Finding, kind, optimizer_findings, settings_findings
-from trainable.sampling import build_draws
+from trainable.sampling import Draws, build_draws
 from trainable.schedules import Schedule, build_schedule
 from trainable.stepping import DTYPES
 from trainable.training import FoldTraining
@@ -132,8 +132,7 @@ class Attestation:
         yield "oversampling ratio", draws.ratio, live.ratio
         yield "sampler weights", _digest(draws.weights), _digest(live.weights)
         yield "training photos", _digest(self.training.data.train), _digest(live.positions)
-        yield "patches to paste", *(_digest([each.area * (each.position + 1) for each in found.patches])
-                                    for found in (draws, live))  # fmt: skip
+        yield "patches to paste", _patches(draws), _patches(live)
         train = self.training.data.train
         yield "photos to mix in", _digest(train), _digest(photos.others.positions)
         positions = {patch.position for patch in (*live.patches, *photos.others.patches)}
@@ -194,6 +193,10 @@ class Attestation:
 
 def _steps(augmentation: A.Compose) -> list[str]:
     return [str(A.to_dict(step)["transform"]) for step in augmentation.transforms]
+
+
+def _patches(draws: Draws) -> str:
+    return _digest([each.area * (each.position + 1) for each in draws.patches])
 
 
 def _digest(array: Any) -> str:

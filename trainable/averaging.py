@@ -17,7 +17,7 @@ class MovingAverage:
     and nothing of the random initial weights is in it. Source: Kingma and Ba 2015, section 3.
     """
 
-    def __init__(self, source: nn.Module, decay: float):
+    def __init__(self, source: Segmenter, decay: float):
         """Begin an average of `source`, whose tensors are to be changed in place."""
         self.decay = decay
         self.module = copy.deepcopy(source).eval().requires_grad_(False)

@@ -42,9 +42,9 @@ class Lookahead(Optimizer):
             yield from zip(group["params"], slow, strict=True)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
         """Take a fast step, and after every so many the slow one."""
-        loss = self.inner.step(closure)  # type: ignore[arg-type]  # its overloads know no optional one
+        loss = self.inner.step(closure)
         for group, slow in zip(self.param_groups, self.slow, strict=True):
             group["lookahead_step"] += 1
             if group["lookahead_step"] % group["lookahead_k"] == 0:

@@ -24,11 +24,8 @@ WORDS = {"scheme": tuple(SCHEMES), "backgrounds": BACKGROUNDS, "resize": RESIZES
 
 
 def differing(findings):
-    return [name for name, asked, found in findings if asked != found and tuple(_listed(asked)) != tuple(_listed(found))]
-
-
-def _listed(value):
-    return value if isinstance(value, list | tuple) else (value,)
+    plain = [(name, *(tuple(each) if isinstance(each, list) else each for each in both)) for name, *both in findings]
+    return [name for name, asked, found in plain if asked != found]
 
 
 def other(name, value):
