@@ -15,6 +15,7 @@ from search.plan import ASHA, FORECAST, Plan, check_plan, image_sizes
 from search.prepare import commit
 from search.thawing import LEAST_CHANCE, Thawing
 from spaces.encoders import STRIDES, group_for, pairs
+from spaces.optimizers import freeze_shares
 from spaces.table import NONE, space_names
 from trainable.artifacts import ENDED, INTERRUPTED, PAUSED, STOPPED, RunFolder
 from trainable.files import write_json
@@ -47,7 +48,8 @@ def extended_plan(plan: Plan, run: RunFolder, options: dict[str, Any], machine: 
     sizes = list(dict.fromkeys([*image_sizes(plan.config.image_size, names), *plan.image_sizes]))
     extended = replace(
         plan, space=space, trials=plan.trials + more, start=begun, stopper=options.get("stopper", plan.stopper),
-        image_sizes=sizes, models=models, strides=strides,
+        image_sizes=sizes, models=models, strides=strides, pretrained=plan.config.encoder_weights != "none",
+        freeze_shares=list(freeze_shares(plan.config.epochs)),
     )  # fmt: skip
     check_plan(extended)
     if begun >= extended.trials and all(folder.status()["state"] in ENDED for folder in run.trials()):

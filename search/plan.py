@@ -1,7 +1,7 @@
 """What a search will do, resolved from the command line, the device and the data; stored in search.json."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from search.comparable import check_comparable
 from search.machine import Machine, default_options
 from spaces.encoders import STRIDES, group_for, pairs
+from spaces.optimizers import FREEZE_SHARES, freeze_shares
 from spaces.table import NONE, Scope, find_space, space_names
 from trainable.artifacts import RunFolder
 from trainable.cache import Cache, default_cache_dir
@@ -48,6 +49,8 @@ class Plan:
     extra: str | None = None  # absolute; further photos, which train in every fold
     stopper: str = ASHA  # one of STOPPERS
     keep_gb: float | None = None  # of checkpoints of the whole run; None keeps all
+    pretrained: bool = True  # whether the encoders begin with weights; what was not recorded once was sampled as if
+    freeze_shares: list[float] = field(default_factory=lambda: list(FREEZE_SHARES))  # of the budget, to choose from
     start: int = 0  # the first trial of the space: those before it were drawn before the run was extended
 
     @property
@@ -55,7 +58,7 @@ class Plan:
         """What the space can choose from."""
         models = tuple((architecture, encoder) for architecture, encoder in self.models)
         strides = {architecture: tuple(each) for architecture, each in self.strides.items()}
-        return Scope(models, strides, tuple(self.image_sizes))
+        return Scope(models, strides, tuple(self.image_sizes), self.pretrained, tuple(self.freeze_shares))
 
     @property
     def config(self) -> TrialConfig:
@@ -123,6 +126,8 @@ def new_plan(options: dict[str, Any], machine: Machine) -> Plan:
         image_sizes=image_sizes(config.image_size, names),
         models=[list(pair) for pair in models] if "encoders" in names else [],
         strides={architecture: list(strides) for architecture, strides in STRIDES.items()},
+        pretrained=config.encoder_weights != "none",
+        freeze_shares=list(freeze_shares(config.epochs)),
         extra=place(chosen["extra"]) if "extra" in chosen else None,
         keep_gb=chosen.get("keep_gb"),
         # Who chooses ASHA's figures wants ASHA.

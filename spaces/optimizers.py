@@ -22,8 +22,26 @@ COUPLED = ("sgd", "adam")
 """Their weight decay is added to the gradient, so it is scaled by the rate and wants smaller values."""
 
 
-def optimizers(trial: optuna.Trial) -> dict[str, Any]:
-    """Sample an optimizer, its rates and what surrounds a step."""
+FREEZE_SHARES = (0.0, 0.1, 0.2)
+"""Of the budget, in which only the decoder learns."""
+
+
+def freeze_shares(epochs: int) -> tuple[float, ...]:
+    """Return the shares that differ within a budget: the encoder is frozen for whole epochs."""
+    frozen = [round(share * epochs) for share in FREEZE_SHARES]
+    return tuple(share for place, share in enumerate(FREEZE_SHARES) if frozen[place] not in frozen[:place])
+
+
+def optimizers(
+    trial: optuna.Trial, pretrained: bool = True, shares: tuple[float, ...] = FREEZE_SHARES
+) -> dict[str, Any]:
+    """Sample an optimizer, its rates and what surrounds a step.
+
+    Args:
+        trial: that asks.
+        pretrained: whether the encoder begins with weights: only then is it worth sparing.
+        shares: of the budget, for which it may be frozen.
+    """
     name = trial.suggest_categorical("optimizer", list(RATES))
     optimizer: dict[str, Any] = {"name": name, "lr": trial.suggest_float(f"{name}_lr", *RATES[name], log=True)}
     if name in COUPLED:
@@ -34,18 +52,28 @@ def optimizers(trial: optuna.Trial) -> dict[str, Any]:
         optimizer["weight_decay"] = trial.suggest_float("weight_decay", 1e-4, 3e-1, log=True)
     if name == "radam":
         optimizer["decoupled"] = trial.suggest_categorical("radam_decoupled", (True, False))
-    return {
-        "optimizer": optimizer,
-        # of the pretrained encoder, relative to the decoder; 0.1 is usual
-        "encoder_lr_factor": trial.suggest_float("encoder_lr_factor", 0.05, 1.0, log=True),
-        # norm of the whole gradient; 0 is off
-        "clip_norm": trial.suggest_categorical("clip_norm", (0.0, 1.0, 5.0)),
-        # per step; 0 is off. 0.99 averages over about 100 steps, a few epochs of a small data set
-        "ema_decay": trial.suggest_categorical("ema_decay", (0.0, 0.9, 0.97, 0.99)),
-        # share of the budget in which only the decoder learns
-        "freeze_share": trial.suggest_categorical("freeze_share", (0.0, 0.1, 0.2)),
-    }
+    found: dict[str, Any] = {"optimizer": optimizer}
+    if pretrained:
+        # relative to the decoder's; 0.1 is usual
+        found["encoder_lr_factor"] = trial.suggest_float("encoder_lr_factor", 0.05, 1.0, log=True)
+    # norm of the whole gradient; 0 is off
+    found["clip_norm"] = trial.suggest_categorical("clip_norm", (0.0, 1.0, 5.0))
+    # per step; 0 is off. 0.99 averages over about 100 steps, a few epochs of a small data set
+    found["ema_decay"] = trial.suggest_categorical("ema_decay", (0.0, 0.9, 0.97, 0.99))
+    if pretrained and len(shares) > 1:
+        found["freeze_share"] = trial.suggest_categorical("freeze_share", shares)
+    return found
 
+
+def first_trials(pretrained: bool = True, shares: tuple[float, ...] = FREEZE_SHARES) -> tuple[dict[str, Any], ...]:
+    """Return the reference recipe first and the recorded winner last, in what a run samples."""
+    unsampled = () if pretrained and len(shares) > 1 else ("freeze_share",) if pretrained else PRETRAINED
+    return tuple({name: value for name, value in each.items() if name not in unsampled}
+                 for each in (*FIRST_TRIALS, BEST))  # fmt: skip
+
+
+PRETRAINED = ("encoder_lr_factor", "freeze_share")
+"""What is sampled only where encoders begin with weights."""
 
 PLAIN = {"encoder_lr_factor": 1.0, "clip_norm": 0.0, "ema_decay": 0.0, "freeze_share": 0.0}
 

@@ -26,6 +26,8 @@ class Scope:
     models: tuple[encoders.Model, ...] = ()  # that can be built at every image size
     strides: encoders.Strides = field(default_factory=lambda: dict(encoders.STRIDES))  # that all these models take
     image_sizes: tuple[int, ...] = ()  # pixels per side, the run's own first
+    pretrained: bool = True  # whether the encoders begin with weights
+    freeze_shares: tuple[float, ...] = optimizers.FREEZE_SHARES  # of the budget, for which these may be frozen
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,11 @@ def _augmentations(scope: Scope) -> Space:
     return Space(lambda trial: augmentations.augmentations(trial, sizes), first)
 
 
+def _optimizers(scope: Scope) -> Space:
+    offered = scope.pretrained, scope.freeze_shares
+    return Space(lambda trial: optimizers.optimizers(trial, *offered), optimizers.first_trials(*offered))
+
+
 def _plain(sample: Callable[[optuna.Trial], dict[str, Any]], module: Any, **more: Any) -> Callable[[Scope], Space]:
     return lambda scope: Space(sample, (*module.FIRST_TRIALS, module.BEST), **more)
 
@@ -63,7 +70,7 @@ def _plain(sample: Callable[[optuna.Trial], dict[str, Any]], module: Any, **more
 SPACES: dict[str, Callable[[Scope], Space]] = {
     "encoders": _encoders,
     "losses": _plain(losses.losses, losses, samples_rate=True),
-    "optimizers": _plain(optimizers.optimizers, optimizers),
+    "optimizers": _optimizers,
     "schedulers": _plain(schedulers.schedulers, schedulers, samples_rate=True),
     "oversampling": _plain(oversampling.oversampling, oversampling),
     "augmentations": _augmentations,

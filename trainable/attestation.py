@@ -4,7 +4,6 @@ What the config asks for is worked out from the config alone, apart from the cod
 that was skipped, overridden or handed another value shows. Weights that were downloaded are not compared.
 """
 
-import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -16,24 +15,22 @@ import torch
 from torch import nn
 
 from trainable.augment import build_augmentation
+from trainable.classes import CLASSES, IGNORE_INDEX
 from trainable.config import TrialConfig
-from trainable.losses import build_loss
+from trainable.defaults import spelled_out
+from trainable.lookahead import Lookahead
+from trainable.losses import Loss, build_loss
 from trainable.mixing import build_mixing
 from trainable.models import FORMATS, build_empty, loaded_encoder
-from trainable.optim import OPTIMIZERS, build_optimizer
-from trainable.sampling import build_draws
+from trainable.optim import build_optimizer
+from trainable.readback import Finding, kind, optimizer_findings, settings_findings
+from trainable.sampling import Draws, build_draws
 from trainable.schedules import Schedule, build_schedule
 from trainable.stepping import DTYPES
 from trainable.training import FoldTraining
 
-ALIASES = {"alpha": "lookahead_alpha", "every": "lookahead_k", "decoupled": "decoupled_weight_decay"}
-"""Names of an optimizer's parameters in its groups, where they are others than in the config."""
-
 PROBES = (0.0, 0.1, 0.37, 0.5, 0.73, 0.98)
 """Shares of the budget at which schedules are compared."""
-
-Finding = tuple[str, Any, Any]
-"""What was compared, what the config asks for and what was found."""
 
 
 class ConfigNotAppliedError(RuntimeError):
@@ -72,31 +69,25 @@ class Attestation:
 
     def _optimizer(self, factor: float) -> Iterator[Finding]:
         choice, live = self.config.optimizer, self.training.optimizer
-        signature = inspect.signature(OPTIMIZERS[choice["name"]]).parameters
-        asked = {name: each.default for name, each in signature.items() if name != "groups"}
-        asked |= {name: value for name, value in choice.items() if name != "name"}
         toy = build_optimizer(choice, nn.ModuleDict({"encoder": nn.Conv2d(1, 1, 1)}))
-        yield "optimizer", _kind(toy), _kind(live)
-        for group in live.param_groups:
-            encoder = group["part"] == "encoder"
-            name = "encoder " if encoder else ""
-            if not group["decayed"]:
-                name += "norm and bias "
-            yield f"{name}lr", asked["lr"] * (self.config.encoder_lr_factor if encoder else 1) * factor, group["lr"]
-            yield f"{name}weight decay", asked["weight_decay"] if group["decayed"] else 0.0, group["weight_decay"]
-            for key in sorted(set(asked) - {"lr", "weight_decay"}):
-                yield f"{name}{key}", asked[key], group[ALIASES.get(key, key)]
+        yield "optimizer", kind(toy), kind(live)
+        yield from optimizer_findings(choice, live, self.config.encoder_lr_factor, factor)
         trained = sum(parameter.numel() for group in live.param_groups for parameter in group["params"])
         yield "trained parameters", sum(each.numel() for each in self.training.model.parameters()), trained
         wanted, found = ([each(spent, (0.1, 0.1, 0.1)) for spent in PROBES]
                          for each in (self._schedule, self.training.schedule))  # fmt: skip
-        yield f"scheduler {self.config.scheduler['name']}", wanted, found
+        name, spelled = self.config.scheduler["name"], self._spelled["scheduler"]
+        yield f"scheduler {name}", wanted, found
+        yield from settings_findings(f"scheduler {name}", spelled, self._schedule, self.training.schedule)
 
     def _steps(self, epoch: int) -> Iterator[Finding]:
         training, stepper = self.training, self.training.stepper
-        yield f"loss {self.config.loss['name']} on a probe", self._asked_loss, self._probe(training.loss)
+        name = self.config.loss["name"]
+        yield f"loss {name} on a probe", self._probe(self._asked_loss), self._probe(training.loss)
+        yield from settings_findings(f"loss {name}", self._spelled["loss"], self._asked_loss, training.loss)
+        yield "loss that is stepped on", True, stepper.loss is training.loss
         yield "clip_norm", self.config.clip_norm, stepper.clip_norm
-        yield "ema_decay", self.config.ema_decay, stepper.ema.decay if stepper.ema else 0.0
+        yield from self._average()
         yield "precision", str(DTYPES[self.config.precision]), str(stepper.dtype)
         kernel = next(each for each in training.model.parameters() if each.ndim == 4 and min(each.shape) > 1)
         wanted = FORMATS[self.config.memory_format]
@@ -106,8 +97,30 @@ class Attestation:
         yield "device", self.config.device, training.device.type
         frozen = not any(each.requires_grad for each in training.model.network.encoder.parameters())
         yield "encoder frozen", stepper.steps > 0 and epoch <= self.config.freeze_epochs, frozen
+        yield "seed", [self.config.seed] * 2, [training.photos.seed, training.sampler.seed]
+        yield "workers", self.config.workers, training.loader.num_workers
         yield "batch_size", self.config.batch_size, training.loader.batch_size
         yield "image_size", self.config.image_size, training.data.cache.images.shape[1]
+
+    def _average(self) -> Iterator[Finding]:
+        """Compare which weights are validated and kept, and how they are averaged."""
+        decay, stepper = self.config.ema_decay, self.training.stepper
+        yield "ema_decay", decay, stepper.ema.decay if stepper.ema else 0.0
+        if stepper.ema and decay and stepper.steps:
+            share = 1 / sum(decay**steps for steps in range(stepper.steps))
+            yield "share of the last step in the moving average", share, stepper.ema.share(stepper.steps)
+        slow = self.config.optimizer["name"].startswith("lookahead_")
+        wanted = "moving average" if decay else "slow" if slow else "own"
+        yield "weights that are validated", wanted, self._validated_weights()
+
+    def _validated_weights(self) -> str:
+        stepper, live = self.training.stepper, self.training.optimizer
+        if stepper.ema and stepper.evaluated is stepper.ema.module:
+            return "moving average"
+        kept = {each.data_ptr() for each in stepper.evaluated.parameters()}
+        if isinstance(live, Lookahead) and kept == {slow.data_ptr() for _, slow in live.pairs()}:
+            return "slow"
+        return "own" if kept == {each.data_ptr() for each in self.training.model.parameters()} else "others"
 
     def _data(self) -> Iterator[Finding]:
         photos = self.training.photos
@@ -119,7 +132,7 @@ class Attestation:
         yield "oversampling ratio", draws.ratio, live.ratio
         yield "sampler weights", _digest(draws.weights), _digest(live.weights)
         yield "training photos", _digest(self.training.data.train), _digest(live.positions)
-        yield "patches to paste", len(draws.patches), len(live.patches)
+        yield "patches to paste", _patches(draws), _patches(live)
         train = self.training.data.train
         yield "photos to mix in", _digest(train), _digest(photos.others.positions)
         positions = {patch.position for patch in (*live.patches, *photos.others.patches)}
@@ -160,24 +173,30 @@ class Attestation:
         return _steps(build_augmentation(self.config.augmentation, self.config.operations, self.config.image_size))
 
     @cached_property
-    def _asked_loss(self) -> float:
-        return self._probe(build_loss(self.config.loss, self.training.data.counts()))
+    def _spelled(self) -> dict[str, Any]:
+        return spelled_out(self.config.to_dict())
 
-    def _probe(self, loss: Any) -> float:
-        """Return the loss of made-up logits, the same each time: two losses that differ somewhere differ here."""
+    @cached_property
+    def _asked_loss(self) -> Loss:
+        return build_loss(self.config.loss, self.training.data.counts())
+
+    def _probe(self, loss: Loss) -> float:
+        """Return the loss of made-up logits, the same each time, on patches of classes with some unlabelled pixels."""
         generator = torch.Generator().manual_seed(0)
-        logits = 3 * torch.randn(2, 11, 8, 8, generator=generator)
-        target = torch.randint(0, 11, (2, 8, 8), generator=generator)
+        target = torch.randint(0, len(CLASSES), (2, 2, 2), generator=generator)
+        target = target.repeat_interleave(12, 1).repeat_interleave(12, 2)
+        logits = 3 * torch.randn(2, len(CLASSES), 24, 24, generator=generator)
+        logits.scatter_add_(1, target[:, None], torch.full((2, 1, 24, 24), 4.0))  # right more often than not
+        target[:, 3:6, 4:9] = IGNORE_INDEX
         return float(loss(logits, target))
-
-
-def _kind(optimizer: Any) -> str:
-    inner = getattr(optimizer, "_base_optimizer", None)  # of a Lookahead
-    return f"{type(optimizer).__name__} of {_kind(inner)}" if inner else type(optimizer).__name__
 
 
 def _steps(augmentation: A.Compose) -> list[str]:
     return [str(A.to_dict(step)["transform"]) for step in augmentation.transforms]
+
+
+def _patches(draws: Draws) -> str:
+    return _digest([each.area * (each.position + 1) for each in draws.patches])
 
 
 def _digest(array: Any) -> str:
@@ -189,14 +208,13 @@ def _digest(array: Any) -> str:
 
 
 def _same(asked: Any, found: Any) -> bool:
-    if isinstance(asked, float) or isinstance(found, float):
-        return bool(np.isclose(asked, found, rtol=1e-5, atol=1e-12, equal_nan=True))
-    if isinstance(asked, list) and len(asked) == len(found):
-        return all(_same(a, b) for a, b in zip(asked, found, strict=True))
-    return bool(asked == found)
+    if isinstance(asked, list | tuple) and isinstance(found, list | tuple):
+        return len(asked) == len(found) and all(map(_same, asked, found))
+    numbers = all(isinstance(each, int | float) for each in (asked, found))
+    return bool(np.isclose(asked, found, rtol=1e-5, atol=0, equal_nan=True) if numbers else asked == found)
 
 
 def _show(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    return f"[{', '.join(_show(each) for each in value)}]" if isinstance(value, list) else str(value)
+    return f"[{', '.join(map(_show, value))}]" if isinstance(value, list | tuple) else str(value)

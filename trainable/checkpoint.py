@@ -64,7 +64,10 @@ def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, 
 
 
 def load_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-    """Put back what `optimizer_state` gave: some optimizers count their steps in the groups, some per parameter."""
+    """Put back what `optimizer_state` gave: some optimizers count their steps in the groups, some per parameter.
+
+    Hyperparameters stay as the config has them, whatever an earlier version trained with.
+    """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Any]] = {}
     for key, tensor in tensors.items():
@@ -77,7 +80,7 @@ def load_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor], header: dic
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     for position, (group, values) in enumerate(zip(optimizer.param_groups, header["groups"], strict=True)):
         prefix = f"group.{position}."
-        group.update(values)
+        group.update({name: value for name, value in values.items() if name not in optimizer.defaults})
         group.update({key.removeprefix(prefix): each for key, each in tensors.items() if key.startswith(prefix)})
 
 

@@ -7,6 +7,7 @@ no pixel is left: none expects a softmax in the model.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import segmentation_models_pytorch.losses as smp_losses
 import torch
@@ -21,6 +22,13 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 MAX_WEIGHT = 50.0
 """Largest class weight relative to the smallest: a class of 0.001% of all pixels would drown the others otherwise."""
+
+
+SMP: dict[str, Any] = {
+    "mode": "multiclass", "ignore_index": IGNORE_INDEX, "classes": None, "log_loss": False, "from_logits": True,
+    "smooth": 0.0, "eps": 1e-7,
+}  # fmt: skip
+"""What SMP's losses over regions have in common here; given, so that no default of the library's decides."""
 
 
 @dataclass(frozen=True)
@@ -75,17 +83,17 @@ def focal(gamma: float = 2.0) -> Loss:
 
 def dice() -> Loss:
     """Mean of 1 - Dice over all classes, 0 for those that are not in the batch."""
-    return smp_losses.DiceLoss("multiclass", ignore_index=IGNORE_INDEX)
+    return smp_losses.DiceLoss(**SMP)
 
 
 def jaccard() -> Loss:
     """Mean of 1 - IoU over all classes, 0 for those that are not in the batch."""
-    return smp_losses.JaccardLoss("multiclass", ignore_index=IGNORE_INDEX)
+    return smp_losses.JaccardLoss(**SMP)
 
 
 def lovasz() -> Loss:
     """Lovász-softmax over the classes in the batch. Source: Berman et al. 2018."""
-    inner = smp_losses.LovaszLoss("multiclass", ignore_index=IGNORE_INDEX)
+    inner = smp_losses.LovaszLoss("multiclass", per_image=False, ignore_index=IGNORE_INDEX)
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
         # SMP's is no single number where no pixel is labelled.
@@ -96,12 +104,12 @@ def lovasz() -> Loss:
 
 def tversky(alpha: float = 0.5, beta: float = 0.5) -> Loss:
     """Mean of 1 - TP / (TP + alpha FP + beta FN); 0.5 and 0.5 is Dice, a larger beta favours recall."""
-    return smp_losses.TverskyLoss("multiclass", ignore_index=IGNORE_INDEX, alpha=alpha, beta=beta)
+    return smp_losses.TverskyLoss(**SMP, alpha=alpha, beta=beta, gamma=1.0)
 
 
 def focal_tversky(alpha: float = 0.3, beta: float = 0.7, gamma: float = 0.75) -> Loss:
     """Mean over all classes of (1 - Tversky)^gamma. Source: Abraham and Khan 2019 (gamma 1 / 1.33)."""
-    return _FocalTversky("multiclass", ignore_index=IGNORE_INDEX, alpha=alpha, beta=beta, gamma=gamma)
+    return _FocalTversky(**SMP, alpha=alpha, beta=beta, gamma=gamma)
 
 
 def ohem_cross_entropy(threshold: float = 0.7, share: float = 0.25) -> Loss:

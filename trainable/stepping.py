@@ -4,12 +4,13 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from timm.utils import ModelEmaV3
 from torch import Tensor
 from torch.optim import Optimizer
 
+from trainable.averaging import MovingAverage, at_slow_weights
 from trainable.config import TrialConfig
 from trainable.device import peak_memory_mb
+from trainable.lookahead import Lookahead
 from trainable.losses import Loss
 from trainable.models import Segmenter
 
@@ -35,8 +36,8 @@ class Stepper:
         self.device = torch.device(config.device)
         self.dtype = DTYPES[config.precision]
         self.scaler = torch.amp.GradScaler(config.device, enabled=config.precision == "fp16")
-        # The decay grows with the steps (timm's warm-up): the first weights would stay for long otherwise.
-        self.ema = ModelEmaV3(model, config.ema_decay, use_warmup=True) if config.ema_decay else None
+        self.slow = at_slow_weights(model, optimizer) if isinstance(optimizer, Lookahead) else None
+        self.ema = MovingAverage(self.slow or model, config.ema_decay) if config.ema_decay else None
         self.clip_norm = config.clip_norm
         self.accumulation = config.accumulation
         self.steps = 0
@@ -52,7 +53,7 @@ class Stepper:
     @property
     def evaluated(self) -> Segmenter:
         """The model that is validated and kept."""
-        return self.ema.module if self.ema else self.model
+        return self.ema.module if self.ema else self.slow or self.model
 
     def freeze_encoder(self, frozen: bool) -> None:
         """Put the model into training mode, its encoder only where it is not frozen."""
@@ -78,7 +79,7 @@ class Stepper:
         self.scaler.update()
         self.steps += 1
         if self.ema:
-            self.ema.update(self.model, self.steps)
+            self.ema.update(self.steps)
         return loss
 
     def logits(self, model: Any, photos: Tensor) -> Tensor:
