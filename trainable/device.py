@@ -12,6 +12,15 @@ import torch
 
 from trainable.config import TrialConfig
 
+MEMORY_SHORT = (
+    "not enough memory", "can't allocate memory", "out of memory", "alloc_failed", "unable to find an engine",
+)  # fmt: skip
+"""What PyTorch, cuDNN and cuBLAS say, in lower case: cuDNN finds no engine where none has room to work in."""
+
+
+class OutOfMemoryError(RuntimeError):
+    """One photo at a time does not fit into the device's memory."""
+
 
 def resolve_device(config: TrialConfig) -> TrialConfig:
     """Return the config with the device that this process has.
@@ -73,3 +82,17 @@ def peak_memory_mb(device: str) -> float:
         return int(kilobytes) * 1024 / 1e6
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def too_short(config: TrialConfig, photos: str, error: Exception, more: str = "") -> OutOfMemoryError:
+    """Return the error that ends a trial whose `photos` do not fit, with the peak."""
+    peak, line = peak_memory_mb(config.device), str(error).splitlines()[0]
+    what = f"{photos} of {config.image_size} px at a time does not fit"
+    return OutOfMemoryError(f"{what}: peak {peak:,.0f} MB, then {line}{more}")
+
+
+def is_memory_short(error: Exception) -> bool:
+    """Tell whether memory could not be allocated, on a GPU or not, by PyTorch or by others."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in MEMORY_SHORT)
