@@ -1,14 +1,16 @@
-"""What the device of a trial can do, and how much memory it used."""
+"""What the device of a trial can do, how much memory it used, and its random state."""
 
 import contextlib
 import ctypes
 import gc
 import resource
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from trainable.config import TrialConfig
 
@@ -96,3 +98,16 @@ def is_memory_short(error: Exception) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in MEMORY_SHORT)
+
+
+def random_state(device: torch.device) -> list[Tensor]:
+    """Return PyTorch's random state: the CPU's, and the device's where that is a GPU."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
+def set_random_state(states: Sequence[Tensor], device: torch.device) -> None:
+    """Put back what `random_state` gave; nothing where that is empty."""
+    if states:
+        torch.set_rng_state(states[0].cpu())
+    if len(states) > 1 and device.type == "cuda":
+        torch.cuda.set_rng_state(states[1].cpu(), device)

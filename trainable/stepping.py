@@ -16,14 +16,15 @@ from trainable.device import (
     OutOfMemoryError,
     is_memory_short,
     peak_memory_mb,
+    random_state,
     release_memory,
     reset_peak_memory,
+    set_random_state,
     too_short,
 )
 from trainable.losses import Loss
 from trainable.models import Segmenter
 from trainable.recompute import buffers_kept, compute_once, compute_twice, planned
-from trainable.seeding import random_state, set_random_state
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -16,7 +16,15 @@ from trainable.checkpoint import load_optimizer, load_tensors, optimizer_state, 
 from trainable.classes import CLASSES
 from trainable.config import NO_FOLD, TrialConfig
 from trainable.data import FoldData
-from trainable.device import is_memory_short, peak_memory_mb, release_memory, reset_peak_memory, too_short
+from trainable.device import (
+    is_memory_short,
+    peak_memory_mb,
+    random_state,
+    release_memory,
+    reset_peak_memory,
+    set_random_state,
+    too_short,
+)
 from trainable.loader import TrainingPhotos, on_device, training_batches
 from trainable.losses import build_loss
 from trainable.metrics import class_iou, mean_iou
@@ -25,7 +33,7 @@ from trainable.models import build_model
 from trainable.optim import build_optimizer
 from trainable.sampling import build_draws
 from trainable.schedules import build_schedule
-from trainable.seeding import random_state, set_random_state, stream_seed
+from trainable.seeding import stream_seed
 from trainable.speed import settle
 from trainable.stepping import Stepper
 from trainable.validation import Validated, validate
@@ -89,8 +97,8 @@ class FoldTraining:
         Returns:
             The row: losses, `val_miou` (as the competition scores: 256 x 256), `val_miou_full` (at the training size),
             `iou_CLASS` (at 256 x 256, NaN for a class in neither truth nor prediction), `lr` at the epoch's end,
-            `images_per_s` in training, seconds (`data_s`: waited for photos), peak memory in MB and the parts a batch
-            was split into. And what the validation found: None, and nothing of it in the row, if no photo validates.
+            `images_per_s` in training, seconds (`data_s`: waited for photos), peak memory in MB, the parts a batch
+            was split into and whether by activation checkpointing (1 or 0). And what the validation found: None, and nothing of it in the row, if no photo validates.
 
         Raises:
             HaltedError: `halt` gave a reason.
@@ -106,6 +114,7 @@ class FoldTraining:
             "lr": self.optimizer.param_groups[0]["lr"], "images_per_s": seen / (trained - start),
             "train_s": trained - start, "data_s": waited, "val_s": end - trained,
             "peak_memory_mb": peak_memory_mb(self.config.device), "accumulation": self.stepper.accumulation,
+            "recomputed": float(bool(self.stepper.recomputed)),
         }  # fmt: skip
         return row, validated
 
@@ -165,7 +174,8 @@ class FoldTraining:
             HaltedError: always.
         """
         tensors, header = self._state()
-        tensors |= {f"rng.{name}": state for name, state in zip(("cpu", "cuda"), random_state(self.device), strict=False)}
+        states = zip(("cpu", "cuda"), random_state(self.device), strict=False)
+        tensors |= {f"rng.{name}": state for name, state in states}
         facts = {name: getattr(begun, name) for name in ("epoch", "steps", "seen", "total")}
         save_tensors(folder.part_state, tensors, begun=facts, **header)
         raise HaltedError(f"{reason}: saved in epoch {begun.epoch} after {begun.steps} steps")
