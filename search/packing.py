@@ -85,7 +85,7 @@ class Packing(tune.Callback):
             return
         self.learnt.add(number)
         weights, photo, recomputed = footprint
-        kept = recomputed if row.get("recomputed") else photo  # a row of an earlier version does not tell
+        kept = recomputed if row.get("recomputed") == 1 else photo  # rows of an earlier version do not tell
         self.model.see(need_of(config, weights, kept, int(row["accumulation"])), row["peak_memory_mb"])
 
     def _footprint(self, config: TrialConfig) -> tuple[float, float, float] | None:

@@ -98,7 +98,8 @@ class FoldTraining:
             The row: losses, `val_miou` (as the competition scores: 256 x 256), `val_miou_full` (at the training size),
             `iou_CLASS` (at 256 x 256, NaN for a class in neither truth nor prediction), `lr` at the epoch's end,
             `images_per_s` in training, seconds (`data_s`: waited for photos), peak memory in MB, the parts a batch
-            was split into and whether by activation checkpointing (1 or 0). And what the validation found: None, and nothing of it in the row, if no photo validates.
+            was split into and `recomputed`: 1 with activation checkpointing, else 0. And what the validation found:
+            None, and nothing of it in the row, if no photo validates.
 
         Raises:
             HaltedError: `halt` gave a reason.

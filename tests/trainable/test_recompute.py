@@ -4,12 +4,11 @@ import copy
 
 import pytest
 import torch
-from torch import nn
 
 from spaces.encoders import ARCHITECTURES
 from trainable.config import TrialConfig
 from trainable.models import build_empty, build_model
-from trainable.recompute import buffers_kept, cheapest, compute_once, compute_twice, planned, record
+from trainable.recompute import compute_twice, planned
 
 FAST = {
     "unetplusplus": "efficientnet-b0", "deeplabv3plus": "mobilenet_v2", "unet": "mit_b0", "fpn": "resnet18",
