@@ -111,6 +111,9 @@ def cheapest(network: nn.Module, recording: Recording) -> set[str]:
     whole = recording.peak(set())
     choices = [set(fitting(network, "", share * whole)) for share in SHARES]
     best = min(choices, key=recording.peak)
+    for name in sorted(best):
+        if recording.peak(best - {name}) <= recording.peak(best):  # what it keeps is kept by others too
+            best = best - {name}
     return best if recording.peak(best) <= WORTH * whole else set()
 
 
