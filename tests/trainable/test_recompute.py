@@ -8,7 +8,7 @@ from torch import nn
 
 from spaces.encoders import ARCHITECTURES
 from trainable.config import TrialConfig
-from trainable.models import build_empty, build_model
+from trainable.models import build_model
 from trainable.recompute import buffers_kept, cheapest, compute_once, compute_twice, planned, record
 
 FAST = {
@@ -81,7 +81,8 @@ def test_takes_the_blocks_and_leaves_their_parts():
     network = blocks().to("meta")
     recording = record(network, 32)
     assert cheapest(network, recording) == {f"{number}" for number in range(1, 7)}
-    assert recording.peak({"1", "2"}) < recording.peak({"1"}) < recording.peak(set()) == recording.total - OUTPUT
+    six, two, none = (recording.peak(names) for names in (cheapest(network, recording), {"1", "2"}, set()))
+    assert six < two < none == recording.total - OUTPUT
 
 
 OUTPUT = 4 * 2 * 8 * 32 * 32
@@ -135,11 +136,5 @@ def test_is_the_plain_step(architecture):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("encoder", ENCODERS)
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_is_the_plain_step_on_every_kind_of_encoder(architecture, encoder):
-    config = config_of(architecture, encoder)
-    try:
-        build_empty(config)
-    except ValueError as error:
-        pytest.skip(str(error).splitlines()[0])
-    assert_the_same(config)
+def test_is_the_plain_step_on_every_kind_of_encoder(encoder):
+    assert_the_same(config_of("unet", encoder))
