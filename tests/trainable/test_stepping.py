@@ -293,6 +293,33 @@ def test_short_memory_in_a_trial_is_recorded(tiny_config, tiny_data, tmp_path, m
     assert folder.config()["batch_size"] == 5
 
 
+def test_resumed_training_takes_its_steps_the_same_way(tiny_config, tiny_data, tmp_path, monkeypatch):
+    real, whole = Stepper._backward, TrialFolder(tmp_path / "0000")
+
+    def backward(self, photos, masks):
+        if self.accumulation == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return real(self, photos, masks)
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(row):
+        monkeypatch.setattr(Stepper, "_backward", real)  # memory is there again: the way stays as it was
+        raise StoppedError
+
+    monkeypatch.setattr(Stepper, "_backward", backward)
+    train_fold(tiny_config, tiny_data, whole, lambda row: None)
+    stopped = TrialFolder(tmp_path / "0001")
+    with pytest.raises(StoppedError):
+        train_fold(tiny_config, tiny_data, stopped, stop)
+    train_fold(tiny_config, tiny_data, stopped, lambda row: None, resume=True)
+    assert [(row["recomputed"], row["accumulation"]) for row in stopped.curve()] == [(1, 2)] * 3
+    for name in ("train_loss", *SAME):
+        assert [row[name] for row in stopped.curve()] == [row[name] for row in whole.curve()]
+    assert stopped.notes() == whole.notes()
+
+
 def test_short_memory_in_validation_halves_it_alone(tiny_config, tiny_data, tmp_path, monkeypatch):
     from trainable import training
 
@@ -388,8 +415,9 @@ def test_failing_compile_falls_back_and_says_so(monkeypatch):
 
 
 @pytest.mark.slow
-def test_compiled_step_is_the_step(tiny_config, tiny_data):
-    plain, compiled = make(), make(compile=True)
+@pytest.mark.parametrize("parts", [1, 2])
+def test_compiled_step_is_the_step(parts):
+    plain, compiled = make(accumulation=parts), make(accumulation=parts, compile=True)
     first, second = plain.step(*batch()), compiled.step(*batch())
     assert compiled.notes == []
     assert first.item() == pytest.approx(second.item(), rel=1e-4)
