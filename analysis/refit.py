@@ -20,12 +20,12 @@ from trainable.artifacts import FAILED, FINISHED, INTERRUPTED, RUNNING, RunFolde
 from trainable.attestation import ConfigNotAppliedError
 from trainable.config import NO_FOLD, TrialConfig
 from trainable.data import FoldData
+from trainable.device import OutOfMemoryError
 from trainable.extra import Extra
 from trainable.files import read_json, write_json
 from trainable.fold import told, train_fold
 from trainable.folds import Folds
 from trainable.remote import push_back, run_option
-from trainable.stepping import OutOfMemoryError
 from trainable.training import DivergedError
 
 

@@ -30,13 +30,14 @@ class DoesNotFitError(Exception):
 class Packing(tune.Callback):
     """Gives each trial its share of a GPU, and learns from the peak that its epochs report."""
 
-    def __init__(self, run: RunFolder, gpu_memory_gb: float, measure: Callable[[TrialConfig], tuple[float, float]]):
+    def __init__(self, run: RunFolder, gpu_memory_gb: float, measure: Callable[[TrialConfig], tuple[float, ...]]):
         """Begin with what the run's trials have shown.
 
         Args:
             run: whose trials are packed.
             gpu_memory_gb: of one GPU, of the smallest there is.
-            measure: gives weights and memory kept of a photo in MB, see `trainable/footprint.py`.
+            measure: gives weights and memory kept of a photo, plain and with activation checkpointing, in MB, see
+                `trainable/footprint.py`.
         """
         self.run, self.total_mb, self.measure = run, 1000 * gpu_memory_gb, measure
         self.model = MemoryModel()
@@ -49,23 +50,24 @@ class Packing(tune.Callback):
                 self.learn(folder.number, TrialConfig.from_dict(folder.config()), curve[-1])
 
     def share(self, config: TrialConfig) -> float:
-        """Return the share of a GPU that a config needs, 1 where its batch will have to be split to fit.
+        """Return the share of a GPU that a config needs, 1 where it fits by activation checkpointing or in parts alone.
 
         Raises:
-            DoesNotFitError: two photos at a time need more than a GPU has.
+            DoesNotFitError: two photos at a time need more than a GPU has, by activation checkpointing too.
         """
         footprint = self._footprint(config)
         if footprint is None:
             return 1.0
         room = self.total_mb - CONTEXT_MB
         parts = max(config.batch_size // 2, 1)
-        least, _, _ = self.model.predict(need_of(config, *footprint, parts))
+        weights, photo, recomputed = footprint
+        least, _, _ = self.model.predict(need_of(config, weights, recomputed, parts))
         if least > room:
             raise DoesNotFitError(
                 f"not started: {config.batch_size // parts} photos of {config.image_size} px at a time need at least "
                 f"{least / 1000:.1f} GB, and a GPU has {room / 1000:.1f} GB for them"
             )
-        _, _, most = self.model.predict(need_of(config, *footprint, config.accumulation))
+        _, _, most = self.model.predict(need_of(config, weights, photo, config.accumulation))
         needed = math.ceil(STEP * (most + CONTEXT_MB) / self.total_mb) / STEP
         return min(max(needed, 1 / TOGETHER), 1.0)
 
@@ -82,17 +84,19 @@ class Packing(tune.Callback):
         if footprint is None or number in self.learnt:
             return
         self.learnt.add(number)
-        self.model.see(need_of(config, *footprint, int(row["accumulation"])), row["peak_memory_mb"])
+        weights, photo, recomputed = footprint
+        kept = recomputed if row.get("recomputed") == 1 else photo  # rows of an earlier version do not tell
+        self.model.see(need_of(config, weights, kept, int(row["accumulation"])), row["peak_memory_mb"])
 
-    def _footprint(self, config: TrialConfig) -> tuple[float, float] | None:
-        """Return weights and what is kept of a photo, or None where they cannot be told."""
+    def _footprint(self, config: TrialConfig) -> tuple[float, float, float] | None:
+        """Return weights and what is kept of a photo, plain and recomputed, or None where they cannot be told."""
         key = f"{config.architecture} {config.encoder} {sorted(config.decoder.items())} {config.image_size}"
         if key not in self.footprints:
             self.footprints[key] = list(self.measure(config))
             with contextlib.suppress(OSError):
                 write_json(self.run.path / FILE, {"footprints": self.footprints})
-        weights, photo = self.footprints[key]
-        return (weights, photo) if photo > 0 else None
+        weights, photo, *more = self.footprints[key]
+        return (weights, photo, more[0] if more else photo) if photo > 0 else None  # a file of before has two figures
 
 
 def packing_of(run: RunFolder, machine: Machine, share: Resources) -> Packing | None:
@@ -100,8 +104,8 @@ def packing_of(run: RunFolder, machine: Machine, share: Resources) -> Packing | 
     return Packing(run, machine.gpu_memory_gb, measured) if share.packed and machine.gpu_memory_gb else None
 
 
-def measured(config: TrialConfig) -> tuple[float, float]:
-    """Return the footprint of a config's network, counted by a worker; (0, 0) where it cannot be built.
+def measured(config: TrialConfig) -> tuple[float, ...]:
+    """Return the footprint of a config's network, counted by a worker; zeros where it cannot be built.
 
     PyTorch takes seconds to import, which the driver need not spend.
     """
@@ -109,11 +113,11 @@ def measured(config: TrialConfig) -> tuple[float, float]:
     return ray.get(ray.remote(num_cpus=0)(_count).remote(plain))
 
 
-def _count(config: TrialConfig) -> tuple[float, float]:
+def _count(config: TrialConfig) -> tuple[float, ...]:
     from trainable.footprint import footprint
 
     try:
         found = footprint(config)
     except (ValueError, RuntimeError, AssertionError):
-        return 0.0, 0.0
-    return found.weights_mb, found.photo_mb
+        return 0.0, 0.0, 0.0
+    return found.weights_mb, found.photo_mb, found.recomputed_mb

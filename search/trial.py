@@ -159,7 +159,7 @@ def end_of(error: Exception) -> tuple[str, str] | None:
     from torch import AcceleratorError
 
     from trainable.attestation import ConfigNotAppliedError
-    from trainable.stepping import OutOfMemoryError, is_memory_short
+    from trainable.device import OutOfMemoryError, is_memory_short
     from trainable.training import HaltedError
 
     if isinstance(error, OutOfMemoryError) or is_memory_short(error):

@@ -194,9 +194,9 @@ class TrialFolder:
         return self.status().get("params", {})
 
     def write_curve(self, rows: Sequence[Mapping[str, float]]) -> None:
-        """Write all epochs' rows."""
+        """Write all epochs' rows; what an epoch of an earlier version did not tell is nan."""
         text = io.StringIO()
-        writer = csv.DictWriter(text, rows[0].keys())
+        writer = csv.DictWriter(text, dict.fromkeys(name for row in rows for name in row), restval="nan")
         writer.writeheader()
         writer.writerows({key: repr(value) for key, value in row.items()} for row in rows)
         write_bytes(self.curve_file, text.getvalue().encode())

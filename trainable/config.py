@@ -37,7 +37,7 @@ class TrialConfig:
     batch_size: int = 8
     """Photos per optimizer step."""
     accumulation: int = 1
-    """Parts a batch is split into, whose gradients add up to one step; doubled while the device's memory is short."""
+    """Parts a batch is split into, whose gradients add up to one step; doubled while memory is short."""
     architecture: str = "unetplusplus"
     """A segmentation_models_pytorch architecture, such as unetplusplus or deeplabv3plus."""
     encoder: str = "tu-tf_mobilenetv3_small_minimal_100"

@@ -1,16 +1,27 @@
-"""What the device of a trial can do, and how much memory it used."""
+"""What the device of a trial can do, how much memory it used, and its random state."""
 
 import contextlib
 import ctypes
 import gc
 import resource
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from trainable.config import TrialConfig
+
+MEMORY_SHORT = (
+    "not enough memory", "can't allocate memory", "out of memory", "alloc_failed", "unable to find an engine",
+)  # fmt: skip
+"""What PyTorch, cuDNN and cuBLAS say, in lower case: cuDNN finds no engine where none has room to work in."""
+
+
+class OutOfMemoryError(RuntimeError):
+    """One photo at a time does not fit into the device's memory."""
 
 
 def resolve_device(config: TrialConfig) -> TrialConfig:
@@ -73,3 +84,30 @@ def peak_memory_mb(device: str) -> float:
         return int(kilobytes) * 1024 / 1e6
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def too_short(config: TrialConfig, photos: str, error: Exception, more: str = "") -> OutOfMemoryError:
+    """Return the error that ends a trial whose `photos` do not fit, with the peak."""
+    peak, line = peak_memory_mb(config.device), str(error).splitlines()[0]
+    what = f"{photos} of {config.image_size} px at a time does not fit"
+    return OutOfMemoryError(f"{what}: peak {peak:,.0f} MB, then {line}{more}")
+
+
+def is_memory_short(error: Exception) -> bool:
+    """Tell whether memory could not be allocated, on a GPU or not, by PyTorch or by others."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in MEMORY_SHORT)
+
+
+def random_state(device: torch.device) -> list[Tensor]:
+    """Return PyTorch's random state: the CPU's, and the device's where that is a GPU."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
+def set_random_state(states: Sequence[Tensor], device: torch.device) -> None:
+    """Put back what `random_state` gave; nothing where that is empty."""
+    if states:
+        torch.set_rng_state(states[0].cpu())
+    if len(states) > 1 and device.type == "cuda":
+        torch.cuda.set_rng_state(states[1].cpu(), device)

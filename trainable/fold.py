@@ -22,11 +22,11 @@ from trainable.config import NO_FOLD, TrialConfig
 from trainable.data import FoldData
 from trainable.dealing import make_folds
 from trainable.demo import find_data
+from trainable.device import OutOfMemoryError
 from trainable.extra import Extra
 from trainable.files import read_json, write_json
 from trainable.folds import Folds
 from trainable.probabilities import write_maps
-from trainable.stepping import OutOfMemoryError
 from trainable.training import DivergedError, FoldTraining, Halt, Row
 from trainable.validation import Validated
 

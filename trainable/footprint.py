@@ -2,14 +2,9 @@
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from trainable.config import TrialConfig
 from trainable.models import build_empty, parameter_count
-
-PHOTOS = 2
-"""In the forward pass that is counted: batch norms after a global pooling need two."""
+from trainable.recompute import PHOTOS, cheapest, record
 
 
 @dataclass(frozen=True)
@@ -18,6 +13,7 @@ class Footprint:
 
     weights_mb: float  # parameters that train
     photo_mb: float  # what the forward pass keeps of one photo for the backward pass
+    recomputed_mb: float  # the same with activation checkpointing
 
 
 def footprint(config: TrialConfig) -> Footprint:
@@ -27,15 +23,6 @@ def footprint(config: TrialConfig) -> Footprint:
         ValueError: the network cannot be built, or not take the image size.
     """
     network = build_empty(config).train()
-    kept: dict[int, torch.UntypedStorage] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        kept.setdefault(storage._cdata, storage)
-        return tensor
-
-    own = {tensor.untyped_storage()._cdata for tensor in (*network.parameters(), *network.buffers())}
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        logits = network(torch.empty(PHOTOS, 3, config.image_size, config.image_size, device="meta"))
-    size = sum(storage.nbytes() for key, storage in kept.items() if key not in own) + logits.nbytes
-    return Footprint(4 * parameter_count(network) / 1e6, size / PHOTOS / 1e6)
+    kept = record(network, config.image_size)
+    least = kept.total - kept.peak(set()) + kept.peak(cheapest(network, kept))
+    return Footprint(4 * parameter_count(network) / 1e6, kept.total / PHOTOS / 1e6, least / PHOTOS / 1e6)

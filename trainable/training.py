@@ -16,7 +16,15 @@ from trainable.checkpoint import load_optimizer, load_tensors, optimizer_state, 
 from trainable.classes import CLASSES
 from trainable.config import NO_FOLD, TrialConfig
 from trainable.data import FoldData
-from trainable.device import peak_memory_mb, reset_peak_memory
+from trainable.device import (
+    is_memory_short,
+    peak_memory_mb,
+    random_state,
+    release_memory,
+    reset_peak_memory,
+    set_random_state,
+    too_short,
+)
 from trainable.loader import TrainingPhotos, on_device, training_batches
 from trainable.losses import build_loss
 from trainable.metrics import class_iou, mean_iou
@@ -68,6 +76,7 @@ class FoldTraining:
         self.peak_lr = [group["lr"] for group in self.optimizer.param_groups]
         self.schedule = build_schedule(config.scheduler, config.epochs)
         self.stepper = Stepper(config, self.model, self.loss, self.optimizer)
+        self.validation_batch = config.batch_size  # photos at a time; halved while memory is short
         augmentation = build_augmentation(config.augmentation, config.operations, config.image_size)
         draws = build_draws(config.oversampling, data.cache, data.train)
         self.photos = TrainingPhotos(data.cache, draws, build_mixing(config.mixing), augmentation, config.seed)
@@ -88,8 +97,9 @@ class FoldTraining:
         Returns:
             The row: losses, `val_miou` (as the competition scores: 256 x 256), `val_miou_full` (at the training size),
             `iou_CLASS` (at 256 x 256, NaN for a class in neither truth nor prediction), `lr` at the epoch's end,
-            `images_per_s` in training, seconds (`data_s`: waited for photos), peak memory in MB and the parts a batch
-            was split into. And what the validation found: None, and nothing of it in the row, if no photo validates.
+            `images_per_s` in training, seconds (`data_s`: waited for photos), peak memory in MB, the parts a batch
+            was split into and `recomputed`: 1 with activation checkpointing, else 0. And what the validation found:
+            None, and nothing of it in the row, if no photo validates.
 
         Raises:
             HaltedError: `halt` gave a reason.
@@ -105,6 +115,7 @@ class FoldTraining:
             "lr": self.optimizer.param_groups[0]["lr"], "images_per_s": seen / (trained - start),
             "train_s": trained - start, "data_s": waited, "val_s": end - trained,
             "peak_memory_mb": peak_memory_mb(self.config.device), "accumulation": self.stepper.accumulation,
+            "recomputed": float(bool(self.stepper.recomputed)),
         }  # fmt: skip
         return row, validated
 
@@ -144,7 +155,8 @@ class FoldTraining:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         moments, optimizer = optimizer_state(self.optimizer)
         more, stepper = self.stepper.state()
-        return {**tensors, **moments, **more}, {"optimizer": optimizer, "stepper": stepper}
+        header = {"optimizer": optimizer, "stepper": stepper, "validation_batch": self.validation_batch}
+        return {**tensors, **moments, **more}, header
 
     def _load(self, path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
         model = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
@@ -154,6 +166,7 @@ class FoldTraining:
             raise ValueError(f"{path} is of another model: {error}") from error
         load_optimizer(self.optimizer, tensors, header["optimizer"])
         self.stepper.load_state(tensors, header["stepper"])
+        self.validation_batch = header.get("validation_batch", self.config.batch_size)  # an earlier version's has none
 
     def _halt(self, reason: str, begun: "Begun", folder: TrialFolder) -> None:
         """Write the state in the midst of an epoch.
@@ -162,7 +175,8 @@ class FoldTraining:
             HaltedError: always.
         """
         tensors, header = self._state()
-        tensors |= {f"rng.{name}": state for name, state in zip(("cpu", "cuda"), _rng(self.device), strict=False)}
+        states = zip(("cpu", "cuda"), random_state(self.device), strict=False)
+        tensors |= {f"rng.{name}": state for name, state in states}
         facts = {name: getattr(begun, name) for name in ("epoch", "steps", "seen", "total")}
         save_tensors(folder.part_state, tensors, begun=facts, **header)
         raise HaltedError(f"{reason}: saved in epoch {begun.epoch} after {begun.steps} steps")
@@ -186,7 +200,7 @@ class FoldTraining:
             if step < begun.steps:
                 continue  # drawn all the same: the batches after it are then the same ones
             if step == begun.steps:
-                _set_rng(begun.rng, self.device)
+                set_random_state(begun.rng, self.device)
             if folder and (reason := self.halt()):
                 self._halt(reason, Begun(epoch, step, seen, float(total)), folder)
             waited += time.perf_counter() - asked
@@ -201,14 +215,23 @@ class FoldTraining:
 
     def _validate(self) -> Validated:
         while True:
-            batch = math.ceil(self.config.batch_size / self.stepper.accumulation)
             try:
-                validated = validate(self.stepper, self.data, batch)
+                validated = validate(self.stepper, self.data, self.validation_batch)
                 break
-            except RuntimeError as error:
-                self.stepper.split_further(error, self.config.batch_size)
+            except (RuntimeError, MemoryError) as error:
+                self._validate_fewer(error)
+            release_memory()  # only here has the error's traceback let go of the tensors
         self._finite(validated.loss, "validation loss")
         return validated
+
+    def _validate_fewer(self, error: Exception) -> None:
+        """Halve the photos that are validated at a time: the figures stay the same, and training stays as it is."""
+        if not is_memory_short(error):
+            raise error
+        if self.validation_batch == 1:
+            raise too_short(self.config, "validating one photo", error) from error
+        self.validation_batch = math.ceil(self.validation_batch / 2)
+        self.stepper.notes.append(f"memory ran short: {self.validation_batch} photos at a time in validation")
 
     def _finite(self, loss: float, name: str) -> float:
         if not math.isfinite(loss):
@@ -226,17 +249,6 @@ class Begun:
     seen: int = 0  # photos
     total: float = 0.0  # loss, summed over them
     rng: Sequence[Tensor] = ()  # PyTorch's random state, on the CPU and on the GPU
-
-
-def _rng(device: torch.device) -> list[Tensor]:
-    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
-
-
-def _set_rng(states: Sequence[Tensor], device: torch.device) -> None:
-    if states:
-        torch.set_rng_state(states[0].cpu())
-    if len(states) > 1 and device.type == "cuda":
-        torch.cuda.set_rng_state(states[1].cpu(), device)
 
 
 def _readable(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

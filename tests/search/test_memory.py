@@ -90,6 +90,18 @@ def test_what_cannot_fit_is_refused_with_its_figures(tmp_path):
         packing.share(replace(CONFIG, image_size=4096))
 
 
+def test_what_fits_by_activation_checkpointing_is_started_and_learnt_from_as_such(tmp_path):
+    large = replace(CONFIG, image_size=2048, batch_size=2)
+    with pytest.raises(DoesNotFitError, match="2 photos of 2048 px"):
+        Packing(RunFolder(tmp_path), 4.0, measure).share(large)
+    packing = Packing(RunFolder(tmp_path / "other"), 4.0, lambda config: (*measure(config), 0.1 * measure(config)[1]))
+    assert packing.share(large) == 1.0
+    packing.learn(0, CONFIG, {**row(4000.0), "recomputed": 0.0})
+    packing.learn(1, large, {**row(3000.0), "recomputed": 1.0})
+    packing.learn(2, CONFIG, {**row(4000.0), "recomputed": float("nan")})  # an earlier version's
+    assert [each.kept_mb for each in packing.model.needs] == [8 * 500, 2 * 800, 8 * 500]
+
+
 def test_network_without_a_footprint_gets_a_gpu_of_its_own(tmp_path):
     packing = Packing(RunFolder(tmp_path), V100_GB, lambda config: (0.0, 0.0))
     packing.learn(0, CONFIG, row(1.0))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainable.artifacts import FINISHED, RunFolder
+from trainable.artifacts import FINISHED, RunFolder, TrialFolder
 from trainable.checkpoint import load_tensors, save_tensors
 from trainable.files import write_bytes, write_json
 
@@ -74,3 +74,11 @@ def test_damaged_checkpoint_is_named(tmp_path):
     (tmp_path / "a").write_bytes((tmp_path / "a").read_bytes()[:-50])
     with pytest.raises(ValueError, match=r"a is damaged .* delete the trial's folder"):
         load_tensors(tmp_path / "a")
+
+
+def test_curve_of_a_run_that_an_earlier_version_began_goes_on(tmp_path):
+    folder = TrialFolder(tmp_path)
+    folder.path.mkdir(exist_ok=True)
+    folder.write_curve([{"epoch": 1, "val_miou": 0.5}, {"epoch": 2, "val_miou": 0.6, "recomputed": 1.0}])
+    first, second = folder.curve()
+    assert math.isnan(first["recomputed"]) and second == {"epoch": 2, "val_miou": 0.6, "recomputed": 1.0}

@@ -44,6 +44,12 @@ def test_grows_with_the_area():
     assert large.photo_mb == pytest.approx(4 * small.photo_mb, rel=0.02)
 
 
+@pytest.mark.parametrize("architecture", ["unet", "unetplusplus"])
+def test_activation_checkpointing_keeps_less_and_more_than_its_inputs(architecture):
+    found = footprint(replace(CONFIG, architecture=architecture, image_size=128))
+    assert 0.1 * found.photo_mb < found.recomputed_mb < 0.6 * found.photo_mb
+
+
 def test_network_that_cannot_be_built_is_refused():
     with pytest.raises(ValueError, match="cannot be built"):
         footprint(replace(CONFIG, decoder={"no_such": 1}))

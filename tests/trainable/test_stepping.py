@@ -1,3 +1,4 @@
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -5,18 +6,23 @@ import torch
 from torch import nn
 
 from trainable.artifacts import TrialFolder
+from trainable.classes import IGNORE_INDEX
 from trainable.config import TrialConfig
+from trainable.device import OutOfMemoryError, is_memory_short
 from trainable.fold import train_fold
-from trainable.losses import cross_entropy
+from trainable.losses import LOSSES, ClassCounts, build_loss
 from trainable.models import build_model
 from trainable.optim import build_optimizer
-from trainable.stepping import OutOfMemoryError, Stepper, is_memory_short
+from trainable.stepping import Stepper
 from trainable.training import FoldTraining
 
 CONFIG = TrialConfig(
     image_size=64, batch_size=8, architecture="unet", encoder="tu-test_resnet", precision="fp32", device="cpu",
     decoder={"decoder_channels": [16, 16, 16, 8, 8]}, memory_format="contiguous",
 )  # fmt: skip
+
+
+COUNTS = ClassCounts(torch.tensor([9000, 500, 300, 200, *[100] * 7]), torch.tensor([20, 10, 2, 3, *[4] * 7]))
 
 
 def make(**changes):
@@ -27,7 +33,7 @@ def make(**changes):
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 0.0  # its statistics depend on the micro-batch
     optimizer = build_optimizer({"name": "sgd", "lr": 0.1, "momentum": 0.0, "weight_decay": 0.0}, model)
-    stepper = Stepper(config, model, cross_entropy(), optimizer)
+    stepper = Stepper(config, model, build_loss(config.loss, COUNTS), optimizer)
     stepper.freeze_encoder(False)
     return stepper
 
@@ -40,6 +46,49 @@ def batch(count=8, seed=0):
 
 def weights(stepper):
     return torch.cat([parameter.detach().flatten() for parameter in stepper.model.parameters()])
+
+
+def unequal_batch():
+    """Photos of which the first has a pixel in a hundred labelled, and the last classes of its own."""
+    photos, masks = batch()
+    masks[0][torch.arange(64 * 64).view(64, 64) % 100 > 0] = IGNORE_INDEX
+    masks[-1] = masks[-1] % 2
+    return photos, masks
+
+
+def gradient(stepper):
+    return torch.cat([parameter.grad.flatten() for parameter in stepper.model.parameters()])
+
+
+def cosine(first, second):
+    return torch.nn.functional.cosine_similarity(first, second, 0).item()
+
+
+@contextmanager
+def memory_of(share, stepper, photos):
+    """Let PyTorch run out of memory where a forward pass keeps more than a share of what a plain one keeps."""
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        sizes[storage.data_ptr()] = storage.nbytes()
+        if limit and sum(sizes.values()) > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return tensor
+
+    def backward(photos, masks):
+        sizes.clear()
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            return real(photos, masks)
+
+    sizes, limit, real = {}, 0, stepper._backward
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        make(**CHANGES).model(photos)
+    limit = share * sum(sizes.values())
+    stepper._backward = backward
+    yield
+
+
+CHANGES = {"architecture": "fpn", "decoder": {"decoder_pyramid_channels": 64}}
+"""A network with dropout."""
 
 
 class ShortMemory(nn.Module):
@@ -77,15 +126,100 @@ def test_short_memory_halves_the_micro_batch_and_keeps_the_batch(error):
     stepper = make()
     stepper.model = ShortMemory(stepper.model, fits=3, error=error)
     stepper.step(*batch())
-    assert stepper.model.seen == [2, 2, 2, 2]  # 8 and 4 did not fit
+    assert stepper.model.seen == [2, 2, 2, 2] * 2  # 8 and 4 did not fit; once for the loss, once for the gradient
     assert stepper.accumulation == 4
     assert stepper.notes == [
-        "memory ran short: batches of 8 in 2 parts",
-        "memory ran short: batches of 8 in 4 parts",
+        "memory ran short: activation checkpointing, with the same gradient",
+        "memory ran short: batches of 8 in 2 parts: batch norm sees 4 photos at a time, which changes the gradient",
+        "memory ran short: batches of 8 in 4 parts: batch norm sees 2 photos at a time, which changes the gradient",
     ]
     stepper.step(*batch())
-    assert len(stepper.notes) == 2
+    assert len(stepper.notes) == 3
     assert stepper.steps == 2
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_parts_have_the_gradient_of_the_whole_batch_whatever_the_loss(name):
+    whole = make(loss={"name": name})
+    whole.model.eval()  # batch norm sees the parts otherwise
+    first = whole._backward(*unequal_batch()).item()
+    for parts in (2, 8):
+        split = make(loss={"name": name}, accumulation=parts)
+        split.model.eval()
+        assert split._backward(*unequal_batch()).item() == pytest.approx(first, rel=1e-5)
+        assert cosine(gradient(split), gradient(whole)) > 0.99999
+        assert (gradient(split).norm() / gradient(whole).norm()).item() == pytest.approx(1, rel=1e-3)
+
+
+def test_batch_norm_sees_the_parts_and_the_gradient_is_another():
+    whole, split = make(), make(accumulation=2)
+    for stepper in (whole, split):
+        stepper._backward(*batch())
+    assert 0.5 < cosine(gradient(split), gradient(whole)) < 0.999
+
+
+def test_parts_draw_the_same_at_random_in_both_passes_and_count_once():
+    stepper, logits = make(**CHANGES, accumulation=2), []
+    real = stepper.logits
+    stepper.logits = lambda *given: logits.append(real(*given)) or logits[-1]
+    stepper.step(*batch())
+    assert all(torch.equal(first, second) for first, second in zip(logits[:2], logits[2:], strict=True))
+    assert not torch.equal(stepper.logits(stepper.model, batch()[0]), stepper.logits(stepper.model, batch()[0]))
+    counted = {int(each) for name, each in stepper.model.named_buffers() if name.endswith("tracked")}
+    assert counted == {2 + 2}  # the step's two parts, and the two of the line before
+
+
+def test_parts_keep_the_scale_of_fp16():
+    plain, scaled = make(accumulation=2), make(accumulation=2)
+    scaled.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    for stepper in (plain, scaled):
+        stepper.step(*batch())
+    torch.testing.assert_close(weights(plain), weights(scaled), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(1024 * gradient(plain), gradient(scaled) * 1024, rtol=1e-4, atol=1e-3)
+
+
+def test_short_memory_checkpoints_activations_before_it_splits():
+    plain, short = make(**CHANGES), make(**CHANGES)
+    states = []
+    for stepper in (plain, short):
+        for module in stepper.model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 0.1
+        with memory_of(0.7 if stepper is short else 2, stepper, batch()[0]):
+            torch.manual_seed(5)
+            losses = [stepper.step(*batch(seed=seed)) for seed in range(2)]
+        states.append([*losses, *stepper.model.state_dict().values(), torch.get_rng_state()])
+    assert (short.accumulation, bool(short.recomputed), plain.recomputed) == (1, True, None)
+    assert short.notes == ["memory ran short: activation checkpointing, with the same gradient"]
+    assert all(torch.equal(first, second) for first, second in zip(*states, strict=True))
+
+
+def test_memory_too_short_for_checkpointing_splits_too():
+    stepper = make(**CHANGES)
+    with memory_of(0.2, stepper, batch()[0]):
+        stepper.step(*batch())
+    assert stepper.recomputed and stepper.accumulation > 1
+    assert [note.split(",")[0].split(":")[1] for note in stepper.notes[:2]] == [
+        " activation checkpointing", " batches of 8 in 2 parts",
+    ]  # fmt: skip
+
+
+def test_modules_that_do_something_else_a_second_time_end_checkpointing(monkeypatch):
+    stepper, calls = make(), []
+    block = stepper.model.network.decoder.blocks[0].conv1
+    real = block.forward
+
+    def changing(photos):
+        calls.append(len(photos))
+        return real(photos).sigmoid() if len(calls) == 2 else real(photos)
+
+    block.forward = changing
+    with memory_of(0.9, stepper, batch()[0]):
+        stepper.step(*batch())
+    assert stepper.recomputed == [] and stepper.steps == 1
+    assert stepper.notes[0] == "memory ran short: activation checkpointing, with the same gradient"
+    assert stepper.notes[1].startswith("no activation checkpointing: unet does not allow it (")
+    assert stepper.notes[2].startswith("memory ran short: batches of 8 in 2 parts")
 
 
 def test_step_after_short_memory_is_the_step_of_the_whole_batch():
@@ -137,6 +271,7 @@ def test_other_errors_are_not_taken_for_short_memory():
     assert stepper.notes == []
     assert not is_memory_short(ValueError("out of memory"))
     assert is_memory_short(RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"))
+    assert is_memory_short(RuntimeError("GET was unable to find an engine to execute this computation"))
 
 
 def test_short_memory_in_a_trial_is_recorded(tiny_config, tiny_data, tmp_path, monkeypatch):
@@ -151,11 +286,41 @@ def test_short_memory_in_a_trial_is_recorded(tiny_config, tiny_data, tmp_path, m
     folder = TrialFolder(tmp_path / "0000")
     train_fold(tiny_config, tiny_data, folder, lambda row: None)
     assert [row["accumulation"] for row in folder.curve()] == [2, 2, 2]
-    assert folder.notes() == ["memory ran short: batches of 5 in 2 parts"]
+    assert folder.notes() == [
+        "memory ran short: activation checkpointing, with the same gradient",
+        "memory ran short: batches of 5 in 2 parts: batch norm sees 3 photos at a time, which changes the gradient",
+    ]
     assert folder.config()["batch_size"] == 5
 
 
-def test_short_memory_in_validation_halves_it_too(tiny_config, tiny_data, monkeypatch):
+def test_resumed_training_takes_its_steps_the_same_way(tiny_config, tiny_data, tmp_path, monkeypatch):
+    real, whole = Stepper._backward, TrialFolder(tmp_path / "0000")
+
+    def backward(self, photos, masks):
+        if self.accumulation == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return real(self, photos, masks)
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(row):
+        monkeypatch.setattr(Stepper, "_backward", real)  # memory is there again: the way stays as it was
+        raise StoppedError
+
+    monkeypatch.setattr(Stepper, "_backward", backward)
+    train_fold(tiny_config, tiny_data, whole, lambda row: None)
+    stopped = TrialFolder(tmp_path / "0001")
+    with pytest.raises(StoppedError):
+        train_fold(tiny_config, tiny_data, stopped, stop)
+    train_fold(tiny_config, tiny_data, stopped, lambda row: None, resume=True)
+    assert [(row["recomputed"], row["accumulation"]) for row in stopped.curve()] == [(1, 2)] * 3
+    for name in ("train_loss", *SAME):
+        assert [row[name] for row in stopped.curve()] == [row[name] for row in whole.curve()]
+    assert stopped.notes() == whole.notes()
+
+
+def test_short_memory_in_validation_halves_it_alone(tiny_config, tiny_data, tmp_path, monkeypatch):
     from trainable import training
 
     sizes = []
@@ -167,9 +332,36 @@ def test_short_memory_in_validation_halves_it_too(tiny_config, tiny_data, monkey
             raise torch.OutOfMemoryError("CUDA out of memory")
         return real(stepper, data, batch_size)
 
+    config = replace(tiny_config, loss={"name": "lovasz"})  # no mean over photos: parts would have another loss
+    plain, _ = FoldTraining(config, tiny_data).epoch(1, [])
     monkeypatch.setattr(training, "validate", validate)
-    FoldTraining(tiny_config, tiny_data).epoch(1, [])
+    trained = FoldTraining(config, tiny_data)
+    row, _ = trained.epoch(1, [])
     assert sizes == [5, 3, 2]
+    assert {name: row[name] for name in SAME} == pytest.approx({name: plain[name] for name in SAME}, rel=1e-5)
+    assert (row["accumulation"], row["recomputed"], trained.stepper.recomputed) == (1, 0, None)
+    assert trained.stepper.notes == [
+        "memory ran short: 3 photos at a time in validation", "memory ran short: 2 photos at a time in validation",
+    ]  # fmt: skip
+    trained.save(TrialFolder(tmp_path), [row])
+    again = FoldTraining(config, tiny_data)
+    again.restore(TrialFolder(tmp_path))
+    again.epoch(2, [0.1])
+    assert sizes == [5, 3, 2, 2]
+
+
+SAME = ("train_loss", "val_loss", "val_miou", "val_miou_full")
+
+
+def test_photo_that_cannot_be_validated_ends_the_trial(tiny_config, tiny_data, monkeypatch):
+    from trainable import training
+
+    def validate(stepper, data, batch_size):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(training, "validate", validate)
+    with pytest.raises(OutOfMemoryError, match=r"validating one photo of 32 px at a time does not fit: peak"):
+        FoldTraining(tiny_config, tiny_data).epoch(1, [])
 
 
 def test_clipping_bounds_the_step():
@@ -223,8 +415,9 @@ def test_failing_compile_falls_back_and_says_so(monkeypatch):
 
 
 @pytest.mark.slow
-def test_compiled_step_is_the_step(tiny_config, tiny_data):
-    plain, compiled = make(), make(compile=True)
+@pytest.mark.parametrize("parts", [1, 2])
+def test_compiled_step_is_the_step(parts):
+    plain, compiled = make(accumulation=parts), make(accumulation=parts, compile=True)
     first, second = plain.step(*batch()), compiled.step(*batch())
     assert compiled.notes == []
     assert first.item() == pytest.approx(second.item(), rel=1e-4)
@@ -235,8 +428,20 @@ def test_notes_and_parts_survive_a_resume():
     stepper = make(ema_decay=0.9)
     stepper.step(*batch())
     stepper.accumulation, stepper.notes = 4, ["memory ran short"]
+    stepper.recomputed = ["decoder.blocks.0"]
     other = make(ema_decay=0.9)
-    other.load_state(*stepper.state())
+    for _ in range(2):  # a resume reads the last epoch's state, then that in the midst of the next
+        other.load_state(*stepper.state())
     assert (other.accumulation, other.steps, other.notes) == (4, 1, ["memory ran short"])
+    assert other.recomputed == ["decoder.blocks.0"]
+    calls = []
+    other.model.network.decoder.blocks[0].conv1.register_forward_hook(lambda *_: calls.append(1))
+    other.accumulation = 1
+    other.step(*batch())
+    assert len(calls) == 2
+    tensors, header = stepper.state()
+    del header["recomputed"]  # of an earlier version
+    other.load_state(tensors, header)
+    assert other.recomputed is None
     pairs = zip(stepper.evaluated.parameters(), other.evaluated.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
