@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.checkpoint import checkpoint
 
 from trainable.config import TrialConfig
@@ -58,7 +58,7 @@ def record(network: nn.Module, side: int) -> Recording:
     Raises:
         ValueError, RuntimeError, AssertionError: the network cannot take the size.
     """
-    found, storages, stack = Recording(), dict[int, torch.UntypedStorage](), list[str]()
+    found, storages, stack = Recording(), dict[int, torch.UntypedStorage](), list[tuple[str, list[Any]]]()
     given: list[tuple[str, Tensor, int]] = []  # a module's inputs, and how often each had been changed in place
     own = {tensor.untyped_storage()._cdata for tensor in (*network.parameters(), *network.buffers())}
 
@@ -69,24 +69,31 @@ def record(network: nn.Module, side: int) -> Recording:
         return storage._cdata
 
     def keep(tensor: Tensor) -> Tensor:
-        found.saved.append((key_of(tensor), tuple(stack)))
+        found.saved.append((key_of(tensor), tuple(name for name, _ in stack)))
         return tensor
 
     def entered(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
-            tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
+            leaves = tree_leaves((args, kwargs))
+            tensors = [each for each in leaves if isinstance(each, Tensor)]
             given.extend((name, each, each._version) for each in tensors)
             found.inputs.setdefault(name, set()).update(map(key_of, tensors))
-            stack.append(name)
+            stack.append((name, leaves))
 
         return hook
+
+    def left(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        name, leaves = stack.pop()
+        after = tree_leaves((args, kwargs))
+        if len(after) != len(leaves) or any(one is not other for one, other in zip(leaves, after, strict=True)):
+            found.unfit.add(name)  # it fills the list that it was given, as HRNet does
 
     modules = {name: module for name, module in network.named_modules() if name}
     # What hooks look at from outside, such as features in the midst of an encoder, is to be seen once.
     hooked = [name for name, module in modules.items() if module._forward_hooks or module._forward_pre_hooks]
     found.unfit.update(name for name in modules if any(each.startswith(f"{name}.") for each in hooked))
     hooks = [module.register_forward_pre_hook(entered(name), with_kwargs=True) for name, module in modules.items()]
-    hooks += [module.register_forward_hook(lambda *_: stack.pop() and None) for module in modules.values()]
+    hooks += [module.register_forward_hook(left, with_kwargs=True) for module in modules.values()]
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         logits = network(torch.empty(PHOTOS, 3, side, side, device="meta"))
     for hook in hooks:
@@ -111,10 +118,11 @@ def cheapest(network: nn.Module, recording: Recording) -> set[str]:
     whole = recording.peak(set())
     choices = [set(fitting(network, "", share * whole)) for share in SHARES]
     best = min(choices, key=recording.peak)
+    least = recording.peak(best)
     for name in sorted(best):
-        if recording.peak(best - {name}) <= recording.peak(best):  # what it keeps is kept by others too
+        if recording.peak(best - {name}) <= least:  # what it keeps is kept by others too
             best = best - {name}
-    return best if recording.peak(best) <= WORTH * whole else set()
+    return best if least <= WORTH * whole else set()
 
 
 def planned(config: TrialConfig) -> list[str]:
@@ -164,7 +172,9 @@ def _twice(module: nn.Module) -> Callable[..., Any]:
     def forward(*args: Any, **kwargs: Any) -> Any:
         if not torch.is_grad_enabled():
             return once(*args, **kwargs)
-        # The random state is found by the tensors' devices: both kinds of arguments are given as what it looks at.
+        # Lists are copied: a dense block's grows after each of its layers was given it. And both kinds of arguments
+        # are given as what `checkpoint` looks at for the devices whose random state it keeps.
+        args, kwargs = tree_map(lambda each: each, (args, kwargs))
         return checkpoint(run, args, kwargs, use_reentrant=False, preserve_rng_state=True, context_fn=contexts)
 
     return forward

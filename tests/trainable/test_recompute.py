@@ -19,7 +19,7 @@ FAST = {
 ENCODERS = (
     "resnet18", "efficientnet-b0", "mobilenet_v2", "mit_b0", "tu-tf_efficientnet_lite0", "tu-mobilenetv3_large_100",
     "tu-convnext_atto", "tu-hrnet_w18_small_v2", "tu-swin_tiny_patch4_window7_224", "densenet121", "xception",
-    "vgg11_bn", "timm-resnest14d", "inceptionv4",
+    "vgg11_bn", "tu-resnest14d", "inceptionv4",
 )  # fmt: skip
 
 
@@ -106,6 +106,66 @@ def test_leaves_modules_that_hooks_look_into():
 def test_what_saves_little_is_not_worth_a_second_forward_pass():
     network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Sigmoid()).to("meta")
     assert cheapest(network, record(network, 32)) == set()
+
+
+class Dense(nn.Module):
+    """Gives each layer all features before it, as DenseNet does, in a list that grows."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(Joined(8 * (number + 1)) for number in range(3))
+
+    def forward(self, photos):
+        features = [photos]
+        for layer in self.layers:
+            features.append(layer(features))
+        return features[-1]
+
+
+class Joined(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.norm, self.conv = nn.BatchNorm2d(channels), nn.Conv2d(channels, 8, 1)
+
+    def forward(self, features):
+        return self.conv(self.norm(torch.cat(features, 1)).sigmoid())
+
+
+def test_lists_that_grow_after_the_call_are_taken_as_they_were():
+    torch.manual_seed(0)
+    plain = Dense().train()
+    twice = copy.deepcopy(plain)
+    compute_twice(twice, [f"layers.{number}" for number in range(3)])
+    photos = torch.randn(2, 8, 8, 8)
+    for network in (plain, twice):
+        network(photos).square().sum().backward()
+    pairs = zip(plain.parameters(), twice.parameters(), strict=True)
+    assert all(torch.equal(first.grad, second.grad) for first, second in pairs)
+
+
+class Filling(nn.Module):
+    """Writes into the list that it is given, as HRNet's modules do."""
+
+    def __init__(self):
+        super().__init__()
+        self.block = Block()
+
+    def forward(self, features):
+        features[0] = self.block(features[0])
+        return [each.sigmoid() for each in features]
+
+
+class Branches(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.filling = nn.Conv2d(3, 8, 1), Filling()
+
+    def forward(self, photos):
+        return self.filling([self.conv(photos)])[0]
+
+
+def test_leaves_modules_that_write_into_the_list_they_are_given():
+    assert record(Branches().to("meta"), 32).unfit == {"filling"}
 
 
 def test_can_be_ended():
