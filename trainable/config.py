@@ -57,7 +57,8 @@ class TrialConfig:
     clip_norm: float = 0.0
     """Largest norm of the gradient; 0 leaves it as it is."""
     ema_decay: float = 0.0
-    """Per step, of the moving average of the weights that is validated and kept; 0 keeps the weights themselves."""
+    """Per step, of the moving average of the weights that is validated and kept, see `trainable/averaging.py`; 0 keeps
+    the weights themselves, of Lookahead the slow ones."""
     scheduler: Choice = field(default_factory=lambda: {"name": "cosine"})
     """See `trainable/schedules.py`."""
     oversampling: Choice = field(default_factory=lambda: {"name": "none"})

@@ -1,14 +1,16 @@
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
 
 import search.plan as plan_module
 from search.arguments import parse
+from search.extend import extended_plan
 from search.folders import run_folder
 from search.machine import Machine, resources
 from search.plan import check_draws, is_default, new_plan, sample_configs, stored_plan
-from spaces.table import Space
+from spaces.table import Space, find_space
 from trainable.artifacts import RunFolder
 from trainable.files import write_json
 
@@ -83,6 +85,30 @@ def test_resume_keeps_the_plan_but_for_where_things_are(tmp_path):
     assert stored_plan(RunFolder(tmp_path), {"data": tmp_path}).data == str(tmp_path)
     with pytest.raises(ValueError, match="--trials is fixed by the run"):
         parse(["--resume", "a", "--trials", "3"])
+
+
+def sampled_names(plan):
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    space, trial = find_space(plan.space, plan.scope), study.ask()
+    space.sample(trial)
+    return trial.params.keys()
+
+
+def test_what_spares_encoders_is_sampled_with_weights_alone_and_in_runs_that_began_so(tmp_path):
+    spares = {"encoder_lr_factor", "freeze_share"}
+    random, begun = (new_plan({"space": "optimizers", "encoder_weights": weights}, CPU) for weights in ("none", "w"))
+    assert not spares & sampled_names(random) and spares < sampled_names(begun)
+    short = new_plan({"space": "optimizers", "encoder_weights": "imagenet", "epochs": 4}, CPU)
+    assert short.freeze_shares == [0.0, 0.2]
+    write_json(tmp_path / "search.json", {"plan": random.__dict__})
+    assert stored_plan(RunFolder(tmp_path), {}) == random
+    before = {name: value for name, value in random.__dict__.items() if name not in ("pretrained", "freeze_shares")}
+    write_json(tmp_path / "search.json", {"plan": before})
+    old = stored_plan(RunFolder(tmp_path), {})
+    assert spares < sampled_names(old)
+    assert old.scope.freeze_shares == (0.0, 0.1, 0.2)
+    run = RunFolder(tmp_path)
+    assert not spares & sampled_names(extended_plan(old, run, {"trials": 3}, CPU))
 
 
 def test_cpu_machine_runs_one_trial_per_core():
