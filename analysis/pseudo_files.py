@@ -16,6 +16,7 @@ from pycocotools import mask as rle_masks
 from analysis.unlabelled import Unlabelled
 from trainable.cache import SCORE_SIZE, DiskFullError
 from trainable.classes import CLASSES, IGNORE_INDEX
+from trainable.confidence import photo_sized
 from trainable.extra import confidence_path
 from trainable.files import write_json
 
@@ -106,8 +107,7 @@ class LabelFile:
         image_id = len(self.images)
         size = {"height": photo.height, "width": photo.width}
         self.images.append({"id": image_id, "file_name": photo.file_name, **size})
-        side = (photo.width, photo.height)
-        large = np.asarray(cv2.resize(labels, side, interpolation=cv2.INTER_NEAREST), np.uint8)
+        large = photo_sized(labels, photo.height, photo.width)
         for value in np.unique(large[large > 0]):
             self.annotations.append({"id": len(self.annotations), "image_id": image_id, **annotation(large, value)})
         if self.soft:

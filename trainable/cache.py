@@ -19,9 +19,8 @@ import numpy as np
 from filelock import FileLock
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
-from PIL import Image
 
-from trainable import annotations, coco, photos, scenes
+from trainable import annotations, coco, confidence, photos, scenes
 from trainable.classes import CLASSES, IGNORE_INDEX
 from trainable.coco import Dataset, Photo
 from trainable.files import read_json, write_json
@@ -107,8 +106,9 @@ def build_cache(
 def cache_key(dataset: Dataset, image_size: int, skip_bad: bool = False) -> str:
     """Return the name of the cache folder: a hash of all that decides its content."""
     digest = hashlib.sha256(f"{dataset.json_hash} {image_size} {skip_bad}".encode())
-    for source in (__file__, annotations.__file__, coco.__file__, photos.__file__, scenes.__file__):
-        digest.update(Path(source).read_bytes())
+    for module in (annotations, coco, confidence, photos, scenes):
+        digest.update(Path(str(module.__file__)).read_bytes())
+    digest.update(Path(__file__).read_bytes())
     for photo in dataset.photos:
         digest.update(f"{photo.file_name} {_stamp(photo.path)}".encode())
         if photo.confidence:
@@ -179,25 +179,20 @@ def _decode(photo: Photo, index: int, arrays: dict[str, Any]) -> Problem | None:
     size = arrays["masks"].shape[1]
     try:
         image = photos.upright(photo.path)
-        if "confidence" in arrays:
-            arrays["confidence"][index] = _confidence(photo, size)
+        sure = confidence.read_confidence(photo.confidence) if photo.confidence else None
     except photos.UNREADABLE as error:
         return Problem(photo.file_name, f"photo {photo.file_name} cannot be decoded ({error}); replace it")
     mask = coco.draw_mask(photo)
     shrink = cv2.INTER_AREA if size < max(photo.height, photo.width) else cv2.INTER_LINEAR
     arrays["images"][index] = cv2.resize(np.asarray(image), (size, size), interpolation=shrink)
     arrays["masks"][index] = cv2.resize(mask, (size, size), interpolation=cv2.INTER_NEAREST)
+    if sure is not None:
+        arrays["confidence"][index] = confidence.shrink_confidence(sure, mask, arrays["masks"][index])
+    elif "confidence" in arrays:
+        arrays["confidence"][index] = confidence.CERTAIN
     arrays["score_masks"][index] = cv2.resize(mask, (SCORE_SIZE, SCORE_SIZE), interpolation=cv2.INTER_NEAREST)
     arrays["class_pixels"][index] = np.bincount(mask.ravel(), minlength=IGNORE_INDEX)[: len(CLASSES)]
     arrays["photo_pixels"][index] = mask.size
     arrays["annotation_counts"][index] = len(photo.annotations)
     arrays["scene_hashes"][index] = scenes.scene_hashes(image)
     return None
-
-
-def _confidence(photo: Photo, size: int) -> NDArray[np.uint8]:
-    """Return how sure each pixel's label is, (S, S); a photo that does not tell is certain."""
-    if photo.confidence is None:
-        return np.full((size, size), 255, np.uint8)
-    with photos.open_photo(photo.confidence) as file:
-        return np.asarray(file.convert("L").resize((size, size), Image.Resampling.NEAREST))
