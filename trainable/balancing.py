@@ -15,6 +15,9 @@ WITHIN = 1.2
 SIZE_WEIGHTS = (10.0, 1000.0, 1e6)
 """What the sizes of folds count for beside their labels, one after the other, until they are even enough."""
 
+ROUNDING = 1e-10
+"""Share of the sum of squares by which it must fall: less could be rounding, and go round in circles."""
+
 SWAPPED = 300
 """Of more scenes than these only moves are tried: there are enough small ones among them."""
 
@@ -78,7 +81,7 @@ def _improved(fold_of: NDArray[np.int64], shares: NDArray[np.float64], count: in
             swaps[fold_of[:, None] == fold_of] = 0.0
             if swaps.min() < least:
                 least, swap = swaps.min(), np.unravel_index(int(swaps.argmin()), swaps.shape)
-        if least >= -1e-9:
+        if least >= -ROUNDING * (totals**2).sum():
             return fold_of
         if swap:
             fold_of[list(swap)] = fold_of[list(swap[::-1])]

@@ -36,7 +36,7 @@ def make_folds(cache: Cache, count: int, seed: int) -> Folds:
 
 def _too_few_scenes(photos: int, scenes: int, largest: int, example: str, count: int) -> str:
     rule = f"folds must be 2 to the number of scenes ({scenes}), found {count}"
-    why = "photos that look alike are one scene and share a fold: who trains on one of them knows the others"
+    why = "photos that look alike are one scene and share a fold: a network that trained on one knows them all"
     if scenes == 1:
         what = f"all {photos} photos look like {example}"
         return f"{rule}: {what}; {why}. Add photos of {count - 1} other scenes, or of one and take --folds 2"
