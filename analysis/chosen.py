@@ -1,19 +1,24 @@
 """Which config the final model has, and for how many epochs it trains: both from the cross-validation.
 
-The model that trains on all photos has none to validate on. Its epochs are those after which the config did best on the
-folds: the highest of the mean curve over the folds, smoothed, so that one lucky epoch does not decide.
+The config is that of the leaderboard's first trial, be it finished or stopped early; of trials that were confirmed on
+further folds, that of the first finalist. The model that trains on all photos has none to validate on. Its epochs are
+those after which the config did best on the folds: the highest of the mean curve over the folds, smoothed, so that one
+lucky epoch does not decide. Of a trial that never had its full budget they are the best of those that it trained: no
+fold says what comes after them.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.artifacts import FINISHED, RunFolder, TrialFolder
+from trainable.artifacts import FINISHED, RUNNING, RunFolder, TrialFolder
 from trainable.bootstrap import mean_ious
-from trainable.finalists import fold_models, pooled_confusion
+from trainable.comparing import Standing
+from trainable.finalists import broken, fold_models, last_standing, pooled_confusion, tallies_of, trainings
 from trainable.records import DAMAGE
 
 NEIGHBOURS = 0.05
@@ -22,11 +27,11 @@ NEIGHBOURS = 0.05
 
 @dataclass(frozen=True)
 class Chosen:
-    """A config, the trainings of it that had their full budget, and where the final model's training ends."""
+    """A config, the trainings of it that the epochs are chosen on, and where the final model's training ends."""
 
     trial: TrialFolder
     folds: tuple[int, ...]
-    curve: tuple[float, ...]  # mean val_miou over the folds, by epoch
+    curve: tuple[float, ...]  # mean val_miou over the folds, by epoch; of a trial that was stopped, as far as it came
     smoothed: tuple[float, ...]
     why: str
 
@@ -39,41 +44,79 @@ class Chosen:
 def choose(run: RunFolder, number: int | None = None) -> Chosen:
     """Return a trial's config, or the best one's, with the epochs that its curves speak for.
 
-    Of trials with full trainings on the most folds the best is that with the highest val_miou over all their photos,
-    each predicted by the model that did not train on it.
+    Where trials were confirmed on further folds, the best is the finalists' leader. Otherwise it is the trial with the
+    highest val_miou over all photos of its folds, each predicted by the model that did not train on it: the
+    leaderboard's first, unless that is still training.
 
     Raises:
-        ValueError: no trial, or not the one asked for, had its full budget, or a curve is damaged.
+        ValueError: no trial, or not the one asked for, has ended an epoch, or a file is damaged.
     """
-    whole = {folder.number: full_trainings(folder) for folder in run.trials()}
-    whole = {each: models for each, models in whole.items() if models}
-    if number is not None and number not in whole:
-        there = ", ".join(map(str, whole)) or "none"
-        raise ValueError(f"trial {number} of {run.path} had no full training; those that had: {there}")
-    if not whole:
-        raise ValueError(f"no trial of {run.path} had its full budget: go on with the search, by --resume")
+    known = {folder.number: models for folder in run.trials() if (models := _models(folder))}
+    if number is not None and number not in known:
+        there = ", ".join(map(str, known)) or "none"
+        raise ValueError(f"trial {number} of {run.path} has no training to go by; those that have: {there}")
+    if not known:
+        raise ValueError(f"no trial of {run.path} has ended an epoch: go on with the search, by --resume")
     if number is None:
-        most = max(len(models) for models in whole.values())
-        scores = {each: _score(models) for each, models in whole.items() if len(models) == most}
-        number = max(scores, key=lambda each: scores[each])
-        why = f"the best of {len(scores)} trials trained on {_folds(whole[number])}, val_miou {scores[number]:.4f}"
+        number, why = _best(run, known)
     else:
-        why = f"asked for; trained on {_folds(whole[number])}"
-    models = whole[number]
-    curves = np.array([read_curve(folder) for folder in models.values()])
-    mean = curves.mean(0)
-    return Chosen(run.trial(number), tuple(models), tuple(mean.tolist()), tuple(smooth(mean).tolist()), why)
+        why = f"asked for; trained on {_folds(known[number])}"
+    whole = {fold: each for fold, each in known[number].items() if each.status()["state"] == FINISHED}
+    counted = whole or known[number]
+    curves = [read_curve(folder) for folder in counted.values()]
+    if not whole:
+        why += f"; {_ended_early(run.trial(number), len(curves[0]))}"
+    mean = np.mean(curves, axis=0)
+    return Chosen(run.trial(number), tuple(counted), tuple(mean.tolist()), tuple(smooth(mean).tolist()), why)
 
 
-def full_trainings(trial: TrialFolder) -> dict[int, TrialFolder]:
-    """Return the trainings of a trial's config that had their full budget, by the fold that validated."""
+def _best(run: RunFolder, known: Mapping[int, Mapping[int, TrialFolder]]) -> tuple[int, str]:
+    """Return the trial that leads, and in words what that means."""
+    if standing := _finalists(run, known):
+        return standing.leader, standing.verdict()
+    most = max(len(models) for models in known.values())
+    scores = {each: _score(models) for each, models in known.items() if len(models) == most}
+    number = max(scores, key=lambda each: scores[each])
+    of = f"the best of {len(scores)} trials" if len(scores) > 1 else "the only trial"
+    why = f"{of} trained on {_folds(known[number])}, val_miou {scores[number]:.4f}"
+    ahead = {each.number: best for each in run.trials() if (best := _running(each)) > scores[number]}
+    if not ahead or most > 1:
+        return number, why
+    first = max(ahead, key=lambda each: ahead[each])
+    return number, f"{why}, of those that have ended; trial {first} is still training and has {ahead[first]:.4f}"
+
+
+def _finalists(run: RunFolder, known: Mapping[int, Mapping[int, TrialFolder]]) -> Standing | None:
+    confirmed = {each: run.trial(each) for each, models in known.items() if len(models) > 1}
+    own = {trial.config()["fold"] for trial in confirmed.values()}
+    with _readable(folder for each in confirmed for folder in known[each].values()):
+        results = {number: {cell: tallies_of(folder) for cell, folder in trainings(trial).items()}
+                   for number, trial in confirmed.items() if not broken(trial)}  # fmt: skip
+    return last_standing(results, own)
+
+
+def _models(trial: TrialFolder) -> dict[int, TrialFolder]:
+    """Return the models of a trial's config by the fold that validates, if they have ended an epoch."""
     if not (trial.path / "config.json").exists():
         return {}
-    return {fold: each for fold, each in fold_models(trial).items() if each.status()["state"] == FINISHED}
+    return {fold: each for fold, each in fold_models(trial).items() if each.curve_file.exists()}
+
+
+def _running(trial: TrialFolder) -> float:
+    """Return the best val_miou of a trial that is still training, else 0."""
+    if not (trial.path / "trial.json").exists() or trial.status()["state"] != RUNNING:
+        return 0.0
+    return max((row["val_miou"] for row in trial.curve()), default=0.0)
+
+
+def _ended_early(trial: TrialFolder, epochs: int) -> str:
+    status = trial.status()
+    reason = f" ({status['reason']})" if status.get("reason") else ""
+    return f"{status['state']} after {epochs} of {trial.config()['epochs']} epochs{reason}"
 
 
 def read_curve(folder: TrialFolder) -> list[float]:
-    """Return val_miou by epoch of a training that had its full budget.
+    """Return val_miou by epoch of a training, all of its budget if it is finished.
 
     Raises:
         ValueError: epochs are missing or the file is damaged.
@@ -86,7 +129,9 @@ def read_curve(folder: TrialFolder) -> list[float]:
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error!r}); name another --trial") from error
     budget = folder.config()["epochs"]
-    if epochs != list(range(1, budget + 1)) or not all(math.isfinite(value) for value in values):
+    least = budget if folder.status()["state"] == FINISHED else 1
+    counted = least <= len(epochs) <= budget and epochs == list(range(1, len(epochs) + 1))
+    if not counted or not all(math.isfinite(value) for value in values):
         raise ValueError(f"{path} should have epochs 1 to {budget}, found {len(rows)} rows; name another --trial")
     return values
 
@@ -101,10 +146,16 @@ def smooth(curve: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _score(models: Mapping[int, TrialFolder]) -> float:
-    try:
+    with _readable(models.values()):
         return float(mean_ious(pooled_confusion(models)[1])[0])
+
+
+@contextmanager
+def _readable(folders: Iterable[TrialFolder]) -> Iterator[None]:
+    try:
+        yield
     except DAMAGE as error:
-        where = " or ".join(str(folder.path) for folder in models.values())
+        where = " or ".join(str(folder.path) for folder in folders)
         raise ValueError(f"confusion.npz in {where} cannot be read ({error}); name a --trial to take") from error
 
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from analysis.trials import Trial, Trials
 from trainable.artifacts import TrialFolder
 from trainable.bootstrap import Interval, mean_ious, miou_interval
-from trainable.comparing import Cell, Standing, standings, tallies
-from trainable.finalists import broken, fold_models, matrices_of, trainings
+from trainable.comparing import Cell, Standing, tallies
+from trainable.config import NO_FOLD
+from trainable.finalists import broken, fold_models, last_standing, matrices_of, trainings
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,6 @@ def _name(folder: TrialFolder) -> str:
 
 def _standing(trials: list[_Trained]) -> Standing | None:
     """Return how trials stand after the last rung of their race, None where they cannot be compared."""
-    own, cells = {each.trial.config.get("fold") for each in trials}, {cell for each in trials for cell in each.cells}
-    rungs = sorted(cells, key=lambda cell: (cell[1], cell[0] in own, cell[0]))  # as in the race
     results = {position: {cell: tallies(matrices) for cell, matrices in each.cells.items()}
-               for position, each in enumerate(trials) if rungs and rungs[0] in each.cells}  # fmt: skip
-    stood = standings(results, rungs) if len(results) > 1 else []
-    return stood[-1] if stood else None
+               for position, each in enumerate(trials)}  # fmt: skip
+    return last_standing(results, {each.trial.config.get("fold", NO_FOLD) for each in trials})

@@ -79,7 +79,31 @@ def open_labelled(pool: Pool, data: Path | None = None) -> Labelled:
     if len(pool.covered) < 3:
         rows = [index for index, name in enumerate(cache.file_names) if name in fold_of]
         scenes = np.unique(group_scenes(np.asarray(cache.scene_hashes)[rows], names), return_inverse=True)[1]
-        parts = np.random.default_rng(0).permutation(scenes.max() + 1) % min(PARTS, int(scenes.max()) + 1)
-        part = parts[scenes]
+        part = scene_parts(scenes)[scenes]
     return Labelled(dataset, cache_dir, plan["skip_bad"], names, fold, part, {size: cache})
 
+
+
+def scene_parts(scenes: NDArray[np.int64], seed: int = 0) -> NDArray[np.int64]:
+    """Return the part of each scene, of about as many photos each: the largest scenes are dealt first.
+
+    Args:
+        scenes: (N,) the scene of each photo, from 0 on.
+        seed: of the order of scenes of one size.
+
+    Raises:
+        ValueError: all photos are of one scene, so that nothing could be scored on photos that it was not chosen on.
+    """
+    sizes = np.bincount(scenes)
+    if len(sizes) < 2:
+        raise ValueError(
+            f"the {len(scenes)} photos that these trials validated on are of one scene: what is chosen on them cannot "
+            "be scored on others. Train on more folds (python search/run.py --confirm NAME), then make the ensemble "
+            "again"
+        )
+    part, dealt = np.empty(len(sizes), np.int64), np.zeros(min(PARTS, len(sizes)), np.int64)
+    by_chance = np.argsort(np.random.default_rng(seed).permutation(len(sizes)))
+    for scene in by_chance[np.argsort(-sizes[by_chance], kind="stable")]:
+        part[scene] = dealt.argmin()
+        dealt[part[scene]] += sizes[scene]
+    return part

@@ -60,7 +60,7 @@ def decide(members: Sequence[FoldMaps], labelled: Labelled, samples: Samples) ->
     gain = difference_interval(honest, confusions[SINGLE])
     method = max(scores, key=lambda name: scores[name])
     reason = f"{method} was best on photos left out ({scores[method]:.4f}; best single {scores[SINGLE]:.4f})"
-    if chosen.value < single.value or method == SINGLE:
+    if chosen.value <= single.value or method == SINGLE:
         method = SINGLE
         values = f"{chosen.value:.4f} to {single.value:.4f}"
         reason = f"no ensemble was better than the best single on photos left out ({values})"

@@ -18,6 +18,7 @@ from trainable.cache import SCORE_SIZE, DiskFullError
 from trainable.classes import CLASSES, IGNORE_INDEX
 from trainable.extra import confidence_path
 from trainable.files import write_json
+from trainable.resampling import unscored_mask
 
 Map = NDArray[np.uint8]
 """(256, 256)."""
@@ -106,8 +107,7 @@ class LabelFile:
         image_id = len(self.images)
         size = {"height": photo.height, "width": photo.width}
         self.images.append({"id": image_id, "file_name": photo.file_name, **size})
-        side = (photo.width, photo.height)
-        large = np.asarray(cv2.resize(labels, side, interpolation=cv2.INTER_NEAREST), np.uint8)
+        large = unscored_mask(labels, photo.height, photo.width)
         for value in np.unique(large[large > 0]):
             self.annotations.append({"id": len(self.annotations), "image_id": image_id, **annotation(large, value)})
         if self.soft:

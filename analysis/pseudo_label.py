@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from analysis.chosen import choose
 from analysis.labelling import LabelSet, pseudo_record, write_labels
 from analysis.predict import predict_photos
 from analysis.pseudo_files import check_new
@@ -89,7 +90,7 @@ def table(sets: dict[str, LabelSet]) -> Table:
 def next_command(run: RunFolder, out: Path) -> str:
     """Return the command that trains the run's best config on the run's data, split as there, with the new photos."""
     plan = run.search()["plan"]
-    command = ["python", "search/run.py", "--space", "none", "--base", str(run.best_trial().path / "config.json")]
+    command = ["python", "search/run.py", "--space", "none", "--base", str(choose(run).trial.path / "config.json")]
     if plan["data"]:
         command += ["--data", plan["data"]]
     if plan["skip_bad"]:

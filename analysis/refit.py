@@ -2,7 +2,7 @@
 
 The final model has no photo left to validate on, so the cross-validation decides on its epochs (`analysis/chosen.py`).
 The schedule still spans the full budget: the training takes the way that the folds' trainings took, and ends where they
-were best.
+were best. Where the best trial was stopped early, that is within the epochs that it trained.
 """
 
 import argparse
@@ -35,7 +35,7 @@ class Refit:
 
     trial: int  # whose config it is
     folds: list[int]  # on which the epochs were chosen
-    val_miou: list[float]  # mean over the folds, by epoch
+    val_miou: list[float]  # mean over the folds, by epoch; of a trial that was stopped, as far as it came
     smoothed: list[float]
     epochs: int  # of the training; the schedule spans the config's
     why: str
@@ -56,7 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Train the final model; returns the exit status."""
     parser = argparse.ArgumentParser("analysis/refit.py", description="Train the best config on all folds' photos.")
     parser.add_argument("--run", type=run_option, required=True, metavar="DIR", help="run folder, such as runs/NAME")
-    parser.add_argument("--trial", type=int, metavar="N", help="whose config (default: the best over the most folds)")
+    parser.add_argument("--trial", type=int, metavar="N",
+                        help="whose config (default: the leader of the finalists, else of all)")  # fmt: skip
     parser.add_argument("--data", type=Path, metavar="DIR", help="the run's photos, where they have moved")
     parser.add_argument("--extra", type=Path, metavar="DIR", help="more photos (default: those of the run)")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted training")
@@ -118,6 +119,19 @@ def write_refit(run: RunFolder, refit: Refit) -> None:
     write_json(run.refit.path / "refit.json", refit.__dict__)
 
 
+def describe(run: RunFolder, refit: Refit, budget: int) -> list[str]:
+    """Return in sentences how many epochs of a budget are trained, and why."""
+    trained, value = len(refit.val_miou), f"{refit.smoothed[refit.epochs - 1]:.4f} with its neighbours"
+    if trained == budget:
+        return [f"{refit.epochs} of {budget} epochs: the mean val_miou over the folds is best there, {value}"]
+    rising = "it was still rising, and " if refit.epochs == trained else ""
+    return [
+        f"{refit.epochs} of {budget} epochs: val_miou is best there of the {trained} that the trial trained, {value}",
+        f"{rising}what comes after epoch {trained} is not known: python search/run.py --confirm {run.path.name} "
+        f"--top 0 --include {refit.trial} trains it to its end on the run's folds",
+    ]  # fmt: skip
+
+
 def config_on_all(folder: TrialFolder) -> TrialConfig:
     """Return a trial's config for a training on all photos, on a device that this machine has."""
     config = replace(TrialConfig.from_dict(folder.config()), fold=NO_FOLD)
@@ -145,8 +159,8 @@ def _train(
 
     folder = run.refit
     say(f"trial {refit.trial} on all {len(data.train)} photos: {refit.why}")
-    say(f"{refit.epochs} of {config.epochs} epochs: the mean val_miou over the folds is best there, "
-        f"{refit.smoothed[refit.epochs - 1]:.4f} with its neighbours")  # fmt: skip
+    for line in describe(run, refit, config.epochs):
+        say(line)
     folder.write_status(RUNNING)
     try:
         train_fold(

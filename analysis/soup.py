@@ -1,9 +1,9 @@
 """Weight averaging: one model in place of a config's models of several folds. Source: Wortsman et al. 2022 (soups).
 
 A soup has seen every photo through one of its folds, so it has no out-of-fold score. It is compared with the soft vote
-of the same models, which have seen each photo as often, on the same photos: it is taken only where it is not worse than
-the vote by more than chance. The batch norms' statistics are measured anew, as those of averaged weights are not the
-average of the statistics.
+of the same models, which have seen each photo as often, on the same photos. It is taken where it loses no more than
+0.001 for each pass that it saves: the rule that views must keep (`analysis/tta.py`). The batch norms' statistics are
+measured anew, as those of averaged weights are not the average of the statistics.
 """
 
 from collections.abc import Sequence
@@ -20,6 +20,7 @@ from analysis.members import Member, read_pool
 from analysis.postprocess import confusion
 from analysis.predict import Networks, load_model, mixed
 from analysis.stored import Ensemble, Voter, stamp
+from analysis.tta import LEAST_GAIN
 from analysis.views import PLAIN
 from trainable.artifacts import TrialFolder
 from trainable.bootstrap import difference_interval
@@ -84,7 +85,7 @@ def measure_norms(model: Segmenter, photos: Tensor, batch: int = 8) -> None:
 
 
 def with_soups(ensemble: Ensemble, runs: Sequence[Path], data: Path | None, console: Console) -> Ensemble:
-    """Return the ensemble with a soup in place of each config's models, where the soup is not worse than their vote."""
+    """Return the ensemble with a soup in place of each config's models, where it is worth the passes saved."""
     pool = read_pool(runs)
     labelled = open_labelled(pool, data)
     voters: list[Voter] = []
@@ -125,6 +126,8 @@ def _compared(soup: Voter, own: Sequence[Voter], labelled: Labelled) -> tuple[bo
         found.append(np.concatenate([confusion(labelled, int(position), [each])
                                      for position, each in zip(positions, classes, strict=True)]))  # fmt: skip
     gain = difference_interval(found[0], found[1])
-    taken = gain.high >= 0
-    why = f"{gain:+} to the vote of its {len(own)} models on photos that all have seen alike"
-    return taken, f"{'taken' if taken else 'left out'}, {why}"
+    allowed = LEAST_GAIN * (len(own) - 1)
+    taken = gain.value >= -allowed
+    verdict = "taken" if taken else "left out"
+    compared = f"{gain:+} to the vote of its {len(own)} models on {len(positions)} photos that all have trained on"
+    return taken, f"{verdict}, {compared}: {len(own) - 1} passes fewer may lose {allowed:.4f}"

@@ -1,4 +1,4 @@
-"""Which views of a photo to predict: those that gain most for their cost, on out-of-fold predictions.
+"""Which views of a photo to predict: those that gain most for their cost, on photos they were not chosen on.
 
 V views, N photos, C classes.
 """
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.gate import by_part
 from analysis.labelled import Labelled
 from analysis.members import Member
 from analysis.nested import nested_confusions
@@ -22,7 +23,7 @@ from trainable.config import TrialConfig
 from trainable.models import check_model
 
 LEAST_GAIN = 0.001
-"""mIoU that a view must add for each pass over a photo that it costs."""
+"""mIoU that views must gain, on photos they were not chosen on, for each pass over a photo that they add."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,11 @@ class Augmentation:
 def choose_views(
     maps: Mapping[str, FoldMaps], labelled: Labelled, cost_of: Mapping[str, float], least_gain: float = LEAST_GAIN
 ) -> Augmentation:
-    """Choose views greedily: the one with the largest gain per cost first, while it gains enough.
+    """Choose views greedily, the one with the largest gain per cost first, and take them if they gain enough.
 
-    The choice is scored as the weights are: each part of the photos with views chosen on the others. Without a gain
-    there, the photo as it is remains the only view.
+    The choice is scored as the weights are: each part of the photos with views chosen on the others, their number too.
+    That gain decides: it must be `least_gain` for each pass that the views add. Without it the photo as it is remains
+    the only view.
 
     Args:
         maps: the ensemble's out-of-fold maps of each view.
@@ -54,19 +56,44 @@ def choose_views(
     samples = draw_samples([maps[name] for name in names], labelled)
     costs = [cost_of[name] for name in names]
     parts = sorted(set(labelled.part.tolist()))
-    nested = {part: _greedy(samples.of(labelled.part != part), costs, least_gain) for part in parts}
-    chosen = _greedy(samples, costs, least_gain)
-    plain = _share([names.index(PLAIN)], len(names))
-    fits = {part: {"plain": plain, "views": _share(each, len(names))} for part, each in nested.items()}
-    found = nested_confusions([maps[name] for name in names], labelled, fits)
-    gain = difference_interval(found["views"], found["plain"])
-    cost = sum(costs[index] for index in chosen)
-    if gain.value <= 0 or chosen == [names.index(PLAIN)]:
-        only: dict[int, tuple[str, ...]] = dict.fromkeys(parts, (PLAIN,))
-        return Augmentation((PLAIN,), only, 1.0, gain, f"no views gain enough on photos left out ({gain:+})")
-    by_part = {part: tuple(names[index] for index in each) for part, each in nested.items()}
-    reason = f"gain {gain:+} for {cost:.1f} times the passes"
-    return Augmentation(tuple(names[index] for index in chosen), by_part, cost, gain, reason)
+    plain, chain = [0], _greedy(samples, costs, least_gain)
+    if chain == plain:
+        why = f"no view gains {least_gain:g} for each pass it adds"
+        return _no_views(parts, Interval(0.0, 0.0, 0.0), why)
+    chains = {part: _greedy(samples.of(labelled.part != part), costs, least_gain) for part in parts}
+    # Of each part the first of its views, the first two, and so on.
+    fits = {part: {str(count): _share(each[:count], len(names)) for count in range(1, len(chain) + 1)}
+            for part, each in chains.items()}  # fmt: skip
+    first = list(nested_confusions([maps[name] for name in names], labelled, fits).values())
+
+    def best_count(photos: NDArray[np.bool_]) -> int:
+        return max(range(2, len(chain) + 1), key=lambda count: float(mean_ious(first[count - 1][photos])[0])
+                   - least_gain * _added(chain[:count], costs))  # fmt: skip
+
+    count_of = {part: best_count(labelled.part != part) for part in parts}
+    with_views = by_part(first, labelled.part, {part: count - 1 for part, count in count_of.items()})
+    gain = difference_interval(with_views, first[0])
+    chosen = chain[: best_count(np.ones(len(labelled.part), bool))]
+    added = _added(chosen, costs)
+    asked, enough = least_gain * added, gain.value >= least_gain * added
+    told = (
+        f"gain {gain:+} on photos they were not chosen on, {'at least' if enough else 'less than'} the {asked:.4f} "
+        f"that {1 + added:.1f} times the passes must gain"
+    )
+    if not enough:
+        tried = ", ".join(names[index] for index in chosen[1:])
+        return _no_views(parts, gain, f"left out: {tried}: {told}")
+    nested = {part: tuple(names[index] for index in each[: count_of[part]]) for part, each in chains.items()}
+    return Augmentation(tuple(names[index] for index in chosen), nested, 1 + added, gain, told)
+
+
+def _no_views(parts: Sequence[int], gain: Interval, reason: str) -> Augmentation:
+    return Augmentation((PLAIN,), dict.fromkeys(parts, (PLAIN,)), 1.0, gain, reason)
+
+
+def _added(chosen: Sequence[int], costs: Sequence[float]) -> float:
+    """Return the passes that views cost beside that of the photo as it is, the first of them."""
+    return sum(costs[index] for index in chosen[1:])
 
 
 def usable_views(names: Sequence[str], members: Sequence[Member]) -> tuple[dict[str, float], list[str]]:

@@ -178,8 +178,9 @@ def print_notes(cache: Cache, folds: Folds, skipped: tuple[Problem, ...], consol
     for fold, name in folds.absent():
         absent.setdefault(name, []).append(str(fold))
     notes += [f"{name} is on no photo of fold {', '.join(where)}" for name, where in absent.items()]
-    for note in notes:
-        console.print(f"note: {note}", style="yellow", highlight=False, soft_wrap=True)
+    told = [f"note: {note}" for note in notes] + ([f"warning: {folds.warning}"] if folds.warning else [])
+    for line in told:
+        console.print(line, style="yellow", highlight=False, soft_wrap=True)
 
 
 def fold_table(folds: Folds) -> Table:
@@ -189,7 +190,6 @@ def fold_table(folds: Folds) -> Table:
     table.add_column("photos", justify="right")
     for name in CLASSES[1:]:
         table.add_column(name, justify="right")
-    photos = list(folds.fold_of.values())
-    for fold, counts in enumerate(folds.photos_with_class):
-        table.add_row(str(fold), str(photos.count(fold)), *map(str, counts[1:]))
+    for fold, (photos, counts) in enumerate(zip(folds.sizes, folds.photos_with_class, strict=True)):
+        table.add_row(str(fold), str(photos), *map(str, counts[1:]))
     return table

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,17 @@ def write_photos(folder: Path, count: int = 10, seed: int = 0) -> dict[str, Any]
     content = {"images": images, "annotations": annotations, "categories": categories}
     (folder / "train_all.json").write_text(json.dumps(content))
     return content
+
+
+def write_scenes(folder: Path, sizes: Sequence[int]) -> None:
+    """Write photos of several scenes, one after the other, and train_all.json; those of a scene are the same."""
+    images = write_photos(folder, count=sum(sizes))["images"]
+    first = 0
+    for size in sizes:
+        pixels = (folder / images[first]["file_name"]).read_bytes()
+        for image in images[first : first + size]:
+            (folder / image["file_name"]).write_bytes(pixels)
+        first += size
 
 
 @pytest.fixture

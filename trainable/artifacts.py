@@ -270,12 +270,12 @@ class RunFolder:
         return TrialFolder(self.path / "refit")
 
     def best_trial(self) -> TrialFolder:
-        """Return the trial with the best `val_miou` of any epoch.
+        """Return the trial with the best `val_miou` of any epoch, of those that the leaderboard ranks.
 
         Raises:
-            ValueError: no trial has ended an epoch.
+            ValueError: no trial but broken ones has ended an epoch.
         """
-        curves = [(folder.curve(), folder) for folder in self.trials()]
+        curves = [(folder.curve(), folder) for folder in self.trials() if folder.status()["state"] not in BROKEN]
         scored = [(max(row["val_miou"] for row in rows), folder) for rows, folder in curves if rows]
         if not scored:
             raise ValueError(f"no trial in {self.path} has ended an epoch")

@@ -18,9 +18,8 @@ import numpy as np
 from filelock import FileLock
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
-from PIL import Image
 
-from trainable import annotations, coco, photos, resampling, scenes
+from trainable import annotations, coco, confidence, photos, resampling, scenes
 from trainable.classes import CLASSES, IGNORE_INDEX
 from trainable.coco import Dataset, Photo
 from trainable.files import read_json, write_json
@@ -109,7 +108,7 @@ def build_cache(
 def cache_key(dataset: Dataset, image_size: int, skip_bad: bool = False) -> str:
     """Return the name of the cache folder: a hash of all that decides its content."""
     digest = hashlib.sha256(f"{dataset.json_hash} {image_size} {skip_bad}".encode())
-    for module in (annotations, coco, photos, resampling, scenes):
+    for module in (annotations, coco, confidence, photos, resampling, scenes):
         digest.update(Path(str(module.__file__)).read_bytes())
     digest.update(Path(__file__).read_bytes())
     for photo in dataset.photos:
@@ -182,24 +181,19 @@ def _decode(photo: Photo, index: int, arrays: dict[str, Any]) -> Problem | None:
     size = arrays["masks"].shape[1]
     try:
         image = photos.upright(photo.path)
-        if "confidence" in arrays:
-            arrays["confidence"][index] = _confidence(photo, size)
+        sure = confidence.read_confidence(photo.confidence) if photo.confidence else None
     except photos.UNREADABLE as error:
         return Problem(photo.file_name, f"photo {photo.file_name} cannot be decoded ({error}); replace it")
     mask = coco.draw_mask(photo)
     arrays["images"][index] = resize_photo(np.asarray(image), size)
     arrays["masks"][index] = resize_mask(mask, size)
     arrays["score_masks"][index] = score_mask(mask)
+    if sure is not None:
+        arrays["confidence"][index] = confidence.shrink_confidence(sure, mask, arrays["masks"][index])
+    elif "confidence" in arrays:
+        arrays["confidence"][index] = confidence.CERTAIN
     arrays["class_pixels"][index] = np.bincount(mask.ravel(), minlength=IGNORE_INDEX)[: len(CLASSES)]
     arrays["photo_sizes"][index] = mask.shape
     arrays["annotation_counts"][index] = len(photo.annotations)
     arrays["scene_hashes"][index] = scenes.scene_hashes(image)
     return None
-
-
-def _confidence(photo: Photo, size: int) -> NDArray[np.uint8]:
-    """Return how sure each pixel's label is, (S, S); a photo that does not tell is certain."""
-    if photo.confidence is None:
-        return np.full((size, size), 255, np.uint8)
-    with photos.open_photo(photo.confidence) as file:
-        return np.asarray(file.convert("L").resize((size, size), Image.Resampling.NEAREST))

@@ -4,6 +4,7 @@ import numpy as np
 from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
 from numpy.typing import NDArray
 
+from trainable.balancing import WITHIN, balanced, even, ratio
 from trainable.cache import Cache
 from trainable.folds import Folds
 from trainable.scenes import group_scenes
@@ -23,10 +24,24 @@ def make_folds(cache: Cache, count: int, seed: int) -> Folds:
     """
     present = cache.class_pixels > 0
     groups = group_scenes(cache.scene_hashes, cache.file_names)
+    sizes = np.bincount(groups)
+    example = min(name for name, group in zip(cache.file_names, groups, strict=True) if group == sizes.argmax())
+    if count > len(sizes):
+        raise ValueError(_too_few_scenes(len(groups), len(sizes), int(sizes.max()), example, count))
     fold = stratify(present, np.asarray(cache.annotation_counts), groups, count, seed)
     table = tuple(tuple(int(n) for n in present[fold == k].sum(axis=0)) for k in range(count))
     fold_of = {name: int(k) for name, k in zip(cache.file_names, fold, strict=True)}
-    return Folds(count, seed, fold_of, table, scenes=int((np.bincount(groups) > 1).sum()))
+    return Folds(count, seed, fold_of, table, int((sizes > 1).sum()), int(sizes.max()), example)
+
+
+def _too_few_scenes(photos: int, scenes: int, largest: int, example: str, count: int) -> str:
+    rule = f"folds must be 2 to the number of scenes ({scenes}), found {count}"
+    why = "photos that look alike are one scene and share a fold: a network that trained on one knows them all"
+    if scenes == 1:
+        what = f"all {photos} photos look like {example}"
+        return f"{rule}: {what}; {why}. Add photos of {count - 1} other scenes, or of one and take --folds 2"
+    what = f"the largest scene has {largest} of the {photos} photos, such as {example}"
+    return f"{rule}: {what}; {why}. Take --folds {scenes} or fewer, or add photos of other scenes"
 
 
 def stratify(
@@ -41,6 +56,8 @@ def stratify(
         count: folds.
         seed: of the dealing.
 
+    Where that leaves a fold more than 20% larger than another, groups change folds (see `trainable/balancing.py`).
+
     Source: iterative stratification, Sechidis et al. 2011, on one row per group: the union of its photos' labels;
     the most even of several dealings.
     """
@@ -50,21 +67,31 @@ def stratify(
     labels = _labels(present, annotation_counts)
     of_group = np.zeros((len(sizes), labels.shape[1]), bool)
     np.logical_or.at(of_group, groups, labels)
-    deals = []
+    deals: list[NDArray[np.int64]] = []  # the fold of each group
     for deal in range(DEALS):
         dealer = MultilabelStratifiedKFold(count, shuffle=True, random_state=(seed * DEALS + deal) % 2**32)
         fold_of_group = np.empty(len(sizes), np.int64)
         for fold, (_, members) in enumerate(dealer.split(of_group, of_group)):
             fold_of_group[members] = fold
-        deals.append(fold_of_group[groups])
-    return min(deals, key=lambda fold: _unevenness(present, fold, count))
+        deals.append(fold_of_group)
+    best = min((deal[groups] for deal in deals), key=lambda fold: _unevenness(present, fold, count))
+    if even(_sizes(best, count)):
+        return best
+    photos = np.zeros((len(sizes), labels.shape[1] + present.shape[1]), np.int64)
+    np.add.at(photos, groups, np.hstack([labels, present]))
+    evened = [balanced(deal, sizes, photos, count)[groups] for deal in deals]
+    return min(evened, key=lambda fold: (max(ratio(_sizes(fold, count)), WITHIN), *_unevenness(present, fold, count)))
+
+
+def _sizes(fold: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    return np.bincount(fold, minlength=count)
 
 
 def _unevenness(present: NDArray[np.bool_], fold: NDArray[np.int64], count: int) -> tuple[int, float]:
     """Count the avoidable absences, and find the largest relative deviation of a frequent class's share in a fold."""
     photos = np.array([present[fold == k].sum(axis=0) for k in range(count)])  # (folds, C)
     total = present.sum(axis=0)
-    share = photos / np.bincount(fold, minlength=count)[:, None]
+    share = photos / np.maximum(np.bincount(fold, minlength=count), 1)[:, None]
     frequent = total >= 10 * count
     deviation = np.abs(share / np.maximum(total / len(present), 1e-9) - 1)[:, frequent]
     return int((photos[:, total >= count] == 0).sum()), float(deviation.max(initial=0))

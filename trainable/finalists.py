@@ -1,12 +1,12 @@
 """The models of one config on several folds, as `search/run.py --confirm` leaves them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainable.artifacts import BROKEN, FINISHED, RUNNING, TrialFolder
-from trainable.comparing import Cell, Tallies, tallies
+from trainable.comparing import Cell, Results, Standing, Tallies, standings, tallies
 
 
 def fold_models(trial: TrialFolder) -> dict[int, TrialFolder]:
@@ -46,6 +46,20 @@ def matrices_of(folder: TrialFolder) -> NDArray[np.int32]:
 def tallies_of(folder: TrialFolder) -> Tallies:
     """Return what of a training is compared, photos by name."""
     return tallies(matrices_of(folder))
+
+
+def last_standing(results: Results, own: Collection[int]) -> Standing | None:
+    """Return how configs stand after the last rung of their race, None where they cannot be compared.
+
+    Args:
+        results: of each config that was trained on more than one fold.
+        own: the folds that their trials validated on, which come last in the race.
+    """
+    cells = {cell for each in results.values() for cell in each}
+    rungs = sorted(cells, key=lambda cell: (cell[1], cell[0] in own, cell[0]))  # as in the race
+    racing = {number: each for number, each in results.items() if rungs and rungs[0] in each}
+    stood = standings(racing, rungs) if len(racing) > 1 else []
+    return stood[-1] if stood else None
 
 
 def broken(trial: TrialFolder) -> bool:

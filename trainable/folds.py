@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainable.balancing import WITHIN, even
 from trainable.classes import CLASSES
 from trainable.config import NO_FOLD
 from trainable.files import write_json
@@ -24,11 +25,33 @@ class Folds:
     fold_of: dict[str, int]  # by file name
     photos_with_class: tuple[tuple[int, ...], ...]  # (folds, C) photos that hold each class
     scenes: int  # groups of more than one photo
+    largest_scene: int = 1  # photos
+    example: str = ""  # a photo of the largest scene; not known of older runs
 
     @property
     def hash(self) -> str:
         """Identify the split: two runs can be compared or ensembled only if theirs are equal."""
         return hashlib.sha256(json.dumps(sorted(self.fold_of.items())).encode()).hexdigest()[:16]
+
+    @property
+    def sizes(self) -> list[int]:
+        """Return the photos of each fold."""
+        dealt = list(self.fold_of.values())
+        return [dealt.count(fold) for fold in range(self.count)]
+
+    @property
+    def warning(self) -> str:
+        """Say why folds are not within 20% of each other; empty where they are, or differ by one photo."""
+        if even(self.sizes) or not self.example:
+            return ""
+        least, most, scene = min(self.sizes), max(self.sizes), self.largest_scene
+        fewer = 1 + int(WITHIN * (len(self.fold_of) - scene) / scene)
+        remedy = f"take --folds {fewer}, or add" if 2 <= fewer < self.count else "add"
+        return (
+            f"the folds have {least} to {most} photos, as photos of one scene share a fold: the largest scene has "
+            f"{scene} of the {len(self.fold_of)} photos, such as {self.example}. Scores of small folds are less sure; "
+            f"for folds of about one size {remedy} photos of other scenes"
+        )
 
     def absent(self) -> list[tuple[int, str]]:
         """Return (fold, class name) of each class that no photo of a fold holds."""
@@ -54,7 +77,7 @@ class Folds:
 
     def write(self, path: Path) -> None:
         """Write `folds.json`."""
-        write_json(path, {**self.__dict__, "classes": CLASSES, "hash": self.hash})
+        write_json(path, {**self.__dict__, "warning": self.warning, "classes": CLASSES, "hash": self.hash})
 
     @classmethod
     def read(cls, path: Path) -> "Folds":
@@ -65,4 +88,7 @@ class Folds:
         """
         content: dict[str, Any] = read_record(path, folds_rule)
         table = tuple(tuple(row) for row in content["photos_with_class"])
-        return cls(content["count"], content["seed"], content["fold_of"], table, content["scenes"])
+        largest, example = content.get("largest_scene", 1), content.get("example", "")
+        return cls(
+            content["count"], content["seed"], content["fold_of"], table, content["scenes"], largest, example
+        )  # fmt: skip

@@ -108,6 +108,8 @@ def folds_rule(content: Any) -> str | None:
         return "it has no classes"
     if not is_count(content.get("count"), 2) or not is_count(content.get("scenes")):
         return "count and scenes must be whole numbers"
+    if not is_count(content.get("largest_scene", 1), 1) or not isinstance(content.get("example", ""), str):
+        return "largest_scene must be a whole number and example a file name"
     if not isinstance(content.get("seed"), int):
         return "seed must be a whole number"
     fold_of, table = content.get("fold_of"), content.get("photos_with_class")

@@ -36,7 +36,7 @@ Sizes = Sequence[tuple[int, int]] | NDArray[np.int64]
 
 def resize_photo(photo: NDArray[np.uint8], height: int, width: int | None = None) -> NDArray[np.uint8]:
     """Return a photo (H, W, 3) at (height, width, 3), or (S, S, 3): the mean over each pixel, linear where it grows."""
-    return np.asarray(_resize(photo, height, height if width is None else width), np.uint8)
+    return np.asarray(resized(photo, height, height if width is None else width), np.uint8)
 
 
 def resize_mask(mask: NDArray[np.uint8], height: int, width: int | None = None) -> NDArray[np.uint8]:
@@ -50,7 +50,7 @@ def resize_mask(mask: NDArray[np.uint8], height: int, width: int | None = None) 
     found = np.zeros((height, width), np.uint8)
     most = np.full((height, width), -1, np.float32)
     for value in np.flatnonzero(np.bincount(mask.ravel(), minlength=256)):
-        share = _resize((mask == value).astype(np.float32), height, width)
+        share = resized((mask == value).astype(np.float32), height, width)
         ahead = share > most - 1e-5  # of rounding: a tie stays a tie when the mask is turned
         found[ahead], most[ahead] = value, share[ahead]
     return found
@@ -62,11 +62,12 @@ def score_mask(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def unscored_mask(mask: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Return a mask (256, 256) at a photo's own size: of each pixel what the nearest one that the score looks at has.
+    """Return a mask as the score sees it, (256, 256), at a photo's own size: each pixel as the nearest that is scored.
 
-    `score_mask` gives the same mask back for photos of 256 pixels or more per side.
+    `score_mask` gives the same mask back for photos of 256 pixels or more per side. A mask of another size is enlarged
+    in the same way.
     """
-    rows, columns = (_nearest_scored(length) for length in (height, width))
+    rows, columns = (_nearest_scored(length, side) for length, side in zip((height, width), mask.shape, strict=True))
     return mask[rows[:, None], columns]
 
 
@@ -161,22 +162,24 @@ def _weights(length: int, size: int, device: torch.device) -> Tensor:
 
 
 @lru_cache(maxsize=256)
-def _nearest_scored(length: int) -> NDArray[np.int64]:
-    """Return of each of `length` pixels the nearest of the 256 that the score looks at."""
-    looked_at = np.arange(SCORE_SIZE) * length // SCORE_SIZE
+def _nearest_scored(length: int, size: int) -> NDArray[np.int64]:
+    """Return of each of `length` pixels the nearest of the `size` that are looked at."""
     pixels = np.arange(length)
-    after = np.searchsorted(looked_at, pixels).clip(max=SCORE_SIZE - 1)
+    if length < size:  # several look at the same pixel
+        return pixels * size // length
+    looked_at = np.arange(size) * length // size
+    after = np.searchsorted(looked_at, pixels).clip(max=size - 1)
     before = (after - 1).clip(min=0)
-    return np.where(np.abs(looked_at[after] - pixels) <= np.abs(looked_at[before] - pixels), after, before)
+    return np.where(np.abs(looked_at[after] - pixels) < np.abs(looked_at[before] - pixels), after, before)
 
 
-def _resize(pixels: NDArray, height: int, width: int) -> NDArray:
-    """Resize by the mean over areas where it shrinks, else linearly.
+def resized(pixels: NDArray, height: int, width: int) -> NDArray:
+    """Return numbers (H, W) or (H, W, channels) at another size: means over areas where they shrink, else linear.
 
     Where one side shrinks and the other grows, one after the other: OpenCV's mean has another geometry there.
     """
     rows, columns = pixels.shape[:2]
     if (height < rows and width > columns) or (height > rows and width < columns):
-        return _resize(_resize(pixels, rows, width), height, width)
+        return resized(resized(pixels, rows, width), height, width)
     how = cv2.INTER_AREA if height < rows or width < columns else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(pixels, (width, height), interpolation=how))

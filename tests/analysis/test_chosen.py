@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.chosen import choose, smooth
-from trainable.artifacts import FINISHED, STOPPED, RunFolder
+from trainable.artifacts import FAILED, FINISHED, INVALID, OOM, RUNNING, STOPPED, RunFolder
 from trainable.files import write_json
 
 
@@ -12,7 +12,7 @@ def write_training(folder, val_mious, *, fold, state=FINISHED, budget=10, hits=5
     """Write what a training of a budget leaves, of which `hits` % of the pixels are right."""
     folder.path.mkdir(parents=True)
     write_json(folder.path / "config.json", {"fold": fold, "epochs": budget})
-    folder.write_status(state)
+    folder.write_status(state, "its end was forecast below" if state == STOPPED else "")
     folder.write_curve([{"epoch": epoch, "val_miou": value} for epoch, value in enumerate(val_mious, start=1)])
     matrices = np.array([[[hits, 100 - hits], [100 - hits, hits]]] * 2)
     folder.write_confusion([f"{fold}/a.jpg", f"{fold}/b.jpg"], matrices, matrices)
@@ -63,17 +63,53 @@ def test_smoothing_keeps_level_curves_and_the_place_of_a_peak():
     assert smooth([0.5]).tolist() == [0.5]
 
 
-def test_trial_that_was_stopped_has_no_say_until_it_is_confirmed(run):
+def test_best_trial_may_be_one_that_was_stopped(run):
+    write_training(run.trial(3), [0.1, 0.5, 0.8, 0.4], fold=0, state=STOPPED, hits=99)
+    chosen = choose(run)
+    assert (chosen.trial.number, chosen.epochs, chosen.curve) == (3, 3, (0.1, 0.5, 0.8, 0.4))
+    assert "the best of 4 trials trained on fold 0" in chosen.why
+    assert "stopped after 4 of 10 epochs (its end was forecast below)" in chosen.why
+    assert choose(run, 1).epochs == 7
+    write_training(run.trial(3).further(0), RISING, fold=0, hits=98)  # its own fold, to the end
+    chosen = choose(run)
+    assert (chosen.trial.number, chosen.epochs) == (3, 7)
+    assert "stopped" not in chosen.why
+
+
+def test_epochs_of_a_stopped_trial_that_was_confirmed_are_those_of_its_full_trainings(run):
     write_training(run.trial(3), RISING[:4], fold=0, state=STOPPED, hits=99)
+    write_training(run.trial(3).further(1), RISING, fold=1, hits=99)
+    chosen = choose(run)
+    assert (chosen.trial.number, chosen.folds, chosen.epochs) == (3, (1,), 7)
+
+
+@pytest.mark.parametrize("state", [FAILED, INVALID, OOM])
+def test_trial_without_a_rank_is_not_the_best(run, state):
+    write_training(run.trial(3), RISING, fold=0, state=state, hits=99)
     assert choose(run).trial.number == 1
-    with pytest.raises(ValueError, match=r"trial 3 of .* had no full training; those that had: 0, 1, 2"):
+    assert run.best_trial().number != 3
+    with pytest.raises(ValueError, match=r"trial 3 of .* has no training to go by; those that have: 0, 1, 2"):
         choose(run, 3)
-    write_training(run.trial(3).further(0), RISING, fold=0, hits=99)
-    assert choose(run).trial.number == 3
+
+
+def test_trial_that_is_still_training_and_ahead_is_told(run):
+    write_training(run.trial(3), [0.9], fold=0, state=RUNNING, hits=99)
+    chosen = choose(run)
+    assert chosen.trial.number == 1
+    assert "of those that have ended; trial 3 is still training and has 0.9000" in chosen.why
+
+
+def test_finalists_that_cannot_be_told_apart_are_not_called_the_best(run):
+    for number, hits in ((0, 66), (1, 66)):
+        write_training(run.trial(number).further(1), RISING, fold=1, hits=hits)
+    chosen = choose(run)
+    assert chosen.trial.number == 1
+    assert "trials 1 and 0 are indistinguishable" in chosen.why
+    assert "the best" not in chosen.why
 
 
 def test_nothing_finished_and_damaged_files(run, tmp_path):
-    with pytest.raises(ValueError, match=r"no trial of .* had its full budget"):
+    with pytest.raises(ValueError, match=r"no trial of .* has ended an epoch: go on with the search"):
         choose(RunFolder(tmp_path / "none"))
     path = run.trial(1).path / "curve.csv"
     whole = path.read_text()

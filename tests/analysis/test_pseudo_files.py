@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -6,8 +7,9 @@ import pytest
 from PIL import Image
 
 from analysis.pseudo_files import LabelFile, check_space, put_photos, whole_folder
+from analysis.thresholds import labels_of
 from analysis.unlabelled import Unlabelled
-from trainable.cache import DiskFullError
+from trainable.cache import DiskFullError, build_cache
 from trainable.classes import IGNORE_INDEX
 from trainable.coco import draw_mask, read_training
 from trainable.extra import confidence_path
@@ -97,3 +99,31 @@ def test_disk_need_is_checked(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 1000))
     with pytest.raises(DiskFullError, match=r"pseudo labels for 2 photos need 3 MB, .* has 0 MB free"):
         check_space(tmp_path / "not" / "yet", photos, 6)
+
+
+@pytest.mark.parametrize("size", [64, 96, 256, 512])
+def test_trained_labels_are_as_sure_as_the_ensemble_was_of_them(photos, tmp_path, size):
+    """From probabilities to what a training draws, at sizes below and above that of photos and labels."""
+    coarse = np.random.default_rng(3).dirichlet(np.full(11, 0.05), (12, 12)).transpose(2, 0, 1).astype(np.float32)
+    probabilities = np.stack([cv2.resize(each, (256, 256), interpolation=cv2.INTER_LINEAR) for each in coarse])
+    maps = np.rint(probabilities * 255).astype(np.uint8)
+    classes, confidence = maps.argmax(0).astype(np.uint8), maps.max(0)
+    labels = labels_of(classes, confidence, np.full(11, 128))
+    with whole_folder(tmp_path / "extra") as folder:
+        put_photos(folder, photos)
+        file = LabelFile(folder, "train_all", soft=True)
+        for photo in photos:
+            file.add(photo, labels, confidence)
+        file.write()
+    dataset = read_training(tmp_path / "extra")
+    paths = [confidence_path(tmp_path / "extra", "train_all", photo.file_name) for photo in dataset.photos]
+    soft = tuple(replace(photo, confidence=path) for photo, path in zip(dataset.photos, paths, strict=True))
+    cache = build_cache(replace(dataset, photos=soft), size, tmp_path / "cache")[0]
+    assert cache.confidence is not None
+    for mask, sure in zip(cache.masks, cache.confidence, strict=True):
+        kept = mask != IGNORE_INDEX
+        assert 0.3 < kept.mean() < 1
+        assert sure[kept].min() >= 128  # as sure as the threshold asks, everywhere
+        for value in np.unique(mask[kept]):  # and of a class on the whole as sure as the ensemble was
+            there = confidence[(labels == value)].astype(float)
+            assert abs(sure[mask == value].astype(float).mean() - there.mean()) < 12

@@ -7,7 +7,7 @@ from analysis import refit as refit_module
 from analysis.predict import load_model
 from analysis.refit import main
 from tests.conftest import SIDE, write_photos
-from trainable.artifacts import FINISHED, INTERRUPTED, RunFolder
+from trainable.artifacts import FAILED, FINISHED, INTERRUPTED, STOPPED, RunFolder
 from trainable.cache import build_cache
 from trainable.coco import read_training
 from trainable.data import FoldData
@@ -54,6 +54,21 @@ def test_trains_on_all_photos_for_the_epochs_of_the_cross_validation(run, capsys
     assert "trial 0 on all 10 photos" in capsys.readouterr().out
     assert load_model(folder) is not None
     assert [each.number for each in run.trials()] == [0]  # it is none of the search's
+
+
+def test_best_trial_that_was_stopped_trains_as_far_as_it_is_known(run, capsys):
+    folder = run.trial(0)
+    folder.write_curve(folder.curve()[:2])
+    folder.write_status(STOPPED, "its end was forecast to be 0.2")
+    assert main(arguments(run)) == 0
+    assert len(run.refit.curve()) == 2
+    assert run.refit.config()["epochs"] == 3  # the schedule's
+    told = " ".join(capsys.readouterr().out.split())
+    for part in ("the only trial trained on fold 0", "stopped after 2 of 3 epochs (its end was forecast to be 0.2)",
+                 "2 of 3 epochs: val_miou is best there of the 2 that the trial trained",
+                 "it was still rising, and what comes after epoch 2 is not known",
+                 "python search/run.py --confirm a --top 0 --include 0"):  # fmt: skip
+        assert part in told
 
 
 def test_schedule_goes_by_the_mean_curve_and_every_photo_trains(run, monkeypatch):
@@ -121,5 +136,5 @@ def test_errors_name_what_to_do(run, photos, tmp_path, capsys):
     (photos / "train_all.json").write_text(content + " ")
     assert "are not those of the run" in error("--run", run.path)
     assert not run.refit.path.exists()
-    run.trial(0).write_status(INTERRUPTED)
+    run.trial(0).write_status(FAILED)
     assert "no trial of" in error("--run", run.path)

@@ -1,0 +1,42 @@
+import json
+
+import pytest
+from rich.console import Console
+
+from search.machine import Machine
+from search.plan import new_plan
+from search.prepare import create, prepare
+from tests.conftest import SIDE, write_scenes
+from trainable.artifacts import RunFolder
+from trainable.coco import read_training
+
+
+def prepared(sizes, run, tmp_path, resume=False):
+    if not resume:
+        write_scenes(tmp_path / "data", sizes)
+    options = {"data": tmp_path / "data", "image_size": SIDE, "folds": 3, "cache_dir": tmp_path / "cache"}
+    plan = new_plan(options, Machine(cores=2, gpus=0))
+    console = Console(record=True, width=400)
+    found = prepare(plan, run, read_training(tmp_path / "data"), resume, console)
+    if not resume:
+        create(plan, run, found)
+    return console.export_text()
+
+
+def test_scene_that_makes_folds_uneven_is_told_and_recorded(tmp_path):
+    run = RunFolder(tmp_path / "runs" / "a")
+    told = "warning: the folds have 3 to 10 photos"
+    assert told in (text := prepared([10, 1, 1, 1, 1, 1, 1], run, tmp_path))
+    assert "the largest scene has 10 of the 16 photos, such as batch_01_vt/0000.jpg" in text
+    assert json.loads(run.folds.read_text())["warning"].startswith("the folds have 3 to 10 photos")
+    assert told in prepared([], run, tmp_path, resume=True)
+
+
+def test_even_folds_are_told_nothing_of(tmp_path):
+    assert "warning" not in prepared([3, 1, 2, 1, 1, 1], RunFolder(tmp_path / "runs" / "a"), tmp_path)
+
+
+def test_one_scene_ends_with_what_to_do_and_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match=r"all 12 photos look like .* Add photos of 2 other scenes"):
+        prepared([12], RunFolder(tmp_path / "runs" / "a"), tmp_path)
+    assert not (tmp_path / "runs").exists()
