@@ -21,7 +21,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from PIL import Image
 
-from trainable import annotations, coco, photos, scenes
+from trainable import annotations, coco, coco_entries, coco_images, photo_modes, photos, scenes
 from trainable.classes import CLASSES, IGNORE_INDEX
 from trainable.coco import Dataset, Photo
 from trainable.files import read_json, write_json
@@ -107,7 +107,8 @@ def build_cache(
 def cache_key(dataset: Dataset, image_size: int, skip_bad: bool = False) -> str:
     """Return the name of the cache folder: a hash of all that decides its content."""
     digest = hashlib.sha256(f"{dataset.json_hash} {image_size} {skip_bad}".encode())
-    for source in (__file__, annotations.__file__, coco.__file__, photos.__file__, scenes.__file__):
+    for source in (__file__, annotations.__file__, coco.__file__, coco_entries.__file__, coco_images.__file__,
+                   photo_modes.__file__, photos.__file__, scenes.__file__):  # fmt: skip
         digest.update(Path(source).read_bytes())
     for photo in dataset.photos:
         digest.update(f"{photo.file_name} {_stamp(photo.path)}".encode())

@@ -104,6 +104,18 @@ def upright_size(path: Path) -> tuple[int, int]:
     return header.width, header.height
 
 
+def photo_path(root: Path, file_name: str) -> Path:
+    """Return where a photo of a data folder is.
+
+    macOS decomposes accents and Hangul in file names, a json or an archive may compose them: both name the same photo.
+    """
+    path = root / file_name
+    if path.exists():
+        return path
+    forms = (root / unicodedata.normalize(form, file_name) for form in ("NFC", "NFD"))
+    return next((form for form in forms if form.exists()), path)
+
+
 def name_fault(file_name: Any) -> str | None:
     """Say why a json's `file_name` is none of a photo inside the data folder, or None."""
     if not isinstance(file_name, str) or not file_name:

@@ -1,5 +1,6 @@
-"""What can be wrong with a data set, and the error that tells all of it at once."""
+"""What can be wrong with a data set, what was mended in it, and the error that tells all of it at once."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,16 +13,35 @@ class Problem:
     text: str
 
 
+@dataclass(frozen=True)
+class Note:
+    """What was mended or left out of a photo that is kept."""
+
+    kind: str  # what was done; notes of one kind are told together
+    text: str  # with what
+
+
 class DataError(ValueError):
     """The data cannot be used as it is. Lists the first 20 problems and the count of all."""
 
-    def __init__(self, root: Path, problems: tuple[Problem, ...]):
+    def __init__(self, root: Path, problems: tuple[Problem, ...], skipping: bool = False):
         self.problems = problems
         count = len(problems)
         lines = [f"{count} problem{'s' if count > 1 else ''} in {root}:"]
         lines += [f"  {problem.text}" for problem in problems[:20]]
         if count > 20:
             lines.append(f"  and {count - 20} more")
-        if any(problem.file_name for problem in problems):
-            lines.append("Mend them, or pass --skip-bad to go on without the bad photos and annotations.")
+        if all(problem.file_name for problem in problems):
+            lines.append("Mend them: no photo would be left without the bad ones." if skipping else
+                         "Mend them, or pass --skip-bad to go on without the bad photos.")  # fmt: skip
+        elif any(problem.file_name for problem in problems):
+            lines.append("Mend them. --skip-bad leaves out bad photos, but cannot mend what concerns all of them.")
         super().__init__("\n".join(lines))
+
+
+def summaries(notes: Iterable[Note]) -> list[str]:
+    """Return one line for each kind of note: what was done, how often, and the first of them."""
+    by_kind: dict[str, list[str]] = {}
+    for note in notes:
+        by_kind.setdefault(note.kind, []).append(note.text)
+    return [f"{kind}: {len(texts)}, {'such as ' * (len(texts) > 1)}{texts[0]}" for kind, texts in by_kind.items()]
