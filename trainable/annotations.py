@@ -1,10 +1,10 @@
 """One COCO annotation: the rules its geometry must keep, what is mended of it, and its run-length code."""
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 from pycocotools import mask as rle_masks
 
 from trainable.ids import is_whole
@@ -89,18 +89,17 @@ def read_outline(segmentation: Any, height: int, width: int) -> Outline:
             raise OutlineError(left_out)
         return Outline(None, (), left_out)
     mended = []
-    if all(isinstance(value, float) or is_whole(value) for value in segmentation):
+    if set(map(type, segmentation)) <= {int, float}:
         segmentation = [segmentation]
         mended.append(FLAT)
-    points = [_points(polygon) for polygon in segmentation]
-    counts = [len(set(each)) for each in points]
+    counts = [_points(polygon) for polygon in segmentation]
     parts = [polygon for polygon, count in zip(segmentation, counts, strict=True) if count >= 3]
     if not parts:
         return Outline(None, (), f"has a polygon of {max(counts)} points; at least 3 are needed")
-    if len(parts) < len(points):
+    if len(parts) < len(counts):
         mended.append(STRAY)
-    drawn = [point for each, count in zip(points, counts, strict=True) if count >= 3 for point in each]
-    if max(_overhang(x, y, height, width) for x, y in drawn) <= 0:
+    overhanging = [_overhangs(polygon, height, width) for polygon in parts]
+    if not any(overhanging):
         return Outline(parts, tuple(mended))
     clipped = to_rle(parts, height, width)
     if not rle_masks.area(clipped):
@@ -108,31 +107,41 @@ def read_outline(segmentation: Any, height: int, width: int) -> Outline:
     return Outline(clipped, (*mended, CLIPPED))
 
 
-def _points(polygon: Any) -> list[tuple[float, float]]:
-    if not isinstance(polygon, list) or not all(isinstance(value, float) or is_whole(value) for value in polygon):
-        raise OutlineError(f"has the polygon {polygon!r:.40}; a polygon is a flat list of numbers x, y, x, y, ...")
-    if len(polygon) < 6:  # no outline, whatever the numbers are
-        return list(zip(polygon[::2], polygon[1::2], strict=False))
-    if len(polygon) % 2:
-        raise OutlineError(f"has a polygon of {len(polygon)} numbers; they come in pairs x, y")
-    if not all(_is_number(value) for value in polygon):
-        raise OutlineError("has a polygon with NaN or infinite coordinates; mend it")
-    return list(zip(polygon[::2], polygon[1::2], strict=True))
-
-
-def _overhang(x: float, y: float, height: int, width: int) -> float:
-    """Return by how many pixels more than OUTSIDE_TOLERANCE a point lies outside the photo, 0 or less if it does not.
+def _points(polygon: Any) -> int:
+    """Return how many different points a polygon has.
 
     Raises:
-        OutlineError: it lies too far outside.
+        OutlineError: it is none.
     """
-    by_x, by_y = max(-x, x - width), max(-y, y - height)
-    if by_x > max(LEAST_OVERHANG, OVERHANG * width) or by_y > max(LEAST_OVERHANG, OVERHANG * height):
+    if not isinstance(polygon, list) or not set(map(type, polygon)) <= {int, float}:  # True is no number
+        raise OutlineError(f"has the polygon {polygon!r:.40}; a polygon is a flat list of numbers x, y, x, y, ...")
+    if len(polygon) >= 6 and len(polygon) % 2:  # with fewer it is no outline, whatever the numbers are
+        raise OutlineError(f"has a polygon of {len(polygon)} numbers; they come in pairs x, y")
+    return len(set(zip(polygon[::2], polygon[1::2], strict=False)))
+
+
+def _overhangs(polygon: list[float], height: int, width: int) -> bool:
+    """Tell whether a polygon leaves a photo of height x width pixels by more than OUTSIDE_TOLERANCE.
+
+    Raises:
+        OutlineError: it leaves it by too much, or by a number that is none.
+    """
+    try:
+        points = np.asarray(polygon, np.float64).reshape(-1, 2)  # x, y
+    except OverflowError:  # a whole number that no float can hold
+        points = np.full((1, 2), np.inf)
+    if not np.isfinite(points).all():
+        raise OutlineError("has a polygon with NaN or infinite coordinates; mend it")
+    sides = np.array([width, height])
+    beyond = np.maximum(-points, points - sides)
+    too_far = (beyond > np.maximum(LEAST_OVERHANG, OVERHANG * sides)).any(axis=1)
+    if too_far.any():
+        x, y = points[too_far][0]
         raise OutlineError(
             f"has the point ({x:g}, {y:g}) outside the photo of {width}x{height}; see whether its outline is of "
             "another photo, or of another size of this one"
         )
-    return max(by_x, by_y) - OUTSIDE_TOLERANCE
+    return bool((beyond > OUTSIDE_TOLERANCE).any())
 
 
 def _rle_pixels(segmentation: dict[str, Any], height: int, width: int) -> int:
@@ -181,8 +190,3 @@ def _run_total(counts: str) -> int | None:
         runs.append(value + (runs[-2] if len(runs) > 2 else 0))
         value = shift = 0
     return None if shift or any(run < 0 for run in runs) else sum(runs)
-
-
-def _is_number(value: Any) -> bool:
-    # No coordinate is as large as what a float cannot hold.
-    return (isinstance(value, float) and math.isfinite(value)) or (is_whole(value) and abs(value) < 2**53)

@@ -8,37 +8,16 @@ from trainable.file_kinds import mistaken
 from trainable.problems import DataError, Problem
 
 
-def load(path: Path, raw: bytes, lists: tuple[str, ...] = ("images", "annotations", "categories")) -> dict[str, Any]:
-    """Parse a COCO file.
-
-    Args:
-        path: where it is.
-        raw: its content.
-        lists: what it must have.
+def load(path: Path, raw: bytes) -> dict[str, Any]:
+    """Parse a COCO file, as training needs it.
 
     Raises:
-        DataError: it is no json, or lacks one of the lists.
+        DataError: it is no json, or lacks one of the three lists.
     """
-
-    def fail(text: str) -> DataError:
-        return DataError(path.parent, (Problem(None, f"{path.name}: {text}"),))
-
     try:
-        content = json.loads(raw)
-    except UnicodeDecodeError as error:
-        raise fail(mistaken(raw[:512]) or f"is not text in UTF-8 ({error}); save it as UTF-8") from None
-    except (ValueError, RecursionError) as error:  # nested too deep
-        if str(error).startswith("Extra data"):
-            told = f"holds more than one json value ({error}); a COCO file is one object"
-        else:
-            told = mistaken(raw[:512]) or f"is not valid json ({error}); was it cut off? Fetch it again"
-        raise fail(told) from None
-    if not isinstance(content, dict):
-        raise fail(f"a COCO file is a json object, found a {type(content).__name__}")
-    for key in lists:
-        if not isinstance(content.get(key), list):
-            raise fail(f"a COCO file has a list {key!r}, found {type(content.get(key)).__name__}")
-    return content
+        return _parse(raw, ("images", "annotations", "categories"))
+    except ValueError as error:
+        raise DataError(path.parent, (Problem(None, f"{path.name}: {error}"),)) from None
 
 
 def listed_names(path: Path) -> list[str]:
@@ -48,16 +27,35 @@ def listed_names(path: Path) -> list[str]:
         DataError: it is no COCO file, or an image in it has no text as file_name.
         OSError: it cannot be read.
     """
-    images = load(path, path.read_bytes(), ("images",))["images"]
-    names = [image.get("file_name") if isinstance(image, dict) else None for image in images]
-    faults = [
-        Problem(None, f"{path.name} is no COCO json: image entry {position} needs a text as file_name, "
-                f"found {name!r:.80}; mend it")
-        for position, name in enumerate(names) if not isinstance(name, str)
-    ]  # fmt: skip
-    if faults:
-        raise DataError(path.parent, tuple(faults))
-    return [name for name in names if isinstance(name, str)]
+    names = []
+    try:
+        for position, image in enumerate(_parse(path.read_bytes(), ("images",))["images"]):
+            name = image.get("file_name") if isinstance(image, dict) else None
+            if not isinstance(name, str):
+                raise ValueError(f"image entry {position} needs a text as file_name, found {name!r:.80}; mend it")
+            names.append(name)
+    except ValueError as error:
+        raise DataError(path.parent, (Problem(None, f"{path.name} is no COCO json: {error}"),)) from None
+    return names
+
+
+def _parse(raw: bytes, lists: tuple[str, ...]) -> dict[str, Any]:
+    try:
+        content = json.loads(raw)
+    except UnicodeDecodeError as error:
+        raise ValueError(mistaken(raw[:512]) or f"is not text in UTF-8 ({error}); save it as UTF-8") from None
+    except (ValueError, RecursionError) as error:  # nested too deep
+        if str(error).startswith("Extra data"):
+            told = f"holds more than one json value ({error}); a COCO file is one object"
+        else:
+            told = mistaken(raw[:512]) or f"is not valid json ({error}); was it cut off? Fetch it again"
+        raise ValueError(told) from None
+    if not isinstance(content, dict):
+        raise ValueError(f"a COCO file is a json object, found a {type(content).__name__}")
+    for key in lists:
+        if not isinstance(content.get(key), list):
+            raise ValueError(f"a COCO file has a list {key!r}, found {type(content.get(key)).__name__}")
+    return content
 
 
 def not_a_folder(root: Path, option: str = "--data") -> str | None:

@@ -124,7 +124,7 @@ def name_fault(file_name: Any) -> str | None:
         return f"needs a file_name, found {file_name!r:.80}; rename the photo without control characters"
     outside = ".." in PurePosixPath(file_name).parts or PurePosixPath(file_name).is_absolute()
     if outside or PureWindowsPath(file_name).anchor or "\\" in file_name:
-        return f"has the file_name {file_name!r:.80}; it must be a path with / inside the data folder"
+        return f"has the file_name {file_name!r:.80}; it points out of the folder; it must be a path with / inside it"
     if len(file_name.encode(errors="replace")) > 1000 or any(len(part) > 200 for part in file_name.split("/")):
         return f"has the file_name {file_name!r:.80}...; it is too long for a path"
     return None

@@ -1,6 +1,6 @@
 """What can be wrong with a data set, what was mended in it, and the error that tells all of it at once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,9 +39,17 @@ class DataError(ValueError):
         super().__init__("\n".join(lines))
 
 
-def summaries(notes: Iterable[Note]) -> list[str]:
-    """Return one line for each kind of note: what was done, how often, and the first of them."""
+def data_notes(notes: Iterable[Note], skipped: Sequence[Problem]) -> list[str]:
+    """Return what is worth knowing of data that is used, a line for each kind of note and one for what is left out."""
     by_kind: dict[str, list[str]] = {}
     for note in notes:
         by_kind.setdefault(note.kind, []).append(note.text)
-    return [f"{kind}: {len(texts)}, {'such as ' * (len(texts) > 1)}{texts[0]}" for kind, texts in by_kind.items()]
+    lines = [f"{kind}: {_counted(texts)}" for kind, texts in by_kind.items()]
+    if skipped:
+        count = len({problem.file_name for problem in skipped})
+        lines.append(f"skipped {count} photos or entries for: {_counted([problem.text for problem in skipped])}")
+    return lines
+
+
+def _counted(texts: Sequence[str]) -> str:
+    return texts[0] if len(texts) == 1 else f"{len(texts)}, such as {texts[0]}"
