@@ -1,5 +1,6 @@
 """One COCO annotation: the rules its geometry must keep, what is mended of it, and its run-length code."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -63,10 +64,7 @@ class Outline:
 
 
 def to_rle(segmentation: Segmentation, height: int, width: int) -> dict[str, Any]:
-    """Return the compressed run-length code of polygons, of COCO's uncompressed code, or of itself.
-
-    What polygons have outside the photo is not in it.
-    """
+    """Return the compressed run-length code of polygons, of COCO's uncompressed code, or of itself."""
     if isinstance(segmentation, list):
         return rle_masks.merge(rle_masks.frPyObjects(segmentation, height, width))
     if isinstance(segmentation["counts"], list):
@@ -98,10 +96,10 @@ def read_outline(segmentation: Any, height: int, width: int) -> Outline:
         return Outline(None, (), f"has a polygon of {max(counts)} points; at least 3 are needed")
     if len(parts) < len(counts):
         mended.append(STRAY)
-    overhanging = [_overhangs(polygon, height, width) for polygon in parts]
-    if not any(overhanging):
+    beyond = max([_overhang(polygon, height, width) for polygon in parts])
+    if beyond <= OUTSIDE_TOLERANCE:
         return Outline(parts, tuple(mended))
-    clipped = to_rle(parts, height, width)
+    clipped = clip(parts, height, width, math.ceil(beyond))
     if not rle_masks.area(clipped):
         return Outline(None, (), "lies outside the photo")
     return Outline(clipped, (*mended, CLIPPED))
@@ -120,8 +118,18 @@ def _points(polygon: Any) -> int:
     return len(set(zip(polygon[::2], polygon[1::2], strict=False)))
 
 
-def _overhangs(polygon: list[float], height: int, width: int) -> bool:
-    """Tell whether a polygon leaves a photo of height x width pixels by more than OUTSIDE_TOLERANCE.
+def clip(polygons: list[list[float]], height: int, width: int, beyond: int) -> dict[str, Any]:
+    """Return the compressed run-length code of what polygons cover of a photo.
+
+    They are drawn on a canvas larger by `beyond` pixels on each side: pycocotools rounds coordinates below 0 otherwise.
+    """
+    shifted = [[value + beyond for value in polygon] for polygon in polygons]
+    drawn = rle_masks.decode(to_rle(shifted, height + 2 * beyond, width + 2 * beyond))
+    return rle_masks.encode(np.asfortranarray(drawn[beyond : beyond + height, beyond : beyond + width]))
+
+
+def _overhang(polygon: list[float], height: int, width: int) -> float:
+    """Return by how many pixels a polygon leaves a photo of height x width pixels, 0 or less where it does not.
 
     Raises:
         OutlineError: it leaves it by too much, or by a number that is none.
@@ -141,7 +149,7 @@ def _overhangs(polygon: list[float], height: int, width: int) -> bool:
             f"has the point ({x:g}, {y:g}) outside the photo of {width}x{height}; see whether its outline is of "
             "another photo, or of another size of this one"
         )
-    return bool((beyond > OUTSIDE_TOLERANCE).any())
+    return float(beyond.max())
 
 
 def _rle_pixels(segmentation: dict[str, Any], height: int, width: int) -> int:
