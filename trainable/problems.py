@@ -47,7 +47,8 @@ def data_notes(notes: Iterable[Note], skipped: Sequence[Problem]) -> list[str]:
     lines = [f"{kind}: {_counted(texts)}" for kind, texts in by_kind.items()]
     if skipped:
         count = len({problem.file_name for problem in skipped})
-        lines.append(f"skipped {count} photos or entries for: {_counted([problem.text for problem in skipped])}")
+        what = "1 photo or entry" if count == 1 else f"{count} photos or entries"
+        lines.append(f"skipped {what} for: {_counted([problem.text for problem in skipped])}")
     return lines
 
 
