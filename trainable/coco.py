@@ -6,11 +6,10 @@ mend them all at once (`check`) or go on without the bad photos (`skip_bad`).
 """
 
 import hashlib
-from collections import Counter
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,8 +68,9 @@ def read_training(root: Path, names: Sequence[str] = ()) -> Dataset:
     parts = [read_json(root / name) for name in names]
     photos = tuple(photo for part in parts for photo in part.photos)
     problems = [problem for part in parts for problem in part.problems]
-    for file_name in _repeated(photo.file_name for photo in photos):
-        problems.append(Problem(file_name, f"{' and '.join(names)}: photo {file_name} is listed twice; keep one"))
+    for spellings in _repeated([photo.file_name for photo in photos]):
+        text = f"photo {' or '.join(spellings)} is listed twice; keep one entry, with the annotations of both"
+        problems += [Problem(file_name, f"{' and '.join(names)}: {text}") for file_name in spellings]
     if not any(photo.annotations for photo in photos) and (photos or not problems):
         problems.append(Problem(None, f"{' and '.join(names)}: no photo has a valid annotation; the split is empty"))
     digest = hashlib.sha256("".join(part.json_hash for part in parts).encode()).hexdigest()
@@ -131,5 +131,9 @@ def draw_mask(photo: Photo) -> NDArray[np.uint8]:
     return mask
 
 
-def _repeated(values: Any) -> list[Any]:
-    return [value for value, count in Counter(values).items() if count > 1]
+def _repeated(file_names: list[str]) -> list[list[str]]:
+    """Return the spellings of each photo that is named more than once."""
+    spellings: dict[str, list[str]] = {}
+    for file_name in file_names:
+        spellings.setdefault(unicodedata.normalize("NFC", PurePosixPath(file_name).as_posix()), []).append(file_name)
+    return [sorted(set(each)) for each in spellings.values() if len(each) > 1]

@@ -352,6 +352,15 @@ def test_photo_of_several_pages_is_noted(write):
     assert kinds(dataset) == [PAGES]
 
 
+@pytest.mark.parametrize("name", ["1.png", "./1.png", ".//1.png"])
+def test_photo_listed_twice_is_bad_in_every_spelling(write, name):
+    """One entry may have the annotations and the other train as background."""
+    folder = write(*plain(1, 2), [], change=lambda content: content["images"][2].update(file_name=name))
+    with pytest.raises(DataError, match=r"1\.png is listed twice; keep one entry, with the annotations of both"):
+        check(read_training(folder))
+    assert left(folder) == ["0.png"]
+
+
 # Files
 
 
