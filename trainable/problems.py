@@ -44,13 +44,12 @@ def data_notes(notes: Iterable[Note], skipped: Sequence[Problem]) -> list[str]:
     by_kind: dict[str, list[str]] = {}
     for note in notes:
         by_kind.setdefault(note.kind, []).append(note.text)
-    lines = [f"{kind}: {_counted(texts)}" for kind, texts in by_kind.items()]
+    lines = [
+        f"{kind}: {texts[0]}" if len(texts) == 1 else f"{kind}: {len(texts)}, such as {texts[0]}"
+        for kind, texts in by_kind.items()
+    ]
     if skipped:
         count = len({problem.file_name for problem in skipped})
-        what = "1 photo or entry" if count == 1 else f"{count} photos or entries"
-        lines.append(f"skipped {what} for: {_counted([problem.text for problem in skipped])}")
+        what = "1 photo or entry:" if count == 1 else f"{count} photos or entries, such as"
+        lines.append(f"skipped {what} {skipped[0].text}")
     return lines
-
-
-def _counted(texts: Sequence[str]) -> str:
-    return texts[0] if len(texts) == 1 else f"{len(texts)}, such as {texts[0]}"

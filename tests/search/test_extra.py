@@ -92,7 +92,7 @@ def test_what_was_mended_or_left_out_is_told_and_recorded(options, extra, tmp_pa
     plan, found, text = prepared({**options, "skip_bad": True}, run)
     flat = "note: outlines given as one flat list of numbers, read as one polygon: 2, such as annotation 0 of batch_01"
     assert text.replace("\n", " ").count(flat) == 2
-    assert text.count("note: skipped 1 photo or entry for: train_all.json: annotation 3 of batch_01_vt/0003.jpg") == 2
+    assert text.count("note: skipped 1 photo or entry: train_all.json: annotation 3 of batch_01_vt/0003.jpg") == 2
     create(plan, run, found)
     assert [note["text"] for note in run.search()["notes"]] == [
         "annotation 0 of batch_01_vt/0000.jpg", "annotation 1 of batch_01_vt/0001.jpg",

@@ -1,6 +1,8 @@
 """What a photo file holds is decoded to the colours it means, or refused by its mode: format by format."""
 
 import itertools
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -111,6 +113,35 @@ def test_12_bit_samples_in_16_bits_are_refused_not_black(tmp_path):
         upright(tmp_path / "colour.tif")
     Image.new("RGB", (8, 6)).save(tmp_path / "black.png")  # 8 bits may be black
     near(tmp_path / "black.png", np.zeros((6, 8, 3)))
+
+
+@pytest.mark.parametrize(("kind", "depth"), list(itertools.product((0, 2, 4, 6), (8, 16))))
+def test_png_of_any_kind_and_depth_keeps_its_colours(tmp_path, kind, depth):
+    """Grey, grey with alpha, RGB and RGBA, written by hand: Pillow writes only some of them."""
+    colours = GREY[:, :, None] if kind in (0, 4) else COLOURS
+    samples = np.dstack([colours, np.full_like(GREY, 255)]) if kind in (4, 6) else colours
+    samples = samples.astype(">u2") * 257 if depth == 16 else samples
+    rows = b"".join(b"\0" + row.tobytes() for row in samples.astype(">u2" if depth == 16 else "u1"))
+
+    def chunk(name, content):
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = struct.pack(">IIBBBBB", 8, 6, depth, kind, 0, 0, 0)
+    parts = [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    near(tmp_path / "a.png", colours)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_lab_tiff_has_signed_colours(tmp_path, packed):
+    """The red of sRGB, and a green, whose a* is below 0, and a blue, whose b* is."""
+    lab = np.array([[[54, 81, 70], [60, -50, 30], [40, 10, -50]]] * 2, float)  # L*, a*, b*
+    samples = np.round(lab * [2.55, 1, 1]).astype(np.int64) % 256
+    write_tiff(tmp_path / "a.tif", samples.astype(np.uint8), 8, packed=packed)
+    red, green, blue = pixels(tmp_path / "a.tif")[0]
+    assert np.abs(red - (255, 0, 0)).max() < 12
+    assert green.argmax() == 1
+    assert blue.argmax() == 2
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB"])
