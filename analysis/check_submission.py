@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from analysis.submission import class_map, header_problems, numbered_lines, split_row
-from trainable.files import read_json
+from trainable.coco_json import listed_names, not_a_folder
 
 
 def check_submission(
@@ -62,12 +62,11 @@ def expected_ids(data: Path) -> tuple[list[str], list[str] | None]:
         ValueError: there is no test.json, it does not name the photos, or the two files name others.
     """
     path, sample = data / "test.json", data / "sample_submission.csv"
+    if data.is_file():
+        raise ValueError(not_a_folder(data))
     if not path.exists():
         raise ValueError(f"{path} not found; --data must be a folder with the competition's test.json")
-    try:
-        names = [image["file_name"] for image in read_json(path)["images"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no COCO json whose images have a file_name ({error!r}); fetch it again") from None
+    names = listed_names(path)
     if not names or len(set(names)) < len(names):
         raise ValueError(f"{path} must name at least one photo and none twice, found {len(names)}; fetch it again")
     if not sample.exists():

@@ -27,6 +27,7 @@ from analysis.submission import PIXELS, write_submission
 from trainable.cache import SCORE_SIZE
 from trainable.cores import cpu_count
 from trainable.files import read_json, write_bytes, write_json
+from trainable.photos import photo_path
 from trainable.probabilities import encoded, write_maps
 
 
@@ -66,7 +67,7 @@ def predict_test(
     size = networks.chunk([voter.folder for voter in ensemble.voters])
     chunks = [names[start : start + size] for start in range(0, len(names), size)]
     stats = [(path.stat().st_size, path.stat().st_mtime_ns) if path.exists() else None
-             for path in (data / name for name in names)]  # fmt: skip
+             for path in (photo_path(data, name) for name in names)]  # fmt: skip
     _open_parts(outputs, {"ensemble": ensemble.hash, "data": str(data.resolve()), "photos": names, "stats": stats,
                           "bad": sorted(bad), "chunk": size})  # fmt: skip
     left = [index for index in range(len(chunks)) if not _part(outputs, index).exists()]
@@ -106,7 +107,7 @@ def bad_photos(data: Path, names: Sequence[str], skip_bad: bool, console: Consol
 
     def fault(name: str) -> str | None:
         try:
-            read_photo(data / name)
+            read_photo(photo_path(data, name))
         except UnreadablePhotoError as error:
             return str(error)
         return None
@@ -129,7 +130,7 @@ def _predict_chunk(
     networks: Networks, executor: Executor | None,
 ) -> None:  # fmt: skip
     good = [name for name in names if name not in bad]
-    paths = [data / name for name in good]
+    paths = [photo_path(data, name) for name in good]
     maps = list(predict_photos(ensemble, paths, networks)) if good else []
     small = [sized(read_photo(path), SCORE_SIZE) for path in paths] if ensemble.filters else []
     found = dict(zip(good, class_maps(maps, small, ensemble.filters, executor), strict=True))

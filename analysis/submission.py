@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from trainable.cache import SCORE_SIZE
 from trainable.classes import CLASSES
+from trainable.photos import has_control_characters
 
 Map = NDArray[np.uint8]
 """Class ids of one photo, (256, 256)."""
@@ -198,7 +199,7 @@ def header_problems(line: bytes) -> list[str]:
 
 
 def _row(image_id: str, classes: Map) -> bytes:
-    if not image_id or not image_id.isprintable():
+    if not image_id or has_control_characters(image_id):
         raise ValueError(f"an image_id needs printable characters, found {image_id!r}; rename the photo")
     name = '"' + image_id.replace('"', '""') + '"' if set(image_id) & set(',"') else image_id
     try:

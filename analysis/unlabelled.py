@@ -11,11 +11,10 @@ from PIL import Image
 
 from analysis.photos import UnreadablePhotoError, read_photo
 from trainable.cache import Cache
+from trainable.coco_json import listed_names
 from trainable.cores import cpu_count
-from trainable.files import read_json
+from trainable.photos import SUFFIXES, name_fault, photo_path
 from trainable.scenes import same_scenes, scene_hashes
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
 @dataclass(frozen=True)
@@ -68,27 +67,26 @@ def find_unlabelled(root: Path, labelled: Cache) -> Found:
 
 def _names(root: Path) -> Iterator[str]:
     if not root.is_dir():
-        raise ValueError(f"--data {root} does not exist; name a folder with test.json, or of photos")
+        why = f"is a file; name the folder that holds it, {root.parent}" if root.exists() else "does not exist"
+        raise ValueError(f"--data {root} {why}; name a folder with test.json, or of photos")
     listing = root / "test.json"
     if listing.exists():
-        try:
-            yield from dict.fromkeys(image["file_name"] for image in read_json(listing)["images"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{listing} is no COCO file ({error!r}); mend it") from error
+        yield from dict.fromkeys(listed_names(listing))
     else:
-        found = (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
-        yield from sorted(path.relative_to(root).as_posix() for path in found)
+        found = (path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
+        # Hidden files with the names of photos are what macOS and notebooks keep beside them.
+        shown = (path for path in found if not any(part.startswith(".") for part in path.parts))
+        yield from sorted(path.as_posix() for path in shown)
 
 
 def _look(root: Path, name: str) -> tuple[Unlabelled, NDArray[np.uint64]] | str:
     """Return a photo with its perceptual hashes, or why it cannot be read."""
-    if not name.isprintable():
-        return f"the name {name!r} has characters that cannot be printed"
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        return f"the name {name} points out of the folder"
+    if fault := name_fault(name):
+        return f"its entry {fault}"
+    path = photo_path(root, name)
     try:
-        pixels = read_photo(root / name)
+        pixels = read_photo(path)
     except UnreadablePhotoError as error:
         return str(error)
     height, width = pixels.shape[:2]
-    return Unlabelled(name, root / name, height, width), scene_hashes(Image.fromarray(pixels))
+    return Unlabelled(name, path, height, width), scene_hashes(Image.fromarray(pixels))

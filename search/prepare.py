@@ -27,7 +27,7 @@ from trainable.extra import Extra
 from trainable.fetch import local_data
 from trainable.files import write_json
 from trainable.folds import Folds
-from trainable.problems import Problem
+from trainable.problems import Problem, data_notes
 from trainable.remote import Remote
 
 PACKAGES = ("torch", "segmentation-models-pytorch", "timm", "albumentations", "ray", "optuna", "numpy")
@@ -60,8 +60,12 @@ def prepare(plan: Plan, run: RunFolder, dataset: Dataset, resume: bool, console:
         DiskFullError: the caches do not fit.
         ValueError: the folds do not fit the data, a resumed run's data has changed, or the space cannot use the data.
     """
+    announced: set[str] = set()
+
     def announce(text: str) -> None:
-        console.print(text, highlight=False, soft_wrap=True)
+        if text not in announced:  # further photos are read for each image size
+            console.print(text, highlight=False, soft_wrap=True)
+        announced.add(text)
 
     caches: dict[int, Cache] = {}
     skipped: tuple[Problem, ...] = ()
@@ -86,7 +90,7 @@ def prepare(plan: Plan, run: RunFolder, dataset: Dataset, resume: bool, console:
         more = extra.cache(fold, folds, size, Path(plan.cache_dir), plan.skip_bad, announce) if extra else None
         data[size] = FoldData.of(each, folds, fold, more, plan.skip_bad)
     _print_split(data[plan.config.image_size], cache, extra, console)
-    print_notes(cache, folds, skipped, console)
+    print_notes(cache, folds, data_notes(dataset.notes, skipped), console)
     if not resume:
         console.print(fold_table(folds))
     return Prepared(dataset, caches, folds, skipped, extra, data)
@@ -121,6 +125,7 @@ def record(plan: Plan, prepared: Prepared) -> dict[str, Any]:
         "extra": prepared.extra.record() if prepared.extra else None,
         "folds_hash": prepared.folds.hash,
         "skipped": [asdict(problem) for problem in prepared.skipped],
+        "notes": [asdict(note) for note in prepared.dataset.notes],
         "commit": commit(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
     }
@@ -164,16 +169,15 @@ def _print_split(data: FoldData, cache: Cache, extra: Extra | None, console: Con
     console.print(text, highlight=False, soft_wrap=True)
 
 
-def print_notes(cache: Cache, folds: Folds, skipped: tuple[Problem, ...], console: Console) -> None:
-    """Print what is allowed but worth knowing."""
+def print_notes(cache: Cache, folds: Folds, of_data: list[str], console: Console) -> None:
+    """Print what is allowed but worth knowing; `of_data` is what was mended or left out of it."""
     empty = int((cache.annotation_counts == 0).sum())
     notes = []
     if empty:
         notes.append(f"{empty} photos have no annotation: they are all background")
     if folds.scenes:
         notes.append(f"scenes of several photos, each kept in one fold: {folds.scenes}")
-    if skipped:
-        notes.append(f"skipped {len(skipped)} problems (listed in search.json): {skipped[0].text}, ...")
+    notes += [f"{line} (all in search.json)" for line in of_data]
     absent: dict[str, list[str]] = {}
     for fold, name in folds.absent():
         absent.setdefault(name, []).append(str(fold))

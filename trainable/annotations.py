@@ -1,39 +1,69 @@
-"""One COCO annotation: the rules its geometry must keep, and its run-length code."""
+"""One COCO annotation: the rules its geometry must keep, what is mended of it, and its run-length code."""
 
 import math
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from functools import cached_property
+from typing import Any
 
+import numpy as np
 from pycocotools import mask as rle_masks
+
+from trainable.ids import is_whole
 
 OUTSIDE_TOLERANCE = 1.0
 """Pixels a polygon may leave the photo by: annotation tools round to the edge, and so do the competition's files."""
+
+OVERHANG = 0.1
+"""Share of the photo's side that a polygon may hang over the edge by and is clipped; one that leaves by more is
+probably of another photo, or of another size of it."""
+
+LEAST_OVERHANG = 8.0
+"""Pixels of it that are clipped on a photo of any size."""
+
+FLAT = "outlines given as one flat list of numbers, read as one polygon"
+STRAY = "parts of outlines with fewer than 3 points, left out"
+CLIPPED = "outlines that hang over the edge, clipped to the photo"
+EMPTY = "annotations without an outline beside others of their photo, left out"
+
+Segmentation = list[list[float]] | dict[str, Any]
+"""COCO's polygons, x, y, x, y, ... each, or its run-length code."""
+
+
+class OutlineError(ValueError):
+    """An outline breaks a rule. The text goes on after the annotation's name."""
 
 
 @dataclass(frozen=True)
 class Annotation:
     """One object: its class index and its outline as COCO polygons or run-length code."""
 
-    image_id: int
     class_index: int
-    segmentation: list[list[float]] | dict[str, Any]
-    area: float  # pixels
+    segmentation: Segmentation
+    height: int  # pixels, of the photo
+    width: int
     ignore: bool = False  # its pixels are of no known class
 
-    @classmethod
-    def from_json(
-        cls, annotation: dict[str, Any], class_of: dict[int, int], height: int, width: int
-    ) -> "Annotation":
-        """Make one of a json annotation that keeps the rules; a missing `area` is measured, `"ignore": 1` taken."""
-        segmentation = annotation["segmentation"]
-        area = annotation.get("area")
-        if area is None:
-            area = rle_masks.area(to_rle(segmentation, height, width))
-        class_index, ignore = class_of[annotation["category_id"]], bool(annotation.get("ignore", 0))
-        return cls(annotation["image_id"], class_index, segmentation, float(area), ignore)
+    @cached_property
+    def rle(self) -> dict[str, Any]:
+        """The compressed run-length code."""
+        return to_rle(self.segmentation, self.height, self.width)
+
+    @property
+    def area(self) -> int:
+        """Pixels that it covers when drawn; what a json gives as `area` is often that of the box, or 0."""
+        return int(rle_masks.area(self.rle))
 
 
-def to_rle(segmentation: list[list[float]] | dict[str, Any], height: int, width: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Outline:
+    """An outline as it can be drawn, and what was mended of it."""
+
+    segmentation: Segmentation | None  # None where nothing is left of it
+    mended: tuple[str, ...]  # of FLAT, STRAY and CLIPPED
+    left_out: str = ""  # where nothing is left, why: goes on after the annotation's name
+
+
+def to_rle(segmentation: Segmentation, height: int, width: int) -> dict[str, Any]:
     """Return the compressed run-length code of polygons, of COCO's uncompressed code, or of itself."""
     if isinstance(segmentation, list):
         return rle_masks.merge(rle_masks.frPyObjects(segmentation, height, width))
@@ -42,57 +72,109 @@ def to_rle(segmentation: list[list[float]] | dict[str, Any], height: int, width:
     return segmentation
 
 
-def geometry_problem(annotation: dict[str, Any], height: int, width: int) -> str | None:
-    """Say which rule the annotation's outline breaks on a photo of height x width pixels, or None."""
-    area = annotation.get("area")
-    if area is not None and not (_is_number(area) and area >= 0):
-        return f"has area {area!r}; an area is a number of pixels, 0 or more"
-    if annotation.get("ignore", 0) not in (0, 1):
-        return f"has ignore {annotation['ignore']!r:.40}; it is 1 for pixels to leave out, otherwise 0"
-    segmentation = annotation.get("segmentation")
+def read_outline(segmentation: Any, height: int, width: int) -> Outline:
+    """Check the `segmentation` of an annotation on a photo of height x width pixels, and mend what has one meaning.
+
+    Raises:
+        OutlineError: it breaks a rule, so that it cannot be known which pixels are the object's.
+    """
     if isinstance(segmentation, dict):
-        return _rle_problem(segmentation, height, width)
+        covered = _rle_pixels(segmentation, height, width)
+        return Outline(segmentation, ()) if covered else Outline(None, (), "has a run-length code that covers no pixel")
     if not isinstance(segmentation, list) or not segmentation:
-        return f"has the segmentation {segmentation!r:.40}; it must be a list of polygons or a run-length code"
-    for polygon in segmentation:
-        if problem := _polygon_problem(polygon, height, width):
-            return problem
-    return None
+        left_out = f"has the segmentation {segmentation!r:.40}; it must be a list of polygons or a run-length code"
+        if segmentation is not None and segmentation != []:
+            raise OutlineError(left_out)
+        return Outline(None, (), left_out)
+    mended = []
+    if set(map(type, segmentation)) <= {int, float}:
+        segmentation = [segmentation]
+        mended.append(FLAT)
+    counts = [_points(polygon) for polygon in segmentation]
+    parts = [polygon for polygon, count in zip(segmentation, counts, strict=True) if count >= 3]
+    if not parts:
+        return Outline(None, (), f"has a polygon of {max(counts)} points; at least 3 are needed")
+    if len(parts) < len(counts):
+        mended.append(STRAY)
+    beyond = max([_overhang(polygon, height, width) for polygon in parts])
+    if beyond <= OUTSIDE_TOLERANCE:
+        return Outline(parts, tuple(mended))
+    clipped = clip(parts, height, width, math.ceil(beyond))
+    if not rle_masks.area(clipped):
+        return Outline(None, (), "lies outside the photo")
+    return Outline(clipped, (*mended, CLIPPED))
 
 
-def _polygon_problem(polygon: Any, height: int, width: int) -> str | None:
-    if not isinstance(polygon, list) or not all(isinstance(value, float) or is_id(value) for value in polygon):
-        return f"has the polygon {polygon!r:.40}; a polygon is a flat list of numbers x, y, x, y, ..."
-    if len(polygon) % 2:
-        return f"has a polygon of {len(polygon)} numbers; they come in pairs x, y"
-    if len(polygon) < 6:
-        return f"has a polygon of {len(polygon) // 2} points; at least 3 are needed"
-    if not all(_is_number(value) for value in polygon):
-        return "has a polygon with NaN or infinite coordinates; mend or remove it"
-    for x, y in zip(polygon[::2], polygon[1::2], strict=True):
-        low, high_x, high_y = -OUTSIDE_TOLERANCE, width + OUTSIDE_TOLERANCE, height + OUTSIDE_TOLERANCE
-        if not (low <= x <= high_x and low <= y <= high_y):
-            return f"has the point ({x:g}, {y:g}) outside the photo of {width}x{height}; clip it to the photo"
-    return None
+def _points(polygon: Any) -> int:
+    """Return how many different points a polygon has.
+
+    Raises:
+        OutlineError: it is none.
+    """
+    if not isinstance(polygon, list) or not set(map(type, polygon)) <= {int, float}:  # True is no number
+        raise OutlineError(f"has the polygon {polygon!r:.40}; a polygon is a flat list of numbers x, y, x, y, ...")
+    if len(polygon) >= 6 and len(polygon) % 2:  # with fewer it is no outline, whatever the numbers are
+        raise OutlineError(f"has a polygon of {len(polygon)} numbers; they come in pairs x, y")
+    return len(set(zip(polygon[::2], polygon[1::2], strict=False)))
 
 
-def _rle_problem(segmentation: dict[str, Any], height: int, width: int) -> str | None:
+def clip(polygons: list[list[float]], height: int, width: int, beyond: int) -> dict[str, Any]:
+    """Return the compressed run-length code of what polygons cover of a photo.
+
+    They are drawn on a canvas larger by `beyond` pixels on each side: pycocotools rounds coordinates below 0 otherwise.
+    """
+    shifted = [[value + beyond for value in polygon] for polygon in polygons]
+    drawn = rle_masks.decode(to_rle(shifted, height + 2 * beyond, width + 2 * beyond))
+    return rle_masks.encode(np.asfortranarray(drawn[beyond : beyond + height, beyond : beyond + width]))
+
+
+def _overhang(polygon: list[float], height: int, width: int) -> float:
+    """Return by how many pixels a polygon leaves a photo of height x width pixels, 0 or less where it does not.
+
+    Raises:
+        OutlineError: it leaves it by too much, or by a number that is none.
+    """
+    try:
+        points = np.asarray(polygon, np.float64).reshape(-1, 2)  # x, y
+    except OverflowError:  # a whole number that no float can hold
+        points = np.full((1, 2), np.inf)
+    if not np.isfinite(points).all():
+        raise OutlineError("has a polygon with NaN or infinite coordinates; mend it")
+    sides = np.array([width, height])
+    beyond = np.maximum(-points, points - sides)
+    too_far = (beyond > np.maximum(LEAST_OVERHANG, OVERHANG * sides)).any(axis=1)
+    if too_far.any():
+        x, y = points[too_far][0]
+        raise OutlineError(
+            f"has the point ({x:g}, {y:g}) outside the photo of {width}x{height}; see whether its outline is of "
+            "another photo, or of another size of this one"
+        )
+    return float(beyond.max())
+
+
+def _rle_pixels(segmentation: dict[str, Any], height: int, width: int) -> int:
+    """Return how many pixels a run-length code covers.
+
+    Raises:
+        OutlineError: it is none of a photo of that size.
+    """
     if segmentation.get("size") != [height, width]:
         size = segmentation.get("size")
-        return f"has a run-length code of size {size!r:.40}, the photo is [{height}, {width}] (height, width)"
+        raise OutlineError(f"has a run-length code of size {size!r:.40}, the photo is [{height}, {width}] (h, w)")
     counts = segmentation.get("counts")
     if isinstance(counts, list):
-        if not all(is_id(count) and count >= 0 for count in counts) or sum(counts) != height * width:
-            return f"has a run-length code that does not add up to {height} x {width} pixels"
-        return None
+        if not all(is_whole(count) and count >= 0 for count in counts) or sum(counts) != height * width:
+            raise OutlineError(f"has a run-length code that does not add up to {height} x {width} pixels")
+        return sum(counts[1::2])
     if not isinstance(counts, str):
-        return f"has a run-length code with counts of type {type(counts).__name__}; a list or a string is needed"
+        told = f"counts of type {type(counts).__name__}; a list or a string is needed"
+        raise OutlineError(f"has a run-length code with {told}")
     pixels = _run_total(counts)
     if pixels is None:
-        return "has a damaged run-length code"
+        raise OutlineError("has a damaged run-length code")
     if pixels != height * width:
-        return f"has a run-length code of {pixels} pixels, the photo has {height} x {width}"
-    return None
+        raise OutlineError(f"has a run-length code of {pixels} pixels, the photo has {height} x {width}")
+    return int(rle_masks.area(segmentation))
 
 
 def _run_total(counts: str) -> int | None:
@@ -116,13 +198,3 @@ def _run_total(counts: str) -> int | None:
         runs.append(value + (runs[-2] if len(runs) > 2 else 0))
         value = shift = 0
     return None if shift or any(run < 0 for run in runs) else sum(runs)
-
-
-def is_id(value: Any) -> TypeGuard[int]:
-    """Tell whether a json value is a whole number."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    # No coordinate or area is as large as what a float cannot hold.
-    return (isinstance(value, float) and math.isfinite(value)) or (is_id(value) and abs(value) < 2**53)

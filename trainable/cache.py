@@ -19,7 +19,7 @@ from filelock import FileLock
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from trainable import annotations, coco, confidence, photos, resampling, scenes
+from trainable import annotations, coco, coco_entries, coco_images, confidence, photo_modes, photos, resampling, scenes
 from trainable.classes import CLASSES, IGNORE_INDEX
 from trainable.coco import Dataset, Photo
 from trainable.files import read_json, write_json
@@ -108,9 +108,9 @@ def build_cache(
 def cache_key(dataset: Dataset, image_size: int, skip_bad: bool = False) -> str:
     """Return the name of the cache folder: a hash of all that decides its content."""
     digest = hashlib.sha256(f"{dataset.json_hash} {image_size} {skip_bad}".encode())
-    for module in (annotations, coco, confidence, photos, resampling, scenes):
-        digest.update(Path(str(module.__file__)).read_bytes())
-    digest.update(Path(__file__).read_bytes())
+    modules = (annotations, coco, coco_entries, coco_images, confidence, photo_modes, photos, resampling, scenes)
+    for source in (__file__, *(str(module.__file__) for module in modules)):
+        digest.update(Path(source).read_bytes())
     for photo in dataset.photos:
         digest.update(f"{photo.file_name} {_stamp(photo.path)}".encode())
         if photo.confidence:

@@ -6,21 +6,21 @@ mend them all at once (`check`) or go on without the bad photos (`skip_bad`).
 """
 
 import hashlib
-from collections import Counter
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as rle_masks
 
-from trainable.annotations import Annotation, to_rle
+from trainable.annotations import Annotation
 from trainable.classes import IGNORE_INDEX
-from trainable.coco_entries import annotations_of, class_of_category, images_by_id, load
-from trainable.photos import UNREADABLE, upright_size
-from trainable.problems import DataError, Problem
+from trainable.coco_entries import Annotations, Categories
+from trainable.coco_images import read_images
+from trainable.coco_json import load, not_a_folder
+from trainable.problems import DataError, Note, Problem
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Dataset:
     photos: tuple[Photo, ...]
     problems: tuple[Problem, ...]
     json_hash: str  # sha256 over the json files read
+    notes: tuple[Note, ...] = ()  # what was mended or left out of photos that are kept
 
 
 def read_training(root: Path, names: Sequence[str] = ()) -> Dataset:
@@ -57,8 +58,8 @@ def read_training(root: Path, names: Sequence[str] = ()) -> Dataset:
             annotations are returned in `problems`, for `check` to raise or drop.
     """
     root = Path(root).absolute()
-    if not root.is_dir():
-        raise DataError(root, (Problem(None, f"the folder {root} does not exist; pass --data an existing one"),))
+    if fault := not_a_folder(root):
+        raise DataError(root, (Problem(None, fault),))
     names = names or (["train_all.json"] if (root / "train_all.json").exists() else ["train.json", "val.json"])
     missing = [name for name in names if not (root / name).exists()]
     if missing:
@@ -67,12 +68,14 @@ def read_training(root: Path, names: Sequence[str] = ()) -> Dataset:
     parts = [read_json(root / name) for name in names]
     photos = tuple(photo for part in parts for photo in part.photos)
     problems = [problem for part in parts for problem in part.problems]
-    for file_name in _repeated(photo.file_name for photo in photos):
-        problems.append(Problem(file_name, f"{' and '.join(names)}: photo {file_name} is listed twice; keep one"))
-    if not any(photo.annotations for photo in photos):
+    for spellings in _repeated([photo.file_name for photo in photos]):
+        text = f"photo {' or '.join(spellings)} is listed twice; keep one entry, with the annotations of both"
+        problems += [Problem(file_name, f"{' and '.join(names)}: {text}") for file_name in spellings]
+    if not any(photo.annotations for photo in photos) and (photos or not problems):
         problems.append(Problem(None, f"{' and '.join(names)}: no photo has a valid annotation; the split is empty"))
     digest = hashlib.sha256("".join(part.json_hash for part in parts).encode()).hexdigest()
-    return Dataset(root, photos, tuple(problems), digest)
+    notes = tuple(note for part in parts for note in part.notes)
+    return Dataset(root, photos, tuple(problems), digest, notes)
 
 
 def read_json(path: Path) -> Dataset:
@@ -84,22 +87,20 @@ def read_json(path: Path) -> Dataset:
     raw = path.read_bytes()
     content = load(path, raw)
     problems: list[Problem] = []
-    class_of = class_of_category(path, content["categories"], problems)
-    entries = images_by_id(path, content["images"], problems)
-    annotations: dict[int, list[Annotation]] = {image_id: [] for image_id in entries}
-    for annotation in annotations_of(path, content["annotations"], entries, class_of, problems):
-        annotations[annotation.image_id].append(annotation)
-    photos = []
-    for image_id, image in entries.items():
-        file_name = image["file_name"]
-        found_here = tuple(annotations[image_id])
-        photo = Photo(file_name, path.parent / file_name, image["height"], image["width"], found_here)
-        photos.append(photo)
-        if found := _header_problem(photo):
-            problems.append(Problem(photo.file_name, f"{path.name}: {found}"))
-    if not photos:
+    notes: list[Note] = []
+    images = read_images(path, content["images"], problems, notes)
+    categories = Categories.read(content["categories"])
+    found = Annotations(path, images, categories)
+    found.read(content["annotations"])
+    unfit = [Problem(None, f"{path.name}: {text}") for text in categories.problems(found.used, found.unlisted)]
+    photos = tuple(
+        Photo(image.file_name, image.path, image.height, image.width, tuple(found.sound[image_id]))
+        for image_id, image in images.by_id.items()
+    )
+    if not content["images"]:
         problems.append(Problem(None, f"{path.name}: lists no photos; the split is empty"))
-    return Dataset(path.parent, tuple(photos), tuple(problems), hashlib.sha256(raw).hexdigest())
+    told = (*unfit, *problems, *found.problems)
+    return Dataset(path.parent, photos, told, hashlib.sha256(raw).hexdigest(), (*notes, *found.notes))
 
 
 def check(dataset: Dataset, skip_bad: bool = False) -> Dataset:
@@ -113,35 +114,26 @@ def check(dataset: Dataset, skip_bad: bool = False) -> Dataset:
     bad = {problem.file_name for problem in dataset.problems}
     good = tuple(photo for photo in dataset.photos if photo.file_name not in bad)
     if not skip_bad or None in bad or not good:
-        raise DataError(dataset.root, dataset.problems)
+        raise DataError(dataset.root, dataset.problems, skipping=skip_bad)
     return replace(dataset, photos=good)
 
 
 def draw_mask(photo: Photo) -> NDArray[np.uint8]:
     """Draw the class index of each pixel, uint8 (height, width), as the competition's own loader does; or IGNORE_INDEX.
 
-    Larger annotations are drawn first and smaller ones over them (painter's order by the json's `area`, ties in file
-    order), rasterised by pycocotools: `cv2.fillPoly` gives other edges.
+    Larger annotations are drawn first and smaller ones over them (painter's order, ties in file order), rasterised by
+    pycocotools: `cv2.fillPoly` gives other edges. An annotation is as large as what it covers: the json's `area` is
+    that of the box in some tools' files, or 0, and where it is right the order is the same.
     """
     mask = np.zeros((photo.height, photo.width), np.uint8)
     for annotation in sorted(photo.annotations, key=lambda annotation: annotation.area, reverse=True):
-        rle = to_rle(annotation.segmentation, photo.height, photo.width)
-        mask[rle_masks.decode(rle) == 1] = IGNORE_INDEX if annotation.ignore else annotation.class_index
+        mask[rle_masks.decode(annotation.rle) == 1] = IGNORE_INDEX if annotation.ignore else annotation.class_index
     return mask
 
 
-def _header_problem(photo: Photo) -> str | None:
-    """Look at the photo's header only: the pixels are decoded, and checked, once, by the cache."""
-    try:
-        width, height = upright_size(photo.path)
-    except FileNotFoundError:
-        return f"photo {photo.file_name} does not exist; add it or remove its entry"
-    except UNREADABLE as error:
-        return f"photo {photo.file_name} cannot be read ({error}); replace it"
-    if (width, height) != (photo.width, photo.height):
-        return f"photo {photo.file_name} is {width}x{height}, the json says {photo.width}x{photo.height}; mend one"
-    return None
-
-
-def _repeated(values: Any) -> list[Any]:
-    return [value for value, count in Counter(values).items() if count > 1]
+def _repeated(file_names: list[str]) -> list[list[str]]:
+    """Return the spellings of each photo that is named more than once."""
+    spellings: dict[str, list[str]] = {}
+    for file_name in file_names:
+        spellings.setdefault(unicodedata.normalize("NFC", PurePosixPath(file_name).as_posix()), []).append(file_name)
+    return [sorted(set(each)) for each in spellings.values() if len(each) > 1]

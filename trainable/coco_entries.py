@@ -1,119 +1,169 @@
-"""The entries of a COCO json, each held to its rules: what breaks one is collected, not raised."""
+"""The categories and annotations of a COCO json, each held to its rules: what breaks one is collected, not raised."""
 
-import json
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from trainable.annotations import Annotation, geometry_problem, is_id
+from trainable.annotations import EMPTY, Annotation, OutlineError, read_outline
 from trainable.classes import CLASSES
-from trainable.photos import MAX_SIDE, name_fault
-from trainable.problems import DataError, Problem
+from trainable.coco_images import Images, Listed
+from trainable.ids import Id, as_id
+from trainable.problems import Note, Problem
+from trainable.taco import CLASS_OF
+
+SHOWN = 10
+"""Names of unknown categories that are listed."""
 
 
-def load(path: Path, raw: bytes) -> dict[str, Any]:
-    """Parse a COCO json.
+@dataclass
+class Categories:
+    """The categories of a json, of which only those that annotations use matter."""
 
-    Raises:
-        DataError: it is no json, or lacks one of the three lists.
-    """
+    name_of: dict[Id, str] = field(default_factory=dict)
+    ambiguous: dict[Id, str] = field(default_factory=dict)  # ids of several categories, and what is wrong
+    without_id: list[str] = field(default_factory=list)  # what is wrong with the others
 
-    def fail(text: str) -> DataError:
-        return DataError(path.parent, (Problem(None, f"{path.name}: {text}"),))
+    @classmethod
+    def read(cls, categories: list[Any]) -> "Categories":
+        """Read the list of a json."""
+        found = cls()
+        for category in categories:
+            entry = category if isinstance(category, dict) else {}
+            category_id, name = as_id(entry.get("id")), entry.get("name")
+            name = name if isinstance(name, str) else f"{name!r:.60}"
+            if category_id is None:
+                found.without_id.append(f"category {name!r:.60} needs a whole number as id")
+            elif found.name_of.setdefault(category_id, name) != name:
+                found.ambiguous[category_id] = f"category id {category_id} is used twice; ids must differ"
+        return found
 
-    try:
-        content = json.loads(raw)
-    except (ValueError, RecursionError) as error:  # nested too deep
-        raise fail(f"is not valid json ({error}); was it cut off? Fetch it again") from None
-    if not isinstance(content, dict):
-        raise fail(f"a COCO file is a json object, found a {type(content).__name__}")
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(content.get(key), list):
-            raise fail(f"a COCO file has a list {key!r}, found {type(content.get(key)).__name__}")
-    return content
+    def class_index(self, category_id: Id) -> int:
+        """Return the class of a listed category; of one that is no class background: `problems` tells of those."""
+        name = self.name_of[category_id]
+        return CLASSES.index(name) if name in CLASSES else 0
 
+    def problems(self, used: Counter[Id], unlisted: bool) -> Iterator[str]:
+        """Yield what is wrong with the categories that annotations use.
 
-def class_of_category(path: Path, categories: list[Any], problems: list[Problem]) -> dict[int, int]:
-    """Return the class index by category id, adding to `problems`."""
-    class_of: dict[int, int] = {}
-    for category in categories:
-        category_id, name = (category.get("id"), category.get("name")) if isinstance(category, dict) else (None, None)
-        if not is_id(category_id):
-            problems.append(Problem(None, f"{path.name}: category {name!r:.40} needs a whole number as id"))
-            continue
-        if category_id in class_of:
-            problems.append(Problem(None, f"{path.name}: category id {category_id} is used twice; ids must differ"))
-        # Annotations of an unknown category are not faulty themselves: they would repeat this problem.
-        class_of[category_id] = CLASSES.index(name) if name in CLASSES else 0
-        if name in CLASSES:
-            continue
-        nearest = get_close_matches(str(name), CLASSES, n=1)
-        hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; the classes are {', '.join(CLASSES[1:])}"
-        problems.append(Problem(None, f"{path.name}: unknown category {name!r}{hint}"))
-    return class_of
-
-
-def images_by_id(path: Path, images: list[Any], problems: list[Problem]) -> dict[int, dict[str, Any]]:
-    """Return the sound image entries by their id, adding to `problems`."""
-    entries: dict[int, dict[str, Any]] = {}
-    for position, image in enumerate(images):
-        if fault := _image_fault(image):
-            problems.append(Problem(f"image entry {position}", f"{path.name}: image entry {position} {fault}"))
-            continue
-        file_name = image["file_name"]
-        if image["id"] in entries:
-            other = entries[image["id"]]["file_name"]
-            text = f"{path.name}: image id {image['id']} is used by {other} and {file_name}; ids must differ"
-            # Which of the two an annotation means cannot be known, so both are bad.
-            problems += [Problem(other, text), Problem(file_name, text)]
-        else:
-            entries[image["id"]] = image
-    return entries
+        Args:
+            used: annotations of each id.
+            unlisted: there are annotations of an id that is not listed, perhaps because it cannot be read.
+        """
+        yield from self.without_id if unlisted else ()
+        yield from (text for category_id, text in self.ambiguous.items() if category_id in used)
+        names: Counter[str] = Counter()
+        for category_id, count in used.items():
+            if self.name_of[category_id] not in CLASSES:
+                names[self.name_of[category_id]] += count
+        if len(names) == 1:
+            ((name, count),) = names.items()
+            hint = f"; did you mean {near!r}?" if (near := _nearest(name)) else "."
+            yield f"unknown category {name!r:.60}{hint} {count} annotations have it. {_remedy(names)}"
+        elif names:
+            shown = ", ".join(_described(name) for name, _ in names.most_common(SHOWN))
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            yield f"{len(names)} categories of annotations are none of the classes: {shown}{more}. {_remedy(names)}"
 
 
-def _image_fault(image: Any) -> str | None:
-    if not isinstance(image, dict):
-        return f"must be an object, found {image!r:.40}"
-    file_name = image.get("file_name")
-    if fault := name_fault(file_name):
-        return fault
-    for key in ("id", "height", "width"):
-        value = image.get(key)
-        if not is_id(value) or (key != "id" and not 1 <= value <= MAX_SIDE):
-            limits = "" if key == "id" else f" of 1 to {MAX_SIDE}"
-            return f"({file_name}) needs a whole number{limits} as {key!r}, found {value!r:.40}"
-    return None
+def _remedy(names: Counter[str]) -> str:
+    if set(names) <= set(CLASS_OF):
+        return "They are TACO's: python -m trainable.taco --taco DIR maps them to the classes"
+    return (
+        f"The classes are {', '.join(CLASSES[1:])}: name each category as the class that it belongs to; others cannot "
+        "be trained on"
+    )
 
 
-def annotations_of(
-    path: Path, annotations: list[Any], entries: dict[int, dict[str, Any]], class_of: dict[int, int],
-    problems: list[Problem],
-) -> Iterator[Annotation]:  # fmt: skip
-    """Yield the sound annotations of `entries`, adding to `problems`."""
-    seen: set[Any] = set()
-    for position, annotation in enumerate(annotations):
+def _nearest(name: str) -> str | None:
+    """Return the class that a name is a misspelling of, or None."""
+    spelled = {each.casefold(): each for each in CLASSES[1:]}
+    plain = name.strip().casefold().replace("_", " ").replace("-", " ")
+    close = get_close_matches(plain, spelled, n=1, cutoff=0.85)
+    return spelled[close[0]] if close else None
+
+
+def _described(name: str) -> str:
+    return f"{name!r:.60} (did you mean {near!r}?)" if (near := _nearest(name)) else f"{name!r:.60}"
+
+
+class Annotations:
+    """The annotations of a json, sorted by what is to become of them."""
+
+    def __init__(self, path: Path, images: Images, categories: Categories):
+        self.path, self.images, self.categories = path, images, categories
+        self.sound: dict[Id, list[Annotation]] = {image_id: [] for image_id in images.by_id}
+        self.problems: list[Problem] = []
+        self.notes: list[Note] = []
+        self.used: Counter[Id] = Counter()  # category ids
+        self.unlisted = False  # some have a category id that is not listed
+        self._empty: dict[Id, list[str]] = {}  # texts of those without an outline
+        self._strangers: dict[str, list[str]] = {}  # names of those of no listed image, by what they say it is
+        self._named: set[Id] = set()  # image ids that have an annotation, sound or not
+
+    def read(self, annotations: list[Any]) -> None:
+        """Read the list of the json."""
+        for position, annotation in enumerate(annotations):
+            self._read(position, annotation)
+        for image_id, texts in self._empty.items():
+            file_name = self.images.by_id[image_id].file_name
+            if self.sound[image_id]:
+                self.notes += [Note(EMPTY, text) for text in texts]
+            else:  # without them it would be all background
+                self.problems += [Problem(file_name, f"{self.path.name}: {text}") for text in texts]
+        self._tell_strangers()
+
+    def _read(self, position: int, annotation: Any) -> None:
         if not isinstance(annotation, dict):
-            problems.append(Problem(None, f"{path.name}: annotation {position} must be an object"))
-            continue
-        own_id, image_id, category_id = (annotation.get(key) for key in ("id", "image_id", "category_id"))
+            text = f"{self.path.name}: annotation {position} must be an object, found {annotation!r:.40}"
+            self.problems.append(Problem(f"annotation {position}", text))
+            self._strangers.setdefault("", [])
+            return
+        own_id, image_id = annotation.get("id"), as_id(annotation.get("image_id"))
         name = f"annotation {own_id!r:.40}" if own_id is not None else f"annotation at position {position}"
-        image = entries.get(image_id) if is_id(image_id) else None
-        if image is None:
-            text = f"{path.name}: {name} is of image {image_id!r:.40}, which is not listed; remove it"
-            problems.append(Problem(f"image {image_id!r:.40}", text))
-            continue
-        fault = None
-        if own_id is not None and not is_id(own_id):
-            fault = "needs a whole number as id"
-        elif own_id is not None and own_id in seen:
-            fault = "repeats an id; ids must differ"
-        elif not is_id(category_id) or category_id not in class_of:
-            known = ", ".join(map(str, class_of))
-            fault = f"has category id {category_id!r:.40}, which is not listed; the ids are {known}"
-        seen.add(own_id if is_id(own_id) else None)
-        fault = fault or geometry_problem(annotation, image["height"], image["width"])
-        if fault:
-            problems.append(Problem(image["file_name"], f"{path.name}: {name} of {image['file_name']} {fault}"))
-        else:
-            yield Annotation.from_json(annotation, class_of, image["height"], image["width"])
+        if image_id is None or image_id not in self.images.by_id:
+            if image_id not in self.images.unusable:
+                self._strangers.setdefault(f"{annotation.get('image_id')!r:.40}", []).append(name)
+            return
+        self._named.add(image_id)
+        image = self.images.by_id[image_id]
+        named = f"{name} of {image.file_name}"
+        try:
+            self._add(annotation, image_id, image, named)
+        except OutlineError as fault:
+            self.problems.append(Problem(image.file_name, f"{self.path.name}: {named} {fault}"))
+
+    def _add(self, annotation: dict[str, Any], image_id: Id, image: Listed, named: str) -> None:
+        category_id, ignore = as_id(annotation.get("category_id")), annotation.get("ignore", 0)
+        if category_id is None or category_id not in self.categories.name_of:
+            self.unlisted = True
+            known = ", ".join(map(str, self.categories.name_of))
+            found = f"{annotation.get('category_id')!r:.40}"
+            raise OutlineError(f"has category id {found}, which is not listed; the ids are {known}")
+        self.used[category_id] += 1
+        if ignore not in (0, 1):
+            raise OutlineError(f"has ignore {ignore!r:.40}; it is 1 for pixels to leave out, otherwise 0")
+        outline = read_outline(annotation.get("segmentation"), image.height, image.width)
+        if outline.segmentation is None:
+            self._empty.setdefault(image_id, []).append(f"{named} {outline.left_out}")
+            return
+        self.notes += [Note(kind, named) for kind in outline.mended]
+        class_index = self.categories.class_index(category_id)
+        self.sound[image_id].append(
+            Annotation(class_index, outline.segmentation, image.height, image.width, bool(ignore))
+        )
+
+    def _tell_strangers(self) -> None:
+        """Tell of annotations of no listed image; photos that they may belong to are bad as well."""
+        for stranger, names in self._strangers.items():
+            if not names:
+                continue
+            more = f" (and so are {len(names) - 1} more)" if len(names) > 1 else ""
+            text = f"{names[0]} is of image {stranger}, which is not listed{more}; list it, or mend the id"
+            self.problems.append(Problem(f"image {stranger}", f"{self.path.name}: {text}"))
+        for image_id, image in self.images.by_id.items() if self._strangers else ():
+            if image_id not in self._named and image.sound:
+                text = f"photo {image.file_name} has no annotation, and those of images that are not listed may be its"
+                self.problems.append(Problem(image.file_name, f"{self.path.name}: {text}"))

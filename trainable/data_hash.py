@@ -1,13 +1,13 @@
 """One hash of all that a data folder holds, the same on every machine that has the same data."""
 
 import hashlib
-import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from trainable.coco_json import listed_names
 from trainable.cores import cpu_count
 from trainable.manifest import file_facts
-from trainable.photos import name_fault
+from trainable.photos import name_fault, photo_path
 from trainable.problems import DataError, Problem
 
 RECORDS = ("train_all.json", "train.json", "val.json", "test.json")
@@ -22,18 +22,13 @@ def data_hash(root: Path) -> str:
     records = [name for name in RECORDS if (root / name).is_file()]
     if not records:
         raise DataError(root, (Problem(None, f"{root} is no data folder: it has none of {', '.join(RECORDS)}"),))
-    try:
-        contents = [json.loads((root / name).read_bytes()) for name in records]
-        photos = sorted({image["file_name"] for content in contents for image in content["images"]})
-        if faults := [fault for name in photos if (fault := name_fault(name))]:
-            raise ValueError(f"a photo {faults[0]}")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        problem = Problem(None, f"a json file of {root} is damaged ({error!r}); fetch it again")
-        raise DataError(root, (problem,)) from error
+    photos = sorted({file_name for name in records for file_name in listed_names(root / name)})
+    if faults := [Problem(name, f"a photo {fault}") for name in photos if (fault := name_fault(name))]:
+        raise DataError(root, tuple(faults))
     digest = hashlib.sha256()
     with ThreadPoolExecutor(2 * cpu_count()) as pool:  # hashing lets go of Python's lock
         names = [*records, *photos]
-        for name, told in zip(names, pool.map(lambda name: _of(root / name), names), strict=True):
+        for name, told in zip(names, pool.map(lambda name: _of(photo_path(root, name)), names), strict=True):
             digest.update(f"{name} {told}\n".encode())
     return digest.hexdigest()
 

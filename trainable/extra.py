@@ -18,9 +18,11 @@ from typing import Any
 
 from trainable.cache import Cache, build_cache
 from trainable.coco import Dataset, read_training
+from trainable.coco_json import not_a_folder
 from trainable.config import NO_FOLD
 from trainable.files import read_json
 from trainable.folds import Folds
+from trainable.problems import data_notes
 
 PSEUDO = "pseudo.json"
 FACTS = ("round", "mode", "folds", "folds_hash", "runs")
@@ -60,6 +62,8 @@ class Extra:
             ExtraError: there is no such folder, it has no labels, or its pseudo.json is damaged.
         """
         root = Path(root).absolute()
+        if root.is_file():
+            raise ExtraError(not_a_folder(root, "--extra"))
         names = sorted([path.name for path in root.glob("fold_*.json")] if (root / PSEUDO).exists() else [])
         names += [name for name in (PSEUDO, "train_all.json", "train.json", "val.json") if (root / name).exists()]
         if not {"train_all.json", "train.json"} & set(names):
@@ -107,9 +111,11 @@ class Extra:
             DataError: the labels or photos have problems.
             DiskFullError: the disk cannot hold the cache.
         """
-        return build_cache(
-            self.dataset(fold, folds), image_size, cache_dir, skip_bad=skip_bad, announce=announce
-        )[0]  # fmt: skip
+        dataset = self.dataset(fold, folds)
+        cache, skipped = build_cache(dataset, image_size, cache_dir, skip_bad=skip_bad, announce=announce)
+        for line in data_notes(dataset.notes, skipped):
+            announce(f"note: {line} (of {self.root})")
+        return cache
 
     def check(self, fold: int, folds: Folds) -> None:
         """Check that there are labels for a training that validates on a fold.

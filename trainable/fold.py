@@ -27,6 +27,7 @@ from trainable.extra import Extra
 from trainable.files import read_json, write_json
 from trainable.folds import Folds
 from trainable.probabilities import write_maps
+from trainable.problems import data_notes
 from trainable.training import DivergedError, FoldTraining, Halt, Row
 from trainable.validation import Validated
 
@@ -117,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console(markup=False, emoji=False)
     out = (options.out or Path(f"runs/trial-{datetime.now():%Y%m%d-%H%M%S}")).absolute()
     try:
-        config, data = _read(options, out)
+        config, data = _read(options, out, console)
         return _train(config, data, TrialFolder(out), options.resume, console)
     except KeyboardInterrupt:
         console.print("interrupted before the first epoch: nothing was lost")
@@ -127,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
 
 
-def _read(options: argparse.Namespace, out: Path) -> tuple[TrialConfig, FoldData]:
+def _read(options: argparse.Namespace, out: Path, console: Console) -> tuple[TrialConfig, FoldData]:
     if out.exists() and not options.resume:
         raise ValueError(f"--out {out} exists; name another, or go on with it by --resume")
     try:
@@ -137,12 +138,18 @@ def _read(options: argparse.Namespace, out: Path) -> tuple[TrialConfig, FoldData
     if (out / "config.json").exists():
         _check_same(config.to_dict(), read_json(out / "config.json"))
     data = find_data(options.data, options.cache_dir)
-    cache, _ = build_cache(read_training(data), config.image_size, options.cache_dir, skip_bad=options.skip_bad)
+    dataset = read_training(data)
+    cache, skipped = build_cache(dataset, config.image_size, options.cache_dir, skip_bad=options.skip_bad)
+    for line in data_notes(dataset.notes, skipped):
+        console.print(f"note: {line}", style="yellow", highlight=False, soft_wrap=True)
     folds = Folds.read(options.folds) if options.folds else make_folds(cache, 5, config.seed)
     if options.extra is None:
         return config, FoldData.of(cache, folds, config.fold)
     extra = Extra.read(options.extra)
-    more = extra.cache(config.fold, folds, config.image_size, options.cache_dir, options.skip_bad)
+    more = extra.cache(
+        config.fold, folds, config.image_size, options.cache_dir, options.skip_bad,
+        announce=lambda text: console.print(text, highlight=False, soft_wrap=True),
+    )  # fmt: skip
     return config, FoldData.of(cache, folds, config.fold, more, options.skip_bad)
 
 

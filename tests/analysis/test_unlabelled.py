@@ -1,7 +1,9 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from analysis.unlabelled import find_unlabelled
 from tests.conftest import SIDE, write_photos
@@ -52,6 +54,28 @@ def test_nothing_to_label_is_told(folder, labelled, photos, tmp_path):
         find_unlabelled(tmp_path / "none", labelled)
     with pytest.raises(ValueError, match="of 10, 10 are labelled ones or of their scenes and 0 cannot be read"):
         find_unlabelled(photos, labelled)
-    (folder / "test.json").write_text('{"images": [{}]}')
-    with pytest.raises(ValueError, match=r"test.json is no COCO file \(KeyError"):
+    with pytest.raises(ValueError, match=r"test.json is a file; name the folder that holds it, .*/test;"):
+        find_unlabelled(folder / "test.json", labelled)
+
+
+@pytest.mark.parametrize("entry", ['{}', '7', '{"file_name": 7}', '{"file_name": null}', '{"file_name": ["a.jpg"]}'])
+def test_listing_without_names_is_one_clear_error(folder, labelled, entry):
+    (folder / "test.json").write_text(f'{{"images": [{entry}]}}')
+    with pytest.raises(ValueError, match=r"test.json is no COCO json: image entry 0 needs a text as file_name, found"):
         find_unlabelled(folder, labelled)
+
+
+def test_photos_of_every_format_and_spelling_are_found(tmp_path, labelled):
+    """Each is another photo; what macOS and notebooks keep under the names of photos is none."""
+    rng = np.random.default_rng(5)
+    formats = {".jpg": "JPEG", ".JPEG": "JPEG", ".Jpe": "JPEG", ".jfif": "JPEG", ".png": "PNG", ".webp": "WEBP",
+               ".BMP": "BMP", ".tif": "TIFF", ".TIFF": "TIFF", ".apng": "PNG"}  # fmt: skip
+    (tmp_path / "new" / ".ipynb_checkpoints").mkdir(parents=True)
+    for suffix, format in formats.items():
+        pixels = rng.integers(0, 255, (4, 4, 3)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
+        Image.fromarray(pixels).save(tmp_path / "new" / f"a{suffix}", format)
+        Image.fromarray(pixels).save(tmp_path / "new" / ".ipynb_checkpoints" / f"a{suffix}", format)
+    (tmp_path / "new" / "._a.jpg").write_bytes(b"\0\5\x16\7")
+    found = find_unlabelled(tmp_path / "new", labelled)
+    assert [photo.file_name for photo in found.photos] == sorted(f"a{suffix}" for suffix in formats)
+    assert found.unreadable == {}

@@ -80,6 +80,26 @@ def test_labelled_photo_among_them_stops_the_run_before_it_begins(options, extra
     assert "5 extra photos train too (labelled), 1 are left out: they are labelled photos or of their scenes" in text
 
 
+def test_what_was_mended_or_left_out_is_told_and_recorded(options, extra, tmp_path):
+    """Of the labelled photos and of the further ones."""
+    for folder in (options["data"], extra):
+        content = json.loads((folder / "train_all.json").read_text())
+        for annotation in content["annotations"][:2]:
+            annotation["segmentation"] = annotation["segmentation"][0]
+        content["annotations"][3]["segmentation"] = []
+        (folder / "train_all.json").write_text(json.dumps(content))
+    run = RunFolder(tmp_path / "runs" / "a")
+    plan, found, text = prepared({**options, "skip_bad": True}, run)
+    flat = "note: outlines given as one flat list of numbers, read as one polygon: 2, such as annotation 0 of batch_01"
+    assert text.replace("\n", " ").count(flat) == 2
+    assert text.count("note: skipped 1 photo or entry: train_all.json: annotation 3 of batch_01_vt/0003.jpg") == 2
+    create(plan, run, found)
+    assert [note["text"] for note in run.search()["notes"]] == [
+        "annotation 0 of batch_01_vt/0000.jpg", "annotation 1 of batch_01_vt/0001.jpg",
+    ]  # fmt: skip
+    assert [problem["file_name"] for problem in run.search()["skipped"]] == ["batch_01_vt/0003.jpg"]
+
+
 @pytest.mark.slow
 def test_search_with_further_photos(extra, tmp_path):
     write_photos(tmp_path / "data", count=30)

@@ -60,12 +60,16 @@ OUTSIDE = ["../a.jpg", "a/../../b.jpg", "/etc/passwd", "C:/a.jpg", "c:a.jpg", ".
            "//host/a.jpg", "..", "a/.."]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [*OUTSIDE, "a\x00.jpg", "a\n.jpg", "", None, 3, ["a"], "x" * 300, "a/" * 600 + "b"])
+@pytest.mark.parametrize("name", [*OUTSIDE, "a\x00.jpg", "a\n.jpg", "", None, 3, ["a"], "x" * 300, "a/" * 600 + "b",
+                                  "a\x1b[31m.jpg", "a\x9b.jpg", "a\u2028b.jpg", "a\u202egpj.exe", "a\u2066.jpg",
+                                  "a\ud800.jpg", "\x7f"])  # fmt: skip
 def test_name_that_is_no_path_inside_the_folder_is_refused(name):
     assert name_fault(name)
 
 
-@pytest.mark.parametrize("name", ["a.jpg", "batch_01_vt/0002.jpg", "a..b/..c.jpg", "Müll/写真 1.jpg", "./a.jpg"])
+@pytest.mark.parametrize("name", ["a.jpg", "batch_01_vt/0002.jpg", "a..b/..c.jpg", "Müll/写真 1.jpg", "./a.jpg",
+                                  "Screenshot 10.31\u202fAM.png", "a\u00a0b.jpg", "写真\u3000一.jpg",
+                                  "\u200eWhatsApp.jpg", "می\u200cخواهم.jpg", "👩\u200d🔬.jpg", "\uf8ff"])  # fmt: skip
 def test_name_inside_is_taken(name):
     assert name_fault(name) is None
 
@@ -81,3 +85,8 @@ def test_json_cannot_point_outside_its_folder(edit, name):
     Image.new("RGB", (32, 32)).save(folder.parent / "a.jpg")
     (problem,) = [each for each in read_training(folder).problems if "must be a path with / inside" in each.text]
     assert problem.file_name == "image entry 0"
+
+
+def test_suffixes_are_those_of_the_formats():
+    of_pillow = {suffix for suffix, format in Image.registered_extensions().items() if format in limits.FORMATS}
+    assert set(limits.SUFFIXES) == of_pillow

@@ -1,8 +1,11 @@
 import json
+import math
+
+import pytest
 
 from tests.conftest import write_photos
 from trainable.classes import CLASSES
-from trainable.coco import read_training
+from trainable.coco import check, read_training
 from trainable.taco import CLASS_OF, main
 
 
@@ -37,3 +40,68 @@ def test_other_annotations_are_refused(tmp_path, capsys):
     assert "not categories of TACO: Clothing, General trash" in capsys.readouterr().err
     assert main(["--taco", str(tmp_path / "none")]) == 2
     assert not (tmp_path / "train_all.json").exists()
+
+
+def edit(folder, change):
+    path = folder / "annotations.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_what_tacos_own_files_hold_ends_in_an_accepted_folder(tmp_path, capsys):
+    """Ids of two annotations, categories of no annotation, extra keys; boxes of infinite sides around no outline."""
+    taco_folder(tmp_path)
+
+    def change(content):
+        content["annotations"][4]["id"] = content["annotations"][3]["id"] = 309
+        content["annotations"][0].update(bbox=[math.inf, math.inf, -math.inf, -math.inf], area=math.nan, iscrowd=0)
+        content["annotations"].append({"id": 7001, "image_id": 2, "category_id": 5, "segmentation": [], "area": 0,
+                                       "bbox": [math.inf, math.inf, -math.inf, -math.inf]})  # fmt: skip
+        content["categories"].append({"id": 99, "name": "Plastified paper plane", "supercategory": "Paper"})
+        content["images"][0].update(flickr_url="https://NaN/Infinity.png", license=None)
+        content.update(info={"year": 2019}, scene_annotations=[], licenses=[])
+
+    edit(tmp_path, change)
+    assert main(["--taco", str(tmp_path)]) == 0
+    assert "note: left out 1: annotation 7001 has no outline" in capsys.readouterr().out
+    dataset = check(read_training(tmp_path))
+    assert [len(photo.annotations) for photo in dataset.photos] == [1] * 10
+    image = json.loads((tmp_path / "train_all.json").read_text())["images"][0]
+    assert image["flickr_url"] == "https://NaN/Infinity.png"
+
+
+def test_photo_that_has_no_outline_but_an_annotation_is_left_out_not_background(tmp_path, capsys):
+    taco_folder(tmp_path)
+    edit(tmp_path, lambda content: content["annotations"][2].update(segmentation=[], bbox=[math.inf] * 4))
+    assert main(["--taco", str(tmp_path)]) == 0
+    assert "annotation 2 has no outline; photo batch_01_vt/0002.jpg has no other" in capsys.readouterr().out
+    dataset = check(read_training(tmp_path))
+    assert len(dataset.photos) == 9
+    assert all(photo.annotations for photo in dataset.photos)
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda content: content["annotations"][5]["segmentation"][0].append(math.nan), "annotation 5 has NaN or infinite"),
+    (lambda content: content["annotations"][5].update(category_id=[1]), "not a COCO file"),
+    (lambda content: content["annotations"][5].update(category_id="a"), "unlisted category ids: a"),
+    (lambda content: content["annotations"].append(7), "not a COCO file"),
+    (lambda content: content.pop("images"), "has a list 'images'"),
+])  # fmt: skip
+def test_fault_is_told_with_what_has_it(tmp_path, capsys, change, words):
+    taco_folder(tmp_path)
+    edit(tmp_path, change)
+    assert main(["--taco", str(tmp_path)]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "train_all.json").exists()
+
+
+def test_what_is_no_taco_folder_is_told(tmp_path, capsys):
+    taco_folder(tmp_path)
+    assert main(["--taco", str(tmp_path / "annotations.json")]) == 2
+    assert f"is a file; name the folder that holds it: --taco {tmp_path}" in capsys.readouterr().err
+    assert main(["--taco", str(tmp_path / "batch_01_vt")]) == 2
+    assert "holds no annotations.json; name TACO's data folder" in capsys.readouterr().err
+    (tmp_path / "annotations.json").write_text("version https://git-lfs.github.com/spec/v1\n")
+    assert main(["--taco", str(tmp_path)]) == 2
+    assert "git lfs pull" in capsys.readouterr().err
