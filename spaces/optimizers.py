@@ -22,6 +22,9 @@ COUPLED = ("sgd", "adam")
 """Their weight decay is added to the gradient, so it is scaled by the rate and wants smaller values."""
 
 
+PRETRAINED = ("encoder_lr_factor", "freeze_share")
+"""What is sampled only where encoders begin with weights."""
+
 FREEZE_SHARES = (0.0, 0.1, 0.2)
 """Of the budget, in which only the decoder learns."""
 
@@ -67,13 +70,12 @@ def optimizers(
 
 def first_trials(pretrained: bool = True, shares: tuple[float, ...] = FREEZE_SHARES) -> tuple[dict[str, Any], ...]:
     """Return the reference recipe first and the recorded winner last, in what a run samples."""
-    unsampled = () if pretrained and len(shares) > 1 else ("freeze_share",) if pretrained else PRETRAINED
+    unsampled = {"freeze_share"} if len(shares) < 2 else set()
+    if not pretrained:
+        unsampled = set(PRETRAINED)
     return tuple({name: value for name, value in each.items() if name not in unsampled}
                  for each in (*FIRST_TRIALS, BEST))  # fmt: skip
 
-
-PRETRAINED = ("encoder_lr_factor", "freeze_share")
-"""What is sampled only where encoders begin with weights."""
 
 PLAIN = {"encoder_lr_factor": 1.0, "clip_norm": 0.0, "ema_decay": 0.0, "freeze_share": 0.0}
 

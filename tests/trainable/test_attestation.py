@@ -136,6 +136,11 @@ def no_decay_exception(optimizer):
     return optimizer
 
 
+def other_decay(made):
+    made.ema.decay = 0.99
+    return made
+
+
 def not_flat(draws):
     return replace(draws, weights=np.roll(draws.weights, 1))
 
@@ -159,7 +164,9 @@ def not_flat(draws):
         (other_model, r"shapes of tu-test_resnet and its decoder \(asked \[\], found \[decoder"),
         (other_architecture, r"architecture \(asked Unet, found Linknet\)"),
         (stepper(clip_norm=0.0), r"clip_norm \(asked 2, found 0\)"),
-        (stepper(ema=None), r"ema_decay \(asked 0.9, found 0\)"),
+        (stepper(ema=None), r"ema_decay \(asked 0.9, found 0\).*validated \(asked moving average, found slow\)"),
+        (stepper(ema=None, slow=None), r"weights that are validated \(asked moving average, found own\)"),
+        (with_change("Stepper", other_decay), r"ema_decay \(asked 0.9, found 0.99\)"),
         (stepper(dtype=torch.bfloat16), r"precision \(asked torch.float32, found torch.bfloat16\)"),
         (with_change("build_model", lambda model: model.to(memory_format=torch.contiguous_format)),
          r"memory_format \(asked channels_last, found another\)"),
@@ -187,6 +194,14 @@ def test_first_epoch_that_goes_another_way_is_found(rich_config, tiny_data, monk
     monkeypatch.setattr(FoldTraining, name, broken)
     with pytest.raises(ConfigNotAppliedError, match=text):
         attested(rich_config, tiny_data)
+
+
+def test_average_that_is_not_of_the_asked_decay_is_found(tiny_config, tiny_data, monkeypatch):
+    """As timm's, whose decay grows with the steps and which once was attested as 0.99."""
+    monkeypatch.setattr("trainable.averaging.MovingAverage.share", lambda self, steps: (1 + steps) ** (-2 / 3))
+    text = r"share of the last step in the moving average \(asked 0.336.*, found 0.39"
+    with pytest.raises(ConfigNotAppliedError, match=text):
+        attested(replace(tiny_config, ema_decay=0.99), tiny_data)
 
 
 def test_encoder_that_is_not_frozen_is_found(rich_config, tiny_data, monkeypatch):
