@@ -157,14 +157,14 @@ class Thawing:
     def why(self, number: int) -> str:
         """Return why a trial is paused."""
         row, ends = self.rows[number], forecast_ends(self.curves, self.epochs, self.earlier())
-        forecast, chance = f"{ends.mean[row]:.3f} ± {ends.deviation[row]:.3f}", self.chances()[row]
+        forecast, chance = f"{ends.best[row]:.3f} ± {ends.deviation[row]:.3f}", self.chances()[row]
         told = f"forecast end {forecast}, in front with a chance of {chance:.0%}"
         return f"after epoch {self.epochs[row]} of {self.budget}; {told}"
 
     def ends(self) -> dict[int, float]:
         """Return where each trial that has ended an epoch is forecast to end, by number."""
-        means = forecast_ends(self.curves, self.epochs, self.earlier()).mean
-        return {number: float(means[row]) for number, row in self.rows.items() if self.epochs[row]}
+        best = forecast_ends(self.curves, self.epochs, self.earlier()).best
+        return {number: float(best[row]) for number, row in self.rows.items() if self.epochs[row]}
 
     def more(self) -> bool:
         """Tell whether another trial can begin."""
