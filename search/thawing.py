@@ -27,11 +27,18 @@ CHANGE = 1.0
 """What it costs to put another trial in the place of a running one, in epochs."""
 
 WHOLE, ALWAYS_WHOLE = 10, 3
-"""Every tenth trial, the first one among them, goes to its end whatever is forecast; three of them at least.
+"""Every tenth trial goes to its end whatever is forecast; three of them at least.
 
 Otherwise only trials that lead early would ever be seen whole, and where good configs are slow the forecasts, and the
-sampler that goes by them, would not learn it (docs/search-benchmark.md).
+sampler that goes by them, would not learn it (docs/search-benchmark.md). None of the first nine is among them: the
+first epochs of some trials say more, and cost less, than all epochs of one.
 """
+
+WHOLE_SHARE = 0.1
+"""What these trials may take together, as a share of the epochs that the trials, or a budget of time, can pay."""
+
+BREADTH = 0.5
+"""Of a budget that pays no whole trial, what others may take than the one that comes farthest."""
 
 AGREES = 0.5
 """Rank correlation of the first epoch with the end, over whole trials, from which no more of them are needed."""
@@ -47,6 +54,7 @@ class Thawing:
         self.run, self.budget, self.trials, self.priors = run, epochs, trials, priors
         self.epochs_left: Callable[[], float] = lambda: math.inf
         """How many epochs a worker can still do: what would not come to its end is not begun."""
+        self.workers = 1
         self.tell: Callable[[str], None] = lambda text: None
         """Where to say that forecasts are found to hold, or not to hold any more."""
         self.clear()
@@ -96,8 +104,7 @@ class Thawing:
         if number in self.thawed:  # its worker begins with the epoch that is known
             self.thawed.remove(number)
             return True
-        always = max(ALWAYS_WHOLE - len(self.earlier()), 0) * WHOLE
-        if number % WHOLE == 0 and (number < always or not self.agrees):
+        if self.must_end(number):
             return True
         chance = self.chances()[self.rows[number]]
         _, other = self.best_paused()
@@ -105,6 +112,17 @@ class Thawing:
             return True
         self.paused.add(number)
         return False
+
+    def must_end(self, number: int) -> bool:
+        """Tell whether a trial goes to its end whatever is forecast, for the forecasts to learn from."""
+        rank = (number + 1) / WHOLE
+        if rank % 1 or self.agrees and rank > ALWAYS_WHOLE - len(self.earlier()):
+            return False
+        return rank * self.budget <= WHOLE_SHARE * self.payable()
+
+    def payable(self) -> float:
+        """Return how many epochs there can be in all: those of the trials, or fewer that a budget of time pays."""
+        return min(self.trials * self.budget, float(self.epochs.sum()) + self.epochs_left() * self.workers)
 
     def next(self) -> int | None:
         """Return the paused trial to go on with, or None for a new one, or an end where there is none."""
