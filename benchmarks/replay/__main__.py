@@ -26,7 +26,8 @@ COLOURS = colormaps["tab10"].colors  # type: ignore[attr-defined]
 def printed(title: str, outcomes: dict[str, list[Outcome]]) -> Printed:
     """Return one table's comparison."""
     shown = Printed(title=title, title_justify="left")
-    for column in ("search", "worth of its pick", "± s.e.", f"median epochs to best - {NEAR}", "found it", "epochs", "s"):
+    columns = ("search", "worth of its pick", "± s.e.", f"median epochs to best - {NEAR}", "found it", "epochs", "s")
+    for column in columns:
         shown.add_column(column, justify="left" if column == "search" else "right")
     for name, found in outcomes.items():
         picked = np.array([each.picked for each in found])
@@ -69,7 +70,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--trials", type=int, default=FEW, help="of a search of `short` or `few` (default: %(default)s)")
+    parser.add_argument("--trials", type=int, default=FEW, help="of `short` and `few` (default: %(default)s)")
     parser.add_argument("--until", type=float, default=math.inf, help="when it ends, in epochs that a worker can do")
     parser.add_argument("--epochs", type=int, help="that a search may train (default: by table)")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the best so far over epochs")
