@@ -195,7 +195,7 @@ def test_what_forecasts_learn_from_is_bought_where_it_is_a_twentieth_at_most(tmp
     thawing = Thawing(RunFolder(tmp_path), 12, 30)
     thawing.workers = 2
     for trials, left, expected in (
-        (60, math.inf, [9, 19, 29]), (59, math.inf, [9, 19]), (20, math.inf, [9]), (16, math.inf, []), (12, math.inf, []),
+        (60, math.inf, [9, 19, 29]), (59, math.inf, [9, 19]), (20, math.inf, [9]), (19, math.inf, []),
         (60, 241.0, [9, 19]), (60, 121.0, [9]), (60, 119.0, []),
     ):  # fmt: skip
         thawing.trials, thawing.epochs_left = trials, lambda left=left: left
