@@ -1,6 +1,7 @@
 """Which trials are confirmed: those that are to end best, be they finished or stopped early."""
 
 from search.plan import Plan
+from search.priors import read_priors
 from search.results import Standing, standings
 from search.thawing import Thawing
 from trainable.artifacts import BROKEN, FINISHED, RUNNING, RunFolder
@@ -23,7 +24,7 @@ def find_finalists(run: RunFolder, plan: Plan, top: int, folds: int, include: li
     if top < 0 or not (top or include):
         raise ValueError(f"--top must be at least 1, found {top}")
     sound = [each for each in standings(run) if each.best and each.state not in (*BROKEN, RUNNING)]
-    thawing = Thawing(run, plan.config.epochs, plan.trials)
+    thawing = Thawing(run, plan.config.epochs, plan.trials, read_priors(run, plan.config.epochs))
     thawing.load()
     ends = thawing.ends() | {each.number: each.best["val_miou"] for each in sound
                              if each.best and each.state == FINISHED}  # fmt: skip

@@ -31,8 +31,9 @@ Array = NDArray[np.float64]
 class Ends:
     """Forecast ends of some trials, each (n,): NaN for those without an epoch."""
 
-    mean: Array
-    deviation: Array  # 0 for those that have ended
+    best: Array  # the best value of all epochs, never below what has been reached
+    mean: Array  # the same by regression alone: below what has been reached, more epochs are to add nothing
+    deviation: Array  # of `mean`; 0 for those that have ended
 
 
 def forecast_ends(curves: Array, epochs: NDArray[np.int64], earlier: Array | None = None) -> Ends:
@@ -56,7 +57,7 @@ def forecast_ends(curves: Array, epochs: NDArray[np.int64], earlier: Array | Non
         gain, spread = _gain(smooth[epochs >= epoch, epoch - 1], known, gains, weights, (budget / epoch) ** POWER - 1)
         value = smooth[at, epoch - 1]
         mean[at], deviation[at] = value + gain(value), spread(value)
-    return Ends(mean, deviation)
+    return Ends(np.fmax(mean, np.fmax.reduce(curves, axis=1)), mean, deviation)
 
 
 def _smooth(curves: Array) -> Array:
@@ -109,7 +110,7 @@ def chances(curves: Array, epochs: NDArray[np.int64], earlier: Array | None = No
     if not going.any():
         return result
     reached = np.nanmax(curves[seen])
-    forecast = np.where(seen, ends.mean, -np.inf)
+    forecast = np.where(seen, ends.best, -np.inf)
     leader = int(np.argmax(forecast))
     others = np.max(np.delete(forecast, leader), initial=-np.inf)
     to_pass = np.full(len(curves), max(reached, forecast[leader]))

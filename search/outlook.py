@@ -1,6 +1,8 @@
 """Forecasts what a search will take: before its start from trying some epochs, and again when trials have told more."""
 
+import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,14 +11,14 @@ from ray import tune
 from ray.tune.experiment import Trial
 from rich.console import Console
 
-from search.budget import Budget, Clock, expected_epochs, size, unit
+from search.budget import Budget, Clock, expected_epochs, option, size, unit
 from search.driving import tell
 from search.hours import Hours
 from search.machine import Resources
 from search.plan import NO_STOPPING, Plan, sample_configs
 from search.run_status import show_span
 from search.trial import TrialSetting
-from trainable.artifacts import RunFolder
+from trainable.artifacts import ENDED, RunFolder
 from trainable.config import TrialConfig
 
 TRIED = 3
@@ -70,6 +72,70 @@ def describe(budget: Budget, share: Resources, epochs: float, seconds: float, lo
     told += f", {hours * budget.rate:.2f} at {budget.rate:g} an hour" if budget.rate else ""
     told += f", {show_span(wall)}"
     return f"{told}; {budget.text} ends it after {budget.seconds / wall:.0%} of that" if wall > budget.seconds else told
+
+
+def recorded_epoch(run: RunFolder) -> float | None:
+    """Return the mean seconds of the epochs that a run has trained, None where there are none."""
+    rows = [row for folder in run.trials() for row in folder.curve()]
+    return sum(row.get("train_s", 0.0) + row.get("val_s", 0.0) for row in rows) / len(rows) or None if rows else None
+
+
+def epochs_left(clock: Clock, hours: Hours, expected: float | None) -> Callable[[], float]:
+    """Return what tells how many epochs a worker can still do before it is asked to save.
+
+    Args:
+        clock: of the budget.
+        hours: that say what an epoch has taken in this session.
+        expected: seconds of an epoch until they do; without, there is no telling.
+    """
+
+    def left() -> float:
+        seconds = hours.per_epoch() or expected
+        return max(clock.left() - clock.budget.margin(), 0.0) / seconds if seconds else math.inf
+
+    return left
+
+
+def nearest_end(run: RunFolder, epochs: int) -> int:
+    """Return how many epochs the trial lacks that is nearest to its end; of a run that begins, what a trial has."""
+    begun = [len(folder.curve()) for folder in run.trials() if folder.status()["state"] not in ENDED]
+    return min((epochs - each for each in begun), default=epochs)
+
+
+def too_small(budget: Budget, share: Resources, plan: Plan, needed: int, seconds: float) -> str | None:
+    """Return what to say where a budget pays no trial to its end, and what would help; None where it pays one.
+
+    Args:
+        budget: what there is.
+        share: of the machine.
+        plan: of the search.
+        needed: epochs to the end of the trial that is nearest to it, see `nearest_end`.
+        seconds: that an epoch takes.
+    """
+    wall = needed * seconds + budget.margin()
+    if wall <= budget.seconds:
+        return None
+    pays = max(budget.seconds - budget.margin(), 0.0) / seconds
+    name, given = budget.text.split()
+    if name == option("until"):
+        enough = f"{math.ceil(wall / 60)}m"
+    else:
+        more = (wall - budget.seconds) * size(share) / 3600 * (budget.rate or 0.0 if name == option("cost") else 1.0)
+        enough = f"{math.ceil((float(given) + more) * 100) / 100:g}"
+    ways = [f"{name} {enough}"]
+    fewer = int(budget.seconds * share.concurrent / wall)
+    if name != option("until") and 1 <= fewer < share.concurrent:
+        ways.append(f"--concurrent {fewer}, as trials at a time share the hours")
+    elif 0 < share.gpus_per_trial < 1:
+        ways.append("fewer trials at a time on a GPU (--gpus-per-trial 1)")
+    if needed == plan.config.epochs and pays >= 1:
+        ways.append(f"a new run with shorter trials (--epochs {int(pays)})")
+    lacks = "a trial has" if needed == plan.config.epochs else "the trial nearest to its end lacks"
+    return (
+        f"{budget.text} brings no trial to its end: it pays about {pays:.1f} epochs of {seconds:.1f} s to each that "
+        f"runs, {lacks} {needed}. What helps: {'; or '.join(ways)}. As it is, trials are left where they are when it "
+        f"is spent, and go on with --resume"
+    )
 
 
 class Outlook(tune.Callback):

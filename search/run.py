@@ -1,6 +1,5 @@
 """Search hyperparameters: python search/run.py --space losses [--data DIR]."""
 
-import math
 import shlex
 import sys
 import threading
@@ -101,7 +100,16 @@ def _search(
     from search.driving import driver_facts, driving
     from search.events import TensorBoardEvents
     from search.keep import keep_callbacks
-    from search.outlook import Outlook, describe, loosely, tried_epoch
+    from search.outlook import (
+        Outlook,
+        describe,
+        epochs_left,
+        loosely,
+        nearest_end,
+        recorded_epoch,
+        too_small,
+        tried_epoch,
+    )  # fmt: skip
     from search.packing import packing_of
     from search.priors import read_priors
     from search.progress import Progress
@@ -119,14 +127,17 @@ def _search(
     packing = packing_of(run, machine, share)
     if thawing:
         thawing.tell = progress.tell
-    if thawing and budget.text:
-        thawing.epochs_left = lambda: clock.left() / seconds if (seconds := hours.per_epoch()) else math.inf
     try:
         with driving(run, record, driver_facts(machine, share), console, beat, clock), progress:
-            if budget.text and begins:
-                epoch_s = tried_epoch(plan, setting, share)
-                told = describe(budget, share, expected_epochs(to_come), epoch_s, loosely(to_come))
-                console.print(f"forecast: {told}", highlight=False, soft_wrap=True)
+            if budget.text:
+                epoch_s = tried_epoch(plan, setting, share) if begins else recorded_epoch(run)
+                if begins and epoch_s:
+                    told = describe(budget, share, expected_epochs(to_come), epoch_s, loosely(to_come))
+                    console.print(f"forecast: {told}", highlight=False, soft_wrap=True)
+                if epoch_s and (lacking := too_small(budget, share, plan, nearest_end(run, epochs), epoch_s)):
+                    console.print(lacking, style="yellow", highlight=False, soft_wrap=True)
+                if thawing:
+                    thawing.workers, thawing.epochs_left = share.concurrent, epochs_left(clock, hours, epoch_s)
             keep = keep_callbacks(run, plan.keep_gb, console)
             forecast = [Outlook(run, to_come, share, clock, hours, console)] if budget.text or budget.rate else []
             packed = [packing] if packing else []

@@ -27,11 +27,18 @@ CHANGE = 1.0
 """What it costs to put another trial in the place of a running one, in epochs."""
 
 WHOLE, ALWAYS_WHOLE = 10, 3
-"""Every tenth trial, the first one among them, goes to its end whatever is forecast; three of them at least.
+"""Every tenth trial goes to its end whatever is forecast; three of them at least.
 
 Otherwise only trials that lead early would ever be seen whole, and where good configs are slow the forecasts, and the
-sampler that goes by them, would not learn it (docs/search-benchmark.md).
+sampler that goes by them, would not learn it (docs/search-benchmark.md). None of the first nine is among them: the
+first epochs of some trials say more, and cost less, than all epochs of one.
 """
+
+WHOLE_SHARE = 0.05
+"""What these trials may take together, as a share of the epochs that the trials, or a budget of time, can pay."""
+
+REACH = 0.5
+"""Of a budget that pays no whole trial, what goes to the best of the trials that the rest of it has begun."""
 
 AGREES = 0.5
 """Rank correlation of the first epoch with the end, over whole trials, from which no more of them are needed."""
@@ -47,6 +54,8 @@ class Thawing:
         self.run, self.budget, self.trials, self.priors = run, epochs, trials, priors
         self.epochs_left: Callable[[], float] = lambda: math.inf
         """How many epochs a worker can still do: what would not come to its end is not begun."""
+        self.workers = 1
+        """How many do."""
         self.tell: Callable[[str], None] = lambda text: None
         """Where to say that forecasts are found to hold, or not to hold any more."""
         self.clear()
@@ -57,6 +66,7 @@ class Thawing:
         self.curves, self.epochs = np.empty((0, self.budget)), np.empty(0, np.int64)
         self.paused: set[int] = set()
         self.thawed: set[int] = set()  # that go on, but have not yet said so
+        self.before = 0, 0  # trials that had come to their end, and epochs of all, when the session began
         self.agrees = self.agreement() >= AGREES
 
     def load(self) -> None:
@@ -72,6 +82,7 @@ class Thawing:
             elif state == PAUSED:
                 self.paused.add(folder.number)
         self.agrees = self.agreement() >= AGREES
+        self.before = self.whole(), int(self.epochs.sum())
 
     def begin(self, number: int) -> None:
         """A trial begins, or goes on."""
@@ -96,15 +107,44 @@ class Thawing:
         if number in self.thawed:  # its worker begins with the epoch that is known
             self.thawed.remove(number)
             return True
-        always = max(ALWAYS_WHOLE - len(self.earlier()), 0) * WHOLE
-        if number % WHOLE == 0 and (number < always or not self.agrees):
+        if self.must_end(number):
             return True
-        chance = self.chances()[self.rows[number]]
+        chance, needed = self.chances()[self.rows[number]], self.budget - epoch
         _, other = self.best_paused()
-        if chance / (self.budget - epoch) >= max(self._new(), other) and (self.more() or chance >= LEAST_CHANCE):
+        worth = chance / needed if needed <= self.epochs_left() or self.falls_short() else 0.0
+        if worth >= max(self._new(), other) and (self.more() or chance >= LEAST_CHANCE):
             return True
         self.paused.add(number)
         return False
+
+    def must_end(self, number: int) -> bool:
+        """Tell whether a trial goes to its end whatever is forecast, for the forecasts to learn from."""
+        rank = (number + 1) / WHOLE
+        if rank % 1 or (self.agrees and rank > ALWAYS_WHOLE - len(self.earlier())):
+            return False
+        return rank * self.budget <= WHOLE_SHARE * self.payable()
+
+    def payable(self) -> float:
+        """Return how many epochs there can be in all: those of the trials, or fewer that a budget of time pays."""
+        return min(self.trials * self.budget, float(self.epochs.sum()) + self.epochs_left() * self.workers)
+
+    def whole(self) -> int:
+        """Return how many trials have come to their end."""
+        return int((self.epochs >= self.budget).sum())
+
+    def falls_short(self) -> bool:
+        """Tell whether a budget of time has paid no trial to its end, and can pay none with what is left of it."""
+        started = [self.budget - self.epochs[row] for row in self.rows.values() if 0 < self.epochs[row] < self.budget]
+        return self.whole() == self.before[0] and self.epochs_left() < min([self.budget, *started])
+
+    def reserve(self) -> float:
+        """Return how many epochs a worker must have left for another trial to begin: enough for its end.
+
+        Where the budget falls short of that, enough for the best of those that have begun to get on.
+        """
+        if not self.falls_short():
+            return self.budget
+        return max(REACH * ((self.epochs.sum() - self.before[1]) / self.workers + self.epochs_left()), 1)
 
     def next(self) -> int | None:
         """Return the paused trial to go on with, or None for a new one, or an end where there is none."""
@@ -134,7 +174,7 @@ class Thawing:
         before, agreement = self.agrees, self.agreement()
         self.agrees = agreement >= AGREES
         if self.agrees != before:
-            whole = (self.epochs >= self.budget).sum() + len(self.earlier())
+            whole = self.whole() + len(self.earlier())
             needed = "no longer" if self.agrees else "again"
             found = f"rank correlation of epoch 1 with the end {agreement:.2f} over {whole} whole trials"
             self.tell(f"{found}: one trial in {WHOLE} is {needed} trained to its end for the forecasts")
@@ -157,27 +197,27 @@ class Thawing:
     def why(self, number: int) -> str:
         """Return why a trial is paused."""
         row, ends = self.rows[number], forecast_ends(self.curves, self.epochs, self.earlier())
-        forecast, chance = f"{ends.mean[row]:.3f} ± {ends.deviation[row]:.3f}", self.chances()[row]
+        forecast, chance = f"{ends.best[row]:.3f} ± {ends.deviation[row]:.3f}", self.chances()[row]
         told = f"forecast end {forecast}, in front with a chance of {chance:.0%}"
         return f"after epoch {self.epochs[row]} of {self.budget}; {told}"
 
     def ends(self) -> dict[int, float]:
         """Return where each trial that has ended an epoch is forecast to end, by number."""
-        means = forecast_ends(self.curves, self.epochs, self.earlier()).mean
-        return {number: float(means[row]) for number, row in self.rows.items() if self.epochs[row]}
+        best = forecast_ends(self.curves, self.epochs, self.earlier()).best
+        return {number: float(best[row]) for number, row in self.rows.items() if self.epochs[row]}
 
     def more(self) -> bool:
         """Tell whether another trial can begin."""
-        return len(self.rows) < self.trials and self.epochs_left() >= self.budget
+        return len(self.rows) < self.trials and self.epochs_left() >= self.reserve()
 
     def best_paused(self) -> tuple[int | None, float]:
         """Return the paused trial whose next epoch is worth most, and how much."""
-        least, left, found, chances = 0.0 if self.more() else LEAST_CHANCE, self.epochs_left(), {}, self.chances()
+        least, chances, found = 0.0 if self.more() else LEAST_CHANCE, self.chances(), {}
+        left = math.inf if self.falls_short() and self.epochs_left() >= 1 else self.epochs_left()
         for number in sorted(self.paused):
-            row = self.rows[number]
-            needed = self.budget - self.epochs[row]
-            if chances[row] >= least and needed <= left and self._can_go_on(number):
-                found[number] = float(chances[row]) / (needed + CHANGE)
+            chance, needed = float(chances[self.rows[number]]), self.budget - self.epochs[self.rows[number]]
+            if chance >= least and needed <= left and self._can_go_on(number):
+                found[number] = chance / (needed + CHANGE)
         best = max(found, key=lambda number: found[number], default=None)
         return best, found.get(best, 0.0) if best is not None else 0.0
 

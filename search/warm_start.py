@@ -94,7 +94,7 @@ def with_ends(priors: list[Prior]) -> list[Prior]:
     curves = np.full((len(priors), priors[0].epochs), np.nan)
     for row, each in zip(curves, priors, strict=True):
         row[: len(each.curve)] = each.curve
-    ends = forecast_ends(curves, np.array([len(each.curve) for each in priors])).mean
+    ends = forecast_ends(curves, np.array([len(each.curve) for each in priors])).best
     return [Prior(**{**vars(each), "end": float(end)}) for each, end in zip(priors, ends, strict=True)]
 
 

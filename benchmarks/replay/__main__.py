@@ -2,11 +2,12 @@
 
     python -m benchmarks.replay [--table crossing plain choose report] [--seeds 100] [--plot FILE] [--search NAME ...]
 
-Tables: two families of curves that are made up (`short`: both, for searches of 12 trials), and the recorded ones, of
-which `choose` is the half that decisions may be made by and `report` the other.
+Tables: two families of curves that are made up (`short`: both, for searches of few trials), and the recorded ones, of
+which `choose` is the half that decisions may be made by and `report` the other (`few` and `few-report`: few of either).
 """
 
 import argparse
+import math
 import multiprocessing
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table as Printed
 
-from benchmarks.replay.comparison import ALL, NEAR, TABLES, Outcome, search
+from benchmarks.replay.comparison import ALL, FEW, NEAR, TABLES, Outcome, Task, search
 from benchmarks.replay.recorded import FILE
 
 COLOURS = colormaps["tab10"].colors  # type: ignore[attr-defined]
@@ -25,7 +26,8 @@ COLOURS = colormaps["tab10"].colors  # type: ignore[attr-defined]
 def printed(title: str, outcomes: dict[str, list[Outcome]]) -> Printed:
     """Return one table's comparison."""
     shown = Printed(title=title, title_justify="left")
-    for column in ("search", "worth of its pick", "± s.e.", f"median epochs to best - {NEAR}", "found it", "s"):
+    columns = ("search", "worth of its pick", "± s.e.", f"median epochs to best - {NEAR}", "found it", "epochs", "s")
+    for column in columns:
         shown.add_column(column, justify="left" if column == "search" else "right")
     for name, found in outcomes.items():
         picked = np.array([each.picked for each in found])
@@ -33,6 +35,7 @@ def printed(title: str, outcomes: dict[str, list[Outcome]]) -> Printed:
         middle = float(np.median(epochs))
         shown.add_row(name, f"{picked.mean():.3f}", f"{picked.std() / len(picked) ** 0.5:.3f}",
                       f"{middle:.0f}" if np.isfinite(middle) else "never", f"{np.isfinite(epochs).mean():.0%}",
+                      f"{np.mean([each.epochs for each in found]):.0f}",
                       f"{np.mean([each.seconds for each in found]):.1f}")  # fmt: skip
     return shown
 
@@ -61,11 +64,14 @@ def plot(tables: dict[str, dict[str, list[Outcome]]], path: Path) -> None:
 def main() -> None:
     """Compare and print."""
     parser = argparse.ArgumentParser("benchmarks.replay")
-    there = [name for name in TABLES if FILE.exists() or name not in ("choose", "report")]
+    there = [name for name in TABLES if FILE.exists() or name in ("crossing", "plain", "short")]
     parser.add_argument("--table", nargs="+", default=there, choices=TABLES)
     parser.add_argument("--search", nargs="+", default=list(ALL), choices=ALL)
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--trials", type=int, default=FEW, help="of `short` and `few` (default: %(default)s)")
+    parser.add_argument("--until", type=float, default=math.inf, help="when it ends, in epochs that a worker can do")
     parser.add_argument("--epochs", type=int, help="that a search may train (default: by table)")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the best so far over epochs")
     options = parser.parse_args()
@@ -73,13 +79,16 @@ def main() -> None:
     with multiprocessing.get_context("forkserver").Pool() as pool:
         for table in options.table:
             epochs = options.epochs or TABLES[table][1]
-            tasks = [(table, name, seed, epochs, options.workers)
-                     for name in options.search for seed in range(options.seeds)]  # fmt: skip
+            seeds = range(options.first_seed, options.first_seed + options.seeds)
+            tasks = [Task(table, name, seed, epochs, options.workers, options.trials, options.until)
+                     for name in options.search for seed in seeds]  # fmt: skip
             done = track(pool.imap(search, tasks), table, len(tasks), console=Console(stderr=True), transient=True)
             outcomes: dict[str, list[Outcome]] = {name: [] for name in options.search}
-            for (_, name, *_), outcome in zip(tasks, done, strict=True):
-                outcomes[name].append(outcome)
-            title = f"{table}: {epochs} epochs, {options.workers} workers, {options.seeds} seeds"
+            for task, outcome in zip(tasks, done, strict=True):
+                outcomes[task.search].append(outcome)
+            size = f"{options.trials} trials" if table.startswith(("short", "few")) else f"{epochs} epochs"
+            size += f" until {options.until:g}" if math.isfinite(options.until) else ""
+            title = f"{table}: {size}, {options.workers} workers, {options.seeds} seeds"
             Console(width=120).print(printed(title, outcomes))
             drawn[title] = outcomes
     if options.plot:

@@ -1,6 +1,7 @@
 """One search on one table, and what came of it."""
 
 import logging
+import math
 import time
 import warnings
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import optuna
 
 from benchmarks.replay.peers import PEERS
 from benchmarks.replay.recorded import Recorded, read_curves
-from benchmarks.replay.searches import SEARCHES
+from benchmarks.replay.searches import SEARCHES, Ours
 from benchmarks.replay.simulate import simulate
 from benchmarks.replay.tables import Table, Toy
 
@@ -37,14 +38,25 @@ def half(rest: int) -> Table:
     return Recorded(tuple(number for number in numbers() if number % 2 == rest))
 
 
-TABLES: dict[str, tuple[Callable[[int], Table], int]] = {
-    "crossing": (lambda seed: toy(True, seed), 900),
-    "plain": (lambda seed: toy(False, seed), 300),
-    "short": (lambda seed: toy(seed % 2 == 0, seed, epochs=12, trials=12), 144),
-    "choose": (lambda seed: half(0), 300),
-    "report": (lambda seed: half(1), 300),
+def few(rest: int, trials: int, seed: int) -> Table:
+    """Return some recorded configs of one half, others with each seed."""
+    there = [number for number in numbers() if number % 2 == rest]
+    return Recorded(tuple(int(each) for each in np.random.default_rng(seed).permutation(there)[:trials]))
+
+
+FEW = 12
+"""Trials of a short search, where nothing else is asked for."""
+
+TABLES: dict[str, tuple[Callable[[int, int], Table], int]] = {
+    "crossing": (lambda seed, trials: toy(True, seed), 900),
+    "plain": (lambda seed, trials: toy(False, seed), 300),
+    "short": (lambda seed, trials: toy(seed % 2 == 0, seed, epochs=12, trials=trials), 10_000),
+    "few": (lambda seed, trials: few(0, trials, seed), 10_000),
+    "few-report": (lambda seed, trials: few(1, trials, seed), 10_000),
+    "choose": (lambda seed, trials: half(0), 300),
+    "report": (lambda seed, trials: half(1), 300),
 }
-"""By name: the table for a seed, and the epochs that a search may train."""
+"""By name: the table for a seed, and the epochs that a search may train; `short` and `few` take the trials as well."""
 
 
 @dataclass(frozen=True)
@@ -54,24 +66,38 @@ class Outcome:
     picked: float  # worth of the trial with the best val_miou
     found: float  # epochs until near the best, or infinite
     seconds: float
+    epochs: int  # that it trained
     best: tuple[float, ...]  # val_miou so far after each epoch
 
 
-def search(task: tuple[str, str, int, int, int]) -> Outcome:
-    """Run one search: name of the table, of the way to search, seed, epochs and workers."""
-    table_name, name, seed, epochs, workers = task
+@dataclass(frozen=True)
+class Task:
+    """One search to run."""
+
+    table: str
+    search: str
+    seed: int
+    epochs: int  # that it may train
+    workers: int
+    trials: int = FEW  # of a short search
+    until: float = math.inf  # by when it has to end, in epochs that a worker can do
+
+
+def search(task: Task) -> Outcome:
+    """Run one search."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.disable(logging.WARNING)  # peers tell of every epoch
     warnings.simplefilter("ignore")
-    table, began = TABLES[table_name][0](seed), time.monotonic()
+    table, began = TABLES[task.table][0](task.seed, task.trials), time.monotonic()
     best: list[float] = []
     picked = 0.0
-    with ALL[name](table, seed) as searching:
-        for each in simulate(searching, workers):
+    with ALL[task.search](table, task.seed) as searching:
+        told = {"tell_left": searching.tell_left} if isinstance(searching, Ours) else {}
+        for each in simulate(searching, task.workers, until=task.until, **told):
             if not best or each.value > best[-1]:
                 picked = each.worth
             best.append(max(each.value, best[-1] if best else -np.inf))
-            if len(best) >= epochs:
+            if len(best) >= task.epochs:
                 break
     found = next((count for count, value in enumerate(best, 1) if value >= table.best - NEAR), np.inf)
-    return Outcome(picked, found, time.monotonic() - began, tuple(best))
+    return Outcome(picked, found, time.monotonic() - began, len(best), tuple(best))

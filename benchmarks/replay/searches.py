@@ -83,7 +83,13 @@ class Ours(TuneSearch):
             assert self.report(name, done, float(begun[number].curve[done - 1]))
             return replace(begun[number], done=done)
 
+        self.thawing = thawing
         super().__init__(searcher, made, look_up, table.epochs)
+
+    def tell_left(self, seconds: float, workers: int) -> None:
+        """Tell what a search goes by that has a budget: an epoch takes a second."""
+        if self.thawing:
+            self.thawing.epochs_left, self.thawing.workers = lambda: seconds, workers
 
     def report(self, name: str, epoch: int, value: float) -> bool:
         """Record the state, as `search/record.py` does before the searcher hears of an end."""

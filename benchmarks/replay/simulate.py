@@ -1,6 +1,7 @@
 """Runs a search on virtual time: the searcher and scheduler that Tune would run, called in Tune's order."""
 
 import heapq
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -81,18 +82,24 @@ class Epoch:
     """Of its trial."""
 
 
-def simulate(search: Search, workers: int, seconds: Callable[[int], float] = lambda turn: 1.0) -> Iterator[Epoch]:
+def simulate(
+    search: Search, workers: int, seconds: Callable[[int], float] = lambda turn: 1.0, until: float = math.inf,
+    tell_left: Callable[[float, int], None] = lambda left, workers: None,
+) -> Iterator[Epoch]:  # fmt: skip
     """Yield the epochs of a search in the order in which they end.
 
     Args:
         search: asked as soon as a worker is free.
         workers: trials that run at a time.
         seconds: that an epoch takes, by the number of what the search was asked for.
+        until: the time at which the search ends, in seconds; epochs that are not through by then are lost.
+        tell_left: is told before each question and report how many seconds are left, and to how many workers.
     """
     queue: list[tuple[float, int, int]] = []  # when an epoch ends, turn, epoch
     live: dict[int, Begun] = {}
     begun, now = 0, 0.0
     while True:
+        tell_left(until - now, workers)
         while len(live) < workers and (found := search.ask(f"t{begun:05d}")) is not None:
             live[begun] = found
             heapq.heappush(queue, (now + seconds(begun), begun, found.done + 1))
@@ -100,6 +107,9 @@ def simulate(search: Search, workers: int, seconds: Callable[[int], float] = lam
         if not queue:
             return
         now, turn, epoch = heapq.heappop(queue)
+        if now > until:
+            return
+        tell_left(until - now, workers)
         value = float(live[turn].curve[epoch - 1])
         yield Epoch(turn, epoch, value, live[turn].worth)
         if search.report(f"t{turn:05d}", epoch, value):

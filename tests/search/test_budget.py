@@ -1,6 +1,9 @@
 """What a search may cost, and where its hours went."""
 
+import math
+import re
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +13,7 @@ from search.arguments import parse
 from search.budget import Budget, Clock, duration, expected_epochs, read_budget
 from search.hours import Hours, parts, print_hours, read_hours, total
 from search.machine import Machine, Resources
-from search.outlook import describe
+from search.outlook import describe, epochs_left, nearest_end, recorded_epoch, too_small
 from search.plan import new_plan
 from search.thawing import Thawing
 from trainable.artifacts import FAILED, FINISHED, OOM, PAUSED, STOPPED, RunFolder
@@ -92,6 +95,44 @@ def test_forecast_says_what_ends_it():
     assert told == ("about 100 epochs of 72.0 s: 2.00 GPU-hours, 6.00 at 3 an hour, 60 min; --gpu-hours 1 ends it "
                     "after 50% of that")  # fmt: skip
     assert "ends" not in describe(Budget("--until 2h", 7200, None), TWO_GPUS, 100, 72)
+
+
+@pytest.mark.parametrize(
+    ("budget", "share", "needed", "told"),
+    [
+        (Budget("--until 4m", 240, None), CORES, 12, "pays about 7.9 epochs of 30.0 s .* a trial has 12. What helps: "
+         r"--until 7m; or a new run with shorter trials \(--epochs 7\)\."),
+        (Budget("--gpu-hours 0.1", 180, None), TWO_GPUS, 9, r"--gpu-hours 0\.16; or --concurrent 1, as .*; or a new"),
+        (Budget("--cost 0.3", 180, 3.0), TWO_GPUS, 9, r"--cost 0\.46; or --concurrent 1"),
+        (Budget("--until 4m", 240, None), HALVES, 12, r"--until 7m; or fewer trials .* \(--gpus-per-trial 1\)"),
+        (Budget("--until 1m", 60, None), CORES, 4, "the trial nearest to its end lacks 4. What helps: --until 3m. As"),
+    ],
+)  # fmt: skip
+def test_a_budget_that_brings_no_trial_to_its_end_is_told_and_what_helps(budget, share, needed, told):
+    epochs = 12 if needed == 4 else needed
+    plan = new_plan({"epochs": epochs}, Machine(2, 0))
+    assert re.search(told, too_small(budget, share, plan, needed, 30.0))
+    assert too_small(replace(budget, seconds=needed * 30 + 25.0), share, plan, needed, 30.0) is None
+    assert too_small(Budget("", math.inf, None), share, plan, needed, 30.0) is None
+
+
+def test_what_a_run_has_trained_says_what_an_epoch_takes_and_what_its_trials_lack(tmp_path):
+    run = RunFolder(tmp_path)
+    assert recorded_epoch(run) is None and nearest_end(run, 9) == 9
+    for number, (state, epochs) in enumerate(((FINISHED, 9), (PAUSED, 4), (STOPPED, 8), (PAUSED, 2))):
+        run.trial(number).write_params({})
+        run.trial(number).write_status(state)
+        run.trial(number).write_curve([{"epoch": epoch + 1, "val_miou": 0.1, "train_s": 2.0, "val_s": 1.0}
+                                       for epoch in range(epochs)])  # fmt: skip
+    assert recorded_epoch(run) == 3.0 and nearest_end(run, 9) == 5
+
+
+def test_epochs_left_are_counted_from_the_start(tmp_path):
+    clock, hours = Clock(Budget("--until 2m", 120, None)), Hours(RunFolder(tmp_path), CORES)
+    assert 10 < epochs_left(clock, hours, 10.0)() < 11.9  # two seconds are to save
+    assert math.isinf(epochs_left(clock, hours, None)())
+    hours.held["0"], hours.epochs = 60.0, 3
+    assert 5 < epochs_left(clock, hours, 10.0)() < 5.95
 
 
 def test_nothing_begins_that_could_not_come_to_its_end(tmp_path):

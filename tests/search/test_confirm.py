@@ -70,6 +70,16 @@ def test_a_stopped_trial_counts_by_its_forecast(tmp_path, plan):
     assert find_finalists(run, plan, 1, 4, []) == [4]
 
 
+def test_a_stopped_trial_counts_by_no_less_than_it_reached(tmp_path, plan):
+    run, epochs = RunFolder(tmp_path), plan.config.epochs
+    for number, end in enumerate((0.28, 0.33, 0.36)):
+        rising = [{"epoch": epoch, "val_miou": end * epoch / epochs} for epoch in range(1, epochs + 1)]
+        add(run, number, FINISHED, end).write_curve(rising)
+    fell = [0.15, 0.25, 0.33, 0.38, 0.40, 0.10]
+    add(run, 3, STOPPED, 0.0).write_curve([{"epoch": epoch, "val_miou": value} for epoch, value in enumerate(fell, 1)])
+    assert find_finalists(run, plan, 4, 4, []) == [3, 2, 1, 0]
+
+
 def test_equal_configs_are_confirmed_once(tmp_path, plan):
     run = RunFolder(tmp_path)
     for number, value in enumerate((0.3, 0.2, 0.1)):

@@ -1,5 +1,6 @@
 """Trials are paused and go on again, and a resumed search decides as one that was never cut off."""
 
+import math
 from types import SimpleNamespace
 
 import optuna
@@ -161,11 +162,85 @@ def test_trials_go_to_their_end_until_the_first_epoch_is_seen_to_rank_them(tmp_p
         thawing.finish()
         assert len(said) == (agree == 1.0)
         assert thawing.agreement() == pytest.approx(agree)
-        for number in (30, 31):
+        for number in (38, 39):
             thawing.begin(number)
             thawing.see(number, 1, -5.0)
-        assert not thawing.goes_on(31, 1)
-        assert thawing.goes_on(30, 1) == whole
+        assert not thawing.goes_on(38, 1)
+        assert thawing.goes_on(39, 1) == whole
+
+
+def seen(run, curves, epochs=12, trials=12):
+    """Return a search that has seen the first epochs of some trials, all of them paused but the last."""
+    thawing = Thawing(run, epochs, trials)
+    for number, values in enumerate(curves):
+        thawing.begin(number)
+        for epoch, value in enumerate(values, 1):
+            thawing.see(number, epoch, value)
+        if number < len(curves) - 1:
+            thawing.paused.add(number)
+            run.trial(number).path.mkdir(parents=True, exist_ok=True)
+            run.trial(number).last_state.touch()
+    return thawing
+
+
+def test_the_first_trial_is_stopped_as_any_other(tmp_path):
+    thawing = seen(RunFolder(tmp_path), [[0.02]])
+    assert not thawing.goes_on(0, 1)  # nothing to compare it with: another's first epoch is worth more than its second
+    thawing = seen(RunFolder(tmp_path), [[0.02], *[[0.3 + 0.01 * n] for n in range(11)]])
+    assert not thawing.more() and thawing.next() not in (None, 0)
+    assert not thawing.goes_on(0, 1)
+
+
+def test_what_forecasts_learn_from_is_bought_where_it_is_a_twentieth_at_most(tmp_path):
+    thawing = Thawing(RunFolder(tmp_path), 12, 30)
+    thawing.workers = 2
+    for trials, left, expected in (
+        (60, math.inf, [9, 19, 29]), (59, math.inf, [9, 19]), (20, math.inf, [9]), (19, math.inf, []),
+        (60, 241.0, [9, 19]), (60, 121.0, [9]), (60, 119.0, []),
+    ):  # fmt: skip
+        thawing.trials, thawing.epochs_left = trials, lambda left=left: left
+        assert [number for number in range(60) if thawing.must_end(number)][:3] == expected
+
+
+def test_a_budget_that_pays_no_trial_begins_some_and_gives_half_to_the_best(tmp_path):
+    """One worker of 8 epochs where trials have 12."""
+
+    def value(number, epoch):
+        return (0.1 + 0.05 * number) * epoch**0.3
+
+    run, left, order = RunFolder(tmp_path), 8, []
+    thawing = Thawing(run, 12, 12)
+    thawing.epochs_left = lambda: left
+    assert thawing.falls_short() and thawing.more()
+    while left:
+        number = thawing.next()
+        if number is None:
+            assert thawing.more()
+            number = len(thawing.rows)
+            thawing.begin(number)
+            run.trial(number).path.mkdir(parents=True)
+            run.trial(number).last_state.touch()
+        else:
+            thawing.begin(number)
+            thawing.thawed.clear()
+        on = True
+        while on and left:
+            left -= 1
+            epoch = int(thawing.epochs[thawing.rows[number]]) + 1
+            thawing.see(number, epoch, value(number, epoch))
+            order.append(number)
+            on = thawing.goes_on(number, epoch)
+    begun = len(thawing.rows)
+    assert 3 <= begun <= 5 and order[-3:] == [begun - 1] * 3  # later ones are better here
+    assert thawing.limited()
+
+
+def test_a_trial_that_cannot_end_any_more_makes_way_for_one_that_can(tmp_path):
+    thawing = seen(RunFolder(tmp_path), [[0.38, 0.39] * 4 + [0.395], [0.27, 0.27]])
+    for left, goes_on in ((50.0, True), (4.0, False), (2.0, True)):  # with 2 none can end: the best gets on
+        thawing.epochs_left = lambda left=left: left
+        thawing.trials, thawing.paused = 2, {0}
+        assert thawing.goes_on(1, 2) == goes_on, left
 
 
 def test_states_at_a_uri_are_not_looked_for_here(tmp_path):
