@@ -64,9 +64,12 @@ def _improved(fold_of: NDArray[np.int64], shares: NDArray[np.float64], count: in
     scenes = np.arange(len(shares))
     squares = (shares**2).sum(axis=1)
     gram = shares @ shares.T if len(shares) <= SWAPPED else None
+    totals, beside = np.zeros((count, shares.shape[1])), np.zeros((len(shares), count))
+    changed: Sequence[int] = range(count)
     while True:
-        totals = np.array([shares[fold_of == k].sum(axis=0) for k in range(count)])
-        beside = shares @ totals.T  # (G, k)
+        for fold in changed:
+            totals[fold] = shares[fold_of == fold].sum(axis=0)
+            beside[:, fold] = shares @ totals[fold]
         own = beside[scenes, fold_of]
         # A move from fold a to b changes the sum of squares by 2 (|x|^2 + x (b - a)).
         moves = squares[:, None] + beside - own[:, None]
@@ -84,7 +87,9 @@ def _improved(fold_of: NDArray[np.int64], shares: NDArray[np.float64], count: in
         if least >= -ROUNDING * (totals**2).sum():
             return fold_of
         if swap:
-            fold_of[list(swap)] = fold_of[list(swap[::-1])]
+            changed = fold_of[list(swap)].tolist()
+            fold_of[list(swap)] = changed[::-1]
         else:
-            scene, fold = np.unravel_index(int(moves.argmin()), moves.shape)
+            scene, fold = (int(each) for each in np.unravel_index(int(moves.argmin()), moves.shape))
+            changed = [int(fold_of[scene]), fold]
             fold_of[scene] = fold

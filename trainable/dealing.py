@@ -4,7 +4,7 @@ import numpy as np
 from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
 from numpy.typing import NDArray
 
-from trainable.balancing import WITHIN, balanced, even, ratio
+from trainable.balancing import SWAPPED, WITHIN, balanced, even, ratio
 from trainable.cache import Cache
 from trainable.folds import Folds
 from trainable.scenes import group_scenes
@@ -74,12 +74,14 @@ def stratify(
         for fold, (_, members) in enumerate(dealer.split(of_group, of_group)):
             fold_of_group[members] = fold
         deals.append(fold_of_group)
-    best = min((deal[groups] for deal in deals), key=lambda fold: _unevenness(present, fold, count))
-    if even(_sizes(best, count)):
-        return best
+    best = min(deals, key=lambda deal: _unevenness(present, deal[groups], count))
+    if even(_sizes(best[groups], count)):
+        return best[groups]
     photos = np.zeros((len(sizes), labels.shape[1] + present.shape[1]), np.int64)
     np.add.at(photos, groups, np.hstack([labels, present]))
-    evened = [balanced(deal, sizes, photos, count)[groups] for deal in deals]
+    # Of many scenes one deal is as good as another once they are moved, and each takes seconds.
+    some = deals if len(sizes) <= SWAPPED else [best]
+    evened = [balanced(deal, sizes, photos, count)[groups] for deal in some]
     return min(evened, key=lambda fold: (max(ratio(_sizes(fold, count)), WITHIN), *_unevenness(present, fold, count)))
 
 
