@@ -92,8 +92,8 @@ def search(task: Task) -> Outcome:
     best: list[float] = []
     picked = 0.0
     with ALL[task.search](table, task.seed) as searching:
-        told = {"tell_left": searching.tell_left} if isinstance(searching, Ours) else {}
-        for each in simulate(searching, task.workers, until=task.until, **told):
+        tell_left = searching.tell_left if isinstance(searching, Ours) else lambda left, workers: None
+        for each in simulate(searching, task.workers, until=task.until, tell_left=tell_left):
             if not best or each.value > best[-1]:
                 picked = each.worth
             best.append(max(each.value, best[-1] if best else -np.inf))
