@@ -23,7 +23,8 @@ GOES_ON = ("resume", "extend", "confirm")
 """Options that go on with a run; one at a time."""
 
 FREE: dict[str, tuple[str, ...]] = {
-    "resume": (), "extend": ("space", "encoders", "trials", "stopper"), "confirm": ("folds",),
+    "resume": ("encoder_weights",), "extend": ("space", "encoders", "trials", "stopper", "encoder_weights"),
+    "confirm": ("folds", "encoder_weights"),
 }  # fmt: skip
 """Of what a run has fixed, what these may change."""
 

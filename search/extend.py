@@ -14,6 +14,7 @@ from search.machine import Machine
 from search.plan import ASHA, FORECAST, Plan, check_plan, image_sizes
 from search.prepare import commit
 from search.thawing import LEAST_CHANCE, Thawing
+from search.weights import fingerprints
 from spaces.encoders import STRIDES, group_for, pairs
 from spaces.table import NONE, space_names
 from trainable.artifacts import ENDED, INTERRUPTED, PAUSED, STOPPED, RunFolder
@@ -93,7 +94,9 @@ def extend(run: RunFolder, before: Plan, plan: Plan) -> str:
         "command": shlex.join(["python", *sys.argv]), "when": time.time(), "commit": commit(),
         "space": before.space, "trials": before.trials, "stopper": before.stopper, "again": again,
     }  # fmt: skip
-    content = {**run.search(), "plan": asdict(plan), "extended": [*history(run), entry]}
+    content = {
+        **run.search(), "plan": asdict(plan), "weights": fingerprints(plan), "extended": [*history(run), entry],
+    }  # fmt: skip
     write_json(run.path / "search.json", content)
     settle(run)
     if run.uri:

@@ -176,7 +176,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--address", default="local", metavar="A", help="of the cluster: auto or HOST:PORT")
     parser.add_argument("--data", metavar="DIR", help="folder or URI whose content all nodes must have")
     parser.add_argument("--runs-dir", default="runs", metavar="DIR", help="folder or URI of the runs (default runs)")
-    parser.add_argument("--cache-dir", type=Path, default=default_cache_dir(), metavar="DIR", help="decoded photos")
+    parser.add_argument("--cache-dir", type=Path, metavar="DIR", help="decoded photos (default ~/.cache/trashsweep)")
     options = parser.parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else 130, markup=False, emoji=False, highlight=False)
     try:
@@ -184,9 +184,10 @@ def main(arguments: list[str] | None = None) -> int:
         from search.launch import ray_running
 
         storage = options.runs_dir if is_uri(options.runs_dir) else str(Path(options.runs_dir).absolute())
+        cache_dir = (options.cache_dir or default_cache_dir()).absolute()
         data = options.data if options.data is None or is_uri(options.data) else str(Path(options.data).absolute())
         with ray_running(options.address):
-            preflight({"storage": storage, "cache_dir": str(options.cache_dir.absolute()), "data": data}, console)
+            preflight({"storage": storage, "cache_dir": str(cache_dir), "data": data}, console)
     except PreflightError as error:
         Console(stderr=True).print(str(error), style="red", highlight=False, soft_wrap=True, markup=False)
         return 1

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from search.plan import Plan
 from trainable.artifacts import BROKEN, PAUSED, STOPPED, RunFolder
-from trainable.cache import default_cache_dir
+from trainable.cache import is_default_cache_dir
 from trainable.remote import is_uri
 
 
@@ -62,7 +62,7 @@ def print_results(run: RunFolder, plan: Plan, console: Console) -> None:
         again = ["python", "-m", "trainable.fold", "--config", f"{winner}/config.json", "--folds", f"{path}/folds.json"]
         again += ["--data", plan.data] if plan.data else []
         again += ["--extra", plan.extra] if plan.extra else []
-        again += ["--cache-dir", plan.cache_dir] if plan.cache_dir != str(default_cache_dir()) else []
+        again += ["--cache-dir", plan.cache_dir] if not is_default_cache_dir(plan.cache_dir) else []
         again += ["--skip-bad"] if plan.skip_bad else []
         report = shlex.join(["python", "analysis/report.py", "--run", str(path), "--out", "report.html"])
         confirm = shlex.join(["python", "search/run.py", "--confirm", run.path.name, *runs_dir_option(run)])

@@ -111,7 +111,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--folds", type=Path, metavar="FILE", help="a run's folds.json (default: 5 folds dealt anew)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="trial folder to write (default runs/trial-DATE-TIME)")
     parser.add_argument("--resume", action="store_true", help="go on from the last epoch in --out")
-    parser.add_argument("--cache-dir", type=Path, metavar="DIR", default=default_cache_dir(), help="decoded photos")
+    parser.add_argument("--cache-dir", type=Path, metavar="DIR", help="decoded photos (default ~/.cache/trashsweep)")
     parser.add_argument("--skip-bad", action="store_true", help="leave out bad photos instead of stopping")
     options = parser.parse_args(arguments)
     console = Console(markup=False, emoji=False)
@@ -136,13 +136,14 @@ def _read(options: argparse.Namespace, out: Path) -> tuple[TrialConfig, FoldData
         raise ValueError(f"--config {options.config}: {error}") from error
     if (out / "config.json").exists():
         _check_same(config.to_dict(), read_json(out / "config.json"))
-    data = find_data(options.data, options.cache_dir)
-    cache, _ = build_cache(read_training(data), config.image_size, options.cache_dir, skip_bad=options.skip_bad)
+    cache_dir = options.cache_dir or default_cache_dir()
+    data = find_data(options.data, cache_dir)
+    cache, _ = build_cache(read_training(data), config.image_size, cache_dir, skip_bad=options.skip_bad)
     folds = Folds.read(options.folds) if options.folds else make_folds(cache, 5, config.seed)
     if options.extra is None:
         return config, FoldData.of(cache, folds, config.fold)
     extra = Extra.read(options.extra)
-    more = extra.cache(config.fold, folds, config.image_size, options.cache_dir, options.skip_bad)
+    more = extra.cache(config.fold, folds, config.image_size, cache_dir, options.skip_bad)
     return config, FoldData.of(cache, folds, config.fold, more, options.skip_bad)
 
 
