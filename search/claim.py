@@ -152,7 +152,7 @@ def _create(run: RunFolder, number: int) -> bool:
     if max(there, default=0) > number:
         _delete(run, name)
         return False
-    for each in there:
+    for each in [] if run.uri else there:  # at a URI they stay: to remove an object takes a right that few are given
         if each < number:
             _delete(run, _name(each))
     return True

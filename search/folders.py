@@ -161,11 +161,11 @@ def _missing_parents(path: Path) -> list[Path]:
 
 def _give_back(run: RunFolder, made: list[Path]) -> None:
     """Remove the folder of a name that no run has come of, and those above it that were made for it."""
+    for name in (DRIVER, "stop.json") if run.uri else ():
+        with suppress(OSError):
+            Remote(str(run.uri)).delete(name)
+    forget(run)
     with suppress(OSError):
-        if run.uri:
-            for name in (DRIVER, "stop.json"):
-                Remote(run.uri).delete(name)
-            forget(run)
         shutil.rmtree(run.path)
         for each in made:
             each.rmdir()
