@@ -26,6 +26,7 @@ from trainable.fold import told, train_fold
 from trainable.folds import Folds
 from trainable.remote import push_back, run_option
 from trainable.stepping import OutOfMemoryError
+from trainable.terminal import open_console
 from trainable.training import DivergedError
 
 
@@ -61,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--extra", type=Path, metavar="DIR", help="more photos (default: those of the run)")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted training")
     options = parser.parse_args(arguments)
-    console = Console(markup=False, emoji=False)
+    console = open_console()
     run = RunFolder(options.run.absolute())
     try:
         refit = find_refit(run, options.trial, options.extra, options.resume)

@@ -43,7 +43,7 @@ def extended_plan(plan: Plan, run: RunFolder, options: dict[str, Any], machine: 
     elif "encoders" in options or not models:
         models = [list(pair) for pair in pairs(options.get("encoders") or group_for(machine.gpu_memory_gb))]
         strides = {architecture: list(each) for architecture, each in STRIDES.items()}
-    begun = max((int(path.name) + 1 for path in run.path.glob("trials/*") if path.name.isdigit()), default=0)
+    begun = max((folder.number + 1 for folder in run.begun()), default=0)
     # Trials that go on need the image sizes they have.
     sizes = list(dict.fromkeys([*image_sizes(plan.config.image_size, names), *plan.image_sizes]))
     extended = replace(

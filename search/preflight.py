@@ -21,6 +21,7 @@ from search.findings import Finding, judge
 from search.node import Ask, Facts, copy_data, inspect
 from trainable.cache import default_cache_dir
 from trainable.remote import Remote, is_uri
+from trainable.terminal import open_console
 
 ANSWER_S = 120.0
 """Seconds that a node may take: it starts a process, may import PyTorch, and reads all photos."""
@@ -178,7 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--runs-dir", default="runs", metavar="DIR", help="folder or URI of the runs (default runs)")
     parser.add_argument("--cache-dir", type=Path, metavar="DIR", help="decoded photos (default ~/.cache/trashsweep)")
     options = parser.parse_args(arguments)
-    console = Console(width=None if sys.stdout.isatty() else 130, markup=False, emoji=False, highlight=False)
+    console = open_console(width=None if sys.stdout.isatty() else 130, highlight=False)
     try:
         set_up_access(local=options.address == "local")
         from search.launch import ray_running

@@ -25,6 +25,7 @@ from search.validate import LOCAL, read_dataset, validate, validate_going_on, va
 from trainable.artifacts import ENDED, RunFolder
 from trainable.cache import default_cache_dir
 from trainable.coco import Dataset
+from trainable.terminal import open_console
 
 if TYPE_CHECKING:
     from search.prepare import Prepared
@@ -35,7 +36,7 @@ DONE, ALL_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a search and return the exit status."""
-    console = Console(width=None if sys.stdout.isatty() else 130, markup=False, emoji=False)
+    console = open_console(width=None if sys.stdout.isatty() else 130)
     options: dict[str, Any] = {}
     run = None
     try:

@@ -27,6 +27,7 @@ from trainable.files import read_json, write_json
 from trainable.folds import Folds
 from trainable.probabilities import write_maps
 from trainable.stepping import OutOfMemoryError
+from trainable.terminal import open_console
 from trainable.training import DivergedError, FoldTraining, Halt, Row
 from trainable.validation import Validated
 
@@ -114,7 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cache-dir", type=Path, metavar="DIR", help="decoded photos (default ~/.cache/trashsweep)")
     parser.add_argument("--skip-bad", action="store_true", help="leave out bad photos instead of stopping")
     options = parser.parse_args(arguments)
-    console = Console(markup=False, emoji=False)
+    console = open_console()
     out = (options.out or Path(f"runs/trial-{datetime.now():%Y%m%d-%H%M%S}")).absolute()
     try:
         config, data = _read(options, out)

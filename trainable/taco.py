@@ -14,6 +14,7 @@ from rich.console import Console
 
 from trainable.classes import CLASSES
 from trainable.files import read_json, write_json
+from trainable.terminal import open_console
 
 CLASS_OF: dict[str, str] = {
     **dict.fromkeys(("Carded blister pack", "Cigarette", "Unlabeled litter", "Food waste", "Rope & strings", "Tissues"),
@@ -76,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
     counts = Counter(CLASSES[annotation["category_id"]] for annotation in content["annotations"])
     shown = ", ".join(f"{name} {count}" for name, count in counts.most_common())
     done = f"wrote {folder / 'train_all.json'}: {len(content['images'])} photos, {shown}"
-    Console().print(done, highlight=False, soft_wrap=True)
+    open_console().print(done, highlight=False, soft_wrap=True)
     return 0
 
 
