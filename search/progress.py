@@ -168,17 +168,17 @@ class Progress(tune.Callback):
         if leader is not None and not self.further:
             view = self.views[leader]
             lead = Text(f"best {METRIC} {view.best:.4f} by trial {leader}: {show_params(view.params)}", "bold green")
-        rows = []
+        rows: list[tuple[tuple[str | Text, ...], str]] = []
         running = [name for name, view in self.views.items() if view.state == RUNNING]
         rest = [name for name in self.views if name not in running]
         for name in rest[-8:] + running:
             view = self.views[name]
             values = (f"{each:.4f}" if each is not None else "" for each in (view.value, view.best))
-            cells = (name, view.state, f"{view.epoch}/{self.epochs}", *values, show_params(view.params))
-            rows.append((cells, COLOURS.get(view.state, "")))
+            state = Text(view.state, style=COLOURS.get(view.state, ""))
+            rows.append(((name, state, f"{view.epoch}/{self.epochs}", *values, show_params(view.params)), ""))
         table = Table(box=None, pad_edge=False, header_style="dim")
-        fitted(table, ("trial", "state", "epoch", METRIC, "best", "config"), rows, self.console, (METRIC, "epoch", "state"),
-               left=("state",))  # fmt: skip
+        titles, gives_way = ("trial", "state", "epoch", METRIC, "best", "config"), (METRIC, "epoch", "state")
+        fitted(table, titles, rows, self.console, gives_way, left=("state",))
         return Group(head, lead, table)
 
 

@@ -109,11 +109,11 @@ def page(status: Status, console: Console) -> Group:
         rows = []
         for each in scored[:10] + [each for each in scored[10:] if each.state == RUNNING_TRIAL]:
             rank, best = scored.index(each) + 1, each.best or {}
-            cells = (str(rank), str(each.number), f"{best['val_miou']:.4f}", f"{each.epochs}/{status.epochs}", each.state)
-            rows.append(((*cells, show_params(each.params)), "bold green" if rank == 1 else ""))
+            figures = (str(rank), str(each.number), f"{best['val_miou']:.4f}", f"{each.epochs}/{status.epochs}")
+            rows.append(((*figures, each.state, show_params(each.params)), "bold green" if rank == 1 else ""))
         table = Table(box=None, pad_edge=False, header_style="dim")
-        fitted(table, ("rank", "trial", "val_miou", "epochs", "state", "config"), rows, console, ("rank", "epochs",
-               "state"), left=("state",))  # fmt: skip
+        titles = ("rank", "trial", "val_miou", "epochs", "state", "config")
+        fitted(table, titles, rows, console, ("rank", "epochs", "state"), left=("state",))
         parts.append(table)
     broken = [each for each in status.ranking if each.state in BROKEN]
     parts += [Text(f"trial {each.number} {each.state}: {each.reason}", "red") for each in broken[-5:]]

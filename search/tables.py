@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 READABLE = 30
 """Characters of a config that are to have a line of their own; two short values."""
@@ -13,7 +14,7 @@ NARROW = 60
 
 
 def fitted(
-    table: Table, titles: Sequence[str], rows: Sequence[tuple[Sequence[str], str]], console: Console,
+    table: Table, titles: Sequence[str], rows: Sequence[tuple[Sequence[str | Text], str]], console: Console,
     gives_way: Sequence[str], left: Sequence[str] = (),
 ) -> Table:  # fmt: skip
     """Fill a table as far as the console is wide.

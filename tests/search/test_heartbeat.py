@@ -51,7 +51,7 @@ def test_run_is_driven_as_long_as_the_beat_lasts(run):
     with Heartbeat(run, {"gpus": 2}, on_stop=lambda: None):
         assert driver_state(run) == heartbeat.RUNNING
         assert heartbeat.driver(run)["gpus"] == 2
-        with pytest.raises(ValueError, match=f"run a is being driven by process {os.getpid()} on .*, last seen 0 s ago"):
+        with pytest.raises(ValueError, match=f"run a is being driven by process {os.getpid()} on .*, last seen"):
             claimed(run)
     assert driver_state(run) == heartbeat.ENDED
     with claimed(run):
