@@ -42,10 +42,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options = parse(arguments)
         if "submit" in options:
-            from search.submit import submit
-
             validate_submitted(options)
             set_up_access(local=False)
+            from search.submit import submit
+
             return submit(sys.argv[1:] if arguments is None else arguments, options, console)
         run, warm = run_folder(options), earlier_runs(options)
         for each in warm:
