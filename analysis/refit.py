@@ -129,6 +129,9 @@ def config_on_all(folder: TrialFolder) -> TrialConfig:
 
 def _read(run: RunFolder, refit: Refit, data: Path | None) -> tuple[TrialConfig, FoldData]:
     config, folds = config_on_all(run.trial(refit.trial)), Folds.read(run.folds)
+    if config.encoder_weights not in ("none", "imagenet"):  # they may have moved since the trial began
+        base = run.search()["plan"]["base"]
+        config = replace(config, encoder_weights=base.get("encoder_weights", config.encoder_weights))
     cache = labelled_cache(run, config.image_size, data)
     if refit.extra is None:
         return config, FoldData.of(cache, folds, NO_FOLD)

@@ -126,7 +126,7 @@ def default_name(options: dict[str, Any]) -> str:
 
 def _new_name(options: dict[str, Any]) -> str:
     name = options.get("name") or default_name(options)
-    if Path(name).name != name or name.startswith("."):
+    if Path(name).name != name or name.startswith((".", "-")):
         raise ValueError(f"--name must be a plain folder name, found {name!r}")
     return name
 
