@@ -113,7 +113,8 @@ def main() -> int:
     record, share = RecordStates(run, options.epochs, thawing), resources(MACHINE, options.concurrent, None)
     progress = Progress(run, plan.trials, options.epochs, console)
     began = time.monotonic()
-    with launch.ray_running(), claimed(run) as beat, driving(run, record, driver_facts(MACHINE, share), console, beat), progress:
+    facts = driver_facts(MACHINE, share)
+    with launch.ray_running(), claimed(run) as beat, driving(run, record, facts, console, beat), progress:
         callbacks = [record, TensorBoardEvents(run), progress]
         launch.run_trials(plan, run, TrialSetting(run.path, None, {}, False), share, callbacks, thawing)
     console.print(f"ran {time.monotonic() - began:.1f} s")
