@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     from analysis.views import PLAIN, VIEWS
 
     options = _parser().parse_args(arguments)
-    console = open_console(width=None if sys.stdout.isatty() else 130)
+    console = open_console(wide=True)
     runs = [path for group in options.run for path in group]
     try:
         build_shown(runs, console, data=options.data, top=options.top, crf_options=options.crf_options,

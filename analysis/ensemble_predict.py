@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> int:
     """Predict, write and check; returns the exit status."""
     options = _parser().parse_args(arguments)
-    console = open_console(width=None if sys.stdout.isatty() else 130)
+    console = open_console(wide=True)
     runs = [path for group in options.run or [] for path in group]
     try:
         if options.check and not (options.data or runs):

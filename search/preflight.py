@@ -179,7 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--runs-dir", default="runs", metavar="DIR", help="folder or URI of the runs (default runs)")
     parser.add_argument("--cache-dir", type=Path, metavar="DIR", help="decoded photos (default ~/.cache/trashsweep)")
     options = parser.parse_args(arguments)
-    console = open_console(width=None if sys.stdout.isatty() else 130, highlight=False)
+    console = open_console(wide=True, highlight=False)
     try:
         set_up_access(local=options.address == "local")
         from search.launch import ray_running

@@ -36,7 +36,7 @@ DONE, ALL_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a search and return the exit status."""
-    console = open_console(width=None if sys.stdout.isatty() else 130)
+    console = open_console(wide=True)
     options: dict[str, Any] = {}
     run = None
     try:

@@ -48,7 +48,7 @@ def stop(run: RunFolder, console: Console) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """Show what was asked for; returns the exit status."""
     options = _parser().parse_args(arguments)
-    console = open_console(width=None if sys.stdout.isatty() else 130, highlight=False)
+    console = open_console(wide=True, highlight=False)
     try:
         root = _root(options.runs_dir)
         if options.name is None:
