@@ -26,6 +26,15 @@ def set_up_access(local: bool) -> None:
     if local:
         # Ray's name for: this node's address is 127.0.0.1. Then all its servers bind there and nowhere else.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    keep_token()
+
+
+def keep_token() -> None:
+    """Make the token's file, unless the environment has the token.
+
+    Raises:
+        ValueError: it cannot be written or closed to others.
+    """
     if "RAY_AUTH_TOKEN" not in os.environ:
         path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", TOKEN))
         try:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from search.access import keep_token
 from search.budget import read_budget
 from search.logging_services import check_services
 from search.machine import Machine, resources
@@ -50,6 +51,7 @@ def validate(options: dict[str, Any], run: RunFolder, stored: Plan | None) -> No
         ValueError: something that the search would stumble on later.
     """
     address = options.get("address", LOCAL)
+    check_places(Path(stored.cache_dir) if stored else options.get("cache_dir"))
     check_services(options.get("wandb"), options.get("mlflow"))
     check_ray_needs(address, LOCAL)
     plan = _fitting(options, stored, likely_machines(address, Path("/dev")))
@@ -57,7 +59,22 @@ def validate(options: dict[str, Any], run: RunFolder, stored: Plan | None) -> No
     for architecture, encoder in plan.models:
         check_model_names(architecture, encoder)
     check_weights(plan, run, moved="encoder_weights" in options and stored is not None)
-    check_cache_dir(Path(plan.cache_dir))
+
+
+def check_places(cache_dir: Path | None) -> None:
+    """See that this user has places for the cache and for Ray's token, both in the home folder by default.
+
+    Raises:
+        ValueError: all that is missing, with what to set.
+    """
+    faults = []
+    for check in (lambda: check_cache_dir(cache_dir or default_cache_dir()), keep_token):
+        try:
+            check()
+        except ValueError as error:
+            faults.append(str(error))
+    if faults:
+        raise ValueError("; ".join(faults))
 
 
 def validate_submitted(options: dict[str, Any]) -> None:

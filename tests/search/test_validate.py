@@ -15,7 +15,7 @@ from search.machine import Machine
 from search.plan import keep_places, new_plan, stored_plan
 from search.ray_needs import check_shared_memory, check_temporary
 from search.run import main
-from search.validate import likely_machines, validate
+from search.validate import check_places, likely_machines, validate
 from search.weights import fingerprints
 from tests.conftest import ROOT, write_photos
 from trainable.artifacts import RunFolder
@@ -127,6 +127,18 @@ def test_user_without_a_home_is_told_what_to_set(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"cannot be written to .* set HOME .* --cache-dir DIR"):
         check_cache_dir(tmp_path / "file" / "cache")
+
+
+def test_all_that_a_home_lacks_is_told_at_once(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()  # a folder cannot be made in it, whoever asks
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    with pytest.raises(ValueError, match=r"set HOME .* --cache-dir DIR; .* set HOME .* RAY_AUTH_TOKEN_PATH"):
+        check_places(None)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    check_places(tmp_path / "cache")
+    assert (tmp_path / "token").stat().st_mode & 0o077 == 0
 
 
 @pytest.fixture
