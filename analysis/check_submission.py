@@ -10,6 +10,7 @@ from rich.console import Console
 
 from analysis.submission import class_map, header_problems, numbered_lines, split_row
 from trainable.coco_json import listed_names, not_a_folder
+from trainable.terminal import open_console
 
 
 def check_submission(
@@ -92,7 +93,7 @@ def check_file(path: Path, data: Path) -> int:
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
         errors.print(f"{count} in {path}:\n{listed(problems)}", style="red")
         return 1
-    Console().print(f"{path} is a valid submission of {len(expected)} photos", highlight=False, soft_wrap=True)
+    open_console().print(f"{path} is a valid submission of {len(expected)} photos", highlight=False, soft_wrap=True)
     return 0
 
 

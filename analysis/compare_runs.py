@@ -12,6 +12,7 @@ from rich.console import Console
 
 from trainable.artifacts import RunFolder, TrialFolder
 from trainable.bootstrap import Interval, difference_interval, miou_interval
+from trainable.terminal import open_console
 
 HEAD = ("space", "trials", "epochs", "reference recipe", "best", "best less reference", "best config")
 
@@ -21,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("analysis/compare_runs.py", description="Compare searches in one table.")
     parser.add_argument("--runs", type=Path, nargs="+", required=True, metavar="RUN", help="folders runs/NAME")
     options = parser.parse_args(arguments)
-    console = Console(markup=False, emoji=False)
+    console = open_console()
     try:
         rows = [row(RunFolder(path)) for path in options.runs]
     except (ValueError, OSError) as error:

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from trainable.files import read_json
 from trainable.remote import push_back, run_option
+from trainable.terminal import open_console
 
 # The CRF's processes import this file as well, so PyTorch is imported where it is used: they need none of it.
 
@@ -27,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     from analysis.views import PLAIN, VIEWS
 
     options = _parser().parse_args(arguments)
-    console = Console(markup=False, emoji=False, width=None if sys.stdout.isatty() else 130)
+    console = open_console(wide=True)
     runs = [path for group in options.run for path in group]
     try:
         build_shown(runs, console, data=options.data, top=options.top, crf_options=options.crf_options,

@@ -16,6 +16,7 @@ from analysis.check_submission import check_file
 from analysis.ensemble import build_shown
 from trainable.artifacts import RunFolder
 from trainable.remote import run_option
+from trainable.terminal import open_console
 
 # The CRF's processes import this file as well, so PyTorch is imported where it is used: they need none of it.
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> int:
     """Predict, write and check; returns the exit status."""
     options = _parser().parse_args(arguments)
-    console = Console(markup=False, emoji=False, width=None if sys.stdout.isatty() else 130)
+    console = open_console(wide=True)
     runs = [path for group in options.run or [] for path in group]
     try:
         if options.check and not (options.data or runs):

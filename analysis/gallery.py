@@ -22,6 +22,7 @@ from trainable.classes import CLASSES
 from trainable.config import TrialConfig
 from trainable.metrics import mean_iou
 from trainable.remote import run_option
+from trainable.terminal import open_console
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
         return 2
-    Console().print(f"wrote {out}", highlight=False, soft_wrap=True)
+    open_console().print(f"wrote {out}", highlight=False, soft_wrap=True)
     return 0
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from analysis.leaderboard_files import folds_of, millions, write_files
 from analysis.standings import Board, Entry, leaderboard
 from trainable.remote import run_option
+from trainable.terminal import open_console
 
 SHOWN = 20
 """Trials printed where --top does not say otherwise."""
@@ -30,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
                         help=f"trials to print (default {SHOWN}; the files have all)")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the files go (default: the first run's folder)")
     options = parser.parse_args(arguments)
-    console = Console(markup=False, emoji=False)
+    console = open_console()
     if not console.is_terminal:
         console.width = PIPED
     try:

@@ -30,6 +30,7 @@ from trainable.probabilities import Map, at_256, kept, rounded
 from trainable.remote import run_option
 from trainable.resampling import SCORE_SIZE, Sizes
 from trainable.stepping import DTYPES
+from trainable.terminal import open_console
 
 RESIDENT_BYTES = 2_000_000_000
 """Of weights that stay loaded; models beyond it are loaded again for each chunk of photos."""
@@ -200,7 +201,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError, RuntimeError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
         return 2
-    console = Console(markup=False, emoji=False)
+    console = open_console()
     for name, share in found.items():
         console.print(f"{share:6.1%}  {name}", highlight=False)
     console.print(f"wrote {out}", highlight=False, soft_wrap=True)

@@ -27,6 +27,7 @@ from trainable.classes import CLASSES
 from trainable.config import NO_FOLD
 from trainable.extra import MODES, SOFT, labels_name
 from trainable.remote import run_option
+from trainable.terminal import open_console
 
 SHOWN = 3
 """File names of photos left out that are printed; pseudo.json has all."""
@@ -35,7 +36,7 @@ SHOWN = 3
 def main(arguments: list[str] | None = None) -> int:
     """Label the photos; returns the exit status."""
     options = _parser().parse_args(arguments)
-    console = Console(markup=False, emoji=False)
+    console = open_console()
     try:
         check_new(options.out)
         rule = Rule(options.keep, options.min_confidence, options.threshold)

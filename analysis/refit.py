@@ -26,6 +26,7 @@ from trainable.files import read_json, write_json
 from trainable.fold import told, train_fold
 from trainable.folds import Folds
 from trainable.remote import push_back, run_option
+from trainable.terminal import open_console
 from trainable.training import DivergedError
 
 
@@ -62,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--extra", type=Path, metavar="DIR", help="more photos (default: those of the run)")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted training")
     options = parser.parse_args(arguments)
-    console = Console(markup=False, emoji=False)
+    console = open_console()
     run = RunFolder(options.run.absolute())
     try:
         refit = find_refit(run, options.trial, options.extra, options.resume)
@@ -142,6 +143,9 @@ def config_on_all(folder: TrialFolder) -> TrialConfig:
 
 def _read(run: RunFolder, refit: Refit, data: Path | None) -> tuple[TrialConfig, FoldData]:
     config, folds = config_on_all(run.trial(refit.trial)), Folds.read(run.folds)
+    if config.encoder_weights not in ("none", "imagenet"):  # they may have moved since the trial began
+        base = run.search()["plan"]["base"]
+        config = replace(config, encoder_weights=base.get("encoder_weights", config.encoder_weights))
     cache = labelled_cache(run, config.image_size, data)
     if refit.extra is None:
         return config, FoldData.of(cache, folds, NO_FOLD)

@@ -15,6 +15,7 @@ from analysis import report_sections as tell
 from analysis.standings import Board, leaderboard
 from trainable.files import write_bytes
 from trainable.remote import run_option
+from trainable.terminal import open_console
 
 PHOTOS = 6
 """Pictures of each gallery."""
@@ -28,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, metavar="FILE", help="page to write (default: report.html in the run)")
     parser.add_argument("--photos", type=int, default=PHOTOS, metavar="N", help=f"per gallery (default {PHOTOS})")
     options = parser.parse_args(arguments)
-    console = Console(markup=False, emoji=False)
+    console = open_console()
     out = options.out or options.run[0] / "report.html"
     try:
         if options.photos < 1:

@@ -26,8 +26,7 @@ def open_study(run: RunFolder) -> optuna.Study:
         raise ValueError(f"{run.study} is missing")
     try:
         storage = JournalStorage(JournalFileBackend(str(run.study)))
-        (name,) = optuna.get_all_study_names(storage)
-        return optuna.load_study(study_name=name, storage=storage)
+        return optuna.load_study(study_name=run.study_name(), storage=storage)
     except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
         raise ValueError(f"{run.study} cannot be read as one study ({type(error).__name__}: {error})") from error
 

@@ -17,6 +17,7 @@ from trainable.files import read_json
 from trainable.manifest import file_facts
 from trainable.records import DAMAGE
 from trainable.remote import run_option
+from trainable.terminal import open_console
 
 OPENERS = {
     ".json": read_json,
@@ -35,8 +36,9 @@ def verify(run: RunFolder) -> tuple[int, list[str]]:
     """
     problems: list[str] = []
     checked = 0
-    folders = [TrialFolder(path) for path in sorted(run.path.glob("trials/*")) if path.is_dir()]
-    folders += [TrialFolder(path) for path in sorted(run.path.glob("trials/*/folds/*")) if path.is_dir()]
+    folders, ignored = run.begun(), run.ignored()
+    folders += [TrialFolder(path) for folder in run.begun() for path in sorted(folder.path.glob("folds/*"))
+                if path.is_dir() and path not in ignored]  # fmt: skip
     folders += [run.refit] if run.refit.path.exists() else []
     for folder in folders:
         count, found = _verify_folder(folder)
@@ -104,12 +106,15 @@ def main(arguments: list[str] | None = None) -> int:
         errors.print(f"error: {run.path} is no run folder; name one such as runs/NAME", style="red")
         return 2
     checked, problems = verify(run)
+    for path in run.ignored():
+        text = f"note: {path.relative_to(run.path)} is ignored: its name is no trial's; remove it, or move it elsewhere"
+        errors.print(text, style="yellow")
     if problems:
         errors.print(f"{len(problems)} of {checked} files are damaged:", style="red")
         for problem in problems:
             errors.print(f"  {problem}")
         return 1
-    Console().print(f"{run.path.name} is whole: {checked} files", highlight=False, soft_wrap=True)
+    open_console().print(f"{run.path.name} is whole: {checked} files", highlight=False, soft_wrap=True)
     return 0
 
 

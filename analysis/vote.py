@@ -23,6 +23,7 @@ from analysis.submission import (
     split_row,
     write_submission,
 )  # fmt: skip
+from trainable.terminal import open_console
 
 ROUNDING = 1e-12
 """Share of a sum of weights that does not count: 0.1 + 0.2 ties with 0.3."""
@@ -125,7 +126,7 @@ def main(arguments: list[str] | None = None) -> int:
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
         return 2
     text = f"wrote {options.out}: {photos} photos, the vote of {len(options.files)} files"
-    Console().print(text, highlight=False, soft_wrap=True, markup=False)
+    open_console().print(text, highlight=False, soft_wrap=True, markup=False)
     return 0
 
 

@@ -98,6 +98,7 @@ def main() -> int:
     from search import launch
     from search.driving import driver_facts, driving
     from search.events import TensorBoardEvents
+    from search.heartbeat import claimed
     from search.progress import Progress
     from search.record import RecordStates
     from search.thawing import Thawing
@@ -112,7 +113,8 @@ def main() -> int:
     record, share = RecordStates(run, options.epochs, thawing), resources(MACHINE, options.concurrent, None)
     progress = Progress(run, plan.trials, options.epochs, console)
     began = time.monotonic()
-    with launch.ray_running(), driving(run, record, driver_facts(MACHINE, share), console, None), progress:
+    facts = driver_facts(MACHINE, share)
+    with launch.ray_running(), claimed(run) as beat, driving(run, record, facts, console, beat), progress:
         callbacks = [record, TensorBoardEvents(run), progress]
         launch.run_trials(plan, run, TrialSetting(run.path, None, {}, False), share, callbacks, thawing)
     console.print(f"ran {time.monotonic() - began:.1f} s")

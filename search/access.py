@@ -15,8 +15,7 @@ def set_up_access(local: bool) -> None:
         local: the search starts its own Ray; otherwise it joins a cluster, whose nodes must reach each other.
 
     Raises:
-        ValueError: the environment turns authentication off.
-        OSError: the token file cannot be written or closed to others.
+        ValueError: the environment turns authentication off, or the token file cannot be written or closed to others.
     """
     mode = os.environ.setdefault("RAY_AUTH_MODE", "token")
     if mode != "token":
@@ -27,8 +26,25 @@ def set_up_access(local: bool) -> None:
     if local:
         # Ray's name for: this node's address is 127.0.0.1. Then all its servers bind there and nowhere else.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    keep_token()
+
+
+def keep_token() -> None:
+    """Make the token's file, unless the environment has the token.
+
+    Raises:
+        ValueError: it cannot be written or closed to others.
+    """
     if "RAY_AUTH_TOKEN" not in os.environ:
-        token_file(Path(os.environ.get("RAY_AUTH_TOKEN_PATH", TOKEN)).expanduser())
+        path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", TOKEN))
+        try:
+            token_file(path.expanduser())
+        except (OSError, RuntimeError) as error:  # the latter: this user has no home folder
+            why = error.strerror if isinstance(error, OSError) else "this user has no home folder"
+            raise ValueError(
+                f"the token that keeps others out of the search's Ray cannot be kept in {path} ({why}): set HOME to a "
+                "folder that you can write to, or RAY_AUTH_TOKEN_PATH to a file in one"
+            ) from error
 
 
 def token_file(path: Path) -> Path:

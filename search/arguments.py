@@ -1,10 +1,11 @@
 """The command line of `search/run.py`."""
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
-from search.budget import check_budget
+from search.budget import check_budget, option
 from search.machine import AUTO
 from search.plan import STOPPERS
 from spaces.encoders import GROUPS
@@ -23,9 +24,19 @@ GOES_ON = ("resume", "extend", "confirm")
 """Options that go on with a run; one at a time."""
 
 FREE: dict[str, tuple[str, ...]] = {
-    "resume": (), "extend": ("space", "encoders", "trials", "stopper"), "confirm": ("folds",),
+    "resume": ("encoder_weights",), "extend": ("space", "encoders", "trials", "stopper", "encoder_weights"),
+    "confirm": ("folds", "encoder_weights"),
 }  # fmt: skip
 """Of what a run has fixed, what these may change."""
+
+LOWEST = {
+    "trials": 1, "epochs": 1, "grace": 1, "reduction": 2, "seed": 0, "folds": 2, "fold": 0, "image_size": 32,
+    "batch_size": 1, "gpus": 1, "concurrent": 1, "top": 0, "include": 0, "seeds": 1,
+}  # fmt: skip
+"""The smallest value of each option that is a whole number."""
+
+HIGHEST = {"seed": 2**32 - 1}
+"""The largest, where that is none of the run's, the data's or the machine's."""
 
 OF_CONFIRM = ("top", "include", "seeds", "no_race")
 """Options that only finalists have."""
@@ -66,9 +77,23 @@ def parse(arguments: list[str] | None = None) -> dict[str, Any]:
         _check_fixed(given, earlier[0])
     if "confirm" not in given and (alone := [name for name in OF_CONFIRM if name in given]):
         raise ValueError(f"--{alone[0].replace('_', '-')} belongs to --confirm NAME; add that, or leave it out")
-    if given.get("seeds", 1) < 1:
-        raise ValueError(f"--seeds must be at least 1, found {given['seeds']}")
+    _check_ranges(given)
     return given
+
+
+def _check_ranges(given: dict[str, Any]) -> None:
+    """Refuse numbers that no run, no data and no machine would make sense of."""
+    lowest = {**LOWEST, "trials": 0} if "extend" in given else LOWEST
+    for name, low in lowest.items():
+        for value in given[name] if name == "include" and name in given else [given.get(name, low)]:
+            high = HIGHEST.get(name, value)
+            if not low <= value <= high:
+                limits = f"{low} to {high}" if name in HIGHEST else f"at least {low}"
+                raise ValueError(f"{option(name)} must be {limits}, found {value}")
+    for name in ("keep_gb", "gpus_per_trial"):
+        value = given.get(name, 1.0)
+        if value != AUTO and not 0 < value < math.inf:
+            raise ValueError(f"{option(name)} must be a number above 0, found {value:g}")
 
 
 def _check_fixed(given: dict[str, Any], earlier: str) -> None:

@@ -14,6 +14,8 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
+from trainable.terminal import open_console
+
 HEAD, WORKER = "trashsweep-head", "trashsweep-worker"
 EC2 = "arn:aws:iam::aws:policy/AmazonEC2FullAccess"
 
@@ -71,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     bucket = parser.parse_args(arguments).bucket
     if "/" in bucket:
         parser.error(f"--bucket takes a name such as my-bucket, found {bucket}")
-    console = Console(markup=False, highlight=False, soft_wrap=True)
+    console = open_console(highlight=False, soft_wrap=True)
     try:
         make_roles(boto3.client("iam"), bucket)
     except (ClientError, BotoCoreError) as error:

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import socket
 import sys
 import tempfile
 import time
@@ -16,6 +15,7 @@ import yaml
 from rich.console import Console
 
 from search.machine import Machine
+from search.ray_needs import ANSWER_S, check_answers
 from search.tries import gpu_memory_gb
 from trainable.cores import cpu_count
 
@@ -26,9 +26,6 @@ OBJECT_STORE_BYTES = 200_000_000
 
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
 """Where `ray up` leaves the cluster's configuration on the head node."""
-
-ANSWER_S = 5
-"""Seconds in which a cluster's head has to answer."""
 
 FIRST_NODE_S = 1200
 """Seconds that the first node of a growing cluster may take: an instance starts, installs PyTorch and joins."""
@@ -49,7 +46,7 @@ def join_ray(address: str) -> None:
         ValueError: there is none, or it does not let us in.
     """
     if address != "auto":
-        _check_answers(address)
+        check_answers(address)
     travels = {} if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else {"working_dir": str(REPOSITORY)}
     os.environ.setdefault("RAY_gcs_server_port_wait_time_s", str(ANSWER_S))  # seconds of Ray's own tries
     environment = {**_environment(), **travels}
@@ -76,22 +73,6 @@ def _ray_unheard() -> Iterator[None]:
     finally:
         os.dup2(terminal, 2)
         os.close(terminal)
-
-
-def _check_answers(address: str) -> None:
-    """See within seconds that something listens there: Ray would try for minutes."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or "/" in host:
-        raise ValueError(f"--address {address}: it takes HOST:PORT, or auto: the cluster of this machine")
-    try:
-        with socket.create_connection((host, int(port)), timeout=ANSWER_S):
-            pass
-    except (OSError, OverflowError) as error:
-        raise ValueError(
-            f"--address {address}: nothing answers there ({error}). Start a cluster (ray up cluster.yaml, or "
-            "RAY_AUTH_MODE=token ray start --head), and search from a machine in its network, or --submit through its "
-            "dashboard"
-        ) from error
 
 
 def _environment() -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Final:
 
 def confirm(
     options: dict[str, Any], run: RunFolder, plan: Plan, dataset: Dataset, machine: Machine, console: Console,
-    beat: Heartbeat | None = None,
+    beat: Heartbeat,
 ) -> int:  # fmt: skip
     """Race the finalists and print how they rank; returns the exit status.
 

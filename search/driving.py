@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ LOW_BYTES = 20_000_000
 
 @contextmanager
 def driving(
-    run: RunFolder, record: RecordStates, facts: dict[str, Any], console: Console, beat: Heartbeat | None,
+    run: RunFolder, record: RecordStates, facts: dict[str, Any], console: Console, beat: Heartbeat,
     clock: Clock | None = None,
 ) -> Iterator[None]:
     """Drive a run: tell that it is alive, save everything on SIGTERM or a stop request, wait where the disk is full.
@@ -41,7 +41,7 @@ def driving(
         record: knows which trials run.
         facts: what is driven on what.
         console: where to say what happens.
-        beat: of a run that goes on, which has been claimed before; None is a new run.
+        beat: of this process, which has claimed the run.
         clock: of the budget; None is none.
     """
 
@@ -55,6 +55,10 @@ def driving(
         while record.running - record.halted and time.monotonic() < deadline:
             time.sleep(0.1)
         os.kill(os.getpid(), signal.SIGINT)
+
+    def on_lost() -> None:
+        tell(console, f"another search took run {run.path.name} over while this one was frozen: it ends", "bold red")
+        os._exit(1)  # whatever else it did would be written over the other's
 
     def on_signal(*_: object) -> None:
         try:
@@ -71,8 +75,8 @@ def driving(
     before = signal.signal(signal.SIGTERM, on_signal)
     wait_for_room(disk.wait)
     try:
-        with nullcontext(beat) if beat else Heartbeat(run) as beating, disk.watched():
-            beating.drive(facts, end_softly)
+        with disk.watched():
+            beat.drive(facts, end_softly, on_lost)
             yield
     finally:
         if timer:

@@ -14,6 +14,7 @@ from search.machine import Machine
 from search.plan import ASHA, FORECAST, Plan, check_plan, image_sizes
 from search.prepare import commit
 from search.thawing import LEAST_CHANCE, Thawing
+from search.weights import fingerprints
 from spaces.encoders import STRIDES, group_for, pairs
 from spaces.optimizers import freeze_shares
 from spaces.table import NONE, space_names
@@ -43,7 +44,7 @@ def extended_plan(plan: Plan, run: RunFolder, options: dict[str, Any], machine: 
     elif "encoders" in options or not models:
         models = [list(pair) for pair in pairs(options.get("encoders") or group_for(machine.gpu_memory_gb))]
         strides = {architecture: list(each) for architecture, each in STRIDES.items()}
-    begun = max((int(path.name) + 1 for path in run.path.glob("trials/*") if path.name.isdigit()), default=0)
+    begun = max((folder.number + 1 for folder in run.begun()), default=0)
     # Trials that go on need the image sizes they have.
     sizes = list(dict.fromkeys([*image_sizes(plan.config.image_size, names), *plan.image_sizes]))
     extended = replace(
@@ -95,7 +96,9 @@ def extend(run: RunFolder, before: Plan, plan: Plan) -> str:
         "command": shlex.join(["python", *sys.argv]), "when": time.time(), "commit": commit(),
         "space": before.space, "trials": before.trials, "stopper": before.stopper, "again": again,
     }  # fmt: skip
-    content = {**run.search(), "plan": asdict(plan), "extended": [*history(run), entry]}
+    content = {
+        **run.search(), "plan": asdict(plan), "weights": fingerprints(plan), "extended": [*history(run), entry],
+    }  # fmt: skip
     write_json(run.path / "search.json", content)
     settle(run)
     if run.uri:

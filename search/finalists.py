@@ -45,5 +45,6 @@ def distinct(run: RunFolder, ranked: list[Standing]) -> list[Standing]:
     """Return the trials without those whose config an earlier one has."""
     first: dict[str, Standing] = {}
     for each in ranked:
-        first.setdefault(str(sorted(run.trial(each.number).config().items())), each)
+        config = {**run.trial(each.number).config(), "encoder_weights": ""}  # which may have moved since
+        first.setdefault(str(sorted(config.items())), each)
     return list(first.values())

@@ -1,32 +1,81 @@
 """Names the folder of a run that begins, and finds that of one that goes on, on a path or at a URI."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from search.arguments import GOES_ON
+from search.claim import DRIVER, DrivenError, Tell, forget, heartbeat, is_claim
+from search.heartbeat import Heartbeat, claimed
 from search.plan import DEFAULT_SPACE
+from search.process import is_alive
 from trainable.artifacts import RunFolder
 from trainable.cache import default_cache_dir
 from trainable.remote import Remote, is_uri, working_copy
 
+LARGE = (".safetensors", ".parquet", ".npz")
+"""Files of a run at a URI that its driver does not need."""
+
 
 def run_folder(options: dict[str, Any]) -> RunFolder:
-    """Return the folder of the run, new or to be resumed.
+    """Return the folder of the run, new or to be resumed; nothing is written to it.
 
     Raises:
         ValueError: a new run's name is taken or not a plain name, or there is nothing to resume.
     """
     if earlier := earlier_name(options):
         return there(options, earlier)
-    if is_uri(options.get("runs_dir")):
-        return _new_remote_run(options)
-    root = Path(options.get("runs_dir", "runs")).absolute()
-    name = _new_name(options)
-    if (root / name).exists():
-        raise ValueError(f"run {name} exists in {root}; choose another --name, or go on with it by --resume {name}")
-    return RunFolder(root / name)
+    run = _new(options, _new_name(options))
+    if "name" in options:
+        _check_free(run)
+    return run
+
+
+@contextmanager
+def driven(options: dict[str, Any], run: RunFolder, tell: Tell) -> Iterator[tuple[RunFolder, Heartbeat]]:
+    """Claim the run that goes on, or reserve the name of a new one; no other search drives it from then on.
+
+    Where no run has come of the name at the end, nothing is left of it.
+
+    Args:
+        options: of the command line.
+        run: as `run_folder` gave it; a new one that was given no name gets another where two begin in one second.
+        tell: told of what takes seconds.
+
+    Raises:
+        ValueError: another search drives the run, or the name is taken by now.
+    """
+    if earlier_name(options):
+        with claimed(run, tell) as beat:
+            if run.uri:  # what another driver has written meanwhile
+                Remote(run.uri).pull(run.path, leave=LARGE)
+            yield run, beat
+        return
+    for number in count(2):
+        made = _missing_parents(run.path)
+        try:
+            _check_free(run)
+            run.path.mkdir(parents=True, exist_ok=True)
+            beat = claimed(run, tell)
+            _check_free(run)  # another search may have come and gone
+            break
+        except ValueError:
+            if "name" in options:
+                raise
+            run = _new(options, f"{default_name(options)}-{number}")
+    try:
+        if run.uri and run.path.exists():
+            shutil.rmtree(run.path)  # what is left of a run of that name that was removed
+            run.path.mkdir()
+        with beat:
+            yield run, beat
+    finally:
+        if not (run.path / "search.json").exists():
+            _give_back(run, made)
 
 
 def there(options: dict[str, Any], name: str) -> RunFolder:
@@ -43,6 +92,11 @@ def there(options: dict[str, Any], name: str) -> RunFolder:
         run = RunFolder(Path(name).absolute())
     if not (run.path / "search.json").exists():
         known = ", ".join(sorted(path.parent.name for path in root.glob("*/search.json"))) or "none"
+        if (run.path / "trials").is_dir():
+            raise ValueError(
+                f"{run.path} has trials and no search.json, which says what was searched: bring it back from a copy of "
+                f"the folder; without it the run cannot go on. The other runs there are: {known}"
+            )
         raise ValueError(f"no run {name} in {root}; the runs there are: {known}")
     return run
 
@@ -72,9 +126,49 @@ def default_name(options: dict[str, Any]) -> str:
 
 def _new_name(options: dict[str, Any]) -> str:
     name = options.get("name") or default_name(options)
-    if Path(name).name != name or name.startswith("."):
+    if Path(name).name != name or name.startswith((".", "-")):
         raise ValueError(f"--name must be a plain folder name, found {name!r}")
     return name
+
+
+def _new(options: dict[str, Any], name: str) -> RunFolder:
+    """Return a new run's folder of a name."""
+    if is_uri(options.get("runs_dir")):
+        return _remote(options, name)[1]
+    return RunFolder(Path(options.get("runs_dir", "runs")).absolute() / name)
+
+
+def _check_free(run: RunFolder) -> None:
+    """Refuse a name whose folder holds anything but what is left of a search that came to nothing."""
+    if run.uri:
+        taken, root = Remote(run.uri).exists("search.json"), run.uri.rsplit("/", 1)[0]
+    else:
+        names = [path.name for path in run.path.iterdir()] if run.path.is_dir() else []
+        taken, root = any(not _is_of_driver(name) for name in names) or run.path.is_file(), str(run.path.parent)
+    if taken:
+        name = run.path.name
+        raise ValueError(f"run {name} exists in {root}; choose another --name, or go on with it by --resume {name}")
+
+
+def _is_of_driver(name: str) -> bool:
+    return is_claim(name) or name in (DRIVER, f".{DRIVER}.tmp", "stop.json")
+
+
+def _missing_parents(path: Path) -> list[Path]:
+    """Return the folders above a path that are not there, the lowest first."""
+    return [each for each in path.parents if not each.exists()]
+
+
+def _give_back(run: RunFolder, made: list[Path]) -> None:
+    """Remove the folder of a name that no run has come of, and those above it that were made for it."""
+    for name in (DRIVER, "stop.json") if run.uri else ():
+        with suppress(OSError):
+            Remote(str(run.uri)).delete(name)
+    forget(run)
+    with suppress(OSError):
+        shutil.rmtree(run.path)
+        for each in made:
+            each.rmdir()
 
 
 def _remote(options: dict[str, Any], name: str) -> tuple[Remote, RunFolder]:
@@ -82,7 +176,7 @@ def _remote(options: dict[str, Any], name: str) -> tuple[Remote, RunFolder]:
     if "keep_gb" in options:
         raise ValueError(f"--keep-gb counts files on a path, --runs-dir is {options['runs_dir']}; leave --keep-gb out")
     remote = Remote(str(options["runs_dir"])) / name
-    return remote, RunFolder(working_copy(remote.uri, options.get("cache_dir", default_cache_dir())), remote.uri)
+    return remote, RunFolder(working_copy(remote.uri, options.get("cache_dir") or default_cache_dir()), remote.uri)
 
 
 def _earlier_remote_run(options: dict[str, Any], name: str) -> RunFolder:
@@ -90,16 +184,10 @@ def _earlier_remote_run(options: dict[str, Any], name: str) -> RunFolder:
     if not remote.exists("search.json"):
         root = Remote(str(options["runs_dir"]))
         raise ValueError(f"no run {name} in {root.uri}; the runs there are: {', '.join(root.folders()) or 'none'}")
-    remote.pull(run.path, leave=(".safetensors", ".parquet", ".npz"))
-    return run
-
-
-def _new_remote_run(options: dict[str, Any]) -> RunFolder:
-    name = _new_name(options)
-    remote, run = _remote(options, name)
-    if remote.exists("search.json"):
-        root = str(options["runs_dir"]).rstrip("/")
-        raise ValueError(f"run {name} exists in {root}; choose another --name, or go on with it by --resume {name}")
-    if run.path.exists():
-        shutil.rmtree(run.path)  # what is left of a run of that name that was removed
+    here = heartbeat(RunFolder(run.path))
+    if here and "ended" not in here and is_alive(here):  # its working copy is newer than what is at the URI
+        if name == earlier_name(options):
+            raise DrivenError(f"run {name} is driven by process {here['pid']} of this machine; stop that, or wait")
+        return run
+    remote.pull(run.path, leave=LARGE)
     return run

@@ -1,4 +1,4 @@
-"""Tells from outside whether a run's search is alive, keeps two searches off one run, and carries the wish to stop."""
+"""Tells from outside whether a run's search is alive, and carries the wish that it stop."""
 
 import contextlib
 import json
@@ -10,40 +10,55 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from search import claim
+from search.claim import BEAT_S, DRIVER, Claim, Tell, changes, facts, take
+from search.process import is_alive
 from trainable.artifacts import RunFolder
-from trainable.files import read_json, write_json
+from trainable.files import write_json
 from trainable.remote import Remote
 
-BEAT_S = 5.0
 FRESH_S = 20.0
-"""A search that was not seen for so long is gone, unless its process runs on this machine."""
+"""A search that was not seen for so long is shown as gone, unless its process runs on this machine."""
+
+SHOWN_S = 86_400.0
+"""A heartbeat that is older than any clock is wrong by is shown as gone without being watched."""
 
 RUNNING, GONE, ENDED, UNKNOWN = "running", "gone", "ended", "unknown"
 
 
 class Heartbeat:
-    """While it is entered, `driver.json` in the run folder says who drives the run and when he was seen last."""
+    """While it is entered, this process drives the run, and `driver.json` says so and when it was seen last."""
 
     def __init__(
-        self, run: RunFolder, facts: dict[str, Any] | None = None, on_stop: Callable[[], None] | None = None
+        self, run: RunFolder, more: dict[str, Any] | None = None, on_stop: Callable[[], None] | None = None,
+        held: Claim | None = None,
     ):  # fmt: skip
-        """Prepare the beat of a run whose folder exists; see `drive` for the rest."""
+        """Prepare the beat of a run whose folder exists; see `drive` for the rest.
+
+        Args:
+            run: to drive; on entering it is claimed, unless it is held.
+            more: facts for `search/status.py`.
+            on_stop: called in a thread once it is asked to stop.
+            held: this process's claim of the run.
+        """
         self.run, self.remote = run, Remote(run.uri) if run.uri else None
-        self.facts = {"host": socket.gethostname(), "pid": os.getpid(), "process_started": process_start(os.getpid()),
-                      "started": time.time(), **(facts or {})}  # fmt: skip
-        self.on_stop = on_stop
+        self.facts = {**facts(run), "started": time.time(), **(more or {})}
+        self.on_stop, self.held, self.beats = on_stop, held, 0
+        self.on_lost: Callable[[], None] = lambda: None
+        """Called in a thread, once, where another search has taken the run over."""
         self.over = threading.Event()
 
-    def drive(self, facts: dict[str, Any], on_stop: Callable[[], None]) -> None:
-        """Say what is driven on what, for `search/status.py`, and what to call once when it is asked to stop.
+    def drive(self, more: dict[str, Any], on_stop: Callable[[], None], on_lost: Callable[[], None]) -> None:
+        """Say what is driven on what, for `search/status.py`, and what to call when it is asked to stop, or lost.
 
-        A wish to stop that came before is heard then. `on_stop` is called in a thread of its own.
+        A wish to stop that came before is heard then. Both are called in a thread.
         """
-        self.facts |= facts
-        self.on_stop = on_stop
+        self.facts |= more
+        self.on_stop, self.on_lost = on_stop, on_lost
         self._write()
 
     def __enter__(self) -> "Heartbeat":
+        self.held = self.held or take(self.run)
         self._forget_stop()
         # Always there while somebody looks for it: NFS remembers for half a minute that a file was not.
         write_json(self.run.stop_request, {"asked": None})
@@ -55,8 +70,9 @@ class Heartbeat:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.over.set()
         self.thread.join(timeout=BEAT_S)
-        self._write(ended=time.time())
-        self._forget_stop()
+        if self.run.path.is_dir() and self.held and not self._lost():
+            self._write(ended=time.time())
+            self._forget_stop()
 
     def _forget_stop(self) -> None:
         self.run.stop_request.unlink(missing_ok=True)
@@ -69,11 +85,19 @@ class Heartbeat:
         asked, written = False, time.monotonic()
         while not self.over.wait(1.0):
             if time.monotonic() - written >= BEAT_S:
+                if self._lost():  # nothing is written any more: it would be over the other's
+                    self.on_lost()
+                    return
                 self._write()
                 written = time.monotonic()
             if self.on_stop and not asked and self.run.stop_requested():
                 asked = True
                 threading.Thread(target=self.on_stop, daemon=True).start()
+
+    def _lost(self) -> bool:
+        with contextlib.suppress(OSError):  # storage that does not answer is told by others
+            return self.held is not None and self.held.lost()
+        return False
 
     def _write(self, **more: Any) -> None:
         # A full disk, or storage that does not answer, is told by others; the next beat tries again.
@@ -81,7 +105,10 @@ class Heartbeat:
             # Not through `write_json`, which would wait for the disk and for room on it: this is stale in seconds.
             path = driver_file(self.run)
             temporary = path.with_name(f".{path.name}.tmp")
-            temporary.write_text(json.dumps({**self.facts, "seen": time.time(), **more}))
+            self.beats += 1
+            number = self.held.number if self.held else 0
+            told = {**self.facts, "claim": number, "beat": self.beats, "seen": time.time(), **more}
+            temporary.write_text(json.dumps(told))
             temporary.replace(path)
             if self.remote:
                 self.remote.push(self.run.path, (path.name,))
@@ -90,55 +117,60 @@ class Heartbeat:
 
 def driver_file(run: RunFolder) -> Path:
     """Return where the heartbeat is."""
-    return run.path / "driver.json"
+    return run.path / DRIVER
 
 
 def driver(run: RunFolder) -> dict[str, Any]:
-    """Return what the heartbeat last said, {} if there never was one or it cannot be read."""
-    try:
-        found = read_json(driver_file(run))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) and isinstance(found.get("seen"), int | float) else {}
+    """Return what the heartbeat last said here, {} if there never was one or it cannot be read."""
+    return claim.heartbeat(RunFolder(run.path))
 
 
-def driver_state(run: RunFolder) -> str:
-    """Return whether the run's search is running, ended in order, is gone without a word, or never was heard of."""
+def driver_states(runs: list[RunFolder], refresh: Callable[[], None] = lambda: None) -> list[str]:
+    """Return whether each run's search is running, ended in order, is gone without a word, or never was heard of.
+
+    A heartbeat of elsewhere that is not of a moment ago, by the clocks there and here, is watched for another beat: one
+    in the future is no sign of life, and an old one none of death.
+
+    Args:
+        runs: to look at, by their folders here.
+        refresh: brings the heartbeats of runs that are at a URI.
+    """
+    local = [RunFolder(run.path) for run in runs]
+    states = [_state(run) for run in local]
+    unclear = [run for run, state in zip(local, states, strict=True) if state is None]
+    changed = dict(zip([run.path for run in unclear], changes(unclear, BEAT_S + 2, refresh), strict=True))
+    return [state or (RUNNING if changed[run.path] else GONE) for run, state in zip(local, states, strict=True)]
+
+
+def driver_state(run: RunFolder, refresh: Callable[[], None] = lambda: None) -> str:
+    """Return the same of one run."""
+    return driver_states([run], refresh)[0]
+
+
+def _state(run: RunFolder) -> str | None:
+    """Return how a run's search is as far as its heartbeat says it at once."""
     told = driver(run)
     if not told:
         return UNKNOWN
     if "ended" in told:
         return ENDED
-    here = told.get("host") == socket.gethostname()
-    if here and told.get("process_started") is not None:
-        return RUNNING if process_start(told.get("pid", -1)) == told["process_started"] else GONE
-    return RUNNING if time.time() - told["seen"] < FRESH_S else GONE
+    alive, age = is_alive(told), time.time() - told["seen"]
+    if alive is not None:
+        return RUNNING if alive else GONE
+    if 0 <= age < FRESH_S:
+        return RUNNING
+    return GONE if age > SHOWN_S else None
 
 
-def claimed(run: RunFolder) -> Heartbeat:
-    """Return the heartbeat of a run that is to go on, to be entered at once: from then on no other search drives it.
+def claimed(run: RunFolder, tell: Tell = lambda text: None) -> Heartbeat:
+    """Claim a run and return its heartbeat, to be entered at once: from then on no other search drives it.
 
     Raises:
         ValueError: one does.
     """
-    told = driver(run)
-    if driver_state(run) == RUNNING and told.get("pid") != os.getpid():
-        raise ValueError(
-            f"run {run.path.name} is being driven by process {told['pid']} on {told['host']}, last seen "
-            f"{max(time.time() - told['seen'], 0):.0f} s ago; stop it with python search/status.py --stop "
-            f"{run.path.name}, or wait"
-        )
-    return Heartbeat(run)
+    return Heartbeat(run, held=take(run, tell))
 
 
 def request_stop(run: RunFolder) -> None:
     """Ask whoever drives the run to save everything and stop."""
     write_json(run.stop_request, {"asked": time.time(), "by": f"{socket.gethostname()} {os.getpid()}"})
-
-
-def process_start(pid: int) -> int | None:
-    """Return when a process of this machine began, in clock ticks since its boot, or None if there is no such one."""
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19])
-    except (OSError, ValueError, IndexError):
-        return None

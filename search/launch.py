@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 # Read when Ray is imported. Paths stay the user's; our own callbacks write the run folder; nothing is sent home.
@@ -34,11 +33,15 @@ from search.machine import Resources
 from search.packing import Packing
 from search.plan import ASHA, Plan
 from search.priors import read_priors
+from search.ray_needs import SHARED_MEMORY
 from search.study import ResumableASHA, StudySearch, open_study
 from search.thawing import Thawing, ThawingScheduler
 from search.trial import TrialSetting, run_trial, trainable
 from spaces.table import find_space
 from trainable.artifacts import ENDED, RunFolder
+
+STAGING_BYTES = 32_000_000
+"""More than Tune writes of a search."""
 
 
 @contextmanager
@@ -104,8 +107,8 @@ def _fit(
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by our own callbacks
     outlive_killed_workers()
     # What Tune writes is not needed; in memory it cannot meet a full disk.
-    memory = Path("/dev/shm")
-    staging = tempfile.mkdtemp(prefix="trashsweep-tune-", dir=memory if os.access(memory, os.W_OK) else None)
+    roomy = os.access(SHARED_MEMORY, os.W_OK) and shutil.disk_usage(SHARED_MEMORY).free > STAGING_BYTES
+    staging = tempfile.mkdtemp(prefix="trashsweep-tune-", dir=SHARED_MEMORY if roomy else None)
     try:
         tuner = tune.Tuner(
             _placed(setting, share),

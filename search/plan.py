@@ -1,7 +1,7 @@
 """What a search will do, resolved from the command line, the device and the data; stored in search.json."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,18 @@ from spaces.table import NONE, Scope, find_space, space_names
 from trainable.artifacts import RunFolder
 from trainable.cache import Cache, default_cache_dir
 from trainable.config import Choice, TrialConfig
-from trainable.files import read_json
+from trainable.files import read_json, write_json
 from trainable.records import DAMAGE
-from trainable.remote import is_uri
+from trainable.remote import Remote, is_uri
 from trainable.sampling import build_draws
 
 DEFAULT_SPACE = "losses"
 
 FORECAST, ASHA, NO_STOPPING = STOPPERS = "forecast", "asha", "none"
 """What decides that a trial does not go on: see `search/thawing.py`, Ray's ASHA, or nothing."""
+
+FOLDS = 5
+"""Parts of the cross-validation where --folds does not say otherwise."""
 
 SMOKE = {"trials": 4, "epochs": 4, "image_size": 64}
 
@@ -104,8 +107,7 @@ def new_plan(options: dict[str, Any], machine: Machine) -> Plan:
         found = f"found --stopper {options['stopper']}"
         raise ValueError(f"--{figures[0]} belongs to --stopper {ASHA}, {found}; leave one of them out")
     chosen = {**defaults, **base, **options}
-    if chosen["encoder_weights"] not in ("none", "imagenet"):
-        chosen["encoder_weights"] = str(Path(chosen["encoder_weights"]).resolve())
+    chosen["encoder_weights"] = weights_place(chosen["encoder_weights"])
     known = {each.name for each in fields(TrialConfig)}
     config = TrialConfig.from_dict({name: value for name, value in chosen.items() if name in known})
     if config.precision == "fp16" and not machine.gpus:
@@ -116,12 +118,12 @@ def new_plan(options: dict[str, Any], machine: Machine) -> Plan:
     plan = Plan(
         space=space,
         data=None if demo else place(chosen["data"]),
-        cache_dir=str(chosen.get("cache_dir", default_cache_dir()).absolute()),
+        cache_dir=str((chosen.get("cache_dir") or default_cache_dir()).absolute()),
         skip_bad=chosen.get("skip_bad", False),
         trials=chosen["trials"],
         grace=chosen.get("grace", min(max(config.epochs // 4, 1), 10)),
         reduction=chosen.get("reduction", 3),
-        folds=chosen.get("folds", 5),
+        folds=chosen.get("folds", FOLDS),
         base=config.to_dict(),
         image_sizes=image_sizes(config.image_size, names),
         models=[list(pair) for pair in models] if "encoders" in names else [],
@@ -199,6 +201,11 @@ def place(given: str | Path) -> str:
     return str(given) if is_uri(given) else str(Path(given).resolve())
 
 
+def weights_place(given: str) -> str:
+    """Return `none` and `imagenet` as they are and a folder of encoder weights absolute."""
+    return given if given in ("none", "imagenet") else str(Path(given).resolve())
+
+
 def image_sizes(size: int, names: Iterable[str]) -> list[int]:
     """Return the run's image size and, where spaces choose one, the multiples of 32 a quarter below and above it."""
     if "augmentations" not in names:
@@ -218,7 +225,7 @@ def is_default(plan: Plan, machine: Machine) -> bool:
 
 
 def stored_plan(run: RunFolder, options: dict[str, Any]) -> Plan:
-    """Return the plan of a run that is to go on; where data, further photos and cache lie may have changed.
+    """Return the plan of a run that is to go on; where data, further photos, weights and cache lie may have changed.
 
     Raises:
         ValueError: search.json is damaged, or the run's values could not be compared with new ones.
@@ -226,12 +233,26 @@ def stored_plan(run: RunFolder, options: dict[str, Any]) -> Plan:
     moved = {name: place(options[name]) for name in ("data", "extra", "cache_dir") if name in options}
     check_comparable(run)
     try:
-        plan = Plan(**{**run.search()["plan"], **moved})
+        stored = run.search()["plan"]
+        if "encoder_weights" in options:
+            place_now = weights_place(options["encoder_weights"])
+            stored = {**stored, "base": {**stored["base"], "encoder_weights": place_now}}
+        plan = Plan(**{**stored, **moved})
         check_plan(plan)
         plan.describe(run.path.name)
         return plan
     except DAMAGE as error:
         raise ValueError(f"{run.path / 'search.json'} is damaged or of another version: {error!r}") from error
+
+
+def keep_places(run: RunFolder, plan: Plan) -> None:
+    """Note in a run's search.json where data, further photos, weights and cache are found now, for all who read it."""
+    content = run.search()
+    stored = content["plan"]
+    if any(asdict(plan)[name] != stored.get(name) for name in ("data", "extra", "cache_dir", "base")):
+        write_json(run.path / "search.json", {**content, "plan": {**stored, **asdict(plan)}})
+        if run.uri:
+            Remote(run.uri).push(run.path, ("search.json",))
 
 
 def check_plan(plan: Plan) -> None:

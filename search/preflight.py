@@ -21,6 +21,7 @@ from search.findings import Finding, judge
 from search.node import Ask, Facts, copy_data, inspect
 from trainable.cache import default_cache_dir
 from trainable.remote import Remote, is_uri
+from trainable.terminal import open_console
 
 ANSWER_S = 120.0
 """Seconds that a node may take: it starts a process, may import PyTorch, and reads all photos."""
@@ -176,17 +177,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--address", default="local", metavar="A", help="of the cluster: auto or HOST:PORT")
     parser.add_argument("--data", metavar="DIR", help="folder or URI whose content all nodes must have")
     parser.add_argument("--runs-dir", default="runs", metavar="DIR", help="folder or URI of the runs (default runs)")
-    parser.add_argument("--cache-dir", type=Path, default=default_cache_dir(), metavar="DIR", help="decoded photos")
+    parser.add_argument("--cache-dir", type=Path, metavar="DIR", help="decoded photos (default ~/.cache/trashsweep)")
     options = parser.parse_args(arguments)
-    console = Console(width=None if sys.stdout.isatty() else 130, markup=False, emoji=False, highlight=False)
+    console = open_console(wide=True, highlight=False)
     try:
         set_up_access(local=options.address == "local")
         from search.launch import ray_running
 
         storage = options.runs_dir if is_uri(options.runs_dir) else str(Path(options.runs_dir).absolute())
+        cache_dir = (options.cache_dir or default_cache_dir()).absolute()
         data = options.data if options.data is None or is_uri(options.data) else str(Path(options.data).absolute())
         with ray_running(options.address):
-            preflight({"storage": storage, "cache_dir": str(options.cache_dir.absolute()), "data": data}, console)
+            preflight({"storage": storage, "cache_dir": str(cache_dir), "data": data}, console)
     except PreflightError as error:
         Console(stderr=True).print(str(error), style="red", highlight=False, soft_wrap=True, markup=False)
         return 1

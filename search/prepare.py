@@ -1,6 +1,5 @@
 """Makes all that trials share before the first one starts: data, caches, folds and the run folder's records."""
 
-import os
 import platform
 import shlex
 import subprocess
@@ -17,6 +16,7 @@ from rich.table import Table
 from search.comparable import MEASURED
 from search.plan import Plan
 from search.trial import TrialSetting
+from search.weights import fingerprints
 from trainable.artifacts import RunFolder
 from trainable.cache import Cache, build_cache
 from trainable.classes import CLASSES
@@ -76,7 +76,7 @@ def prepare(plan: Plan, run: RunFolder, dataset: Dataset, resume: bool, console:
     cache = caches[plan.config.image_size]
     extra = Extra.read(local_data(plan.extra, Path(plan.cache_dir))) if plan.extra else None
     if resume:
-        _check_unchanged(run, dataset, extra)
+        check_unchanged(run, dataset, extra)
         folds = Folds.read(run.folds)
         if set(folds.fold_of) != set(cache.file_names):
             raise ValueError(
@@ -97,14 +97,12 @@ def prepare(plan: Plan, run: RunFolder, dataset: Dataset, resume: bool, console:
 
 
 def create(plan: Plan, run: RunFolder, prepared: Prepared, more: Mapping[str, Any] | None = None) -> None:
-    """Make a new run's folder, whole or not at all, with more json files in it by their names."""
-    part = RunFolder(run.path.with_name(f".{run.path.name}.{os.getpid()}.part"))
-    part.path.mkdir(parents=True)
-    prepared.folds.write(part.folds)
-    write_json(part.path / "search.json", record(plan, prepared))
+    """Write a new run's records, and more json files by their names; search.json comes last and makes it a run."""
+    run.path.mkdir(parents=True, exist_ok=True)
+    prepared.folds.write(run.folds)
     for name, content in (more or {}).items():
-        write_json(part.path / name, content)
-    part.path.rename(run.path)
+        write_json(run.path / name, content)
+    write_json(run.path / "search.json", record(plan, prepared))
     if run.uri:
         Remote(run.uri).push(run.path)
 
@@ -124,6 +122,7 @@ def record(plan: Plan, prepared: Prepared) -> dict[str, Any]:
         "data_hash": prepared.dataset.json_hash,
         "extra": prepared.extra.record() if prepared.extra else None,
         "folds_hash": prepared.folds.hash,
+        "weights": fingerprints(plan),
         "skipped": [asdict(problem) for problem in prepared.skipped],
         "notes": [asdict(note) for note in prepared.dataset.notes],
         "commit": commit(),
@@ -141,7 +140,12 @@ def commit() -> str | None:
         return None
 
 
-def _check_unchanged(run: RunFolder, dataset: Dataset, extra: Extra | None) -> None:
+def check_unchanged(run: RunFolder, dataset: Dataset, extra: Extra | None) -> None:
+    """See that a run's data and further photos are those it began with.
+
+    Raises:
+        ValueError: they are not.
+    """
     began = run.search()
     if began["data_hash"] != dataset.json_hash:
         raise ValueError(

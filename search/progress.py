@@ -15,6 +15,7 @@ from rich.text import Text
 
 from search.results import show_params
 from search.study import METRIC
+from search.tables import fitted
 from search.trial import folder_of
 from trainable.artifacts import BROKEN, ENDED, FAILED, FINISHED, PAUSED, RUNNING, STOPPED, RunFolder
 
@@ -167,17 +168,17 @@ class Progress(tune.Callback):
         if leader is not None and not self.further:
             view = self.views[leader]
             lead = Text(f"best {METRIC} {view.best:.4f} by trial {leader}: {show_params(view.params)}", "bold green")
-        table = Table(box=None, pad_edge=False, header_style="dim")
-        for title in ("trial", "state", "epoch", METRIC, "best", "config"):
-            left = title in ("state", "config")
-            table.add_column(title, justify="left" if left else "right", no_wrap=title != "config")
+        rows: list[tuple[tuple[str | Text, ...], str]] = []
         running = [name for name, view in self.views.items() if view.state == RUNNING]
         rest = [name for name in self.views if name not in running]
         for name in rest[-8:] + running:
             view = self.views[name]
             values = (f"{each:.4f}" if each is not None else "" for each in (view.value, view.best))
             state = Text(view.state, style=COLOURS.get(view.state, ""))
-            table.add_row(name, state, f"{view.epoch}/{self.epochs}", *values, show_params(view.params))
+            rows.append(((name, state, f"{view.epoch}/{self.epochs}", *values, show_params(view.params)), ""))
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        titles, gives_way = ("trial", "state", "epoch", METRIC, "best", "config"), (METRIC, "epoch", "state")
+        fitted(table, titles, rows, self.console, gives_way, left=("state",))
         return Group(head, lead, table)
 
 

@@ -1,5 +1,6 @@
 """Hands the race's next training to Tune, by what lies in the run folder."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from trainable.artifacts import RunFolder, TrialFolder
 from trainable.comparing import Cell
 from trainable.config import TrialConfig
 from trainable.finalists import broken, tallies_of, trainings
+from trainable.records import DAMAGE
 
 
 class Racer(Searcher):
@@ -78,6 +80,8 @@ def sampled(run: RunFolder, task: Task) -> dict[str, Any]:
     """Return a training as `run_trial` takes it."""
     number, (fold, repeat) = task
     config = {**run.trial(number).config(), "fold": fold}
+    with suppress(*DAMAGE):  # where the weights are now
+        config["encoder_weights"] = run.search()["plan"]["base"]["encoder_weights"]
     told: dict[str, Any] = {"number": number, "further": fold}
     if repeat:
         config["seed"] += repeat

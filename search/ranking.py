@@ -5,6 +5,7 @@ from rich.table import Table
 
 from search.racing import Race
 from search.results import show_params
+from search.tables import fitted
 from trainable.artifacts import BROKEN, RunFolder
 from trainable.comparing import Cell, Standing, shares
 
@@ -22,32 +23,27 @@ def print_ranking(run: RunFolder, numbers: list[int], race: Race, console: Conso
         console.print(text, style="yellow", highlight=False, soft_wrap=True)
         return
     standing = race.standings[-1]
-    console.print(_table(run, race, standing))
+    console.print(_table(run, race, standing, console))
     console.print(standing.verdict(), style="bold", highlight=False, soft_wrap=True)
 
 
-def _table(run: RunFolder, race: Race, standing: Standing) -> Table:
+def _table(run: RunFolder, race: Race, standing: Standing, console: Console) -> Table:
     folds = sorted({fold for fold, _ in standing.cells})
     seeds = max(seed for _, seed in standing.cells) + 1
     title = f"Finalists: out-of-fold val_miou over folds {', '.join(map(str, folds))}, {standing.photos} photos"
     title += f" x {seeds} seeds (95% interval)" if seeds > 1 else " (95% interval)"
-    table = Table(title=title, title_justify="left", header_style="bold")
-    for name in ("trial", "val_miou", "less the first"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for fold in folds:
-        table.add_column(f"fold {fold}", justify="right", no_wrap=True)
-    table.add_column("race")
-    table.add_column("config", overflow="fold")
+    titles = ["trial", "val_miou", "less the first", *(f"fold {fold}" for fold in folds), "race", "config"]
+    rows = []
     for number in standing.ranked:
         alike, value = number in standing.alike, standing.values.get(number)
         less = "" if number == standing.leader else f"{standing.differences[number]:+}"
         cells = [_mean(race, number, [cell for cell in standing.cells if cell[0] == fold]) for fold in folds]
         state = ("in" if alike else "out") if race.drop else ""
-        table.add_row(
-            str(number), str(value or ""), less, *cells, state, show_params(run.trial(number).params()),
-            style="green" if alike else "",
-        )  # fmt: skip
-    return table
+        shown = (str(number), str(value or ""), less, *cells, state, show_params(run.trial(number).params()))
+        rows.append((shown, "green" if alike else ""))
+    table = Table(title=title, title_justify="left", header_style="bold")
+    gives_way = [*(f"fold {fold}" for fold in reversed(folds)), "race", "less the first"]
+    return fitted(table, titles, rows, console, gives_way, left=("race",))
 
 
 def _mean(race: Race, number: int, cells: list[Cell]) -> str:

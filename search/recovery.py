@@ -20,6 +20,9 @@ from spaces.table import Space
 from trainable.artifacts import BROKEN, ENDED, FAILED, FINISHED, PAUSED, RUNNING, STOPPED, RunFolder, TrialFolder
 from trainable.files import read_json
 
+MISSING = "its folder is missing: it was removed, or lost in a copy"
+"""Why a trial that the study knows to have ended is of no more use."""
+
 ENDS = {TrialState.COMPLETE: FINISHED, TrialState.PRUNED: STOPPED, TrialState.FAIL: FAILED}
 
 
@@ -32,13 +35,16 @@ def recover(run: RunFolder, study: optuna.Study, space: Space, start: int = 0) -
         space: that the trials are drawn from.
         start: the first trial that was: the study has those before it in the space's terms.
     """
-    folders = {int(path.name): TrialFolder(path) for path in sorted(run.path.glob("trials/*")) if path.name.isdigit()}
+    folders = {folder.number: folder for folder in run.begun()}
     for number in range(len(study.get_trials(deepcopy=False)), max(folders, default=-1) + 1):
         _add(study, space, folders.get(number), number < start)
     for number, frozen in enumerate(study.get_trials()):
         if folder := folders.get(number):
             mend(folder, frozen.params)
             _agree(study, space, frozen, folder)
+        elif frozen.state in ENDS:
+            run.trial(number).write_params(frozen.params)
+            run.trial(number).write_status(FAILED, MISSING)
 
 
 def _add(study: optuna.Study, space: Space, folder: TrialFolder | None, earlier: bool) -> None:

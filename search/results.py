@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from search.plan import Plan
+from search.tables import fitted
 from trainable.artifacts import BROKEN, PAUSED, STOPPED, RunFolder
-from trainable.cache import default_cache_dir
+from trainable.cache import is_default_cache_dir
 from trainable.remote import is_uri
 
 
@@ -43,7 +44,7 @@ def print_results(run: RunFolder, plan: Plan, console: Console) -> None:
     """Print the leaderboard of a run with at least one trial, and what follows from it."""
     epochs = plan.config.epochs
     ranking = standings(run)
-    console.print(_leaderboard(ranking, epochs))
+    console.print(_leaderboard(ranking, epochs, console))
     for each in ranking:
         if each.state in BROKEN:
             text = f"trial {each.number} {each.state}: {each.reason}"
@@ -62,7 +63,7 @@ def print_results(run: RunFolder, plan: Plan, console: Console) -> None:
         again = ["python", "-m", "trainable.fold", "--config", f"{winner}/config.json", "--folds", f"{path}/folds.json"]
         again += ["--data", plan.data] if plan.data else []
         again += ["--extra", plan.extra] if plan.extra else []
-        again += ["--cache-dir", plan.cache_dir] if plan.cache_dir != str(default_cache_dir()) else []
+        again += ["--cache-dir", plan.cache_dir] if not is_default_cache_dir(plan.cache_dir) else []
         again += ["--skip-bad"] if plan.skip_bad else []
         report = shlex.join(["python", "analysis/report.py", "--run", str(path), "--out", "report.html"])
         confirm = shlex.join(["python", "search/run.py", "--confirm", run.path.name, *runs_dir_option(run)])
@@ -85,21 +86,18 @@ def runs_dir_option(run: RunFolder) -> list[str]:
     return [] if run.path.parent == Path("runs").absolute() else ["--runs-dir", str(run.path.parent)]
 
 
-def _leaderboard(ranking: list[Standing], epochs: int) -> Table:
-    table = Table(title="Leaderboard", title_justify="left", header_style="bold")
-    for title in ("rank", "trial", "val_miou", "at training size", "best epoch", "epochs"):
-        table.add_column(title, justify="right")
-    table.add_column("state")
-    table.add_column("config", overflow="fold")
+def _leaderboard(ranking: list[Standing], epochs: int, console: Console) -> Table:
+    titles = ("rank", "trial", "val_miou", "at training size", "best epoch", "epochs", "state", "config")
+    rows = []
     for rank, each in enumerate(ranking, start=1):
         values = ("", "", "")
         if each.best:
             values = (f"{each.best['val_miou']:.4f}", f"{each.best['val_miou_full']:.4f}", f"{each.best['epoch']:.0f}")
-        table.add_row(
-            str(rank), str(each.number), *values, f"{each.epochs}/{epochs}", each.state, show_params(each.params),
-            style="bold green" if rank == 1 and each.best else "",
-        )  # fmt: skip
-    return table
+        cells = (str(rank), str(each.number), *values, f"{each.epochs}/{epochs}", each.state, show_params(each.params))
+        rows.append((cells, "bold green" if rank == 1 and each.best else ""))
+    table = Table(title="Leaderboard", title_justify="left", header_style="bold")
+    return fitted(table, titles, rows, console, ("at training size", "best epoch", "rank", "epochs", "state"),
+                  left=("state",))  # fmt: skip
 
 
 NAMES = ("loss", "optimizer", "scheduler", "architecture")

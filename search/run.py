@@ -7,7 +7,6 @@ import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -16,58 +15,68 @@ from search.access import set_up_access
 from search.arguments import parse
 from search.budget import Budget, Clock, expected_epochs, read_budget
 from search.comparable import check_comparable
-from search.folders import earlier_name, earlier_runs, run_folder
-from search.heartbeat import Heartbeat, claimed
+from search.folders import driven, earlier_name, earlier_runs, run_folder
+from search.heartbeat import Heartbeat
 from search.machine import Machine, Resources, resources
-from search.plan import FORECAST, Plan, check_draws, is_default, new_plan, place, stored_plan
+from search.plan import FORECAST, Plan, check_draws, is_default, keep_places, new_plan, place, stored_plan
 from search.results import runs_dir_option
+from search.validate import LOCAL, read_dataset, validate, validate_going_on, validate_submitted
 from trainable.artifacts import ENDED, RunFolder
 from trainable.cache import default_cache_dir
-from trainable.coco import Dataset, read_training
-from trainable.demo import find_data
-from trainable.fetch import local_data
+from trainable.coco import Dataset
+from trainable.terminal import open_console
 
 if TYPE_CHECKING:
     from search.prepare import Prepared
     from search.trial import TrialSetting
-
-LOCAL = "local"
-"""The address of a Ray that a search starts for itself."""
 
 DONE, ALL_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a search and return the exit status."""
-    console = Console(width=None if sys.stdout.isatty() else 130, markup=False, emoji=False)
+    console = open_console(wide=True)
     options: dict[str, Any] = {}
     run = None
     try:
         options = parse(arguments)
         if "submit" in options:
+            validate_submitted(options)
+            set_up_access(local=False)
             from search.submit import submit
 
-            set_up_access(local=False)
             return submit(sys.argv[1:] if arguments is None else arguments, options, console)
         run, warm = run_folder(options), earlier_runs(options)
         for each in warm:
             check_comparable(each)
+        earlier = earlier_name(options) is not None
+        stored = stored_plan(run, options) if earlier else None
+        validate(options, run, stored)
+
+        def tell(text: str) -> None:
+            console.print(text, highlight=False, soft_wrap=True)
+
         with ExitStack() as held:
-            earlier = earlier_name(options) is not None
-            beat = held.enter_context(claimed(run)) if earlier else None
-            stored = stored_plan(run, options) if earlier else None
-            dataset = read_training(_data(options, stored))
-            # What could be checked without starting anything has been.
+            if not earlier:  # the name is taken from now on
+                run, beat = held.enter_context(driven(options, run, tell))
+            dataset = read_dataset(options, run, stored)
             address = options.get("address", LOCAL)
             set_up_access(local=address == LOCAL)
             from search.launch import ray_running
 
+            if stored:
+                validate_going_on(options, run, stored, dataset)
+                # What could be checked without starting or writing anything has been.
+                run, beat = held.enter_context(driven(options, run, tell))
+                stored = stored_plan(run, options)
             threading.Thread(target=_import_ahead, daemon=True).start()
             held.enter_context(ray_running(address))
             from search.cluster import find_machine
 
             machine = find_machine(options.get("gpus"), console)
             check_nodes(run, options, stored, console)
+            if stored:
+                keep_places(run, stored)
             if stored and "confirm" in options:
                 from search.confirm import confirm
 
@@ -86,7 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _search(
     options: dict[str, Any], run: RunFolder, stored: Plan | None, warm: Sequence[RunFolder], dataset: Dataset,
-    machine: Machine, console: Console, beat: Heartbeat | None,
+    machine: Machine, console: Console, beat: Heartbeat,
 ) -> int:  # fmt: skip
     from search.hours import Hours
     from search.launch import run_trials
@@ -210,7 +219,7 @@ def check_nodes(run: RunFolder, options: dict[str, Any], stored: Plan | None, co
     from search.preflight import preflight
 
     data = stored.data if stored else place(options["data"]) if "data" in options else None
-    cache_dir = stored.cache_dir if stored else str(options.get("cache_dir", default_cache_dir()).absolute())
+    cache_dir = stored.cache_dir if stored else str((options.get("cache_dir") or default_cache_dir()).absolute())
     root = run.uri.rsplit("/", 1)[0] if run.uri else str(run.path.parent)
     preflight({"storage": root, "cache_dir": cache_dir, "data": data}, console, quiet=True)
 
@@ -263,12 +272,6 @@ def _import_ahead() -> None:
     import search.progress
     import search.record
     import search.results  # noqa: F401
-
-
-def _data(options: dict[str, Any], stored: Plan | None) -> Path:
-    cache_dir = Path(stored.cache_dir) if stored else options.get("cache_dir", default_cache_dir())
-    data = stored.data if stored else options.get("data")
-    return find_data(local_data(data, cache_dir) if data else None, cache_dir)
 
 
 if __name__ == "__main__":

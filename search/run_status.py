@@ -5,12 +5,13 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.console import Group
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
 from search.heartbeat import ENDED, GONE, RUNNING, driver, driver_state
 from search.results import Standing, runs_dir_option, show_params, standings
+from search.tables import fitted
 from trainable.artifacts import BROKEN, FINISHED, PAUSED, STOPPED, RunFolder
 from trainable.artifacts import ENDED as ENDED_TRIALS
 from trainable.artifacts import RUNNING as RUNNING_TRIAL
@@ -39,15 +40,20 @@ class Status:
         return sum(self.counts.get(state, 0) for state in ENDED_TRIALS)
 
 
-def status_of(run: RunFolder) -> Status:
-    """Read how a run stands; what is damaged is told, not raised."""
+def status_of(run: RunFolder, beat: str | None = None) -> Status:
+    """Read how a run stands; what is damaged is told, not raised.
+
+    Args:
+        run: to read.
+        beat: how its search is, where that has been seen already; see `search/heartbeat.py`.
+    """
     try:
         plan = run.search()["plan"]
         trials, epochs = int(plan["trials"]), int(plan["base"]["epochs"])
         ranking = standings(run)
     except DAMAGE as error:
         return Status(run.path.name, "damaged", f"cannot be read: {type(error).__name__} {error}")
-    told, beat = driver(run), driver_state(run)
+    told, beat = driver(run), beat or driver_state(run)
     status = Status(run.path.name, "", "", trials, epochs, ranking=ranking)
     for each in ranking:
         state = each.state if beat == RUNNING or each.state != RUNNING_TRIAL else "interrupted"
@@ -87,7 +93,7 @@ def _left(status: Status, told: dict[str, Any]) -> float | None:
     return epochs * per_epoch / max(told.get("concurrent") or 1, 1)
 
 
-def page(status: Status) -> Group:
+def page(status: Status, console: Console) -> Group:
     """Return all of one run."""
     colour = {"running": "cyan", "finished": "green", "damaged": "red"}.get(status.state, "yellow")
     parts: list[Any] = [Text.assemble(f"run {status.name}: ", (status.state, f"bold {colour}"), f" ({status.told})")]
@@ -100,16 +106,14 @@ def page(status: Status) -> Group:
     parts.append(Text(f"{used} epochs, {status.hours:.2f} {status.unit}"))
     scored = [each for each in status.ranking if each.best]
     if scored:
-        table = Table(box=None, pad_edge=False, header_style="dim")
-        for title in ("rank", "trial", "val_miou", "epochs"):
-            table.add_column(title, justify="right", no_wrap=True)
-        table.add_column("state", no_wrap=True)
-        table.add_column("config")
-        shown = scored[:10] + [each for each in scored[10:] if each.state == RUNNING_TRIAL]
-        for each in shown:
+        rows = []
+        for each in scored[:10] + [each for each in scored[10:] if each.state == RUNNING_TRIAL]:
             rank, best = scored.index(each) + 1, each.best or {}
-            row = (str(rank), str(each.number), f"{best['val_miou']:.4f}", f"{each.epochs}/{status.epochs}", each.state)
-            table.add_row(*row, show_params(each.params), style="bold green" if rank == 1 else "")
+            figures = (str(rank), str(each.number), f"{best['val_miou']:.4f}", f"{each.epochs}/{status.epochs}")
+            rows.append(((*figures, each.state, show_params(each.params)), "bold green" if rank == 1 else ""))
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        titles = ("rank", "trial", "val_miou", "epochs", "state", "config")
+        fitted(table, titles, rows, console, ("rank", "epochs", "state"), left=("state",))
         parts.append(table)
     broken = [each for each in status.ranking if each.state in BROKEN]
     parts += [Text(f"trial {each.number} {each.state}: {each.reason}", "red") for each in broken[-5:]]

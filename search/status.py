@@ -5,17 +5,19 @@ import contextlib
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
 
-from search.heartbeat import RUNNING, driver_state, request_stop
+from search.heartbeat import RUNNING, driver_state, driver_states, request_stop
 from search.run_status import overview, page, status_of
 from trainable.artifacts import RunFolder
 from trainable.cache import default_cache_dir
 from trainable.remote import Remote, is_uri, working_copy
+from trainable.terminal import open_console
 
 STOP_S = 60.0
 """Seconds that a search is given to end once it was asked to."""
@@ -23,7 +25,7 @@ STOP_S = 60.0
 
 def stop(run: RunFolder, console: Console) -> int:
     """Ask a run's search to stop and wait until it has; returns the exit status."""
-    if driver_state(run) != RUNNING:
+    if driver_state(run, _refresh(run.uri, run.path)) != RUNNING:
         console.print(f"nobody drives run {run.path.name}: {status_of(run).told}", highlight=False, soft_wrap=True)
         return 0
     request_stop(run)
@@ -36,7 +38,7 @@ def stop(run: RunFolder, console: Console) -> int:
         if run.uri:
             bring(Remote(run.uri), run.path)
     status = status_of(run)
-    console.print(page(status), soft_wrap=True)
+    console.print(page(status, console), soft_wrap=True)
     if driver_state(run) == RUNNING:
         console.print(f"it has not ended in {STOP_S:.0f} s; it stays asked to, look again later", style="red")
         return 1
@@ -46,7 +48,7 @@ def stop(run: RunFolder, console: Console) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """Show what was asked for; returns the exit status."""
     options = _parser().parse_args(arguments)
-    console = Console(width=None if sys.stdout.isatty() else 130, markup=False, emoji=False, highlight=False)
+    console = open_console(wide=True, highlight=False)
     try:
         root = _root(options.runs_dir)
         if options.name is None:
@@ -87,10 +89,17 @@ def bring(remote: Remote, root: Path) -> None:
             path.unlink(missing_ok=True)  # the search has heard it, and taken it away
 
 
+def _refresh(uri: str | None, root: Path) -> Callable[[], None]:
+    """Return what brings what is read of a URI once more."""
+    return (lambda: bring(Remote(uri), root)) if uri and is_uri(uri) else (lambda: None)
+
+
 def _all(root: Path, options: argparse.Namespace, console: Console) -> int:
     if options.stop or options.watch:
         raise ValueError("--stop and --watch are for one run; name it")
-    runs = [status_of(RunFolder(path.parent)) for path in sorted(root.glob("*/search.json"))]
+    folders = [RunFolder(path.parent) for path in sorted(root.glob("*/search.json"))]
+    beats = driver_states(folders, _refresh(options.runs_dir, root))
+    runs = [status_of(run, beat) for run, beat in zip(folders, beats, strict=True)]
     if options.json:
         sys.stdout.write(json.dumps([asdict(each) for each in runs], indent=2) + "\n")
     elif runs:
@@ -101,20 +110,20 @@ def _all(root: Path, options: argparse.Namespace, console: Console) -> int:
 
 
 def _one(run: RunFolder, options: argparse.Namespace, console: Console) -> int:
-    status = status_of(run)
+    status = status_of(run, driver_state(run, _refresh(run.uri, run.path)))
     if options.json:
         sys.stdout.write(json.dumps(asdict(status), indent=2) + "\n")
     elif options.watch and console.is_terminal:
-        with Live(page(status), console=console) as live:
+        with Live(page(status, console), console=console) as live:
             while status.state in ("running", "stopping"):
                 time.sleep(2)
                 if run.uri:
                     with contextlib.suppress(OSError):  # what was brought last stays on the screen
                         bring(Remote(run.uri), run.path)
                 status = status_of(run)
-                live.update(page(status))
+                live.update(page(status, console))
     else:
-        console.print(page(status), soft_wrap=True)
+        console.print(page(status, console), soft_wrap=True)
     return 1 if status.state == "damaged" else 0
 
 

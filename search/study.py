@@ -29,8 +29,8 @@ from spaces.table import Space
 from trainable.artifacts import BROKEN, FAILED, FINISHED, OOM, STOPPED, RunFolder, TrialFolder
 from trainable.config import TrialConfig
 
-AUTO = ("device", "precision", "memory_format")
-"""What a config.json has as it was on the machine that began the trial."""
+AUTO = ("device", "precision", "memory_format", "encoder_weights")
+"""What a config.json has as it was on the machine, or in the place, that the trial began in."""
 
 
 def open_study(run: RunFolder, space: Space | None = None, start: int = 0) -> optuna.Study:
@@ -51,7 +51,7 @@ def open_study(run: RunFolder, space: Space | None = None, start: int = 0) -> op
         cut_at_damage(run.study)
         storage = JournalStorage(Journal(run.study))
     study = optuna.create_study(
-        storage=storage, study_name=run.path.name, direction="maximize", load_if_exists=True
+        storage=storage, study_name=run.study_name(), direction="maximize", load_if_exists=True
     )
     if space:
         recover(run, study, space, start)

@@ -87,6 +87,9 @@ def space_names(space: str) -> tuple[str, ...]:
         return ()
     names = tuple(SPACES) if space == JOINT else tuple(space.split("+"))
     for name in names:
+        if name in (JOINT, NONE):
+            what = "all spaces" if name == JOINT else "no space"
+            raise ValueError(f"--space {space}: {name} is {what}: use it alone")
         if name not in SPACES:
             known = ", ".join([*SPACES, JOINT, NONE])
             raise ValueError(f"unknown space {name!r}{_nearest(name)}; the spaces are: {known}; join several by +")

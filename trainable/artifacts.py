@@ -31,7 +31,9 @@ Everything is written whole or not at all (`trainable/files.py`); nothing is pic
 
 import csv
 import io
+import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -64,6 +66,9 @@ BROKEN = (FAILED, INVALID, OOM)
 ENDED = (FINISHED, STOPPED, *BROKEN)
 STATES = (RUNNING, PAUSED, INTERRUPTED, *ENDED)
 
+NUMBER, FURTHER = re.compile(r"[0-9]{4,}"), re.compile(r"[0-9]+(-seed[0-9]+)?")
+"""Names of the folders of trials, and of their configs' further trainings."""
+
 
 @dataclass(frozen=True)
 class TrialFolder:
@@ -87,7 +92,8 @@ class TrialFolder:
 
     def further_folds(self) -> list["TrialFolder"]:
         """Return the folders in which the trial's config was trained again, on whatever fold with whatever seed."""
-        return [TrialFolder(path.parent) for path in sorted(self.path.glob("folds/*/trial.json"))]
+        return [TrialFolder(path.parent) for path in sorted(self.path.glob("folds/*/trial.json"))
+                if FURTHER.fullmatch(path.parent.name)]  # fmt: skip
 
     @property
     def fold_and_seed(self) -> tuple[int, int | None]:
@@ -283,4 +289,29 @@ class RunFolder:
 
     def trials(self) -> list[TrialFolder]:
         """Return the folders of all trials that started, by number."""
-        return [TrialFolder(path.parent) for path in sorted(self.path.glob("trials/*/trial.json"))]
+        return [folder for folder in self.begun() if (folder.path / "trial.json").exists()]
+
+    def begun(self) -> list[TrialFolder]:
+        """Return all folders of trials by number, those without a record too; other folders in `trials` are ignored."""
+        folders = [path for path in self.path.glob("trials/*") if NUMBER.fullmatch(path.name) and path.is_dir()]
+        return [TrialFolder(path) for path in sorted(folders, key=lambda path: int(path.name))]
+
+    def ignored(self) -> list[Path]:
+        """Return the folders among those of trials whose names are no trial's, such as copies made by hand."""
+        others = [path for path in self.path.glob("trials/*") if not NUMBER.fullmatch(path.name)]
+        others += [path for path in self.path.glob("trials/*/folds/*") if not FURTHER.fullmatch(path.name)]
+        return sorted(path for path in others if path.is_dir())
+
+    def study_name(self) -> str:
+        """Return the name of the run's study: as in its journal, whatever its folder is called by now.
+
+        A journal that has two, as one had that went on after its folder was renamed, has all trials in the last.
+        """
+        name = self.path.name
+        for line in self.study.read_bytes().splitlines() if self.study.exists() else []:
+            if b'"study_name"' in line:
+                with suppress(ValueError):
+                    entry = json.loads(line)
+                    if isinstance(entry, dict) and isinstance(entry.get("study_name"), str):
+                        name = entry["study_name"]
+        return name

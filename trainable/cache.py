@@ -8,8 +8,10 @@ moment leaves no half cache, and the next build clears what was left over.
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -66,8 +68,44 @@ class DiskFullError(OSError):
 
 
 def default_cache_dir() -> Path:
-    """Return the user's cache folder for this tool."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trashsweep"
+    """Return the user's cache folder for this tool.
+
+    Raises:
+        ValueError: this user has no home folder.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trashsweep"
+    except RuntimeError as error:
+        raise ValueError(
+            "this user has no home folder, so there is no place for the cache of decoded photos: set HOME to a folder "
+            "that you can write to, or pass --cache-dir DIR"
+        ) from error
+
+
+def is_default_cache_dir(path: str | Path) -> bool:
+    """Tell whether a folder is where caches are kept without --cache-dir."""
+    with suppress(ValueError):
+        return Path(path) == default_cache_dir()
+    return False
+
+
+def check_cache_dir(path: Path) -> None:
+    """See that caches can be written to a folder, which is made if it is missing, or that it has some already.
+
+    Raises:
+        ValueError: neither.
+    """
+    if next(path.glob("*/index.json"), None):
+        return
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"the cache of decoded photos cannot be written to {path} ({error.strerror}): set HOME to a folder that "
+            "you can write to, or pass --cache-dir DIR"
+        ) from error
 
 
 def open_cache(path: Path) -> Cache:

@@ -15,6 +15,7 @@ from safetensors.torch import save
 from trainable.config import TrialConfig
 from trainable.files import write_bytes
 from trainable.models import check_model
+from trainable.terminal import open_console
 
 
 def save_encoder(name: str, folder: Path, weights: str | None = "imagenet") -> Path:
@@ -40,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         for name in options.encoders:
-            Console(markup=False).print(f"wrote {save_encoder(name, options.out)}", highlight=False, soft_wrap=True)
+            open_console().print(f"wrote {save_encoder(name, options.out)}", highlight=False, soft_wrap=True)
     except (ValueError, OSError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
         return 2

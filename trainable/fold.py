@@ -28,6 +28,7 @@ from trainable.files import read_json, write_json
 from trainable.folds import Folds
 from trainable.probabilities import write_maps
 from trainable.problems import data_notes
+from trainable.terminal import open_console
 from trainable.training import DivergedError, FoldTraining, Halt, Row
 from trainable.validation import Validated
 
@@ -112,10 +113,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--folds", type=Path, metavar="FILE", help="a run's folds.json (default: 5 folds dealt anew)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="trial folder to write (default runs/trial-DATE-TIME)")
     parser.add_argument("--resume", action="store_true", help="go on from the last epoch in --out")
-    parser.add_argument("--cache-dir", type=Path, metavar="DIR", default=default_cache_dir(), help="decoded photos")
+    parser.add_argument("--cache-dir", type=Path, metavar="DIR", help="decoded photos (default ~/.cache/trashsweep)")
     parser.add_argument("--skip-bad", action="store_true", help="leave out bad photos instead of stopping")
     options = parser.parse_args(arguments)
-    console = Console(markup=False, emoji=False)
+    console = open_console()
     out = (options.out or Path(f"runs/trial-{datetime.now():%Y%m%d-%H%M%S}")).absolute()
     try:
         config, data = _read(options, out, console)
@@ -137,9 +138,10 @@ def _read(options: argparse.Namespace, out: Path, console: Console) -> tuple[Tri
         raise ValueError(f"--config {options.config}: {error}") from error
     if (out / "config.json").exists():
         _check_same(config.to_dict(), read_json(out / "config.json"))
-    data = find_data(options.data, options.cache_dir)
+    cache_dir = options.cache_dir or default_cache_dir()
+    data = find_data(options.data, cache_dir)
     dataset = read_training(data)
-    cache, skipped = build_cache(dataset, config.image_size, options.cache_dir, skip_bad=options.skip_bad)
+    cache, skipped = build_cache(dataset, config.image_size, cache_dir, skip_bad=options.skip_bad)
     for line in data_notes(dataset.notes, skipped):
         console.print(f"note: {line}", style="yellow", highlight=False, soft_wrap=True)
     folds = Folds.read(options.folds) if options.folds else make_folds(cache, 5, config.seed)
@@ -147,7 +149,7 @@ def _read(options: argparse.Namespace, out: Path, console: Console) -> tuple[Tri
         return config, FoldData.of(cache, folds, config.fold)
     extra = Extra.read(options.extra)
     more = extra.cache(
-        config.fold, folds, config.image_size, options.cache_dir, options.skip_bad,
+        config.fold, folds, config.image_size, cache_dir, options.skip_bad,
         announce=lambda text: console.print(text, highlight=False, soft_wrap=True),
     )  # fmt: skip
     return config, FoldData.of(cache, folds, config.fold, more, options.skip_bad)

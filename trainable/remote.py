@@ -55,7 +55,8 @@ class Remote:
         return Remote(f"{self.uri}/{name}")
 
     @cached_property
-    def _place(self) -> tuple[fs.FileSystem, str]:
+    def place(self) -> tuple[fs.FileSystem, str]:
+        """The file system, and the folder's path there."""
         try:
             system, path = fs.FileSystem.from_uri(self.uri)
         except (ValueError, OSError, pyarrow.ArrowException) as error:
@@ -65,7 +66,7 @@ class Remote:
 
     def files(self) -> dict[str, tuple[int, int]]:
         """Return size in bytes and time of change in ns, of whole seconds, of every file inside, by its name there."""
-        system, root = self._place
+        system, root = self.place
         infos = self._try(lambda: system.get_file_info(fs.FileSelector(root, recursive=True, allow_not_found=True)))
         return {info.path[len(root) + 1 :]: _facts(info) for info in infos if info.type == fs.FileType.File}
 
@@ -80,7 +81,7 @@ class Remote:
             FileNotFoundError: there is none.
             OSError: the storage cannot be reached, or refuses us.
         """
-        system, root = self._place
+        system, root = self.place
 
         def read() -> bytes:
             with system.open_input_file(f"{root}/{name}") as file:
@@ -90,7 +91,7 @@ class Remote:
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file whole."""
-        system, root = self._place
+        system, root = self.place
 
         def write() -> None:
             if isinstance(system, fs.LocalFileSystem):
@@ -102,15 +103,22 @@ class Remote:
 
     def delete(self, name: str) -> None:
         """Remove a file, if it is there."""
-        system, root = self._place
+        system, root = self.place
         with contextlib.suppress(FileNotFoundError):
             self._try(lambda: system.delete_file(f"{root}/{name}"))
 
     def folders(self) -> list[str]:
         """Return the names of the folders inside."""
-        system, root = self._place
+        return self._listed(fs.FileType.Directory)
+
+    def names(self) -> list[str]:
+        """Return the names of the files inside that are in no further folder."""
+        return self._listed(fs.FileType.File)
+
+    def _listed(self, kind: fs.FileType) -> list[str]:
+        system, root = self.place
         infos = self._try(lambda: system.get_file_info(fs.FileSelector(root, allow_not_found=True)))
-        return sorted(info.base_name for info in infos if info.type == fs.FileType.Directory)
+        return sorted(info.base_name for info in infos if info.type == kind)
 
     def pull(self, local: Path, names: Iterable[str] | None = None, leave: tuple[str, ...] = ()) -> None:
         """Bring files that differ into a working copy.
@@ -151,7 +159,7 @@ class Remote:
                 self._try(partial(self._upload, local / name, name))
 
     def _download(self, name: str, path: Path, stat: tuple[int, int]) -> None:
-        system, root = self._place
+        system, root = self.place
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
@@ -166,7 +174,7 @@ class Remote:
             part.unlink(missing_ok=True)
 
     def _upload(self, path: Path, name: str) -> None:
-        system, root = self._place
+        system, root = self.place
         if isinstance(system, fs.LocalFileSystem):
             system.create_dir(f"{root}/{name}".rsplit("/", 1)[0], recursive=True)
         before = path.stat().st_mtime_ns
@@ -178,7 +186,7 @@ class Remote:
             os.utime(path, ns=(stat[1], stat[1]))
 
     def _stat(self, name: str) -> tuple[int, int] | None:
-        system, root = self._place
+        system, root = self.place
         info = self._try(lambda: system.get_file_info(f"{root}/{name}"))
         return _facts(info) if info.type == fs.FileType.File else None
 

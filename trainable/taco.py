@@ -17,6 +17,7 @@ from rich.console import Console
 from trainable.classes import CLASSES
 from trainable.coco_json import load, not_a_folder
 from trainable.files import write_json
+from trainable.terminal import open_console
 
 CLASS_OF: dict[str, str] = {
     **dict.fromkeys(("Carded blister pack", "Cigarette", "Unlabeled litter", "Food waste", "Rope & strings", "Tissues"),
@@ -120,7 +121,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     counts = Counter(CLASSES[annotation["category_id"]] for annotation in content["annotations"])
     shown = ", ".join(f"{name} {count}" for name, count in counts.most_common())
-    console = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+    console = open_console(highlight=False, soft_wrap=True)
     if converted.left_out:
         console.print(f"note: left out {len(converted.left_out)}: {'; '.join(converted.left_out)}", style="yellow")
     console.print(f"wrote {folder / 'train_all.json'}: {len(content['images'])} photos, {shown}")

@@ -1,0 +1,242 @@
+"""What is wrong with a command is said before Ray or PyTorch is imported, and nothing is left of it."""
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from search import folders
+from search.folders import driven, run_folder
+from search.machine import Machine
+from search.plan import keep_places, new_plan, stored_plan
+from search.ray_needs import check_shared_memory, check_temporary
+from search.run import main
+from search.validate import check_places, likely_machines, validate
+from search.weights import fingerprints
+from tests.conftest import ROOT, write_photos
+from trainable.artifacts import RunFolder
+from trainable.cache import check_cache_dir, default_cache_dir
+from trainable.files import write_json
+
+CPU = Machine(cores=2, gpus=0)
+
+REFUSED = [
+    (["--trials", "0"], "--trials must be at least 1, found 0"),
+    (["--folds", "1"], "--folds must be at least 2, found 1"),
+    (["--fold", "5"], "--fold must be 0 to 4 with --folds 5, found 5"),
+    (["--image-size", "17"], "--image-size must be at least 32, found 17"),
+    (["--epochs", "0"], "--epochs must be at least 1, found 0"),
+    (["--batch-size", "0"], "--batch-size must be at least 1, found 0"),
+    (["--seed", "-1"], "--seed must be 0 to 4294967295, found -1"),
+    (["--seed", "4294967296"], "--seed must be 0 to 4294967295, found 4294967296"),
+    (["--grace", "13"], "--grace must be 1 to the 12 epochs of the budget, found 13"),
+    (["--reduction", "1"], "--reduction must be at least 2, found 1"),
+    (["--keep-gb", "inf"], "--keep-gb must be a number above 0, found inf"),
+    (["--concurrent", "0"], "--concurrent must be at least 1, found 0"),
+    (["--concurrent", "500"], "--concurrent 500 is more than the"),
+    (["--gpus", "0"], "--gpus must be at least 1, found 0"),
+    (["--gpus-per-trial", "nan"], "--gpus-per-trial must be a number above 0, found nan"),
+    (["--until", "soon"], "--until takes a duration"),
+    (["--wandb", "project"], "pip install wandb"),
+    (["--mlflow", "uri"], "pip install mlflow"),
+    (["--space", "joint+losses"], "--space joint+losses: joint is all spaces: use it alone"),
+    (["--space", "losses+none"], "--space losses+none: none is no space: use it alone"),
+    (["--space", "loses"], "unknown space 'loses', did you mean 'losses'"),
+    (["--encoders", "tiny"], "unknown encoder group 'tiny'"),
+    (["--architecture", "unett"], "unknown architecture 'unett'; did you mean 'unet'"),
+    (["--encoder", "resnet181"], "unknown encoder 'resnet181'; did you mean 'resnet18'"),
+    (["--encoder-weights", "nowhere"], "nowhere/tu-test_resnet.safetensors are not there; "),
+    (["--address", "nonsense"], "--address nonsense: it takes HOST:PORT"),
+    (["--address", "127.0.0.1:1"], "--address 127.0.0.1:1: nothing answers there"),
+    (["--submit", "nonsense"], "--submit takes the address of a job server"),
+    (["--confirm", "a", "--seeds", "0"], "--seeds must be at least 1, found 0"),
+    (["--confirm", "a", "--include", "-1"], "--include must be at least 0, found -1"),
+]
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def test_options_are_refused_before_ray_and_pytorch_and_leave_nothing(home):
+    """In one process: what one command has imported, all have."""
+    text = f"""
+import contextlib, io, json, sys
+sys.path.insert(0, {str(ROOT)!r})
+from search.run import main
+said = []
+for options in json.loads(sys.stdin.read()):
+    with contextlib.redirect_stderr(io.StringIO()) as error:
+        status = main(options)
+    said.append([status, error.getvalue()])
+print(json.dumps([said, sorted({{"ray", "torch"}} & set(sys.modules))]))
+"""
+    given = json.dumps([options for options, _ in REFUSED])
+    command = [sys.executable, "-c", text]
+    done = subprocess.run(command, input=given, capture_output=True, text=True, cwd=home, check=True)
+    said, imported = json.loads(done.stdout)
+    assert imported == []
+    for (options, expected), (status, error) in zip(REFUSED, said, strict=True):
+        if "--confirm" not in options or "--include" in options or "--seeds" in options:
+            assert (status, error.count("\n")) == (2, 1), (options, error)
+        assert expected in error, (options, error)
+    assert not (home / "runs").exists()
+
+
+def test_names_in_a_base_are_refused(home, capsys):
+    write_json(home / "base.json", {"loss": {"name": "dicee"}})
+    assert main(["--base", "base.json", "--space", "none"]) == 2
+    assert "unknown loss 'dicee'; did you mean 'dice'" in capsys.readouterr().err
+
+
+def test_machine_is_guessed_by_its_devices(tmp_path):
+    assert [each.gpus for each in likely_machines("local", tmp_path)] == [0]
+    (tmp_path / "nvidia0").touch()
+    (tmp_path / "nvidia1").touch()
+    assert [each.gpus for each in likely_machines("local", tmp_path)] == [2, 0]
+    assert likely_machines("10.0.0.1:6379", tmp_path)[0].cores > 1000
+
+
+def test_long_folder_for_temporary_files_is_told(monkeypatch):
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv("TMPDIR", "/tmp")
+    check_temporary()
+    monkeypatch.setenv("TMPDIR", "/tmp/" + "x" * 60)
+    with pytest.raises(ValueError, match=r"has 65 characters .* set TMPDIR or RAY_TMPDIR to a shorter path"):
+        check_temporary()
+
+
+def test_shared_memory_that_cannot_be_written_to_is_told(tmp_path):
+    check_shared_memory(tmp_path)
+    with pytest.raises(ValueError, match=r"where Ray keeps its objects, cannot be written to .*: mount it writable"):
+        check_shared_memory(tmp_path / "missing")
+
+
+def test_user_without_a_home_is_told_what_to_set(monkeypatch, tmp_path):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("trainable.cache.Path.home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    with pytest.raises(ValueError, match=r"no home folder.* set HOME .* --cache-dir DIR"):
+        default_cache_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"cannot be written to .* set HOME .* --cache-dir DIR"):
+        check_cache_dir(tmp_path / "file" / "cache")
+
+
+def test_all_that_a_home_lacks_is_told_at_once(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()  # a folder cannot be made in it, whoever asks
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    with pytest.raises(ValueError, match=r"set HOME .* --cache-dir DIR; .* set HOME .* RAY_AUTH_TOKEN_PATH"):
+        check_places(None)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    check_places(tmp_path / "cache")
+    assert (tmp_path / "token").stat().st_mode & 0o077 == 0
+
+
+@pytest.fixture
+def weights(tmp_path):
+    (tmp_path / "W").mkdir()
+    save_file({"a": np.arange(9.0)}, tmp_path / "W" / "resnet18.safetensors")
+    return tmp_path / "W"
+
+
+@pytest.fixture
+def begun(home, weights):
+    """A run that takes its encoder's weights from a folder."""
+    plan = new_plan({"encoder": "resnet18", "encoder_weights": str(weights)}, CPU)
+    run = RunFolder(home / "runs" / "N")
+    run.path.mkdir(parents=True)
+    write_json(run.path / "search.json", {"plan": asdict(plan), "weights": fingerprints(plan)})
+    return run
+
+
+def snapshot(run):
+    return {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("option", ["--resume", "--extend", "--confirm"])
+def test_weights_that_were_moved_are_asked_for_and_taken_from_their_new_place(begun, weights, capsys, option):
+    before = snapshot(begun)
+    weights.rename(weights.with_name("W2"))
+    assert main([option, "N"]) == 2
+    told = capsys.readouterr().err
+    assert f"run N needs the encoder weights {weights}/resnet18.safetensors, which are not there: bring them" in told
+    assert "--encoder-weights DIR" in told
+    options = {option[2:]: "N", "encoder_weights": str(weights.with_name("W2"))}
+    plan = stored_plan(begun, options)
+    validate(options, begun, plan)
+    assert snapshot(begun) == before
+    keep_places(begun, plan)
+    validate({option[2:]: "N"}, begun, stored_plan(begun, {}))
+
+
+def test_other_weights_of_the_same_name_are_refused(begun, weights):
+    save_file({"a": np.arange(1.0, 10.0)}, weights / "resnet18.safetensors")
+    with pytest.raises(ValueError, match="are other weights than run N began with"):
+        validate({"resume": "N"}, begun, stored_plan(begun, {}))
+    (weights / "resnet18.safetensors").write_bytes(b"x" * 99)
+    with pytest.raises(ValueError, match="which are damaged"):
+        validate({"resume": "N"}, begun, stored_plan(begun, {}))
+
+
+def test_run_without_a_folder_of_weights_takes_none(home, weights):
+    run = RunFolder(home / "runs" / "N")
+    run.path.mkdir(parents=True)
+    write_json(run.path / "search.json", {"plan": asdict(new_plan({}, CPU))})
+    options = {"resume": "N", "encoder_weights": str(weights)}
+    with pytest.raises(ValueError, match=r"new place of a run.s own weights, and run N has none: leave it out"):
+        validate(options, run, stored_plan(run, options))
+
+
+def test_data_that_was_moved_is_asked_for_before_anything_is_written(home, capsys):
+    write_photos(home / "data", count=6)
+    plan = new_plan({"data": home / "data"}, CPU)
+    run = RunFolder(home / "runs" / "my run")
+    run.path.mkdir(parents=True)
+    write_json(run.path / "search.json", {"plan": asdict(plan)})
+    (home / "data").rename(home / "elsewhere")
+    before = snapshot(run)
+    assert main(["--resume", "my run"]) == 2
+    assert f"run my run needs its data, and {home}/data is not there: bring it back, or name" in capsys.readouterr().err
+    assert snapshot(run) == before
+    keep_places(run, stored_plan(run, {"data": home / "elsewhere"}))
+    assert run.search()["plan"]["data"] == str(home / "elsewhere")
+
+
+def test_run_without_search_json_says_what_it_needs(home):
+    (home / "runs" / "N" / "trials").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"has trials and no search.json, .* bring it back from a copy"):
+        run_folder({"resume": "N"})
+
+
+def test_names_are_reserved_at_the_start_and_given_back(home, monkeypatch):
+    monkeypatch.setattr(folders, "default_name", lambda options: "losses-now")
+    first, second = run_folder({}), run_folder({})
+    with driven({}, first, print) as (one, _), driven({}, second, print) as (two, _):
+        assert [one.path.name, two.path.name] == ["losses-now", "losses-now-2"]
+        with pytest.raises(ValueError, match="run losses-now is being driven by process"), \
+             driven({"name": "losses-now"}, RunFolder(one.path), print):  # fmt: skip
+            pass
+        write_json(two.path / "search.json", {})
+    assert [path.name for path in (home / "runs").iterdir()] == ["losses-now-2"]
+    with pytest.raises(ValueError, match="run losses-now-2 exists in"):
+        run_folder({"name": "losses-now-2"})
+
+
+def test_name_that_a_killed_search_had_reserved_is_free(home):
+    with driven({"name": "a"}, run_folder({"name": "a"}), print) as (run, _):
+        left = snapshot(run)
+    run.path.mkdir(parents=True)
+    for path, content in left.items():
+        path.write_bytes(content.replace(b'"process_started": ', b'"process_started": 9'))
+    with driven({"name": "a"}, run_folder({"name": "a"}), print) as (again, _):
+        assert again.path == run.path
+    assert not run.path.exists()

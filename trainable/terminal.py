@@ -1,0 +1,23 @@
+"""The standard output of our commands, which prints whatever its encoding holds."""
+
+import os
+import sys
+from typing import Any
+
+from rich.console import Console
+
+WIDE = 130
+
+
+def open_console(wide: bool = False, **more: Any) -> Console:
+    """Return a console on the standard output; what its encoding lacks is printed as `?`, not raised.
+
+    Args:
+        wide: tables take `WIDE` characters where no terminal and no COLUMNS says how many there are.
+        more: of rich's Console. Texts of users are never read as markup.
+    """
+    if getattr(sys.stdout, "errors", None) == "strict" and hasattr(sys.stdout, "reconfigure"):  # not so in notebooks
+        sys.stdout.reconfigure(errors="replace")
+    if wide and not sys.stdout.isatty() and "COLUMNS" not in os.environ:
+        more["width"] = WIDE
+    return Console(**{"markup": False, "emoji": False, **more})
