@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from analysis.trials import Trial, Trials
 from trainable.artifacts import TrialFolder
-from trainable.bootstrap import Interval, mean_ious, miou_interval
-from trainable.comparing import Cell, Standing, standings, tallies
+from trainable.bootstrap import Interval, mean_ious, miou_interval, tallies
+from trainable.comparing import Standing, standings
 from trainable.finalists import broken, fold_models, matrices_of, trainings
+from trainable.seed_noise import Cell
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from search.recovery import mend
 from search.sync import bring_scores
 from search.trial import METRIC
 from trainable.artifacts import RunFolder, TrialFolder
-from trainable.comparing import Cell
 from trainable.config import TrialConfig
 from trainable.finalists import broken, tallies_of, trainings
+from trainable.seed_noise import Cell
 
 
 class Racer(Searcher):

@@ -8,7 +8,9 @@ rung is whole begins with the next one.
 
 from collections.abc import Callable, Collection, Sequence
 
-from trainable.comparing import Cell, Standing, Tallies, standings
+from trainable.bootstrap import Tallies
+from trainable.comparing import Standing, standings
+from trainable.seed_noise import Cell, Draws
 
 Task = tuple[int, Cell]
 """A config by its number, and what it is to be trained on."""
@@ -36,6 +38,7 @@ class Race:
         self.tell: Callable[[int, Standing], None] = lambda number, standing: None
         """Told of each config that is out, and how it stood then."""
         self._told: set[tuple[int, int]] = set()  # number, and after how many rungs
+        self._drawn: dict[Task, Draws] = {}
 
     def see(self, number: int, cell: Cell, found: Tallies) -> None:
         """A training has ended."""
@@ -68,7 +71,7 @@ class Race:
         return None
 
     def _stand(self) -> None:
-        self.standings = standings(self.results, self.rungs, self.drop)
+        self.standings = standings(self.results, self.rungs, self.drop, self._drawn)
         racing = set(self.results)
         for depth, standing in enumerate(self.standings if self.drop else [], start=1):
             for number in sorted(racing - set(standing.alike)):

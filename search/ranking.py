@@ -6,7 +6,8 @@ from rich.table import Table
 from search.racing import Race
 from search.results import show_params
 from trainable.artifacts import BROKEN, RunFolder
-from trainable.comparing import Cell, Standing, shares
+from trainable.comparing import Standing, miou
+from trainable.seed_noise import Cell
 
 
 def print_ranking(run: RunFolder, numbers: list[int], race: Race, console: Console) -> None:
@@ -52,5 +53,5 @@ def _table(run: RunFolder, race: Race, standing: Standing) -> Table:
 
 def _mean(race: Race, number: int, cells: list[Cell]) -> str:
     """Return a config's val_miou on a fold, the mean over the seeds it was trained with; empty where it was not."""
-    values = [shares(race.results[number][cell])[0] for cell in cells if cell in race.results[number]]
+    values = [miou(race.results[number][cell]) for cell in cells if cell in race.results[number]]
     return f"{sum(values) / len(values):.3f}" if values else ""

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainable.artifacts import BROKEN, FINISHED, RUNNING, TrialFolder
-from trainable.comparing import Cell, Tallies, tallies
+from trainable.bootstrap import Tallies, tallies
+from trainable.seed_noise import Cell
 
 
 def fold_models(trial: TrialFolder) -> dict[int, TrialFolder]:
