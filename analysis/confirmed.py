@@ -15,7 +15,7 @@ from trainable.artifacts import TrialFolder
 from trainable.bootstrap import Interval, mean_ious, miou_interval, tallies
 from trainable.comparing import Standing, standings
 from trainable.finalists import broken, fold_models, matrices_of, trainings
-from trainable.seed_noise import Cell
+from trainable.noise import Cell
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Finalist:
     val_miou_of: dict[int, float]  # by fold, the mean over the seeds it was trained with
     photos: int
     interval: Interval  # of val_miou over the photos of all its folds; where it is compared, over all seeds
-    less_best: Interval | None  # None for the best, and where there is no comparison
-    group: str  # A: not surely worse than the best, B: surely worse; empty where there is no comparison
+    less_best: Interval | None  # 95% for the whole race; None for the best, and where there is no comparison
+    group: str  # A: not shown to be worse than the best, B: shown to be; empty where there is no comparison
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from benchmarks.made_photos import COMMON, PRESENT, World
 from search.racing import Race, rungs_of
 from trainable.bootstrap import Interval, Tallies, paired_interval, value_interval
 from trainable.comparing import compare
-from trainable.seed_noise import SEED_SD, Cell
+from trainable.noise import SEED_SD, Cell
 
 Run = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Any]]
 

@@ -38,7 +38,7 @@ from spaces.table import Space
 from trainable.artifacts import RunFolder
 from trainable.bootstrap import Tallies
 from trainable.comparing import miou as miou_of
-from trainable.seed_noise import SEED_SD, Cell
+from trainable.noise import SEED_SD, Cell
 
 FOLDS, PHOTOS, WORKERS = 5, 340, 4
 

@@ -14,7 +14,7 @@ from search.trial import METRIC
 from trainable.artifacts import RunFolder, TrialFolder
 from trainable.config import TrialConfig
 from trainable.finalists import broken, tallies_of, trainings
-from trainable.seed_noise import Cell
+from trainable.noise import Cell
 
 
 class Racer(Searcher):

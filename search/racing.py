@@ -1,4 +1,4 @@
-"""The race between finalists: fold after fold, then seed after seed, the surely worse are trained no more.
+"""The race between finalists: fold after fold, then seed after seed, what is shown to be worse is trained no more.
 
 A rung is a fold with a seed. When all that are in the race have been trained on a rung, they are compared over all
 rungs so far (`trainable/comparing.py` has the rule). What is next follows from the trainings that have ended, in
@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from trainable.bootstrap import Tallies
 from trainable.comparing import Standing, standings
-from trainable.seed_noise import Cell, Draws
+from trainable.noise import Cell, Draws
 
 Task = tuple[int, Cell]
 """A config by its number, and what it is to be trained on."""
@@ -25,7 +25,7 @@ class Race:
         Args:
             numbers: of the finalists, the most promising first.
             rungs: in the order in which they are trained, see `rungs_of`.
-            drop: whether those that are surely worse are out; otherwise all go through all rungs.
+            drop: whether those that are shown to be worse are out; otherwise all go through all rungs.
         """
         self.rungs, self.drop = list(rungs), drop
         self.results: dict[int, dict[Cell, Tallies]] = {number: {} for number in numbers}

@@ -6,8 +6,8 @@ from rich.table import Table
 from search.racing import Race
 from search.results import show_params
 from trainable.artifacts import BROKEN, RunFolder
-from trainable.comparing import Standing, miou
-from trainable.seed_noise import Cell
+from trainable.comparing import HELD, Standing, miou
+from trainable.noise import Cell
 
 
 def print_ranking(run: RunFolder, numbers: list[int], race: Race, console: Console) -> None:
@@ -31,7 +31,7 @@ def _table(run: RunFolder, race: Race, standing: Standing) -> Table:
     folds = sorted({fold for fold, _ in standing.cells})
     seeds = max(seed for _, seed in standing.cells) + 1
     title = f"Finalists: out-of-fold val_miou over folds {', '.join(map(str, folds))}, {standing.photos} photos"
-    title += f" x {seeds} seeds (95% interval)" if seeds > 1 else " (95% interval)"
+    title += f" x {seeds} seeds" * (seeds > 1) + f" (95% intervals; less the first: {HELD})"
     table = Table(title=title, title_justify="left", header_style="bold")
     for name in ("trial", "val_miou", "less the first"):
         table.add_column(name, justify="right", no_wrap=True)

@@ -7,6 +7,7 @@ N photos, C classes, B resamplings.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +75,8 @@ def difference_interval(first: NDArray[np.integer], second: NDArray[np.integer],
 def paired_interval(first: Tallies, second: Tallies, seed: int = 0) -> Interval:
     """Return the interval of the first's mIoU less the second's, by their tallies (N, 2C) of the same photos."""
     counts = resamples(len(first), seed)  # the same for both: what makes it paired
-    value, drawn = (sums_to_mious(each @ first) - sums_to_mious(each @ second) for each in (counts[:1] * 0 + 1, counts))
+    as_they_are = np.ones_like(counts[:1])
+    value, drawn = (sums_to_mious(each @ first) - sums_to_mious(each @ second) for each in (as_they_are, counts))
     return middle(value, drawn)
 
 
@@ -120,10 +122,13 @@ def with_unseen(found: Tallies, sums: Tallies, seed: int = 0) -> Tallies:
     return sums + UNSEEN * np.concatenate([size * ious, np.broadcast_to(size, ious.shape)], axis=1)
 
 
+@lru_cache(maxsize=4)
 def resamples(photos: int, seed: int = 0, draws: int = RESAMPLES) -> NDArray[np.float64]:
-    """Return how often each photo counts in each resampling, (B, N)."""
+    """Return how often each photo counts in each resampling, (B, N); not to be written to."""
     rng = np.random.default_rng(seed)
-    return rng.multinomial(photos, np.full(photos, 1 / photos), size=draws).astype(np.float64)
+    counts = rng.multinomial(photos, np.full(photos, 1 / photos), size=draws).astype(np.float64)
+    counts.flags.writeable = False
+    return counts
 
 
 def middle(value: NDArray[np.float64], resampled: NDArray[np.float64]) -> Interval:

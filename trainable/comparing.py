@@ -23,7 +23,7 @@ from functools import cached_property, partial
 import numpy as np
 
 from trainable.bootstrap import Interval, Tallies, middle, sums_to_mious, with_unseen
-from trainable.seed_noise import Cell, Drawn, Draws, Noise, gap, pooled_sums, seed_noise
+from trainable.noise import Cell, Drawn, Draws, Noise, gap, pooled_sums, seed_noise
 
 ALPHA = 0.05
 """In at most this share of races of equal configs is one said to be worse than another, or the best."""

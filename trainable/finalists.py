@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from trainable.artifacts import BROKEN, FINISHED, RUNNING, TrialFolder
 from trainable.bootstrap import Tallies, tallies
-from trainable.seed_noise import Cell
+from trainable.noise import Cell
 
 
 def fold_models(trial: TrialFolder) -> dict[int, TrialFolder]:

@@ -83,6 +83,11 @@ class Gap:
         return Interval(self.value, min(self.centre - half, self.value), max(self.centre + half, self.value))
 
 
+def photo_gap(value: float, drawn: NDArray[np.floating]) -> Gap:
+    """Return the difference of two models, of which only the photos are drawn: by its value and resamplings (B,)."""
+    return Gap(value, float(drawn.mean()), float(drawn.std()), float("inf"))
+
+
 def gap(differences: NDArray[np.float64], noise: Noise, cells: Sequence[Cell]) -> Gap:
     """Return the difference of two configs.
 
