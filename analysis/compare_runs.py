@@ -16,7 +16,7 @@ from rich.console import Console
 from trainable.artifacts import RunFolder, TrialFolder
 from trainable.bootstrap import Interval, mean_ious, miou_interval, resamples
 from trainable.comparing import ALPHA
-from trainable.noise import photo_gap
+from trainable.noise import gap
 
 HEAD = ("space", "trials", "epochs", "reference recipe", "best", "best less reference", "best config")
 
@@ -63,7 +63,7 @@ def _gain(best: NDArray[np.integer], first: NDArray[np.integer], trials: int) ->
     """Return the best's mIoU less the first's, by confusion matrices (N, C, C), as one of all trials' that hold."""
     counts = resamples(len(first))
     value, drawn = (mean_ious(best, each) - mean_ious(first, each) for each in (np.ones_like(counts[:1]), counts))
-    return photo_gap(float(value[0]), drawn).interval(ALPHA / max(trials - 1, 1))
+    return gap(float(value[0]), drawn, len(first)).interval(ALPHA / max(trials - 1, 1))
 
 
 def _config(folder: TrialFolder) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from trainable.bootstrap import Interval, miou_interval, resamples, sums_to_mious, tallies
 from trainable.comparing import ALPHA
-from trainable.noise import photo_gap
+from trainable.noise import gap
 
 
 @dataclass(frozen=True)
@@ -40,37 +40,41 @@ def places(confusions: Sequence[NDArray[np.integer]], seed: int = 0) -> list[Pla
     counts = resamples(len(found[0]), seed)
     values = np.array([sums_to_mious(each.sum(0, keepdims=True))[0] for each in found])
     resampled = np.stack([sums_to_mious(counts @ each) for each in found])
-    letters = group_letters(values, resampled)
+    letters = group_letters(values, resampled, len(found[0]))
     best = int(np.argmax(values))
-    return [Place(miou_interval(each, seed), less(values, resampled, position, best), letters[position])
+    return [Place(miou_interval(each, seed), less(values, resampled, len(found[0]), position, best), letters[position])
             for position, each in enumerate(confusions)]  # fmt: skip
 
 
-def less(values: NDArray[np.floating], resampled: NDArray[np.floating], position: int, other: int) -> Interval:
+def less(
+    values: NDArray[np.floating], resampled: NDArray[np.floating], photos: int, position: int, other: int
+) -> Interval:
     """Return the interval of a model's difference to another, at the level of all pairs.
 
     Args:
         values: (T,) val_miou.
         resampled: (T, B) val_miou on the same B draws of photos.
+        photos: N.
         position: of the model.
         other: of the other.
     """
-    gap = photo_gap(float(values[position] - values[other]), resampled[position] - resampled[other])
-    return gap.interval(ALPHA / max(len(values) * (len(values) - 1) / 2, 1))
+    found = gap(float(values[position] - values[other]), resampled[position] - resampled[other], photos)
+    return found.interval(ALPHA / max(len(values) * (len(values) - 1) / 2, 1))
 
 
-def group_letters(values: NDArray[np.floating], resampled: NDArray[np.floating]) -> list[str]:
+def group_letters(values: NDArray[np.floating], resampled: NDArray[np.floating], photos: int) -> list[str]:
     """Return the group of each model.
 
     Args:
         values: (T,) val_miou.
         resampled: (T, B) val_miou on the same B draws of photos.
+        photos: N.
     """
     letters = [""] * len(values)
     rest = list(np.argsort(-values, kind="stable"))
     group = 0
     while rest:
-        alike = [position for position in rest if less(values, resampled, position, rest[0]).high >= 0]
+        alike = [position for position in rest if less(values, resampled, photos, position, rest[0]).high >= 0]
         for position in alike:
             letters[position] = letter(group)
         rest = [position for position in rest if position not in alike]

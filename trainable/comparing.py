@@ -163,8 +163,8 @@ def _compare(
         if number != leader and common:
             pair = [mious[one] if number in mious else sums_to_mious(pooled_sums(drawn[one], common))
                     for one in (number, leader)]  # fmt: skip
-            gaps[number] = gap(pair[0] - pair[1], noise, common)
-            compared[number] = len(_pooled(each, common))
+            drawn_gap, compared[number] = pair[0] - pair[1], _photos(each, common)
+            gaps[number] = gap(float(drawn_gap[0]), drawn_gap[1:], compared[number], noise, common)
     levels, racing = dict(out), [number for number in gaps if number not in out]
     while racing:
         # Those that are out leave fewer pairs that could go wrong (Holm 1979).
@@ -175,7 +175,7 @@ def _compare(
     alike = [number for number, found in differences.items() if found.high >= 0]
     alike.sort(key=lambda number: -differences[number].value)
     value = partial(_value, dict(results), dict(drawn), tuple(cells), noise)
-    photos = len(_pooled(results[leader], cells))
+    photos = _photos(results[leader], cells)
     return Standing(tuple(cells), leader, (leader, *alike), differences, compared, photos, levels,
                     tuple(whole), value)  # fmt: skip
 
@@ -187,6 +187,10 @@ def _value(
     found, sums = _pooled(results[number], cells), pooled_sums(drawn[number], cells)
     seeds = np.random.default_rng(0).standard_t(noise.freedom, len(sums) - 1) * noise.variance_over(cells) ** 0.5
     return middle(sums_to_mious(sums[:1]), sums_to_mious(with_unseen(found, sums[1:])) + seeds)
+
+
+def _photos(trainings: Mapping[Cell, Tallies], cells: Sequence[Cell]) -> int:
+    return sum({fold: len(trainings[fold, seed]) for fold, seed in cells}.values())
 
 
 def _pooled(trainings: Mapping[Cell, Tallies], cells: Sequence[Cell]) -> Tallies:

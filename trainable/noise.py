@@ -83,22 +83,23 @@ class Gap:
         return Interval(self.value, min(self.centre - half, self.value), max(self.centre + half, self.value))
 
 
-def photo_gap(value: float, drawn: NDArray[np.floating]) -> Gap:
-    """Return the difference of two models, of which only the photos are drawn: by its value and resamplings (B,)."""
-    return Gap(value, float(drawn.mean()), float(drawn.std()), float("inf"))
-
-
-def gap(differences: NDArray[np.float64], noise: Noise, cells: Sequence[Cell]) -> Gap:
-    """Return the difference of two configs.
+def gap(
+    value: float, drawn: NDArray[np.floating], photos: int, noise: Noise | None = None, cells: Sequence[Cell] = ()
+) -> Gap:
+    """Return the difference of two models, or of two configs.
 
     Args:
-        differences: of their val_miou on the photos as they are and on each resampling, (1 + B,).
-        noise: of each of the two.
-        cells: that both were trained on.
+        value: on the photos as they are.
+        drawn: on each resampling of them, (B,).
+        photos: how many.
+        noise: of each of two configs; none of two models.
+        cells: that both configs were trained on.
     """
-    photos, seeds = float(differences[1:].var()), 2 * noise.variance_over(cells)
-    freedom = noise.freedom * ((photos + seeds) / seeds) ** 2
-    return Gap(float(differences[0]), float(differences[1:].mean()), (photos + seeds) ** 0.5, freedom)
+    of_photos = float(drawn.var()) * photos / max(photos - 1, 1)
+    of_seeds = 2 * noise.variance_over(cells) if noise else 0.0
+    variance = max(of_photos + of_seeds, 1e-24)
+    unsure = of_photos**2 / max(photos - 1, 1) + (of_seeds**2 / noise.freedom if noise else 0.0)
+    return Gap(value, float(drawn.mean()), variance**0.5, variance**2 / max(unsure, 1e-60))
 
 
 def seed_noise(configs: Sequence[Mapping[Cell, Draws]], cells: Sequence[Cell]) -> Noise:

@@ -29,14 +29,14 @@ def test_trials_within_noise_are_one_group():
     whole, counts = 0, resamples(60, draws=500)
     for seed in range(60):  # the best of ten was lucky each time
         photos = np.random.default_rng(seed).normal(0.5, 0.1, (10, 60))
-        whole += set(group_letters(photos.mean(1), photos @ counts.T / 60)) == {"A"}
+        whole += set(group_letters(photos.mean(1), photos @ counts.T / 60, 60)) == {"A"}
     assert whole >= 57
 
 
 def test_groups_begin_with_the_best_of_the_rest_whatever_the_order():
     values = np.array([0.1, 0.5, 0.3, 0.5])
     resampled = values[:, None] + np.zeros((4, 100))
-    assert group_letters(values, resampled) == ["C", "A", "B", "A"]
+    assert group_letters(values, resampled, 9) == ["C", "A", "B", "A"]
     assert places([]) == []
 
 

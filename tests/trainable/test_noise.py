@@ -24,7 +24,7 @@ def test_the_first_sum_is_of_the_photos_as_they_are_and_folds_have_their_own_dra
 def test_photos_part_is_that_of_the_paired_bootstrap():
     one, other = confusions(200, 0.5), confusions(200, 0.52, seed=1)
     pair = [Draws(tallies(each), 0).mious for each in (one, other)]
-    found = gap(pair[0] - pair[1], Noise(1e-12, 8.0), [(0, 0)]).interval(0.05)
+    found = gap((pair[0] - pair[1])[0], (pair[0] - pair[1])[1:], 200).interval(0.05)
     bootstrap = difference_interval(one, other)
     assert found.value == pytest.approx(bootstrap.value)
     assert (found.low, found.high) == pytest.approx((bootstrap.low, bootstrap.high), abs=0.1 * (found.high - found.low))
@@ -40,8 +40,8 @@ def test_seeds_part_shrinks_with_folds_and_seeds():
 
 
 def test_the_less_the_seeds_weigh_the_less_it_matters_that_their_noise_is_known_roughly():
-    photos = np.random.default_rng(0).normal(0, 0.01, 1001)
-    freedoms = [gap(photos, Noise(each**2, 8.0), [(0, 0)]).freedom for each in (0.1, 0.01, 0.001)]
+    drawn = np.random.default_rng(0).normal(0, 0.01, 1000)
+    freedoms = [gap(0.0, drawn, 10_000, Noise(each**2, 8.0), [(0, 0)]).freedom for each in (0.1, 0.01, 0.001)]
     assert 8 < freedoms[0] < freedoms[1] < freedoms[2] and freedoms[2] > 1000
 
 
