@@ -86,12 +86,16 @@ def intervals(task: tuple[int, float, int]) -> dict[str, float]:
         apart = 2**0.5 * made.apart
         one, other = (made.tallies(rng, photos, apart) for _ in range(2))
         changed = np.where(rng.random((count, 1)) < GATED, other, one)
-        found[f"value, {name}, {count} photos"] = place(value_interval(one), made.miou)
-        found[f"difference, {name}, {count} photos"] = place(paired_interval(one, other), 0.0)
-        found[f"gain of a step, {name}, {count} photos"] = place(paired_interval(changed, one), 0.0)
-        seeds = {number: {(0, 0): made.tallies(rng, photos, apart, made.shift(rng))} for number in range(2)}
-        standing = compare(seeds, [(0, 0)])
-        found[f"config's value, {name}, {count} photos"] = place(standing.values[0], made.miou)
+        found[f"value, {name}, {count} photos"] = place(value_interval(one), made.truth(one))
+        found[f"difference, {name}, {count} photos"] = place(
+            paired_interval(one, other), made.truth(one) - made.truth(other)
+        )
+        found[f"gain of a step, {name}, {count} photos"] = place(
+            paired_interval(changed, one), made.truth(changed) - made.truth(one)
+        )
+        configs = {number: {(0, 0): made.tallies(rng, photos, apart, made.shift(rng))} for number in range(2)}
+        standing = compare(configs, [(0, 0)])
+        found[f"config's value, {name}, {count} photos"] = place(standing.values[0], made.truth(configs[0][0, 0]))
         less = standing.differences[1 - standing.leader]
         found[f"configs' difference, {name}, {count} photos"] = place(less, 0.0)
     return found

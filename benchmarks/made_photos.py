@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.bootstrap import Tallies, sums_to_mious
+from trainable.bootstrap import Tallies
 
 PRESENT = (1, 0.57, 0.53, 0.41, 0.33, 0.16, 0.12, 0.094, 0.058, 0.035, 0.0058)
 """Share of photos that a class is in: of the competition's 3,272 training photos, the most frequent first."""
@@ -47,18 +47,23 @@ class World:
     apart: float = 0.35  # standard deviation, a logit, of what a config makes of a class in a photo; and its trainings
     noise: float = 0.015  # standard deviation between seeds of val_miou on very many photos
     slopes: NDArray[np.float64] = field(init=False)  # of val_miou by each class's logit, (C,)
-    miou: float = field(init=False)  # on very many photos
+    ious: NDArray[np.float64] = field(init=False)  # of each class on very many photos, (C,)
 
     def __post_init__(self) -> None:
         photos = self.photos(np.random.default_rng(0), POPULATION)
 
-        def mean(some: Photos, shift: NDArray[np.float64] | float = 0.0) -> float:
-            found = self.tallies(np.random.default_rng(1), some, 2**0.5 * self.apart, shift)
-            return float(sums_to_mious(found.sum(0, keepdims=True))[0])
+        def ious(some: Photos, shift: NDArray[np.float64] | float = 0.0) -> NDArray[np.float64]:
+            found = self.tallies(np.random.default_rng(1), some, 2**0.5 * self.apart, shift).sum(0)
+            return np.divide(*np.split(found, 2))
 
-        object.__setattr__(self, "miou", mean(photos))
+        object.__setattr__(self, "ious", ious(photos))
         some, steps = photos.part(slice(POPULATION // 10)), 0.2 * np.eye(len(self.present))
-        object.__setattr__(self, "slopes", np.array([mean(some, step) - mean(some, -step) for step in steps]) / 0.4)
+        slopes = [ious(some, step).mean() - ious(some, -step).mean() for step in steps]
+        object.__setattr__(self, "slopes", np.array(slopes) / 0.4)
+
+    def truth(self, found: Tallies) -> float:
+        """Return val_miou on very many photos, over the classes that some photos' tallies (N, 2C) have."""
+        return float(self.ious[found[:, len(self.present) :].any(0)].mean())
 
     def photos(self, rng: np.random.Generator, count: int) -> Photos:
         """Draw photos: which classes they show, how large, how hard they are."""

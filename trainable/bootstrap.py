@@ -1,7 +1,8 @@
 """How sure a val_miou is: intervals from resampling the validation photos.
 
-What an interval is to hold is the val_miou of the same model on very many photos like these, every class among them.
-Photos count as taken one by one: where many are of one scene, less is known than an interval says.
+What an interval is to hold is the val_miou of the same model on very many photos like these, over the same classes: of
+a class that is in none of the photos, neither in truth nor prediction, nothing is known, and it is left out. Photos
+count as taken one by one: where many are of one scene, less is known than an interval says.
 
 N photos, C classes, B resamplings.
 """
@@ -11,12 +12,15 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 RESAMPLES = 4000
 
-UNSEEN = 0.5
-"""Photos, of the size that counts in their class, that a value's resamplings add to each class: what another photo of a
-class comes to is not known from a few, and of a class that no photo shows nothing is known."""
+UNSEEN = 0.25
+"""Photos that resamplings of a value add to each class: what another photo of it comes to is not known from a few."""
+
+NORMAL_95 = 1.96
+"""Standard deviations to either side that hold 95%."""
 
 Tallies = NDArray[np.floating]
 """Per photo the hits and the unions of each class, (N, 2C)."""
@@ -49,9 +53,9 @@ def miou_interval(confusion: NDArray[np.integer], seed: int = 0) -> Interval:
 
 
 def value_interval(found: Tallies, seed: int = 0) -> Interval:
-    """Return the interval of some photos' mIoU. Source: Efron 1979, percentiles; `with_unseen` for rare classes."""
+    """Return the interval of some photos' mIoU. Source: Efron 1979, percentiles of `value_draws`."""
     sums = resamples(len(found), seed) @ found
-    return middle(sums_to_mious(found.sum(0, keepdims=True)), sums_to_mious(with_unseen(found, sums, seed)))
+    return middle(sums_to_mious(found.sum(0, keepdims=True)), value_draws(found, sums, seed))
 
 
 def difference_interval(first: NDArray[np.integer], second: NDArray[np.integer], seed: int = 0) -> Interval:
@@ -106,20 +110,39 @@ def sums_to_mious(sums: Tallies) -> NDArray[np.float64]:
         return np.asarray(ious.sum(1) / there.sum(1))
 
 
-def with_unseen(found: Tallies, sums: Tallies, seed: int = 0) -> Tallies:
-    """Return sums of resampled tallies (B, 2C) with `UNSEEN` photos more of each class.
+def value_draws(found: Tallies, sums: Tallies, seed: int = 0) -> NDArray[np.float64]:
+    """Return resamplings of a mIoU, (B,), as wide as the true one of very many photos may be off.
 
-    Each has the IoU of a class in a photo, drawn among all classes in the photos (N, 2C) by how much it counts in its
-    class: where a class is in many photos that is little, where it is in one, much.
+    Few photos vary less among their resamplings than among photos at large, in two ways that are made up for:
+
+    - Each class gets `UNSEEN` photos more, of its size and of an IoU that a class has in a photo, both drawn. Where a
+      class is in many photos that is little, where it is in one, much. What all photos show, such as the background,
+      tells nothing of other classes.
+    - Large objects count most, so photos are fewer than they seem: Student's t for as many as the best known class has.
+      Sources: Kish 1965 for how many, Hesterberg 2015 for the percentiles.
+
+    Args:
+        found: tallies of the photos, (N, 2C).
+        sums: over resamplings of them, (B, 2C).
+        seed: of the draws.
     """
     hits, unions = np.split(found, 2, axis=1)
-    totals = unions.sum(0)
-    share = np.divide(unions, totals, out=np.zeros_like(unions), where=totals > 0).ravel().cumsum()
-    size = np.divide((unions**2).sum(0), totals, out=np.ones_like(totals), where=totals > 0)
-    drawn = np.random.default_rng([seed, 1]).random((len(sums), len(totals))) * share[-1]
-    at = np.minimum(share.searchsorted(drawn, side="right"), share.size - 1)
-    ious = hits.ravel()[at] / np.maximum(unions.ravel()[at], 1e-12)
-    return sums + UNSEEN * np.concatenate([size * ious, np.broadcast_to(size, ious.shape)], axis=1)
+    totals, squares = unions.sum(0), (unions**2).sum(0)
+    share = np.divide(unions, totals, out=np.zeros_like(unions), where=totals > 0)
+    rest = (unions > 0).any(0) & ~(unions > 0).all(0)
+    share = share[:, rest] if rest.any() else share
+    count = max(2.0, float((1 / np.maximum((share**2).sum(0), 1 / len(found)))[share.any(0)].max()))
+    wider = float(stdtrit(count - 1, 0.975)) / NORMAL_95 * (count / (count - 1)) ** 0.5
+    rng = np.random.default_rng([seed, 1])
+    chances = share.ravel().cumsum()
+    at = np.minimum(chances.searchsorted(rng.random((len(sums), len(totals))) * chances[-1], "right"), share.size - 1)
+    photo, column = np.divmod(at, share.shape[1])
+    column = np.flatnonzero(rest)[column] if rest.any() else column
+    ious = hits[photo, column] / np.maximum(unions[photo, column], 1e-12)
+    sizes = np.divide(squares, totals, out=np.zeros_like(totals), where=totals > 0)
+    more = UNSEEN * sizes * rng.exponential(size=ious.shape)
+    drawn = sums_to_mious(sums + np.concatenate([more * ious, more], axis=1))
+    return np.asarray(drawn.mean() + wider * (drawn - drawn.mean()))
 
 
 @lru_cache(maxsize=4)

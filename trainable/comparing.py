@@ -22,7 +22,7 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from trainable.bootstrap import Interval, Tallies, middle, sums_to_mious, with_unseen
+from trainable.bootstrap import Interval, Tallies, middle, sums_to_mious, value_draws
 from trainable.noise import Cell, Drawn, Draws, Noise, gap, pooled_sums, seed_noise
 
 ALPHA = 0.05
@@ -186,7 +186,7 @@ def _value(
     """Return the 95% interval of a config's val_miou, over photos and seeds."""
     found, sums = _pooled(results[number], cells), pooled_sums(drawn[number], cells)
     seeds = np.random.default_rng(0).standard_t(noise.freedom, len(sums) - 1) * noise.variance_over(cells) ** 0.5
-    return middle(sums_to_mious(sums[:1]), sums_to_mious(with_unseen(found, sums[1:])) + seeds)
+    return middle(sums_to_mious(sums[:1]), value_draws(found, sums[1:]) + seeds)
 
 
 def _photos(trainings: Mapping[Cell, Tallies], cells: Sequence[Cell]) -> int:
