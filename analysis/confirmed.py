@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from analysis.trials import Trial, Trials
 from trainable.artifacts import TrialFolder
-from trainable.bootstrap import Interval, mean_ious, miou_interval
-from trainable.comparing import Cell, Standing, tallies
+from trainable.bootstrap import Interval, mean_ious, miou_interval, tallies
+from trainable.comparing import Standing
 from trainable.config import NO_FOLD
 from trainable.finalists import broken, fold_models, last_standing, matrices_of, trainings
+from trainable.noise import Cell
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Finalist:
     val_miou_of: dict[int, float]  # by fold, the mean over the seeds it was trained with
     photos: int
     interval: Interval  # of val_miou over the photos of all its folds; where it is compared, over all seeds
-    less_best: Interval | None  # None for the best, and where there is no comparison
-    group: str  # A: not surely worse than the best, B: surely worse; empty where there is no comparison
+    less_best: Interval | None  # 95% for the whole race; None for the best, and where there is no comparison
+    group: str  # A: not shown to be worse than the best, B: shown to be; empty where there is no comparison
 
 
 @dataclass(frozen=True)

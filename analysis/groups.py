@@ -1,4 +1,7 @@
-"""Which trials cannot be told apart: groups by paired bootstrap over the validation photos."""
+"""Which trials cannot be told apart: groups by paired bootstrap over the validation photos.
+
+T models, N photos, C classes, B resamplings.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.bootstrap import Interval, mean_ious, middle, resamples
+from trainable.bootstrap import Interval, miou_interval, resamples, sums_to_mious, tallies
+from trainable.comparing import ALPHA
+from trainable.noise import gap
 
 
 @dataclass(frozen=True)
@@ -14,15 +19,16 @@ class Place:
     """A model's place among others on the same photos."""
 
     interval: Interval
-    less_best: Interval  # the difference to the best of all
+    less_best: Interval  # the difference to the best of all; those of all pairs hold together, in 95% of cases
     group: str
 
 
 def places(confusions: Sequence[NDArray[np.integer]], seed: int = 0) -> list[Place]:
     """Return the place of each model among the others.
 
-    Group A holds all models whose paired difference to the best has a 95% interval that reaches 0 or above; B the same
-    among the rest, and so on. Within a group the order says little.
+    Group A holds all models that are not shown to be worse than the best; B the same among the rest, and so on. Within
+    a group the order says little. Of models that are equally good all are in one group in 95% of cases, however many
+    they are: each difference is tested at a level for all pairs together (Bonferroni).
 
     Args:
         confusions: (N, C, C) each, of the same photos in the same order.
@@ -30,34 +36,48 @@ def places(confusions: Sequence[NDArray[np.integer]], seed: int = 0) -> list[Pla
     """
     if not confusions:
         return []
-    values = np.array([mean_ious(each) for each in confusions])  # (T, 1)
-    counts = resamples(len(confusions[0]), seed)
-    resampled = np.stack([mean_ious(each, counts) for each in confusions])
-    letters = group_letters(values[:, 0], resampled)
+    found = [tallies(each) for each in confusions]
+    counts = resamples(len(found[0]), seed)
+    values = np.array([sums_to_mious(each.sum(0, keepdims=True))[0] for each in found])
+    resampled = np.stack([sums_to_mious(counts @ each) for each in found])
+    letters = group_letters(values, resampled, len(found[0]))
     best = int(np.argmax(values))
-    return [
-        Place(
-            middle(value, row), middle(value - values[best], row - resampled[best]), letter
-        ) for value, row, letter in zip(values, resampled, letters, strict=True)
-    ]  # fmt: skip
+    return [Place(miou_interval(each, seed), less(values, resampled, len(found[0]), position, best), letters[position])
+            for position, each in enumerate(confusions)]  # fmt: skip
 
 
-def group_letters(values: NDArray[np.floating], resampled: NDArray[np.floating]) -> list[str]:
+def less(
+    values: NDArray[np.floating], resampled: NDArray[np.floating], photos: int, position: int, other: int
+) -> Interval:
+    """Return the interval of a model's difference to another, at the level of all pairs.
+
+    Args:
+        values: (T,) val_miou.
+        resampled: (T, B) val_miou on the same B draws of photos.
+        photos: N.
+        position: of the model.
+        other: of the other.
+    """
+    found = gap(float(values[position] - values[other]), resampled[position] - resampled[other], photos)
+    return found.interval(ALPHA / max(len(values) * (len(values) - 1) / 2, 1))
+
+
+def group_letters(values: NDArray[np.floating], resampled: NDArray[np.floating], photos: int) -> list[str]:
     """Return the group of each model.
 
     Args:
         values: (T,) val_miou.
         resampled: (T, B) val_miou on the same B draws of photos.
+        photos: N.
     """
     letters = [""] * len(values)
     rest = list(np.argsort(-values, kind="stable"))
     group = 0
     while rest:
-        differences = resampled[rest] - resampled[rest[0]]
-        alike = np.percentile(differences, 97.5, axis=1) >= 0
-        for position in np.array(rest)[alike]:
+        alike = [position for position in rest if less(values, resampled, photos, position, rest[0]).high >= 0]
+        for position in alike:
             letters[position] = letter(group)
-        rest = [position for position, same in zip(rest, alike, strict=True) if not same]
+        rest = [position for position in rest if position not in alike]
         group += 1
     return letters
 

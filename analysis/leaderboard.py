@@ -49,8 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _print(board: Board, shown: list[Entry], asked: int, console: Console) -> None:
     if shown:
         console.print(_table(board, shown, console.width))
-        console.print("trials of one group cannot be told apart on these photos: the 95% interval of the paired\n"
-                      "difference to the group's best reaches 0", highlight=False, soft_wrap=True)  # fmt: skip
+        console.print("trials of one group cannot be told apart on these photos: none is shown to be worse than the\n"
+                      "group's best (paired differences, 95% for all pairs together)",
+                      highlight=False, soft_wrap=True)  # fmt: skip
     else:
         console.print("no trial has ended an epoch yet", style="yellow")
     if asked > len(board.ranked) and asked != SHOWN:

@@ -98,13 +98,14 @@ def as_markdown(board: Board) -> str:
 
 EXPLAINED = (
     "`val_miou` is that of the best epoch at 256x256, with its 95% interval from resampling the validation photos. "
-    "Trials of one group cannot be told apart: the interval of the paired difference to the group's best reaches 0."
+    "Trials of one group cannot be told apart: none is shown to be worse than the group's best, by intervals of paired "
+    "differences that hold for all pairs together in 95% of cases."
 )
 FOLDS_EXPLAINED = "Each photo is predicted by the model of the fold that did not train on it."
 FINALISTS_EXPLAINED = (
-    "Those of group A cannot be told apart: the 95% interval of their paired difference to the first reaches 0, over "
-    "the folds and seeds that both were trained on, with the noise between seeds. Those of group B are surely worse, "
-    "which is why they may have fewer folds."
+    "Those of group A cannot be told apart: none is shown to be worse than the first by paired differences over the "
+    "folds and seeds that both were trained on, with the noise between seeds. Those of group B are, which is why they "
+    "may have fewer folds. Of equal configs a race throws one out, or calls one the best, in at most 5% of cases."
 )
 
 

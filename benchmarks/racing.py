@@ -36,7 +36,9 @@ from search.racing import Race, rungs_of
 from search.thawing import Thawing, ThawingScheduler
 from spaces.table import Space
 from trainable.artifacts import RunFolder
-from trainable.comparing import SEED_SD, Cell, Tallies, shares
+from trainable.bootstrap import Tallies
+from trainable.comparing import miou as miou_of
+from trainable.noise import SEED_SD, Cell
 
 FOLDS, PHOTOS, WORKERS = 5, 340, 4
 
@@ -85,7 +87,7 @@ class Made:
         self.curves = [first[index].rows["val_miou"] for index in rng.choice(len(first), configs, replace=False)]
         self.worths = np.array([curve.max() for curve in self.curves])
         whole = [all_folds(parts, 0) for parts in repeats.values()]
-        levels = np.array([shares(each)[0] for each in whole])
+        levels = np.array([miou_of(each) for each in whole])
         self.alike = [whole[int(rng.choice(np.argsort(abs(levels - worth))[:NEAREST]))] for worth in self.worths]
         self.photos = np.array_split(rng.integers(0, len(whole[0]), PHOTOS), self.folds)
         self.epochs, self.trials = len(self.curves[0]), configs
@@ -107,7 +109,7 @@ class Made:
     def begin(self, params: Params, distributions: Distributions) -> Begun:
         """Return the next config's curve on fold 0."""
         config, self.begun = self.begun, self.begun + 1
-        curve = self.curves[config] / self.curves[config].max() * shares(self.train(config, (0, 0)))[0]
+        curve = self.curves[config] / self.curves[config].max() * miou_of(self.train(config, (0, 0)))
         return Begun(curve, float(self.worths[config]))
 
 
@@ -122,7 +124,7 @@ class Repeats(Made):
         self.chosen = np.random.default_rng(seed).choice(sorted(repeats), configs, replace=False)
         curves = {each.number: each.rows["val_miou"] for each in first}
         self.curves = [curves[number] for number in self.chosen]
-        self.worths = np.array([np.mean([shares(all_folds(repeats[number], each))[0] for each in range(REPEATS)])
+        self.worths = np.array([np.mean([miou_of(all_folds(repeats[number], each)) for each in range(REPEATS)])
                                 for number in self.chosen])  # fmt: skip
 
     def train(self, config: int, cell: Cell) -> Tallies:
@@ -132,7 +134,7 @@ class Repeats(Made):
 
 def moved(found: Tallies, miou: float) -> Tallies:
     """Return tallies of another mIoU: of every photo's errors, or of its hits, the same part has become the other."""
-    now, classes = shares(found)[0], found.shape[1] // 2
+    now, classes = miou_of(found), found.shape[1] // 2
     hits, unions = found[:, :classes], found[:, classes:]
     hits = hits + (unions - hits) * (miou - now) / (1 - now) if miou > now else hits * max(miou, 0.01) / now
     return np.concatenate([hits, unions], axis=1)
@@ -191,7 +193,7 @@ def run(task: tuple[int, int, int, int, float | None]) -> Outcome:
 def argmax(made: Made, configs: Sequence[int], rungs: Sequence[Cell], trainings: int) -> int:
     """Return the config of the best mean where so many trainings are spread evenly over some, rung after rung."""
     tasks = list(itertools.islice(((config, rung) for rung in rungs for config in configs), trainings))
-    values = {config: [shares(made.train(*task))[0] for task in tasks if task[0] == config] for config in configs}
+    values = {config: [miou_of(made.train(*task)) for task in tasks if task[0] == config] for config in configs}
     return max(configs, key=lambda config: np.mean(values[config]) if values[config] else 0.0)
 
 

@@ -150,7 +150,7 @@ def _add_search(group: Any) -> None:
     group.add_argument("--include", type=int, nargs="+", metavar="N", help="with --confirm: further trials, by number")
     group.add_argument("--seeds", type=int, metavar="S", help="with --confirm: at most, to tell configs apart (default "
                        "1; 5 with a budget)")  # fmt: skip
-    group.add_argument("--no-race", action="store_true", help="with --confirm: train all, the surely worse too")
+    group.add_argument("--no-race", action="store_true", help="with --confirm: train all, also those shown to be worse")
     group.add_argument("--gpu-hours", type=float, metavar="H", help="end when GPUs (cores, where there are none) "
                        "were held for H hours in all")  # fmt: skip
     group.add_argument("--until", metavar="TIME", help="end so long from now: 90m, 2h, 1d12h")

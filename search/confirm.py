@@ -18,7 +18,7 @@ from search.racing import Race, Task, rungs_of
 from search.results import runs_dir_option
 from trainable.artifacts import BROKEN, ENDED, RunFolder
 from trainable.coco import Dataset
-from trainable.comparing import Standing
+from trainable.comparing import HELD, Standing
 from trainable.finalists import trainings
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
@@ -122,7 +122,7 @@ def describe(final: Final) -> str:
     numbers = ", ".join(map(str, final.numbers))
     trainings = f"{'at most ' * race.drop}{len(race.left())} trainings to go"
     on = f"{len(folds)} of {final.plan.folds} folds" + f" x {seeds} seeds" * (seeds > 1)
-    how = "; one that is surely worse is out after each fold" if race.drop and len(final.numbers) > 1 else ""
+    how = "; one shown to be worse is out after each fold" if race.drop and len(final.numbers) > 1 else ""
     return f"run {final.run.path.name}: trials {numbers} on {on}; {trainings}{how}"
 
 
@@ -139,12 +139,12 @@ def needed(final: Final, share: Resources, tasks: Sequence[Task]) -> float:
 
 
 def told_out(number: int, standing: Standing) -> str:
-    """Return what is said of a config that is surely worse."""
+    """Return what is said of a config that is shown to be worse."""
     fold, seed = standing.cells[-1]
     after = f"fold {fold}" + f" with seed {seed + 1} of it" * (seed > 0)
     return (
-        f"trial {number} is out after {after}: {standing.differences[number]:+} less than trial {standing.leader}, on "
-        f"{standing.compared[number]} photos"
+        f"trial {number} is out after {after}: its val_miou less that of trial {standing.leader} is "
+        f"{standing.differences[number]:+} on {standing.compared[number]} photos, {HELD}"
     )
 
 

@@ -13,9 +13,9 @@ from search.recovery import mend
 from search.sync import bring_scores
 from search.trial import METRIC
 from trainable.artifacts import RunFolder, TrialFolder
-from trainable.comparing import Cell
 from trainable.config import TrialConfig
 from trainable.finalists import broken, tallies_of, trainings
+from trainable.noise import Cell
 from trainable.records import DAMAGE
 
 

@@ -1,4 +1,4 @@
-"""The race between finalists: fold after fold, then seed after seed, the surely worse are trained no more.
+"""The race between finalists: fold after fold, then seed after seed, what is shown to be worse is trained no more.
 
 A rung is a fold with a seed. When all that are in the race have been trained on a rung, they are compared over all
 rungs so far (`trainable/comparing.py` has the rule). What is next follows from the trainings that have ended, in
@@ -8,7 +8,9 @@ rung is whole begins with the next one.
 
 from collections.abc import Callable, Collection, Sequence
 
-from trainable.comparing import Cell, Standing, Tallies, standings
+from trainable.bootstrap import Tallies
+from trainable.comparing import Standing, standings
+from trainable.noise import Cell, Draws
 
 Task = tuple[int, Cell]
 """A config by its number, and what it is to be trained on."""
@@ -23,7 +25,7 @@ class Race:
         Args:
             numbers: of the finalists, the most promising first.
             rungs: in the order in which they are trained, see `rungs_of`.
-            drop: whether those that are surely worse are out; otherwise all go through all rungs.
+            drop: whether those that are shown to be worse are out; otherwise all go through all rungs.
         """
         self.rungs, self.drop = list(rungs), drop
         self.results: dict[int, dict[Cell, Tallies]] = {number: {} for number in numbers}
@@ -36,6 +38,7 @@ class Race:
         self.tell: Callable[[int, Standing], None] = lambda number, standing: None
         """Told of each config that is out, and how it stood then."""
         self._told: set[tuple[int, int]] = set()  # number, and after how many rungs
+        self._drawn: dict[Task, Draws] = {}
 
     def see(self, number: int, cell: Cell, found: Tallies) -> None:
         """A training has ended."""
@@ -68,7 +71,7 @@ class Race:
         return None
 
     def _stand(self) -> None:
-        self.standings = standings(self.results, self.rungs, self.drop)
+        self.standings = standings(self.results, self.rungs, self.drop, self._drawn)
         racing = set(self.results)
         for depth, standing in enumerate(self.standings if self.drop else [], start=1):
             for number in sorted(racing - set(standing.alike)):

@@ -7,7 +7,8 @@ from search.racing import Race
 from search.results import show_params
 from search.tables import fitted
 from trainable.artifacts import BROKEN, RunFolder
-from trainable.comparing import Cell, Standing, shares
+from trainable.comparing import HELD, Standing, miou
+from trainable.noise import Cell
 
 
 def print_ranking(run: RunFolder, numbers: list[int], race: Race, console: Console) -> None:
@@ -31,7 +32,7 @@ def _table(run: RunFolder, race: Race, standing: Standing, console: Console) -> 
     folds = sorted({fold for fold, _ in standing.cells})
     seeds = max(seed for _, seed in standing.cells) + 1
     title = f"Finalists: out-of-fold val_miou over folds {', '.join(map(str, folds))}, {standing.photos} photos"
-    title += f" x {seeds} seeds (95% interval)" if seeds > 1 else " (95% interval)"
+    title += f" x {seeds} seeds" * (seeds > 1) + f" (95% intervals; less the first: {HELD})"
     titles = ["trial", "val_miou", "less the first", *(f"fold {fold}" for fold in folds), "race", "config"]
     rows = []
     for number in standing.ranked:
@@ -48,5 +49,5 @@ def _table(run: RunFolder, race: Race, standing: Standing, console: Console) -> 
 
 def _mean(race: Race, number: int, cells: list[Cell]) -> str:
     """Return a config's val_miou on a fold, the mean over the seeds it was trained with; empty where it was not."""
-    values = [shares(race.results[number][cell])[0] for cell in cells if cell in race.results[number]]
+    values = [miou(race.results[number][cell]) for cell in cells if cell in race.results[number]]
     return f"{sum(values) / len(values):.3f}" if values else ""

@@ -3,37 +3,33 @@
 Two configs are compared over the trainings that both have, each photo by the models that did not train on it. A
 difference of val_miou is unsure for two reasons, whose variances add up:
 
-- The photos. Each adds its share to val_miou (the derivative by how often it counts: Efron's infinitesimal jackknife);
-  the variance is that of the difference of the two configs' shares, photo by photo.
+- The photos. Those of each fold are drawn again with replacement, the same ones for all configs. The mean of the
+  differences over such draws by their standard deviation is close to normal far into the tails, also where a class is
+  in one photo only. (The difference on the photos as they are by that deviation is not: such a class counts in full.)
 - The trainings. With another seed the same config comes to another val_miou, which no resampling of photos shows. Of
   that the standard deviation is `SEED_SD` at the start and is learned from the trainings at hand: from repeats with
-  other seeds, and from what folds disagree on about the same configs beyond their photos' share.
+  other seeds, and from what folds disagree on about the same configs beyond their photos' share. As it is known only
+  roughly, the quantiles are those of Student's t, with the degrees of freedom of Satterthwaite 1946.
 
-A config is surely worse than the leader if the 95% interval of their difference, the normal one, lies below 0.
+Of equal configs one leads all the same, and the further, the more there are and the more often one looks. So a config
+is out only where it is behind the leader at a level at which all pairs in all looks together are wrong in at most
+`ALPHA` of races (Bonferroni). `python -m benchmarks.error_rates` counts how often they are.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import numpy as np
-from numpy.typing import NDArray
 
-from trainable.bootstrap import Interval
+from trainable.bootstrap import Interval, Tallies, middle, sums_to_mious, value_draws
+from trainable.noise import Cell, Drawn, Draws, Noise, gap, pooled_sums, seed_noise
 
-SEED_SD = 0.015
-"""Between trainings of one config with other seeds, measured on 339 photos."""
+ALPHA = 0.05
+"""In at most this share of races of equal configs is one said to be worse than another, or the best."""
 
-SEED_WEIGHT = 8.0
-"""What that weighs, in degrees of freedom, against what a run's own trainings show."""
-
-NORMAL_95 = 1.96
-"""Standard deviations to either side that hold 95%."""
-
-Cell = tuple[int, int]
-"""What a config is trained on: the fold that validates, and which seed, 0 being the config's own."""
-
-Tallies = NDArray[np.floating]
-"""Per photo the hits and the unions of each class, (N, 2C)."""
+HELD = "95% for the whole race"
+"""What intervals of differences hold."""
 
 Results = Mapping[int, Mapping[Cell, Tallies]]
 """By config and cell; of one fold the photos are in the same order everywhere."""
@@ -45,11 +41,18 @@ class Standing:
 
     cells: tuple[Cell, ...]
     leader: int
-    alike: tuple[int, ...]  # the leader and those not surely worse, the closest first
-    values: dict[int, Interval]  # val_miou of those that were trained on all cells
-    differences: dict[int, Interval]  # of each other config's val_miou less the leader's
+    alike: tuple[int, ...]  # the leader and those not shown to be worse, the closest first
+    differences: dict[int, Interval]  # of each other config's val_miou less the leader's, `HELD`
     compared: dict[int, int]  # photos that the difference is over: those of the folds that both were trained on
     photos: int  # of all cells
+    levels: dict[int, float]  # at which each was tested against the leader
+    whole: tuple[int, ...]  # those that were trained on all cells
+    value: Callable[[int], Interval]  # of one of these the 95% interval of val_miou
+
+    @cached_property
+    def values(self) -> dict[int, Interval]:
+        """The 95% intervals of val_miou of those that were trained on all cells."""
+        return {number: self.value(number) for number in self.whole}
 
     @property
     def ranked(self) -> list[int]:
@@ -64,7 +67,7 @@ class Standing:
         if len(self.alike) > 1:
             names = f"{', '.join(map(label, self.alike[:-1]))} and {label(self.alike[-1])}"
             widest = min((self.differences[number] for number in self.alike[1:]), key=lambda each: each.value)
-            return f"trials {names} are indistinguishable {on}: the last less the first is {widest:+}"
+            return f"trials {names} are indistinguishable {on}: the last less the first is {widest:+}, {HELD}"
         if not self.differences:
             return f"trial {label(self.leader)} was trained {on}, and no other: there is nothing to compare it with"
         nearest = max(self.differences, key=lambda number: self.differences[number].high)
@@ -72,51 +75,66 @@ class Standing:
         told = f"trial {label(self.leader)} is the best {on}: trial {label(nearest)}"
         told += ", the nearest," * (len(self.differences) > 1)
         part = f" on {self.compared[nearest]} of these photos" * (self.compared[nearest] < self.photos)
-        return f"{told} less it is {lead:+}{part}"
+        return f"{told} less it is {lead:+}{part}, {HELD}"
 
 
-def tallies(confusion: NDArray[np.integer]) -> Tallies:
-    """Return what val_miou takes of per-photo confusion matrices (N, C, C)."""
-    hits = np.diagonal(confusion, axis1=1, axis2=2)
-    return np.concatenate([hits, confusion.sum(1) + confusion.sum(2) - hits], axis=1).astype(np.float64)
+def miou(found: Tallies) -> float:
+    """Return the mIoU of some photos' tallies."""
+    return float(sums_to_mious(found.sum(0, keepdims=True))[0])
 
 
-def shares(found: Tallies) -> tuple[float, NDArray[np.float64]]:
-    """Return the mIoU of some photos and what each adds to it, (N,), which sum to 0."""
-    totals, classes = found.sum(0), found.shape[1] // 2
-    there = totals[classes:] > 0  # a class in neither truth nor prediction is left out of the mean
-    unions = totals[classes:][there]
-    ious = totals[:classes][there] / unions
-    each = (found[:, :classes][:, there] - ious * found[:, classes:][:, there]) / unions
-    return float(ious.mean()), each.mean(1)
+def level(rungs: Sequence[Cell], rung: Cell) -> float:
+    """Return what of `ALPHA` the look after a rung uses up.
+
+    Of the looks at one seed on all folds, the one after the last fold has half. The first seed has two thirds of all,
+    each further one two thirds of what is left: however many follow, and whenever that is decided, it stays below.
+    """
+    folds = [fold for fold, seed in rungs if not seed]
+    seeds = ALPHA * 2 / 3 / 3 ** rung[1]
+    if len(folds) < 2:
+        return seeds
+    return seeds / 2 if rung[0] == folds[-1] else seeds / 2 / (len(folds) - 1)
 
 
-def standings(results: Results, rungs: Sequence[Cell], drop: bool = True) -> list[Standing]:
+def standings(
+    results: Results, rungs: Sequence[Cell], drop: bool = True, drawn: dict[tuple[int, Cell], Draws] | None = None
+) -> list[Standing]:
     """Return how configs stand after each rung of a race, as far as rungs are whole.
 
-    A rung is whole when all that are in the race were trained on it and on those before. After it those that are surely
-    worse than the leader are out, until a later leader is no longer surely better; what one that is out was trained on
-    meanwhile, by a worker that would have been idle, does not count. With one left further seeds decide nothing.
+    A rung is whole when all that are in the race were trained on it and on those before. After it those that are shown
+    to be worse than the leader are out, until they are no longer behind a later leader at the level at which they went;
+    what one that is out was trained on meanwhile, by a worker that would have been idle, does not count. With one left
+    further seeds decide nothing.
 
     Args:
         results: of all configs.
         rungs: in the order of the race.
         drop: whether any are out; otherwise all stay.
+        drawn: what earlier calls have drawn; added to.
     """
     found: list[Standing] = []
-    racing, known = list(results), dict[int, Mapping[Cell, Tallies]]()
+    racing, known, out = list(results), dict[int, dict[Cell, Tallies]](), dict[int, float]()
+    drawn, draws = {} if drawn is None else drawn, dict[int, dict[Cell, Draws]]()
     for count, rung in enumerate(rungs, start=1):
         whole = all(cell in results[number] for number in racing for cell in rungs[:count])
         if not racing or not whole or (rung[1] and len(racing) == 1):
             break
-        known |= {number: {cell: results[number][cell] for cell in rungs[:count]} for number in racing}
-        found.append(compare(known, rungs[:count]))
-        racing = list(found[-1].alike) if drop else racing
+        for number in racing:
+            known[number] = {cell: results[number][cell] for cell in rungs[:count]}
+            for cell in known[number]:
+                if (number, cell) not in drawn:
+                    drawn[number, cell] = Draws(known[number][cell], cell[0])
+            draws[number] = {cell: drawn[number, cell] for cell in known[number]}
+        standing = _compare(known, draws, rungs[:count], level(rungs, rung), out)
+        found.append(standing)
+        if drop:
+            racing = list(standing.alike)
+            out = {number: standing.levels[number] for number in standing.differences if number not in racing}
     return found
 
 
-def compare(results: Results, cells: Sequence[Cell]) -> Standing:
-    """Return how configs stand by their trainings on some cells.
+def compare(results: Results, cells: Sequence[Cell], alpha: float = ALPHA) -> Standing:
+    """Return how configs stand by their trainings on some cells, looked at once.
 
     The leader has the best val_miou of those that were trained on all of these cells; every other is compared with it
     over the cells that both have, and left out if there are none.
@@ -124,73 +142,55 @@ def compare(results: Results, cells: Sequence[Cell]) -> Standing:
     Raises:
         ValueError: no config was trained on all of the cells.
     """
+    draws = {number: {cell: Draws(each[cell], cell[0]) for cell in cells if cell in each}
+             for number, each in results.items()}  # fmt: skip
+    return _compare(results, draws, cells, alpha, {})
+
+
+def _compare(
+    results: Results, drawn: Drawn, cells: Sequence[Cell], alpha: float, out: Mapping[int, float]
+) -> Standing:
+    """Return how configs stand; those that are out are tested at the level at which they went."""
     whole = [number for number, each in results.items() if all(cell in each for cell in cells)]
     if not whole:
         raise ValueError(f"no config was trained on all of {list(cells)}")
-    deviation = training_deviation([results[number] for number in whole], cells)
-    values = {number: _interval(*shares(_pooled(results[number], cells)), cells, deviation**2) for number in whole}
-    leader = max(whole, key=lambda number: values[number].value)
-    differences, compared = {}, {}
+    noise = seed_noise([drawn[number] for number in whole], cells)
+    mious = {number: sums_to_mious(pooled_sums(drawn[number], cells)) for number in whole}
+    leader = max(whole, key=lambda number: mious[number][0])
+    compared, gaps = {}, {}
     for number, each in results.items():
         common = [cell for cell in cells if cell in each]
         if number != leader and common:
-            differences[number] = difference(each, results[leader], common, deviation)
-            compared[number] = len(_pooled(each, common))
+            pair = [mious[one] if number in mious else sums_to_mious(pooled_sums(drawn[one], common))
+                    for one in (number, leader)]  # fmt: skip
+            drawn_gap, compared[number] = pair[0] - pair[1], _photos(each, common)
+            gaps[number] = gap(float(drawn_gap[0]), drawn_gap[1:], compared[number], noise, common)
+    levels, racing = dict(out), [number for number in gaps if number not in out]
+    while racing:
+        # Those that are out leave fewer pairs that could go wrong (Holm 1979).
+        levels |= dict.fromkeys(racing, alpha * 2 / len(racing) / (len(racing) + 1))
+        apart = [number for number in racing if gaps[number].interval(levels[number]).high < 0]
+        racing = [number for number in racing if number not in apart] if apart else []
+    differences = {number: each.interval(levels[number]) for number, each in gaps.items()}
     alike = [number for number, found in differences.items() if found.high >= 0]
     alike.sort(key=lambda number: -differences[number].value)
-    photos = len(_pooled(results[leader], cells))
-    return Standing(tuple(cells), leader, (leader, *alike), values, differences, compared, photos)
+    value = partial(_value, dict(results), dict(drawn), tuple(cells), noise)
+    photos = _photos(results[leader], cells)
+    return Standing(tuple(cells), leader, (leader, *alike), differences, compared, photos, levels,
+                    tuple(whole), value)  # fmt: skip
 
 
-def difference(
-    first: Mapping[Cell, Tallies], second: Mapping[Cell, Tallies], cells: Sequence[Cell], deviation: float
+def _value(
+    results: Results, drawn: Drawn, cells: Sequence[Cell], noise: Noise, number: int
 ) -> Interval:
-    """Return the 95% interval of the first's val_miou less the second's, over some cells of both.
-
-    Args:
-        first: trainings of a config.
-        second: trainings of another.
-        cells: that both have.
-        deviation: between trainings of one config, see `training_deviation`.
-    """
-    (one, mine), (other, yours) = (shares(_pooled(each, cells)) for each in (first, second))
-    return _interval(one - other, mine - yours, cells, 2 * deviation**2)
+    """Return the 95% interval of a config's val_miou, over photos and seeds."""
+    found, sums = _pooled(results[number], cells), pooled_sums(drawn[number], cells)
+    seeds = np.random.default_rng(0).standard_t(noise.freedom, len(sums) - 1) * noise.variance_over(cells) ** 0.5
+    return middle(sums_to_mious(sums[:1]), value_draws(found, sums[1:]) + seeds)
 
 
-def _interval(value: float, by_photo: NDArray[np.float64], cells: Sequence[Cell], variance: float) -> Interval:
-    """Return the interval of what photos add up to, where each training adds a variance of its own."""
-    folds = [fold for fold, _ in cells]
-    trainings = variance * sum(1 / folds.count(fold) for fold in set(folds)) / len(set(folds)) ** 2
-    half = NORMAL_95 * float(np.sqrt((by_photo**2).sum() + trainings))
-    return Interval(value, value - half, value + half)
-
-
-def training_deviation(results: Sequence[Mapping[Cell, Tallies]], cells: Sequence[Cell]) -> float:
-    """Return the standard deviation of val_miou between trainings of one config that differ by their seed.
-
-    Args:
-        results: of configs that were trained on all of the cells.
-        cells: folds and seeds.
-    """
-    squares, freedom = SEED_WEIGHT * SEED_SD**2, SEED_WEIGHT
-    folds = sorted({fold for fold, _ in cells})
-    for fold in folds:
-        repeats = [cell for cell in cells if cell[0] == fold]
-        if len(repeats) > 1:
-            values = np.array([[shares(each[cell])[0] for cell in repeats] for each in results])
-            squares += float(((values - values.mean(1, keepdims=True)) ** 2).sum())
-            freedom += len(results) * (len(repeats) - 1)
-    if len(results) > 1 and len(folds) > 1:
-        first = [next(cell for cell in cells if cell[0] == fold) for fold in folds]
-        found = [[shares(each[cell]) for each in results] for cell in first]
-        values = np.array([[value for value, _ in column] for column in found])  # (folds, configs)
-        left = values - values.mean(0) - values.mean(1, keepdims=True) + values.mean()
-        more = (len(results) - 1) * (len(folds) - 1)
-        by_photo = (np.stack([each for _, each in column]) for column in found)
-        photos = np.mean([((each - each.mean(0)) ** 2).sum() for each in by_photo]) / (len(results) - 1)
-        squares += max(float((left**2).sum() - more * photos), 0.0)
-        freedom += more
-    return float((squares / freedom) ** 0.5)
+def _photos(trainings: Mapping[Cell, Tallies], cells: Sequence[Cell]) -> int:
+    return sum({fold: len(trainings[fold, seed]) for fold, seed in cells}.values())
 
 
 def _pooled(trainings: Mapping[Cell, Tallies], cells: Sequence[Cell]) -> Tallies:

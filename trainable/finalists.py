@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainable.artifacts import BROKEN, FINISHED, RUNNING, TrialFolder
-from trainable.comparing import Cell, Results, Standing, Tallies, standings, tallies
+from trainable.bootstrap import Tallies, tallies
+from trainable.comparing import Results, Standing, standings
+from trainable.noise import Cell
 
 
 def fold_models(trial: TrialFolder) -> dict[int, TrialFolder]:

@@ -187,7 +187,7 @@ def test_options_decide_folds_seeds_and_whether_there_is_a_race(tmp_path, plan):
     assert begun().race.rungs == [(1, 0), (2, 0), (3, 0), (0, 0)] and begun().race.drop
     assert len(begun("--until 2h").race.rungs) == 4 * 5 and len(begun("--until 2h --no-race").race.rungs) == 4
     assert len(begun("--seeds 2 --folds 2").race.rungs) == 4
-    assert "on 4 of 4 folds; at most 8 trainings to go; one that is surely worse" in describe(begun())
+    assert "on 4 of 4 folds; at most 8 trainings to go; one shown to be worse" in describe(begun())
     assert "on 4 of 4 folds x 2 seeds; 16 trainings to go" in describe(begun("--seeds 2 --no-race"))
     with pytest.raises(ValueError, match="--seeds must be at least 1, found 0"):
         begun("--seeds 0")

@@ -36,7 +36,7 @@ def test_folds_come_before_seeds_and_the_search_s_own_fold_last():
     assert rungs_of([0, 1], 4, 1) == [(0, 0), (1, 0)]
 
 
-def test_what_is_surely_worse_is_out_after_the_first_fold_and_the_others_go_through_all():
+def test_what_is_shown_to_be_worse_is_out_after_the_first_fold_and_the_others_go_through_all():
     race, out = Race([1, 2, 3, 4], rungs_of(range(3), 0, 1)), []
     race.tell = lambda number, standing: out.append((number, standing.cells))
     race.see(2, (0, 0), training(value(2, (0, 0))))  # the search trained it whole

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainable.bootstrap import difference_interval, mean_ious, miou_interval
+from trainable.bootstrap import difference_interval, mean_ious, miou_interval, resamples
 from trainable.metrics import mean_iou
 
 
@@ -28,6 +28,23 @@ def test_interval_holds_the_truth_about_as_often_as_it_says():
     found = [miou_interval(photos(seed=seed)) for seed in range(60)]
     assert 0.85 <= np.mean([each.low <= truth <= each.high for each in found]) <= 1
     assert all(each.low < each.value < each.high for each in found)
+
+
+def test_a_class_that_few_photos_show_makes_a_value_less_sure():
+    matrices = photos(80, right=0.7)
+    matrices[1:, 2, :] = matrices[1:, :, 2] = 0  # the third class is in one photo only
+    few = miou_interval(matrices)
+    drawn = mean_ious(matrices, resamples(80))
+    assert few.high - few.low > 1.2 * np.subtract(*np.percentile(drawn, (97.5, 2.5)))
+    many = photos(80)
+    plain = np.subtract(*np.percentile(mean_ious(many, resamples(80)), (97.5, 2.5)))
+    assert miou_interval(many).high - miou_interval(many).low == pytest.approx(plain, rel=0.15)
+
+
+def test_a_perfect_model_is_perfect():
+    matrices = np.tile(np.diag([50, 30, 20, 0]), (20, 1, 1))
+    found = miou_interval(matrices)
+    assert (found.value, found.low, found.high) == (1, pytest.approx(1), pytest.approx(1))
 
 
 def test_pairing_tells_small_differences_apart():

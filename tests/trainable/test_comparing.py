@@ -3,17 +3,9 @@
 import numpy as np
 import pytest
 
-from trainable.bootstrap import difference_interval, mean_ious
-from trainable.comparing import (
-    NORMAL_95,
-    SEED_SD,
-    compare,
-    difference,
-    shares,
-    standings,
-    tallies,
-    training_deviation,
-)
+from trainable.bootstrap import mean_ious, tallies
+from trainable.comparing import ALPHA, HELD, compare, level, miou, standings
+from trainable.noise import SEED_SD
 
 C = 5
 
@@ -21,7 +13,7 @@ C = 5
 def confusions(photos, good, seed=0):
     """Return confusion matrices (N, C, C); a photo is as hard for every config."""
     hard = np.random.default_rng(0).uniform(0.5, 1.5, photos)
-    rng = np.random.default_rng([seed, photos])
+    rng = np.random.default_rng([*np.atleast_1d(seed), photos])
     hits = rng.poisson(200 * good * hard[:, None] / hard.mean(), (photos, C))
     wrong = rng.poisson(20, (photos, C, C)) * (1 - np.eye(C, dtype=int))
     return wrong + hits[:, :, None] * np.eye(C, dtype=int)
@@ -32,54 +24,49 @@ def training(miou, photos=60):
     return np.tile([miou * 1000] * C + [1000.0] * C, (photos, 1))
 
 
-def test_shares_add_up_to_the_metric():
+def half(cells, configs=2, alpha=ALPHA):
+    """Return half the width of the interval of a difference of configs whose photos are all alike."""
+    same = {number: {cell: training(0.3) for cell in cells} for number in range(configs)}
+    found = compare(same, cells, alpha).differences[1]
+    assert found.value == 0 and found.low == pytest.approx(-found.high)
+    return found.high
+
+
+def test_the_metric_is_that_of_the_confusion_matrices():
     matrices = confusions(30, 0.5)
     matrices[:, 3, :] = matrices[:, :, 3] = 0  # in neither truth nor prediction
-    value, each = shares(tallies(matrices))
-    assert value == pytest.approx(mean_ious(matrices)[0])
-    assert each.shape == (30,) and each.sum() == pytest.approx(0, abs=1e-12)
-    # A share is what the metric changes by when its photo counts a little more.
-    more = np.ones((1, 30))
-    more[0, 7] += 1e-4
-    assert each[7] == pytest.approx((mean_ious(matrices, more)[0] - value) / 1e-4, rel=1e-3)
+    assert miou(tallies(matrices)) == pytest.approx(mean_ious(matrices)[0])
+    standing = compare({7: {(0, 0): tallies(matrices)}}, [(0, 0)])
+    assert standing.values[7].value == pytest.approx(mean_ious(matrices)[0])
+    assert standing.values[7].low < standing.values[7].value < standing.values[7].high
 
 
-def test_photos_part_is_that_of_the_paired_bootstrap():
-    one, other = confusions(200, 0.5), confusions(200, 0.52, seed=1)
-    found = difference({(0, 0): tallies(one)}, {(0, 0): tallies(other)}, [(0, 0)], deviation=0.0)
-    bootstrap = difference_interval(one, other)
-    assert found.value == pytest.approx(bootstrap.value)
-    assert found.high - found.low == pytest.approx(bootstrap.high - bootstrap.low, rel=0.1)
-    alone = 2 * NORMAL_95 * np.sqrt(sum((shares(tallies(each))[1] ** 2).sum() for each in (one, other)))
-    assert found.high - found.low < alone
+def test_more_configs_and_more_looks_take_wider_intervals():
+    cells = [(0, 0)]
+    assert half(cells) < half(cells, 8) < half(cells, 20)
+    assert half(cells, alpha=0.05) < half(cells, alpha=0.01)
+    # One training each: Student's t with the weight of the known noise.
+    assert half(cells) == pytest.approx(2.306 * 2**0.5 * SEED_SD, rel=1e-3)
 
 
-def test_trainings_part_shrinks_with_folds_and_seeds():
-    def half(cells):
-        config = {cell: training(0.3) for cell in cells}
-        found = difference(config, config, cells, SEED_SD)
-        return (found.high - found.low) / 2
-
-    one = NORMAL_95 * 2**0.5 * SEED_SD
-    assert half([(0, 0)]) == pytest.approx(one)
-    assert half([(0, 0), (1, 0), (2, 0), (3, 0)]) == pytest.approx(one / 2)
-    assert half([(0, 0), (0, 1), (1, 0), (1, 1)]) == pytest.approx(one / 2)
-    # Four seeds of one fold and one of the other: the one decides.
-    assert half([(0, 0), (0, 1), (0, 2), (0, 3), (1, 0)]) == pytest.approx(one * (1.25**0.5) / 2)
+def test_all_looks_together_stay_within_what_is_promised():
+    for folds in (1, 2, 5):
+        rungs = [(fold, seed) for seed in range(30) for fold in range(folds)]
+        used = np.cumsum([level(rungs, rung) for rung in rungs])
+        assert used[-1] == pytest.approx(ALPHA) and used[folds - 1] == pytest.approx(ALPHA * 2 / 3)
+        # What was used so far is the same whether further seeds follow or not.
+        assert [level(rungs[:folds], rung) for rung in rungs[:folds]] == [level(rungs, rung) for rung in rungs[:folds]]
 
 
-@pytest.mark.parametrize("seeds", [1, 2])
-def test_the_noise_between_seeds_is_learned(seeds):
-    cells = [(fold, seed) for seed in range(seeds) for fold in range(5)]
-
-    def found(noise):
-        rng = np.random.default_rng(0)
-        return training_deviation([{cell: training(0.3 + rng.normal(0, noise)) for cell in cells} for _ in range(8)],
-                                  cells)  # fmt: skip
-
-    assert 0.02 < found(0.03) < 0.035
-    assert found(0.001) < 0.01
-    assert training_deviation([{(0, 0): training(0.3)}], [(0, 0)]) == pytest.approx(SEED_SD)
+def test_one_that_is_out_stays_out_at_the_level_at_which_it_went():
+    rungs = [(0, 0), (1, 0), (0, 1)]
+    results = {
+        1: dict.fromkeys(rungs, training(0.3)), 2: dict.fromkeys(rungs, training(0.3)),
+        3: dict.fromkeys(rungs, training(0.25)),
+    }  # fmt: skip
+    first, second, third = standings(results, rungs)
+    assert first.alike == (1, 2, 3) and second.alike == third.alike == (1, 2)
+    assert third.levels[3] == second.levels[3] and third.levels[2] < second.levels[2]
 
 
 def test_the_leader_has_been_everywhere_and_the_others_are_compared_where_they_were():
@@ -104,6 +91,7 @@ def test_one_says_best_only_of_what_is_apart():
     results = {number: dict.fromkeys(cells, training(miou)) for number, miou in ((7, 0.4), (3, 0.39), (12, 0.395))}
     told = compare(results, cells).verdict()
     assert told.startswith("trials 7, 12 and 3 are indistinguishable on 120 photos x 1 seed: the last less the")
+    assert told.endswith(f", {HELD}")
     assert "best" not in told
     pair = compare({number: results[number] for number in (7, 3)}, cells).verdict(lambda number: f"run/{number}")
     assert pair.startswith("trials run/7 and run/3 are indistinguishable") and "less the first is -0.010 (" in pair
@@ -112,7 +100,7 @@ def test_one_says_best_only_of_what_is_apart():
     assert told.startswith("trial 7 is the best on 120 photos x 1 seed: trial 3, the nearest, less it is -0.200 (-0.")
     assert "of these" not in told
     part = compare({7: results[7], 3: {(1, 0): training(0.2)}}, cells).verdict()
-    assert "trial 3 less it is -0.200 (" in part and part.endswith(" on 60 of these photos")
+    assert "trial 3 less it is -0.200 (" in part and part.endswith(f" on 60 of these photos, {HELD}")
     assert "nothing to compare" in compare({7: results[7]}, cells).verdict()
 
 
@@ -120,8 +108,8 @@ def test_one_that_is_out_comes_back_when_the_leader_disappoints():
     rungs = [(0, 0), (1, 0), (2, 0)]
     results = {
         1: {(0, 0): training(0.50), (1, 0): training(0.20), (2, 0): training(0.2)},
-        2: {(0, 0): training(0.48), (1, 0): training(0.30), (2, 0): training(0.2)},
-        3: {(0, 0): training(0.44)},
+        2: {(0, 0): training(0.44), (1, 0): training(0.36), (2, 0): training(0.2)},
+        3: {(0, 0): training(0.38)},
     }
     first, second = standings(results, rungs)  # the third rung waits for it
     assert first.alike == (1, 2) and second.alike[0] == 2 and 3 in second.alike
