@@ -128,7 +128,8 @@ def _add_search(group: Any) -> None:
     group.add_argument("--no-race", action="store_true", help="with --confirm: train all, the surely worse too")
     group.add_argument("--gpu-hours", type=float, metavar="H", help="end when GPUs (cores, where there are none) "
                        "were held for H hours in all")  # fmt: skip
-    group.add_argument("--until", metavar="TIME", help="end so long from now: 90m, 2h, 1d12h")
+    group.add_argument("--until", metavar="TIME", help="end so long after the start of this command: 90m, 2h, "
+                       "1d12h")  # fmt: skip
     group.add_argument("--cost", type=float, metavar="MONEY", help="end when so much is spent, at --rate")
     group.add_argument("--rate", type=float, metavar="MONEY", help="what an hour of a GPU (of a core) costs")
     group.add_argument("--smoke", action="store_true", help="the same on a minute's scale: 4 trials x 4 epochs, 64 px")

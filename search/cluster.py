@@ -1,5 +1,6 @@
 """The Ray that a search runs on: its own on this machine, or a cluster that is running already."""
 
+import contextlib
 import logging
 import os
 import socket
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 import ray
@@ -16,6 +18,7 @@ import yaml
 from rich.console import Console
 
 from search.machine import Machine
+from search.signals import unheard_by_children
 from search.tries import gpu_memory_gb
 from trainable.cores import cpu_count
 
@@ -30,16 +33,60 @@ BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
 ANSWER_S = 5
 """Seconds in which a cluster's head has to answer."""
 
+LOST_S = 30
+"""Seconds without an answer after which a cluster counts as gone; Ray itself ends the driver after 60, unsaid."""
+
+NICENESS = "RAY_worker_niceness"
+"""Ray's environment variable for the priority of workers: 15 by default, 0 is normal."""
+
+VITAL = ("gcs_server", "raylet")
+"""Processes without which a Ray is none."""
+
 FIRST_NODE_S = 1200
 """Seconds that the first node of a growing cluster may take: an instance starts, installs PyTorch and joins."""
 
 
 def start_ray() -> None:
     """Start a Ray on this machine alone, that nobody else is let into."""
-    ray.init(
-        address="local", num_cpus=cpu_count(), include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES,
-        logging_level=logging.ERROR, log_to_driver=False,
-    )  # fmt: skip
+    # Whoever starts a search wants it done: at Ray's nice 15 anything else on the machine takes its cores away.
+    os.environ.setdefault(NICENESS, "0")
+    with unheard_by_children():
+        ray.init(
+            address="local", num_cpus=cpu_count(), include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES,
+            logging_level=logging.ERROR, log_to_driver=False,
+        )  # fmt: skip
+
+
+def stop_ray() -> None:
+    """Leave Ray, and end it where it is this process's own."""
+    for name, process in own_processes().items():
+        if name not in VITAL:  # deaf to SIGTERM, each would be given a second
+            process.kill()
+    ray.shutdown()
+
+
+def own_processes() -> dict[str, Popen[bytes]]:
+    """Return the processes of a Ray that this process has started, by what Ray calls them; {} for a cluster's."""
+    node = ray._private.worker._global_node
+    return {name: infos[0].process for name, infos in node.all_processes.items()} if node else {}
+
+
+class RayWatch:
+    """Tells whether the Ray that a search runs on is gone: of this process's own, or a cluster's head node."""
+
+    def __init__(self) -> None:
+        self.answered = time.monotonic()
+
+    def lost(self) -> bool:
+        """Return whether it is gone; of a cluster, whether its head has not answered for `LOST_S`."""
+        if own := own_processes():
+            return any(name in VITAL and process.poll() is not None for name, process in own.items())
+        if not ray.is_initialized():
+            return True
+        host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=ANSWER_S):
+            self.answered = time.monotonic()
+        return time.monotonic() - self.answered > LOST_S
 
 
 def join_ray(address: str) -> None:

@@ -5,9 +5,11 @@ import json
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,70 +17,181 @@ from typing import Any
 from rich.console import Console
 
 from search.budget import Clock
+from search.ends import ASKED, BUDGET, CAUSES, CTRL_C, FINISHED, LOST, SIGNALS, STUCK, WAITING, End, Facts, decide
 from search.heartbeat import Heartbeat, request_stop
 from search.machine import Machine, Resources
 from search.record import RecordStates
+from search.signals import heard
 from trainable.artifacts import RunFolder
 from trainable.remote import Remote
 from trainable.room import wait_for_room
 
-SAVE_S = 20.0
-"""Seconds that running trials get to save their epoch before the search ends: a spot notice gives 30 in all."""
+SAVE_S, SIGNAL_SAVE_S = 20.0, 5.0
+"""Seconds that running trials get to save before the search ends; where a signal ends it, a kill may follow in 10."""
+
+LEAVE_S = 2.0
+"""Seconds that the main thread gets to end its loop."""
 
 LOW_BYTES = 20_000_000
 """Free space below which a disk counts as full, where no trial has shown yet what its state needs."""
 
 
-@contextmanager
-def driving(
-    run: RunFolder, record: RecordStates, facts: dict[str, Any], console: Console, beat: Heartbeat | None,
-    clock: Clock | None = None,
-) -> Iterator[None]:
-    """Drive a run: tell that it is alive, save everything on SIGTERM or a stop request, wait where the disk is full.
+class Driver:
+    """Drives a run: tells that it is alive, ends it in order whatever ends it, waits where the disk is full."""
 
-    Args:
-        run: whose folder exists.
-        record: knows which trials run.
-        facts: what is driven on what.
-        console: where to say what happens.
-        beat: of a run that goes on, which has been claimed before; None is a new run.
-        clock: of the budget; None is none.
-    """
+    def __init__(self, run: RunFolder, record: RecordStates, console: Console, clock: Clock | None = None):
+        """Prepare to drive a run whose folder exists.
 
-    def end_softly() -> None:
-        why = f"{clock.budget.text} is all but spent" if clock and clock.over else "asked to stop"
-        tell(console, f"{why}: running trials save their epoch")
-        if run.uri:  # a signal's wish is known here alone
-            with contextlib.suppress(OSError):
-                Remote(run.uri).push(run.path, (run.stop_request.name,))
-        deadline = time.monotonic() + SAVE_S
-        while record.running - record.halted and time.monotonic() < deadline:
-            time.sleep(0.1)
-        os.kill(os.getpid(), signal.SIGINT)
+        Args:
+            run: to be driven.
+            record: knows which trials run.
+            console: where to say what happens.
+            clock: of the budget; None is none.
+        """
+        self.run, self.record, self.console, self.clock = run, record, console, clock
+        self.cause, self.at_once, self.failed = "", False, False
+        """The first thing that ended the run from outside; whether a second signal came; whether the driver failed."""
+        self.lock, self.ending = threading.Lock(), threading.Event()
+        self.finish: Callable[[], End] = lambda: FINISHED
+        record.stuck = lambda: self.end(STUCK)
 
-    def on_signal(*_: object) -> None:
+    def drive(
+        self, facts: dict[str, Any], beat: Heartbeat | None, trials: Callable[[], None], finish: Callable[[], End]
+    ) -> int:
+        """Run the trials, see to an orderly end, and return the exit status.
+
+        Args:
+            facts: what is driven on what.
+            beat: of a run that goes on, which has been claimed before; None is a new run.
+            trials: returns when there are no more, or soon after SIGUSR1.
+            finish: marks what was cut off, says how the run has ended and returns it. It may be called in another
+                thread, where the first is lost in a Ray that does not answer any more.
+
+        Raises:
+            ValueError, OSError: before the first trial, so that they are no bug: the run cannot be gone on with.
+        """
+        self.finish, self.beating, timer = finish, beat or Heartbeat(self.run), None
+        disk, over = FullDisk(self.run, self.console), threading.Event()
+        before = signal.signal(signal.SIGUSR1, _interrupt)
+        wait_for_room(disk.wait)
         try:
-            request_stop(run)
-        except OSError:
-            os.kill(os.getpid(), signal.SIGINT)
+            with heard(self._on_signal), nullcontext() if beat else self.beating, disk.watched():
+                try:
+                    try:
+                        self.beating.drive(facts, lambda: self.end(ASKED))
+                        threading.Thread(target=self._watch_ray, args=(over,), daemon=True).start()
+                        timer = self.clock.timer(lambda: self.end(BUDGET)) if self.clock else None
+                        trials()
+                    except KeyboardInterrupt:
+                        pass  # told to leave, or a second signal: what the trials have reported is on disk
+                    except Exception as error:
+                        self._judge(error)
+                except KeyboardInterrupt:
+                    pass
+                return self._finished()
+        finally:
+            over.set()
+            if timer:
+                timer.cancel()
+            wait_for_room(None)
+            signal.signal(signal.SIGUSR1, before)
 
-    def on_spent() -> None:
-        if clock:
-            clock.over = True
-        on_signal()
+    def decide(self, left: int, sound: bool, limited: bool) -> End:
+        """Return how the run has ended; see `Facts` for what is given."""
+        return decide(Facts(
+            left=left, sound=sound, cause=self.cause, at_once=self.at_once, failed=self.failed,
+            waiting=len(self.record.waiting), limited=limited,
+        ))  # fmt: skip
 
-    disk, timer = FullDisk(run, console), clock.timer(on_spent) if clock else None
-    before = signal.signal(signal.SIGTERM, on_signal)
-    wait_for_room(disk.wait)
-    try:
-        with nullcontext(beat) if beat else Heartbeat(run) as beating, disk.watched():
-            beating.drive(facts, end_softly)
-            yield
-    finally:
-        if timer:
-            timer.cancel()
-        wait_for_room(None)
-        signal.signal(signal.SIGTERM, before)
+    def told(self, end: End) -> str:
+        """Return what is said first of an end."""
+        why = end.told.format(budget=self.clock.budget.text if self.clock else "")
+        return f"{why} ({list(self.record.waiting.values())[-1]})" if end is WAITING else why
+
+    def end(self, cause: str) -> None:
+        """End the run for a reason, if there is none yet: running trials save their state."""
+        with self.lock:
+            if self.cause or self.ending.is_set():
+                return
+            self.cause = cause
+        threading.Thread(target=self._end_softly, daemon=True).start()
+
+    def _on_signal(self, number: int, frame: Any) -> None:
+        if self.ending.is_set():
+            return  # it is being marked and told, a moment's work
+        if self.cause in SIGNALS.values():
+            self.at_once = True
+            raise KeyboardInterrupt
+        self.end(SIGNALS[signal.Signals(number)])
+
+    def _end_softly(self) -> None:
+        if self.cause != LOST:
+            again = "; Ctrl-C again ends it at once" * (self.cause == CTRL_C)
+            tell(self.console, f"{self.told(CAUSES[self.cause])}: running trials save where they are{again}")
+            threading.Thread(target=self._ask_trials, daemon=True).start()  # a full disk may keep it for ever
+            deadline = time.monotonic() + (SIGNAL_SAVE_S if self.cause in SIGNALS.values() else SAVE_S)
+            while self.record.running - self.record.halted and time.monotonic() < deadline:
+                if self.at_once or self.cause == LOST or self.ending.wait(0.05):
+                    break
+        self._leave()
+
+    def _ask_trials(self) -> None:
+        with contextlib.suppress(OSError):
+            request_stop(self.run)
+            if self.run.uri:  # workers look there
+                Remote(self.run.uri).push(self.run.path, (self.run.stop_request.name,))
+
+    def _leave(self) -> None:
+        """Have the main thread end; where it does not, waiting for a Ray that is gone, do here what it would have."""
+        if self.ending.is_set():
+            return
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+        if not self.ending.wait(LEAVE_S):
+            from search.launch import remove_staging
+
+            status = self._finished()
+            remove_staging()
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError, ValueError):
+                    stream.flush()
+            os._exit(status)
+
+    def _watch_ray(self, over: threading.Event) -> None:
+        from search.cluster import RayWatch
+
+        watch = RayWatch()
+        while not over.wait(1.0):
+            if watch.lost():
+                self.end(LOST)
+
+    def _judge(self, error: Exception) -> None:
+        """Tell what an error of the main thread is: a Ray that is gone, something wrong with the run, or a bug."""
+        from search.cluster import RayWatch
+
+        if self.cause == LOST or RayWatch().lost():
+            self.cause = self.cause or LOST
+        elif isinstance(error, ValueError | OSError) and not self.record.started:
+            raise error
+        else:
+            self.failed = True
+            traceback.print_exception(error)
+
+    def _finished(self) -> int:
+        """Finish, once: the thread that comes second waits here until the process ends."""
+        with self.lock:
+            first = not self.ending.is_set()
+            self.ending.set()
+        if not first:
+            threading.Event().wait()
+        wait_for_room(None)  # what cannot be written now is found by who goes on with the run
+        end = self.finish()
+        self.beating.close(end.name)
+        return end.status
+
+
+def _interrupt(*_: object) -> None:
+    """End what the main thread does: while trials run, Tune has a handler of its own, which ends its loop in order."""
+    raise KeyboardInterrupt
 
 
 class FullDisk:

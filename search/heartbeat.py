@@ -32,7 +32,7 @@ class Heartbeat:
         self.facts = {"host": socket.gethostname(), "pid": os.getpid(), "process_started": process_start(os.getpid()),
                       "started": time.time(), **(facts or {})}  # fmt: skip
         self.on_stop = on_stop
-        self.over = threading.Event()
+        self.over, self.lock = threading.Event(), threading.Lock()
 
     def drive(self, facts: dict[str, Any], on_stop: Callable[[], None]) -> None:
         """Say what is driven on what, for `search/status.py`, and what to call once when it is asked to stop.
@@ -53,9 +53,15 @@ class Heartbeat:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close()
+
+    def close(self, end: str = "") -> None:
+        """Say that the run is driven no more, and by what it has ended, a name of `search/ends.py`; once."""
+        if self.over.is_set():
+            return
         self.over.set()
         self.thread.join(timeout=BEAT_S)
-        self._write(ended=time.time())
+        self._write(ended=time.time(), **({"end": end} if end else {}))
         self._forget_stop()
 
     def _forget_stop(self) -> None:
@@ -77,7 +83,8 @@ class Heartbeat:
 
     def _write(self, **more: Any) -> None:
         # A full disk, or storage that does not answer, is told by others; the next beat tries again.
-        with contextlib.suppress(OSError):
+        # The beat and the driver both write; two at once would take each other's temporary file away.
+        with contextlib.suppress(OSError), self.lock:
             # Not through `write_json`, which would wait for the disk and for room on it: this is stale in seconds.
             path = driver_file(self.run)
             temporary = path.with_name(f".{path.name}.tmp")

@@ -21,13 +21,14 @@ os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000")
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_AUTH_MODE", "token")
+# A first Ctrl-C is the driver's: running trials save before Tune is told, see `search/driving.py`.
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 
-import ray
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from search.cluster import join_ray, start_ray
+from search.cluster import join_ray, start_ray, stop_ray
 from search.forgetting import Forgetting
 from search.killed import outlive_killed_workers
 from search.machine import Resources
@@ -40,6 +41,15 @@ from search.trial import TrialSetting, run_trial, trainable
 from spaces.table import find_space
 from trainable.artifacts import ENDED, RunFolder
 
+_staging: set[str] = set()
+"""Folders of what Tune writes."""
+
+
+def remove_staging() -> None:
+    """Remove what Tune has written."""
+    while _staging:
+        shutil.rmtree(_staging.pop(), ignore_errors=True)
+
 
 @contextmanager
 def ray_running(address: str = "local") -> Iterator[None]:
@@ -51,7 +61,7 @@ def ray_running(address: str = "local") -> Iterator[None]:
     try:
         yield
     finally:
-        ray.shutdown()
+        stop_ray()
 
 
 def run_trials(
@@ -106,6 +116,7 @@ def _fit(
     # What Tune writes is not needed; in memory it cannot meet a full disk.
     memory = Path("/dev/shm")
     staging = tempfile.mkdtemp(prefix="trashsweep-tune-", dir=memory if os.access(memory, os.W_OK) else None)
+    _staging.add(staging)
     try:
         tuner = tune.Tuner(
             _placed(setting, share),
@@ -121,7 +132,7 @@ def _fit(
         )  # fmt: skip
         tuner.fit()
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        remove_staging()
 
 
 def _placed(setting: TrialSetting, share: Resources) -> Any:

@@ -16,9 +16,10 @@ from rich.text import Text
 from search.results import show_params
 from search.study import METRIC
 from search.trial import folder_of
-from trainable.artifacts import BROKEN, ENDED, FAILED, FINISHED, PAUSED, RUNNING, STOPPED, RunFolder
+from trainable.artifacts import BROKEN, ENDED, FAILED, FINISHED, INTERRUPTED, PAUSED, RUNNING, STOPPED, RunFolder
 
-COLOURS = {RUNNING: "cyan", FINISHED: "green", STOPPED: "yellow", PAUSED: "yellow", **dict.fromkeys(BROKEN, "red")}
+COLOURS = {RUNNING: "cyan", FINISHED: "green", STOPPED: "yellow", PAUSED: "yellow",
+           **dict.fromkeys((*BROKEN, INTERRUPTED), "red")}  # fmt: skip
 
 
 @dataclass

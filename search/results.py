@@ -78,6 +78,12 @@ def print_results(run: RunFolder, plan: Plan, console: Console) -> None:
         console.print(line, highlight=False, soft_wrap=True)
 
 
+def tell_end(console: Console, text: str, command: str = "") -> None:
+    """Print how a search has ended, and the command that goes on, if one does."""
+    goes_on = f"; go on with\n  {command}" if command else ""
+    console.print(f"{text}{goes_on}", style="bold yellow", highlight=False, soft_wrap=True)
+
+
 def runs_dir_option(run: RunFolder) -> list[str]:
     """Return the option that tells where a run is, if that is not where runs are by default."""
     if run.uri:

@@ -4,12 +4,13 @@ import math
 import shlex
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from rich.console import Console
 
@@ -17,77 +18,86 @@ from search.access import set_up_access
 from search.arguments import parse
 from search.budget import Budget, Clock, expected_epochs, read_budget
 from search.comparable import check_comparable
+from search.ends import BAD_INPUT, BUG, CAUSES, CTRL_C, FINISHED, End
 from search.folders import earlier_name, earlier_runs, run_folder
 from search.heartbeat import Heartbeat, claimed
 from search.machine import Machine, Resources, resources
 from search.plan import FORECAST, Plan, check_draws, is_default, new_plan, place, stored_plan
-from search.results import runs_dir_option
-from trainable.artifacts import ENDED, RunFolder
+from search.results import runs_dir_option, tell_end
+from search.signals import EndedBySignalError, LastingOutput, heard, raise_cause
+from trainable.artifacts import BROKEN, ENDED, RunFolder
 from trainable.cache import default_cache_dir
 from trainable.coco import Dataset, read_training
 from trainable.demo import find_data
 from trainable.fetch import local_data
 
 if TYPE_CHECKING:
+    from search.driving import Driver
     from search.prepare import Prepared
     from search.trial import TrialSetting
 
 LOCAL = "local"
 """The address of a Ray that a search starts for itself."""
 
-DONE, ALL_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a search and return the exit status."""
-    console = Console(width=None if sys.stdout.isatty() else 130, markup=False, emoji=False)
+    started = time.monotonic()
+    console = Console(file=cast(TextIO, LastingOutput(sys.stdout)), width=None if sys.stdout.isatty() else 130,
+                      markup=False, emoji=False)  # fmt: skip
     options: dict[str, Any] = {}
     run = None
     try:
-        options = parse(arguments)
-        if "submit" in options:
-            from search.submit import submit
+        with heard(raise_cause):
+            options = parse(arguments)
+            if "submit" in options:
+                from search.submit import submit
 
-            set_up_access(local=False)
-            return submit(sys.argv[1:] if arguments is None else arguments, options, console)
-        run, warm = run_folder(options), earlier_runs(options)
-        for each in warm:
-            check_comparable(each)
-        with ExitStack() as held:
-            earlier = earlier_name(options) is not None
-            beat = held.enter_context(claimed(run)) if earlier else None
-            stored = stored_plan(run, options) if earlier else None
-            dataset = read_training(_data(options, stored))
-            # What could be checked without starting anything has been.
-            address = options.get("address", LOCAL)
-            set_up_access(local=address == LOCAL)
-            from search.launch import ray_running
+                set_up_access(local=False)
+                return submit(sys.argv[1:] if arguments is None else arguments, options, console)
+            run, warm = run_folder(options), earlier_runs(options)
+            for each in warm:
+                check_comparable(each)
+            with ExitStack() as held:
+                earlier = earlier_name(options) is not None
+                beat = held.enter_context(claimed(run)) if earlier else None
+                stored = stored_plan(run, options) if earlier else None
+                dataset = read_training(_data(options, stored))
+                # What could be checked without starting anything has been.
+                address = options.get("address", LOCAL)
+                set_up_access(local=address == LOCAL)
+                from search.launch import ray_running
 
-            threading.Thread(target=_import_ahead, daemon=True).start()
-            held.enter_context(ray_running(address))
-            from search.cluster import find_machine
+                threading.Thread(target=_import_ahead, daemon=True).start()
+                held.enter_context(ray_running(address))
+                from search.cluster import find_machine
 
-            machine = find_machine(options.get("gpus"), console)
-            check_nodes(run, options, stored, console)
-            if stored and "confirm" in options:
-                from search.confirm import confirm
+                machine = find_machine(options.get("gpus"), console)
+                check_nodes(run, options, stored, console)
+                if stored and "confirm" in options:
+                    from search.confirm import confirm
 
-                return confirm(options, run, stored, dataset, machine, console, beat)
-            return _search(options, run, stored, warm, dataset, machine, console, beat)
+                    return confirm(options, run, stored, dataset, machine, console, beat, started)
+                return _search(options, run, stored, warm, dataset, machine, console, beat, started)
     except (ValueError, OSError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        console.print("interrupted before the first trial")
+        return BAD_INPUT.status
+    except KeyboardInterrupt as error:
+        end = CAUSES[error.cause if isinstance(error, EndedBySignalError) else CTRL_C]
         # What extends a run has not done so yet.
-        if run and not {"confirm", "extend"} & options.keys() and (run.path / "search.json").exists():
-            console.print(f"go on with\n  {resume_command(run, options)}", highlight=False, soft_wrap=True)
-        return INTERRUPTED
+        goes_on = run and not {"confirm", "extend"} & options.keys() and (run.path / "search.json").exists()
+        before = "before the first trial" + " of this session" * bool(goes_on)
+        tell_end(console, f"{end.told}, {before}", resume_command(run, options) if run and goes_on else "")
+        return end.status
+    except Exception:
+        traceback.print_exc()
+        tell_end(console, f"{BUG.told}; nothing was trained")
+        return BUG.status
 
 
 def _search(
     options: dict[str, Any], run: RunFolder, stored: Plan | None, warm: Sequence[RunFolder], dataset: Dataset,
-    machine: Machine, console: Console, beat: Heartbeat | None,
+    machine: Machine, console: Console, beat: Heartbeat | None, started: float,
 ) -> int:  # fmt: skip
     from search.hours import Hours
     from search.launch import run_trials
@@ -98,7 +108,7 @@ def _search(
     services = service_callbacks(options.get("wandb"), options.get("mlflow"), run.path.name)
     begins = stored is None or "extend" in options
     plan, setting = _prepared(plan, run, stored, begins, warm, dataset, machine, console)
-    from search.driving import driver_facts, driving
+    from search.driving import Driver, driver_facts
     from search.events import TensorBoardEvents
     from search.keep import keep_callbacks
     from search.outlook import Outlook, describe, loosely, tried_epoch
@@ -113,7 +123,7 @@ def _search(
     epochs, ended = plan.config.epochs, _ended(run)
     to_come = replace(plan, trials=max(plan.trials - ended, 1))
     thawing = Thawing(run, epochs, plan.trials, read_priors(run, epochs)) if plan.stopper == FORECAST else None
-    clock, hours, record = Clock(budget), Hours(run, share), RecordStates(run, epochs, thawing)
+    clock, hours, record = Clock(budget, started), Hours(run, share), RecordStates(run, epochs, thawing)
     expected = expected_epochs(plan) if thawing else 0.0
     progress = Progress(run, plan.trials, epochs, console, expected=expected, seconds_left=clock.left)
     packing = packing_of(run, machine, share)
@@ -121,8 +131,10 @@ def _search(
         thawing.tell = progress.tell
     if thawing and budget.text:
         thawing.epochs_left = lambda: clock.left() / seconds if (seconds := hours.per_epoch()) else math.inf
-    try:
-        with driving(run, record, driver_facts(machine, share), console, beat, clock), progress:
+    driver = Driver(run, record, console, clock)
+
+    def trials() -> None:
+        with progress:
             if budget.text and begins:
                 epoch_s = tried_epoch(plan, setting, share)
                 told = describe(budget, share, expected_epochs(to_come), epoch_s, loosely(to_come))
@@ -132,13 +144,12 @@ def _search(
             packed = [packing] if packing else []
             callbacks = [record, hours, TensorBoardEvents(run), *keep, progress, *packed, *forecast, *services]
             run_trials(plan, run, setting, share, synced(run, callbacks, console), thawing, packing)
-    except KeyboardInterrupt:
-        pass  # a second Ctrl-C: what the trials have reported is on disk all the same
-    except Exception:
-        traceback.print_exc()
-    hours.close()
-    over = clock.over or (thawing is not None and bool(budget.text) and thawing.limited())
-    return _finish(plan, run, options, budget.text if over else "", console)
+
+    def finish() -> End:
+        hours.close()
+        return _finish(plan, run, options, driver, budget, thawing is not None and thawing.limited(), console)
+
+    return driver.drive(driver_facts(machine, share), beat, trials, finish)
 
 
 def _asked(
@@ -204,32 +215,30 @@ def check_nodes(run: RunFolder, options: dict[str, Any], stored: Plan | None, co
     preflight({"storage": root, "cache_dir": cache_dir, "data": data}, console, quiet=True)
 
 
-def _finish(plan: Plan, run: RunFolder, options: dict[str, Any], spent: str, console: Console) -> int:
+def _finish(
+    plan: Plan, run: RunFolder, options: dict[str, Any], driver: "Driver", budget: Budget, limited: bool,
+    console: Console,
+) -> End:  # fmt: skip
     from search.hours import print_hours
-    from search.record import mark_interrupted
+    from search.record import mark_interrupted, saved
     from search.results import print_results
-
-    mark_interrupted(run.trials())
     from search.sync import send_records
 
-    send_records(run, console)
+    mark_interrupted(run.trials())
+    folders = run.trials()
     ended = _ended(run)
-    if run.trials():
+    sound = any(folder.curve() and folder.status()["state"] not in BROKEN for folder in folders)
+    end = driver.decide(left=plan.trials - ended, sound=sound, limited=limited and bool(budget.text))
+    if folders:
         print_results(run, plan, console)
         print_hours(run, options.get("rate"), console)
-    if ended < plan.trials:
-        why = f"{spent} is spent" if spent else "interrupted"
-        console.print(
-            f"{why}: {ended} of {plan.trials} trials have ended; saved to their last epoch: "
-            f"{len(run.trials()) - ended}; "
-            f"go on with\n  {resume_command(run, options)}",
-            style="bold yellow", highlight=False, soft_wrap=True,
-        )  # fmt: skip
-        return DONE if spent else INTERRUPTED
-    if not any(folder.curve() for folder in run.trials()):
-        console.print("every trial failed before its first epoch: see the reasons above", style="bold red")
-        return ALL_FAILED
-    return DONE
+    if end is not FINISHED:
+        why = driver.told(end)
+        counts = ", ".join(filter(None, [f"{ended} of {plan.trials} trials have ended", saved(folders)]))
+        resume = resume_command(run, options) if ended < plan.trials else ""
+        tell_end(console, f"{why}: {counts}" if resume else why, resume)
+    send_records(run, console)
+    return end
 
 
 def _ended(run: RunFolder) -> int:
