@@ -121,7 +121,8 @@ def _add_search(group: Any) -> None:
     group.add_argument("--keep-gb", type=float, metavar="GB", help="budget for all checkpoints of the run: the worst "
                        "trials' go first (default: keep all)")  # fmt: skip
     group.add_argument("--confirm", metavar="NAME", help="race the best configs of a run over its other folds")
-    group.add_argument("--top", type=int, metavar="K", help="with --confirm: how many configs (default 3)")
+    group.add_argument("--top", type=int, metavar="K", help="with --confirm: how many configs (default 3, or "
+                       "all where there are fewer)")
     group.add_argument("--include", type=int, nargs="+", metavar="N", help="with --confirm: further trials, by number")
     group.add_argument("--seeds", type=int, metavar="S", help="with --confirm: at most, to tell configs apart (default "
                        "1; 5 with a budget)")  # fmt: skip

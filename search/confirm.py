@@ -9,7 +9,7 @@ from rich.console import Console
 
 from search.budget import Budget, Clock, read_budget
 from search.ends import FINISHED, End
-from search.finalists import TOP, find_finalists
+from search.finalists import find_finalists
 from search.heartbeat import Heartbeat
 from search.hours import Hours, read_hours, total
 from search.machine import Machine, Resources, resources
@@ -108,7 +108,7 @@ def begin(options: dict[str, Any], run: RunFolder, plan: Plan, share: Resources)
         ValueError: options that do not fit the run, or a budget that is spent.
     """
     folds = options.get("folds", plan.folds)
-    numbers = find_finalists(run, plan, options.get("top", TOP), folds, options.get("include", []))
+    numbers = find_finalists(run, plan, options.get("top"), folds, options.get("include", []))
     budget = read_budget(options, share, total(read_hours(run)["sessions"]))
     drop = "no_race" not in options
     seeds = options.get("seeds", SEEDS_OF_BUDGET if budget.text and drop else SEEDS)
@@ -173,7 +173,7 @@ def _finish(final: Final, options: dict[str, Any], driver: "Driver", console: Co
             text = f"to train trial {folder.number} fold {folder.path.name} again, remove {folder.path} and repeat this"
             console.print(text, style="yellow", highlight=False, soft_wrap=True)
     if end.status == 0:
-        told = shlex.join(["python", "analysis/ensemble.py", "--run", str(run.path)])
+        told = shlex.join(["python", "analysis/ensemble.py", "--run", run.uri or str(run.path)])
         console.print(f"next:\n  {told}    # one ensemble of them", highlight=False, soft_wrap=True)
     send_records(run, console)
     return end
@@ -183,7 +183,7 @@ def again(run: RunFolder, options: dict[str, Any], seeds: int) -> str:
     """Return the command that goes on, without its budget."""
     command = ["python", "search/run.py", "--confirm", run.path.name]
     command += runs_dir_option(run)
-    for name in ("top", "folds", "concurrent", "gpus_per_trial"):
+    for name in ("top", "folds", "address", "gpus", "concurrent", "gpus_per_trial"):
         if name in options:
             command += [f"--{name.replace('_', '-')}", str(options[name])]
     command += ["--seeds", str(seeds)] if seeds > 1 else []

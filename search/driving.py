@@ -185,7 +185,7 @@ class Driver:
             threading.Event().wait()
         wait_for_room(None)  # what cannot be written now is found by who goes on with the run
         end = self.finish()
-        self.beating.close(end.name)
+        self.beating.close(end.name, self.told(end))
         return end.status
 
 

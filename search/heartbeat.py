@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shlex
 import socket
 import threading
 import time
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from search.results import runs_dir_option
 from trainable.artifacts import RunFolder
 from trainable.files import read_json, write_json
 from trainable.remote import Remote
@@ -55,13 +57,13 @@ class Heartbeat:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.close()
 
-    def close(self, end: str = "") -> None:
-        """Say that the run is driven no more, and by what it has ended, a name of `search/ends.py`; once."""
+    def close(self, end: str = "", why: str = "") -> None:
+        """Say that the run is driven no more, by which end of `search/ends.py`, and that in words; once."""
         if self.over.is_set():
             return
         self.over.set()
         self.thread.join(timeout=BEAT_S)
-        self._write(ended=time.time(), **({"end": end} if end else {}))
+        self._write(ended=time.time(), **({"end": end, "why": why} if end else {}))
         self._forget_stop()
 
     def _forget_stop(self) -> None:
@@ -132,10 +134,14 @@ def claimed(run: RunFolder) -> Heartbeat:
     if driver_state(run) == RUNNING and told.get("pid") != os.getpid():
         raise ValueError(
             f"run {run.path.name} is being driven by process {told['pid']} on {told['host']}, last seen "
-            f"{max(time.time() - told['seen'], 0):.0f} s ago; stop it with python search/status.py --stop "
-            f"{run.path.name}, or wait"
+            f"{max(time.time() - told['seen'], 0):.0f} s ago; stop it with {stop_command(run)}, or wait"
         )
     return Heartbeat(run)
+
+
+def stop_command(run: RunFolder) -> str:
+    """Return the command that has a run's search save everything and stop."""
+    return shlex.join(["python", "search/status.py", "--stop", run.path.name, *runs_dir_option(run)])
 
 
 def request_stop(run: RunFolder) -> None:

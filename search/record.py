@@ -53,6 +53,10 @@ class RecordStates(tune.Callback):
         self.stuck: Callable[[], None] = lambda: None
         """Called when no more trials should be tried."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Give Tune's snapshot nothing: it is never read."""
+        return {}
+
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The trial has a worker."""
         folder = self._folder(trial)
@@ -115,11 +119,11 @@ class RecordStates(tune.Callback):
         folder, excuse = self._folder(trial), self.excuses[trial.trial_id]
         self.waiting[trial.trial_id] = excuse
         self.in_row += 1
-        if self.in_row >= STUCK_TRIALS:
-            self.stuck()
         reason = f"{excuse}, {MAX_FAILURES + 1} times in a row"
         folder.write_status(INTERRUPTED, reason, epochs=len(folder.curve()), waits=True)
         release(folder)
+        if self.in_row >= STUCK_TRIALS:
+            self.stuck()
 
     def _end(self, trial: Trial, folder: TrialFolder, state: str, reason: str, **more: Any) -> None:
         started = self.started.get(trial.trial_id, time.time())

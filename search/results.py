@@ -57,8 +57,9 @@ def print_results(run: RunFolder, plan: Plan, console: Console) -> None:
     tell = [f"{used} epochs trained in {seconds / 60:.1f} trial minutes; stopping saved {saved} epochs{share}"]
     path = run.uri or _shown(run.path)
     tell.append(f"everything is in {path}: trials/NUMBER/ has config, curve, weights; search.json, folds.json, study")
-    if ranking and ranking[0].best:
-        winner = f"{path}/{run.trial(ranking[0].number).path.relative_to(run.path)}"
+    sound = [each for each in ranking if each.best and each.state not in BROKEN]
+    if sound:
+        winner = f"{path}/{run.trial(sound[0].number).path.relative_to(run.path)}"
         again = ["python", "-m", "trainable.fold", "--config", f"{winner}/config.json", "--folds", f"{path}/folds.json"]
         again += ["--data", plan.data] if plan.data else []
         again += ["--extra", plan.extra] if plan.extra else []
