@@ -50,11 +50,17 @@ def start_ray() -> None:
     """Start a Ray on this machine alone, that nobody else is let into."""
     # Whoever starts a search wants it done: at Ray's nice 15 anything else on the machine takes its cores away.
     os.environ.setdefault(NICENESS, "0")
+    say_nothing_of_ray()
     with unheard_by_children():
         ray.init(
             address="local", num_cpus=cpu_count(), include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES,
             logging_level=logging.ERROR, log_to_driver=False,
         )  # fmt: skip
+
+
+def say_nothing_of_ray() -> None:
+    """Keep Ray's own messages off the terminal: what of them matters is told in ours, and its logs keep them all."""
+    ray._private.worker.print_to_stdstream = lambda *_, **__: None
 
 
 def stop_ray() -> None:
@@ -97,6 +103,7 @@ def join_ray(address: str) -> None:
     """
     if address != "auto":
         _check_answers(address)
+    say_nothing_of_ray()
     travels = {} if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else {"working_dir": str(REPOSITORY)}
     os.environ.setdefault("RAY_gcs_server_port_wait_time_s", str(ANSWER_S))  # seconds of Ray's own tries
     environment = {**_environment(), **travels}

@@ -195,11 +195,13 @@ def test_epoch_between_two_that_wait_goes_on(run, lost):
 
 FACTS = {
     "FINISHED": {"left": 0, "sound": True}, "ALL_FAILED": {"left": 0, "sound": False},
-    "SPENT": {"left": 3, "sound": True, "cause": ends.BUDGET}, "TOO_LITTLE": {"left": 3, "sound": True, "limited": True},
+    "SPENT": {"left": 3, "sound": True, "cause": ends.BUDGET},
+    "TOO_LITTLE": {"left": 3, "sound": True, "limited": True},
     "INTERRUPTED": {"left": 3, "sound": True, "cause": ends.CTRL_C, "limited": True},
     "INTERRUPTED_AT_ONCE": {"left": 3, "sound": True, "cause": ends.CTRL_C, "at_once": True},
     "TERMINATED": {"left": 3, "sound": True, "cause": ends.SIGTERM, "waiting": 1},
-    "HUNG_UP": {"left": 3, "sound": True, "cause": ends.SIGHUP}, "STOPPED": {"left": 1, "sound": True, "cause": ends.ASKED},
+    "HUNG_UP": {"left": 3, "sound": True, "cause": ends.SIGHUP},
+    "STOPPED": {"left": 1, "sound": True, "cause": ends.ASKED},
     "WAITING": {"left": 1, "sound": True, "waiting": 1, "limited": True},
     "LOST_RAY": {"left": 1, "sound": False, "cause": ends.LOST}, "BUG": {"left": 1, "sound": True},
 }  # fmt: skip
