@@ -37,7 +37,10 @@ LOST_S = 30
 """Seconds without an answer after which a cluster counts as gone; Ray itself ends the driver after 60, unsaid."""
 
 NICENESS = "RAY_worker_niceness"
-"""Ray's environment variable for the priority of workers: 15 by default, 0 is normal."""
+"""Ray's environment variable for the priority of workers, 15 where it is not set: anything else comes before them.
+
+Whoever starts a search wants it done, so that ours run at 0, as any other process, on a cluster's nodes too.
+"""
 
 VITAL = ("gcs_server", "raylet")
 """Processes without which a Ray is none."""
@@ -48,9 +51,8 @@ FIRST_NODE_S = 1200
 
 def start_ray() -> None:
     """Start a Ray on this machine alone, that nobody else is let into."""
-    # Whoever starts a search wants it done: at Ray's nice 15 anything else on the machine takes its cores away.
     os.environ.setdefault(NICENESS, "0")
-    say_nothing_of_ray()
+    keep_terminal_and_signals()
     with unheard_by_children():
         ray.init(
             address="local", num_cpus=cpu_count(), include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES,
@@ -58,9 +60,10 @@ def start_ray() -> None:
         )  # fmt: skip
 
 
-def say_nothing_of_ray() -> None:
-    """Keep Ray's own messages off the terminal: what of them matters is told in ours, and its logs keep them all."""
+def keep_terminal_and_signals() -> None:
+    """Keep Ray's messages off the terminal, its logs have them all, and SIGTERM ours, which `ray.init` would take."""
     ray._private.worker.print_to_stdstream = lambda *_, **__: None
+    ray._private.utils.set_sigterm_handler = lambda handler: None
 
 
 def stop_ray() -> None:
@@ -103,7 +106,7 @@ def join_ray(address: str) -> None:
     """
     if address != "auto":
         _check_answers(address)
-    say_nothing_of_ray()
+    keep_terminal_and_signals()
     travels = {} if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else {"working_dir": str(REPOSITORY)}
     os.environ.setdefault("RAY_gcs_server_port_wait_time_s", str(ANSWER_S))  # seconds of Ray's own tries
     environment = {**_environment(), **travels}
@@ -150,7 +153,7 @@ def _check_answers(address: str) -> None:
 
 def _environment() -> dict[str, Any]:
     """Return what each worker process gets: GPUs stay visible to what asks for none, such as the preflight."""
-    return {"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}}
+    return {"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", NICENESS: os.environ.get(NICENESS, "0")}}
 
 
 def find_machine(gpus: int | None, console: Console) -> Machine:

@@ -44,22 +44,15 @@ def heard(handle: Callable[[int, Any], None]) -> Iterator[None]:
 
 @contextmanager
 def unheard_by_children() -> Iterator[None]:
-    """Start processes that SIGTERM and SIGHUP do not reach, and keep this one's handlers, which Ray replaces.
+    """Start processes that SIGTERM and SIGHUP do not reach.
 
     `timeout`, systemd and Slurm send SIGTERM to all processes of a search. Were Ray to end by it, no trial could save
-    anything, and the driver would wait a minute for an answer. What comes meanwhile is heard at the end.
+    anything, and the driver would wait a minute for an answer.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    deaf = {signal.SIGTERM, signal.SIGHUP}
-    handlers = {number: signal.getsignal(number) for number in deaf}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, deaf)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})
     try:
         yield
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
