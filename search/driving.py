@@ -3,21 +3,20 @@
 import contextlib
 import json
 import os
-import shutil
 import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from rich.console import Console
 
 from search.budget import Clock
 from search.ends import ASKED, BUDGET, CAUSES, CTRL_C, FINISHED, LOST, SIGNALS, STUCK, WAITING, End, Facts, decide
+from search.full_disk import FullDisk, tell
 from search.heartbeat import Heartbeat, request_stop
 from search.machine import Machine, Resources
 from search.record import RecordStates
@@ -31,9 +30,6 @@ SAVE_S, SIGNAL_SAVE_S = 20.0, 5.0
 
 LEAVE_S = 2.0
 """Seconds that the main thread gets to end its loop."""
-
-LOW_BYTES = 20_000_000
-"""Free space below which a disk counts as full, where no trial has shown yet what its state needs."""
 
 
 class Driver:
@@ -194,53 +190,6 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-class FullDisk:
-    """Says once that a disk is full, and once that there is room again."""
-
-    def __init__(self, run: RunFolder, console: Console):
-        self.run, self.console, self.full = run, console, False
-        self.lock = threading.Lock()
-
-    def wait(self, path: Path) -> None:
-        """Wait a moment after a write has found no room."""
-        self._tell(True)
-        time.sleep(1)
-
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Look at the run's disk every other second: it is the workers that need most of it, and they have no voice."""
-        over = threading.Event()
-
-        def watch() -> None:
-            while not over.wait(2):
-                with contextlib.suppress(OSError):
-                    self._tell(shutil.disk_usage(self.run.path).free < self._needed())
-
-        threading.Thread(target=watch, daemon=True).start()
-        try:
-            yield
-        finally:
-            over.set()
-
-    def _needed(self) -> int:
-        """Return the space that the next state of a trial takes."""
-        sizes = [path.stat().st_size for path in self.run.path.glob("trials/*/last.safetensors")]
-        return max(sizes, default=LOW_BYTES)
-
-    def _tell(self, full: bool) -> None:
-        with self.lock:
-            if full == self.full:
-                return
-            self.full = full
-        path = self.run.path
-        if full:
-            free = shutil.disk_usage(path).free / 1e6
-            text = f"the disk of {path} is full ({free:,.0f} MB free): trials wait, and go on when there is room"
-            tell(self.console, text, "bold red")
-        else:
-            tell(self.console, "there is room on the disk again: trials go on", "bold")
-
-
 def driver_facts(machine: Machine, share: Resources) -> dict[str, Any]:
     """Return what `search/status.py` needs to know of the machine, and the job that this process is, if it is one."""
     return {"cores": machine.cores, "gpus": machine.gpus, "nodes": len(machine.shares), "job": submitted_as(),
@@ -253,8 +202,3 @@ def submitted_as() -> str | None:
         return json.loads(os.environ["RAY_JOB_CONFIG_JSON_ENV_VAR"])["metadata"]["job_submission_id"]
     except (KeyError, TypeError, ValueError):
         return None
-
-
-def tell(console: Console, text: str, style: str = "yellow") -> None:
-    """Print one line with the time."""
-    console.print(f"{time.strftime('%H:%M:%S')} {text}", style=style, highlight=False, soft_wrap=True)

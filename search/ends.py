@@ -54,8 +54,8 @@ SPENT = End(
 )  # fmt: skip
 TOO_LITTLE = End(
     name="budget too small for more", when="no trial that is left would come to its end within the budget",
-    told="what is left of {budget} is too little for another training", saved="nothing is running", next=AGAIN,
-    status=0,
+    told="{budget} is spent (what is left of it is too little for another training)", saved="nothing is running",
+    next=AGAIN, status=0,
 )  # fmt: skip
 INTERRUPTED = End(
     name="Ctrl-C", when="Ctrl-C (SIGINT)", told="interrupted by Ctrl-C", saved=STEP, next=AGAIN, status=130,

@@ -85,6 +85,16 @@ def tell_end(console: Console, text: str, command: str = "") -> None:
     console.print(f"{text}{goes_on}", style="bold yellow", highlight=False, soft_wrap=True)
 
 
+def resume_command(run: RunFolder, options: dict[str, Any]) -> str:
+    """Return the command that goes on with a run on the same resources and services."""
+    command = ["python", "search/run.py", "--resume", run.path.name]
+    command += runs_dir_option(run)
+    for name in ("address", "gpus", "concurrent", "gpus_per_trial", "wandb", "mlflow"):
+        if name in options:
+            command += [f"--{name.replace('_', '-')}", str(options[name])]
+    return shlex.join(command)
+
+
 def runs_dir_option(run: RunFolder) -> list[str]:
     """Return the option that tells where a run is, if that is not where runs are by default."""
     if run.uri:

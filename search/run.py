@@ -1,7 +1,6 @@
 """Search hyperparameters: python search/run.py --space losses [--data DIR]."""
 
 import math
-import shlex
 import sys
 import threading
 import time
@@ -23,7 +22,7 @@ from search.folders import earlier_name, earlier_runs, run_folder
 from search.heartbeat import Heartbeat, claimed
 from search.machine import Machine, Resources, resources
 from search.plan import FORECAST, Plan, check_draws, is_default, new_plan, place, stored_plan
-from search.results import runs_dir_option, tell_end
+from search.results import resume_command, tell_end
 from search.signals import EndedBySignalError, LastingOutput, heard, raise_cause
 from trainable.artifacts import BROKEN, ENDED, RunFolder
 from trainable.cache import default_cache_dir
@@ -46,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console(file=cast(TextIO, LastingOutput(sys.stdout)), width=None if sys.stdout.isatty() else 130,
                       markup=False, emoji=False)  # fmt: skip
     options: dict[str, Any] = {}
-    run = None
+    run = status = None
     try:
         with heard(raise_cause):
             options = parse(arguments)
@@ -77,12 +76,16 @@ def main(arguments: list[str] | None = None) -> int:
                 if stored and "confirm" in options:
                     from search.confirm import confirm
 
-                    return confirm(options, run, stored, dataset, machine, console, beat, started)
-                return _search(options, run, stored, warm, dataset, machine, console, beat, started)
+                    status = confirm(options, run, stored, dataset, machine, console, beat, started)
+                else:
+                    status = _search(options, run, stored, warm, dataset, machine, console, beat, started)
+            return status
     except (ValueError, OSError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
         return BAD_INPUT.status
     except KeyboardInterrupt as error:
+        if status is not None:
+            return status  # all has been told, and Ray's processes end with this one
         end = CAUSES[error.cause if isinstance(error, EndedBySignalError) else CTRL_C]
         # What extends a run has not done so yet.
         goes_on = run and not {"confirm", "extend"} & options.keys() and (run.path / "search.json").exists()
@@ -243,16 +246,6 @@ def _finish(
 
 def _ended(run: RunFolder) -> int:
     return sum(folder.status()["state"] in ENDED for folder in run.trials())
-
-
-def resume_command(run: RunFolder, options: dict[str, Any]) -> str:
-    """Return the command that goes on with a run on the same resources and services."""
-    command = ["python", "search/run.py", "--resume", run.path.name]
-    command += runs_dir_option(run)
-    for name in ("address", "gpus", "concurrent", "gpus_per_trial", "wandb", "mlflow"):
-        if name in options:
-            command += [f"--{name.replace('_', '-')}", str(options[name])]
-    return shlex.join(command)
 
 
 def _import_ahead() -> None:

@@ -18,7 +18,7 @@ from search.progress import Progress, show_time
 from search.record import RecordStates, mark_interrupted
 from search.recovery import recover
 from search.results import print_results, show_params, standings
-from search.run import resume_command
+from search.results import resume_command
 from search.study import open_study
 from spaces.table import Scope, find_space
 from trainable.artifacts import FAILED, FINISHED, INTERRUPTED, PAUSED, RUNNING, STOPPED, RunFolder
