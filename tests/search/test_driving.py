@@ -17,6 +17,7 @@ from search.driving import Driver
 from search.ends import ENDS, SIGNALS
 from search.heartbeat import driver, request_stop
 from search.record import RecordStates
+from search.run import main
 from search.run_status import status_of
 from trainable.artifacts import INTERRUPTED, RUNNING, RunFolder
 from trainable.files import write_json
@@ -237,3 +238,26 @@ def test_what_was_heard_is_in_the_record(run, lost):
     driven(run, sends(signal.SIGTERM))
     assert json.loads((run.path / "driver.json").read_text())["why"] == "ended by SIGTERM"
     assert "ended by SIGTERM, 0 s ago" in status_of(run).told
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_signal_before_the_first_trial_is_one_line(tmp_path, photos, monkeypatch, capsys, number):
+    def read(data):
+        os.kill(os.getpid(), number)
+        time.sleep(20)
+
+    monkeypatch.setattr("search.run.read_training", read)
+    status = main(["--data", str(photos), "--runs-dir", str(tmp_path / "runs")])
+    told = capsys.readouterr()
+    end = ends.CAUSES[SIGNALS[number]]
+    assert (status, told.err, told.out) == (end.status, "", f"{end.told}, before the first trial\n")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_own_error_before_the_first_trial_is_a_bug(tmp_path, photos, monkeypatch, capsys):
+    monkeypatch.setattr("search.run.read_training", lambda data: data.no_such_thing)
+    status = main(["--data", str(photos), "--runs-dir", str(tmp_path / "runs")])
+    told = capsys.readouterr()
+    assert status == 1
+    assert "AttributeError" in told.err
+    assert told.out == f"{ends.BUG.told}; nothing was trained\n"

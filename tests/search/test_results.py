@@ -17,8 +17,7 @@ from search.plan import new_plan
 from search.progress import Progress, show_time
 from search.record import RecordStates, mark_interrupted
 from search.recovery import recover
-from search.results import print_results, show_params, standings
-from search.results import resume_command
+from search.results import print_results, resume_command, show_params, standings
 from search.study import open_study
 from spaces.table import Scope, find_space
 from trainable.artifacts import FAILED, FINISHED, INTERRUPTED, PAUSED, RUNNING, STOPPED, RunFolder
