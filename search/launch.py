@@ -29,7 +29,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from search.cluster import join_ray, start_ray, stop_ray
-from search.forgetting import Forgetting
+from search.forgetting import Forgetting, Silent
 from search.killed import outlive_killed_workers
 from search.machine import Resources
 from search.packing import Packing
@@ -125,7 +125,7 @@ def _fit(
                 num_samples=trials, max_concurrent_trials=share.concurrent, reuse_actors=True,
             ),
             run_config=tune.RunConfig(
-                storage_path=staging, name="tune", verbose=0, callbacks=[*callbacks, Forgetting()],
+                storage_path=staging, name="tune", verbose=0, callbacks=[*callbacks, Silent(), Forgetting()],
                 # `search/record.py` counts: a trial that was halted has not failed.
                 failure_config=tune.FailureConfig(max_failures=-1),
             ),

@@ -6,12 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 from optuna.trial import TrialState
+from ray.tune.progress_reporter import TrialProgressCallback
 from rich.console import Console
 
 from search.arguments import parse
 from search.events import epoch_values
 from search.finalists import find_finalists
 from search.folders import run_folder
+from search.forgetting import Silent
 from search.machine import Machine
 from search.plan import new_plan
 from search.progress import Progress, show_time
@@ -170,6 +172,16 @@ def test_terminal_has_the_table_alone(tmp_path):
         progress.tick()
 
     assert printed(show, True).strip() == ""
+
+
+def test_tune_says_nothing_of_a_trial_that_ended_without_a_result(capsys):
+    class Trial:
+        last_result = {}
+
+    TrialProgressCallback().on_trial_complete(0, [], Trial())
+    assert "completed. Last result" in capsys.readouterr().out  # it is this that has to be kept quiet
+    Silent().on_trial_complete(0, [], Trial())
+    assert capsys.readouterr().out == ""
 
 
 def test_time_left_is_what_a_search_by_forecasts_takes_or_the_budget_leaves(tmp_path):
