@@ -28,6 +28,9 @@ from trainable.room import wait_for_room
 SAVE_S, SIGNAL_SAVE_S = 20.0, 5.0
 """Seconds that running trials get to save before the search ends; where a signal ends it, a kill may follow in 10."""
 
+MARK_S = 5.0
+"""Seconds in which what was cut off is marked and told, deaf to further signals."""
+
 LEAVE_S = 2.0
 """Seconds that the main thread gets to end its loop."""
 
@@ -47,7 +50,7 @@ class Driver:
         self.run, self.record, self.console, self.clock = run, record, console, clock
         self.cause, self.at_once, self.failed = "", False, False
         """The first thing that ended the run from outside; whether a second signal came; whether the driver failed."""
-        self.lock, self.ending = threading.Lock(), threading.Event()
+        self.lock, self.ending, self.ended = threading.Lock(), threading.Event(), 0.0
         self.finish: Callable[[], End] = lambda: FINISHED
         record.stuck = lambda: self.end(STUCK)
 
@@ -114,7 +117,9 @@ class Driver:
 
     def _on_signal(self, number: int, frame: Any) -> None:
         if self.ending.is_set():
-            return  # it is being marked and told, a moment's work
+            if time.monotonic() - self.ended > MARK_S:  # all is marked and told, and only storage does not answer
+                os._exit(128 + number)
+            return
         if self.cause in SIGNALS.values():
             self.at_once = True
             raise KeyboardInterrupt
@@ -175,7 +180,7 @@ class Driver:
     def _finished(self) -> int:
         """Finish, once: the thread that comes second waits here until the process ends."""
         with self.lock:
-            first = not self.ending.is_set()
+            first, self.ended = not self.ending.is_set(), time.monotonic()
             self.ending.set()
         if not first:
             threading.Event().wait()

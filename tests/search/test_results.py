@@ -176,7 +176,8 @@ def test_terminal_has_the_table_alone(tmp_path):
 
 def test_tune_says_nothing_of_a_trial_that_ended_without_a_result(capsys):
     class Trial:
-        last_result = {}
+        def __init__(self):
+            self.last_result = {}
 
     TrialProgressCallback().on_trial_complete(0, [], Trial())
     assert "completed. Last result" in capsys.readouterr().out  # it is this that has to be kept quiet
