@@ -18,7 +18,7 @@ import yaml
 from rich.console import Console
 
 from search.machine import Machine
-from search.signals import unheard_by_children
+from search.signals import take_back, unheard_by_children
 from search.tries import gpu_memory_gb
 from trainable.cores import cpu_count
 
@@ -58,6 +58,7 @@ def start_ray() -> None:
             address="local", num_cpus=cpu_count(), include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES,
             logging_level=logging.ERROR, log_to_driver=False,
         )  # fmt: skip
+    take_back()
 
 
 def keep_terminal_and_signals() -> None:
@@ -119,6 +120,7 @@ def join_ray(address: str) -> None:
                 "(ray up cluster.yaml, or RAY_AUTH_MODE=token ray start --head) and take its token: ~/.ray/auth_token "
                 "must be the same on all nodes"
             ) from error
+    take_back()
 
 
 @contextmanager

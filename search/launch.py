@@ -21,6 +21,8 @@ os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000")
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_AUTH_MODE", "token")
+# Its handler aborts at SIGTERM, which is ours.
+os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")
 # A worker that was halted raises, with nobody left to ask what; it has told the driver before.
 os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
 # A first Ctrl-C is the driver's: running trials save before Tune is told, see `search/driving.py`.

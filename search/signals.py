@@ -56,6 +56,14 @@ def unheard_by_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def take_back() -> None:
+    """Have the handlers of this process in force again, where a library of C++ has put its own in their place."""
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            if (handler := signal.getsignal(number)) is not None:
+                signal.signal(number, handler)
+
+
 def hear_again() -> None:
     """Undo in a worker what `unheard_by_children` did for it. Called in the main thread."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
