@@ -128,7 +128,8 @@ class Driver:
     def _end_softly(self) -> None:
         if self.cause != LOST:
             again = "; Ctrl-C again ends it at once" * (self.cause == CTRL_C)
-            tell(self.console, f"{self.told(CAUSES[self.cause])}: running trials save where they are{again}")
+            if self.record.running - self.record.halted:
+                tell(self.console, f"{self.told(CAUSES[self.cause])}: running trials save where they are{again}")
             threading.Thread(target=self._ask_trials, daemon=True).start()  # a full disk may keep it for ever
             deadline = time.monotonic() + (SIGNAL_SAVE_S if self.cause in SIGNALS.values() else SAVE_S)
             while self.record.running - self.record.halted and time.monotonic() < deadline:
