@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from trainable.cache import SCORE_SIZE
 from trainable.classes import CLASSES
+from trainable.files import temporary_of
 from trainable.photos import has_control_characters
 
 Map = NDArray[np.uint8]
@@ -96,7 +97,7 @@ def write_submission(path: Path, rows: Iterable[tuple[str, Map]], count: int = 0
         ValueError: the file cannot be there, the disk cannot hold it, or a row is not as above.
     """
     _check_place(path, len(HEADER) + 2 * PIXELS * (count or length_hint(rows)))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_of(path)
     written: set[str] = set()
     try:
         with temporary.open("wb") as file:

@@ -26,7 +26,7 @@ from search import trial as adapter
 from search.machine import Machine, resources
 from search.plan import Plan, new_plan
 from search.trial import TrialSetting
-from trainable.artifacts import RunFolder, TrialFolder
+from trainable.artifacts import ENDED, RunFolder, TrialFolder
 from trainable.files import write_bytes, write_json
 
 MACHINE = Machine(cores=2, gpus=0)
@@ -96,9 +96,9 @@ def main() -> int:
     parser.add_argument("--concurrent", type=int, default=1)
     options = parser.parse_args()
     from search import launch
-    from search.driving import driver_facts, driving
+    from search.driving import Driver, driver_facts
+    from search.ends import End
     from search.events import TensorBoardEvents
-    from search.heartbeat import claimed
     from search.progress import Progress
     from search.record import RecordStates
     from search.thawing import Thawing
@@ -113,12 +113,21 @@ def main() -> int:
     record, share = RecordStates(run, options.epochs, thawing), resources(MACHINE, options.concurrent, None)
     progress = Progress(run, plan.trials, options.epochs, console)
     began = time.monotonic()
-    facts = driver_facts(MACHINE, share)
-    with launch.ray_running(), claimed(run) as beat, driving(run, record, facts, console, beat), progress:
+
+    def train() -> None:
         callbacks = [record, TensorBoardEvents(run), progress]
-        launch.run_trials(plan, run, TrialSetting(run.path, None, {}, False), share, callbacks, thawing)
+        with progress:
+            launch.run_trials(plan, run, TrialSetting(run.path, None, {}, False), share, callbacks, thawing)
+
+    def finish() -> End:
+        left = sum(folder.status()["state"] not in ENDED for folder in run.trials())
+        return driver.decide(left=left, sound=True, limited=False)
+
+    with launch.ray_running(), claimed(run) as beat:
+        driver = Driver(run, record, console)
+        status = driver.drive(driver_facts(MACHINE, share), beat, train, finish)
     console.print(f"ran {time.monotonic() - began:.1f} s")
-    return 0
+    return status
 
 
 if __name__ == "__main__":

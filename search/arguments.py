@@ -146,14 +146,16 @@ def _add_search(group: Any) -> None:
     group.add_argument("--keep-gb", type=float, metavar="GB", help="budget for all checkpoints of the run: the worst "
                        "trials' go first (default: keep all)")  # fmt: skip
     group.add_argument("--confirm", metavar="NAME", help="race the best configs of a run over its other folds")
-    group.add_argument("--top", type=int, metavar="K", help="with --confirm: how many configs (default 3)")
+    group.add_argument("--top", type=int, metavar="K", help="with --confirm: how many configs (default 3, or "
+                       "all where there are fewer)")
     group.add_argument("--include", type=int, nargs="+", metavar="N", help="with --confirm: further trials, by number")
     group.add_argument("--seeds", type=int, metavar="S", help="with --confirm: at most, to tell configs apart (default "
                        "1; 5 with a budget)")  # fmt: skip
     group.add_argument("--no-race", action="store_true", help="with --confirm: train all, also those shown to be worse")
     group.add_argument("--gpu-hours", type=float, metavar="H", help="end when GPUs (cores, where there are none) "
                        "were held for H hours in all")  # fmt: skip
-    group.add_argument("--until", metavar="TIME", help="end so long from now: 90m, 2h, 1d12h")
+    group.add_argument("--until", metavar="TIME", help="end so long after the start of this command: 90m, 2h, "
+                       "1d12h")  # fmt: skip
     group.add_argument("--cost", type=float, metavar="MONEY", help="end when so much is spent, at --rate")
     group.add_argument("--rate", type=float, metavar="MONEY", help="what an hour of a GPU (of a core) costs")
     group.add_argument("--smoke", action="store_true", help="the same on a minute's scale: 4 trials x 4 epochs, 64 px")

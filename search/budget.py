@@ -25,6 +25,7 @@ class Budget:
     text: str  # as the user gave it
     seconds: float  # of wall time, on the share of the machine that the search has; infinite without a limit
     rate: float | None  # of money for a GPU-hour, or a core-hour
+    whole: bool = False  # it counts from the start of the command, not from that of the trials
 
     def margin(self) -> float:
         """Return how many seconds before its end running trials are asked to save their epoch."""
@@ -61,7 +62,7 @@ def read_budget(options: dict[str, Any], share: Resources, spent: float) -> Budg
     Args:
         options: of the command line, see `check_budget`.
         share: of the machine.
-        spent: GPU-hours, or core-hours, of the run before now, since it was last extended. `--until` counts from now.
+        spent: GPU-hours, or core-hours, of the run before now, since it was last extended. `--until` does not count it.
 
     Raises:
         ValueError: the run has spent it already.
@@ -72,7 +73,7 @@ def read_budget(options: dict[str, Any], share: Resources, spent: float) -> Budg
         return Budget("", math.inf, rate)
     text = f"{option(name)} {options[name]}"
     if name == "until":
-        return Budget(text, duration(options[name]), rate)
+        return Budget(text, duration(options[name]), rate, whole=True)
     hours = options[name] / (rate if name == "cost" else 1)
     if hours <= spent:
         raise ValueError(f"{text} is spent: the run has taken {spent:.2f} {unit(share)} so far; allow more")
@@ -132,10 +133,17 @@ def share_of_epochs(trials: int) -> float:
 
 
 class Clock:
-    """Counts a budget down from the start of the search."""
+    """Counts a budget down: from now, when the machine's share is taken, or from the start of the command."""
 
-    def __init__(self, budget: Budget):
-        self.budget, self.began, self.over = budget, time.monotonic(), False
+    def __init__(self, budget: Budget, started: float | None = None):
+        """Start to count.
+
+        Args:
+            budget: to be kept.
+            started: when the command began, as `time.monotonic()` told.
+        """
+        self.budget = budget
+        self.began = started if budget.whole and started is not None else time.monotonic()
 
     def left(self) -> float:
         """Return the seconds that are left."""

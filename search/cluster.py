@@ -1,13 +1,16 @@
 """The Ray that a search runs on: its own on this machine, or a cluster that is running already."""
 
+import contextlib
 import logging
 import os
+import socket
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 import ray
@@ -16,6 +19,7 @@ from rich.console import Console
 
 from search.machine import Machine
 from search.ray_needs import ANSWER_S, check_answers
+from search.signals import take_back, unheard_by_children
 from search.tries import gpu_memory_gb
 from trainable.cores import cpu_count
 
@@ -27,16 +31,70 @@ OBJECT_STORE_BYTES = 200_000_000
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
 """Where `ray up` leaves the cluster's configuration on the head node."""
 
+LOST_S = 30
+"""Seconds without an answer after which a cluster counts as gone; Ray itself ends the driver after 60, unsaid."""
+
+NICENESS = "RAY_worker_niceness"
+"""Ray's environment variable for the priority of workers, 15 where it is not set: anything else comes before them.
+
+Whoever starts a search wants it done, so that ours run at 0, as any other process, on a cluster's nodes too.
+"""
+
+VITAL = ("gcs_server", "raylet")
+"""Processes without which a Ray is none."""
+
 FIRST_NODE_S = 1200
 """Seconds that the first node of a growing cluster may take: an instance starts, installs PyTorch and joins."""
 
 
 def start_ray() -> None:
     """Start a Ray on this machine alone, that nobody else is let into."""
-    ray.init(
-        address="local", num_cpus=cpu_count(), include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES,
-        logging_level=logging.ERROR, log_to_driver=False,
-    )  # fmt: skip
+    os.environ.setdefault(NICENESS, "0")
+    keep_terminal_and_signals()
+    with unheard_by_children():
+        ray.init(
+            address="local", num_cpus=cpu_count(), include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES,
+            logging_level=logging.ERROR, log_to_driver=False,
+        )  # fmt: skip
+    take_back()
+
+
+def keep_terminal_and_signals() -> None:
+    """Keep Ray's messages off the terminal, its logs have them all, and SIGTERM ours, which `ray.init` would take."""
+    ray._private.worker.print_to_stdstream = lambda *_, **__: None
+    ray._private.utils.set_sigterm_handler = lambda handler: None
+
+
+def stop_ray() -> None:
+    """Leave Ray, and end it where it is this process's own."""
+    for name, process in own_processes().items():
+        if name not in VITAL:  # deaf to SIGTERM, each would be given a second
+            process.kill()
+    ray.shutdown()
+
+
+def own_processes() -> dict[str, Popen[bytes]]:
+    """Return the processes of a Ray that this process has started, by what Ray calls them; {} for a cluster's."""
+    node = ray._private.worker._global_node
+    return {name: infos[0].process for name, infos in node.all_processes.items()} if node else {}
+
+
+class RayWatch:
+    """Tells whether the Ray that a search runs on is gone: of this process's own, or a cluster's head node."""
+
+    def __init__(self) -> None:
+        self.answered = time.monotonic()
+
+    def lost(self) -> bool:
+        """Return whether it is gone; of a cluster, whether its head has not answered for `LOST_S`."""
+        if own := own_processes():
+            return any(name in VITAL and process.poll() is not None for name, process in own.items())
+        if not ray.is_initialized():
+            return True
+        host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=ANSWER_S):
+            self.answered = time.monotonic()
+        return time.monotonic() - self.answered > LOST_S
 
 
 def join_ray(address: str) -> None:
@@ -47,6 +105,7 @@ def join_ray(address: str) -> None:
     """
     if address != "auto":
         check_answers(address)
+    keep_terminal_and_signals()
     travels = {} if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else {"working_dir": str(REPOSITORY)}
     os.environ.setdefault("RAY_gcs_server_port_wait_time_s", str(ANSWER_S))  # seconds of Ray's own tries
     environment = {**_environment(), **travels}
@@ -59,6 +118,7 @@ def join_ray(address: str) -> None:
                 "(ray up cluster.yaml, or RAY_AUTH_MODE=token ray start --head) and take its token: ~/.ray/auth_token "
                 "must be the same on all nodes"
             ) from error
+    take_back()
 
 
 @contextmanager
@@ -77,7 +137,7 @@ def _ray_unheard() -> Iterator[None]:
 
 def _environment() -> dict[str, Any]:
     """Return what each worker process gets: GPUs stay visible to what asks for none, such as the preflight."""
-    return {"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}}
+    return {"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", NICENESS: os.environ.get(NICENESS, "0")}}
 
 
 def find_machine(gpus: int | None, console: Console) -> Machine:

@@ -1,27 +1,28 @@
 """Trains the best trials' configs on the other folds: python search/run.py --confirm NAME --top 3."""
 
 import shlex
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from search.budget import Budget, Clock, read_budget
-from search.finalists import TOP, find_finalists
+from search.ends import FINISHED, End
+from search.finalists import find_finalists
 from search.heartbeat import Heartbeat
 from search.hours import Hours, read_hours, total
 from search.machine import Machine, Resources, resources
 from search.plan import Plan
 from search.racing import Race, Task, rungs_of
-from search.results import runs_dir_option
+from search.results import runs_dir_option, tell_end
 from trainable.artifacts import BROKEN, ENDED, RunFolder
 from trainable.coco import Dataset
 from trainable.comparing import HELD, Standing
 from trainable.finalists import trainings
 
-DONE, FAILED, INTERRUPTED = 0, 1, 130
+if TYPE_CHECKING:
+    from search.driving import Driver
 
 SEEDS, SEEDS_OF_BUDGET = 1, 5
 """Trainings on each fold where --seeds does not say otherwise: without a budget, and at most with one."""
@@ -43,7 +44,7 @@ class Final:
 
 def confirm(
     options: dict[str, Any], run: RunFolder, plan: Plan, dataset: Dataset, machine: Machine, console: Console,
-    beat: Heartbeat,
+    beat: Heartbeat, started: float,
 ) -> int:  # fmt: skip
     """Race the finalists and print how they rank; returns the exit status.
 
@@ -52,7 +53,7 @@ def confirm(
     Raises:
         ValueError: options that do not fit the run, a budget that is spent, or data that has changed.
     """
-    from search.driving import driver_facts, driving, tell
+    from search.driving import Driver, driver_facts, tell
     from search.events import TensorBoardEvents
     from search.keep import keep_callbacks
     from search.launch import run_race
@@ -73,7 +74,7 @@ def confirm(
     packing = packing_of(run, machine, share)
     racer = Racer(run, race, console, packing)
     console.print(describe(final), share.description, sep="\n", highlight=False, soft_wrap=True)
-    record, clock, hours = RecordStates(run, plan.config.epochs), Clock(final.budget), Hours(run, share)
+    record, clock, hours = RecordStates(run, plan.config.epochs), Clock(final.budget, started), Hours(run, share)
     progress = Progress(run, len(race.left()), plan.config.epochs, console, further=True, seconds_left=clock.left)
     if final.budget.text:
         race.fits = lambda tasks: needed(final, share, tasks) <= clock.left() - final.budget.margin()
@@ -83,22 +84,21 @@ def confirm(
         tell(console, told_out(number, standing), "bold")
 
     race.tell = out
-    try:
-        with driving(run, record, driver_facts(machine, share), console, beat, clock), progress:
+    driver = Driver(run, record, console, clock)
+
+    def trials() -> None:
+        with progress:
             keep = keep_callbacks(run, plan.keep_gb, console)
             packed = [packing] if packing else []
             callbacks = [record, hours, TensorBoardEvents(run), *keep, progress, *packed]
             run_race(racer, setting_of(plan, run, prepared), share, synced(run, callbacks, console))
-    except KeyboardInterrupt:
-        pass  # a second Ctrl-C: what was reported is on disk all the same
-    except Exception:
-        traceback.print_exc()
-    hours.close()
-    racer.load()
-    spent = f"{final.budget.text} is spent" if clock.over else ""
-    if race.limited and not spent:
-        spent = f"what is left of {final.budget.text} is too little for another training"
-    return _finish(final, options, spent, console)
+
+    def finish() -> End:
+        hours.close()
+        racer.load()
+        return _finish(final, options, driver, console)
+
+    return driver.drive(driver_facts(machine, share), beat, trials, finish)
 
 
 def begin(options: dict[str, Any], run: RunFolder, plan: Plan, share: Resources) -> Final:
@@ -108,7 +108,7 @@ def begin(options: dict[str, Any], run: RunFolder, plan: Plan, share: Resources)
         ValueError: options that do not fit the run, or a budget that is spent.
     """
     folds = options.get("folds", plan.folds)
-    numbers = find_finalists(run, plan, options.get("top", TOP), folds, options.get("include", []))
+    numbers = find_finalists(run, plan, options.get("top"), folds, options.get("include", []))
     budget = read_budget(options, share, total(read_hours(run)["sessions"]))
     drop = "no_race" not in options
     seeds = options.get("seeds", SEEDS_OF_BUDGET if budget.text and drop else SEEDS)
@@ -148,8 +148,8 @@ def told_out(number: int, standing: Standing) -> str:
     )
 
 
-def _finish(final: Final, options: dict[str, Any], spent: str, console: Console) -> int:
-    """Print how the finalists rank and what to do next; returns the exit status."""
+def _finish(final: Final, options: dict[str, Any], driver: "Driver", console: Console) -> End:
+    """Print how the finalists rank, how the race has ended and what to do next."""
     from search.hours import print_hours
     from search.ranking import print_ranking
     from search.record import mark_interrupted
@@ -158,31 +158,32 @@ def _finish(final: Final, options: dict[str, Any], spent: str, console: Console)
     run, race = final.run, final.race
     folders = [folder for number in final.numbers for folder in run.trial(number).further_folds()]
     mark_interrupted(folders)
-    send_records(run, console)
+    left = race.left()
+    end = driver.decide(left=len(left), sound=bool(race.results), limited=race.limited)
     print_ranking(run, final.numbers, race, console)
     print_hours(run, options.get("rate"), console)
-    if left := race.left():
-        console.print(
-            f"{spent or 'interrupted'}: {'at most ' * race.drop}{len(left)} trainings have not ended; go on with\n  "
-            f"{again(run, options, len(race.rungs) // len({fold for fold, _ in race.rungs}))}",
-            style="bold yellow", highlight=False, soft_wrap=True,
-        )  # fmt: skip
-        if not spent:
-            return INTERRUPTED
+    if left:
+        seeds = len(race.rungs) // len({fold for fold, _ in race.rungs})
+        counts = f"{'at most ' * race.drop}{len(left)} trainings have not ended"
+        tell_end(console, f"{driver.told(end)}: {counts}", again(run, options, seeds))
+    elif end is not FINISHED:
+        tell_end(console, end.told)
     for folder in folders:
         if folder.status()["state"] in BROKEN:
             text = f"to train trial {folder.number} fold {folder.path.name} again, remove {folder.path} and repeat this"
             console.print(text, style="yellow", highlight=False, soft_wrap=True)
-    told = shlex.join(["python", "analysis/ensemble.py", "--run", str(run.path)])
-    console.print(f"next:\n  {told}    # one ensemble of them", highlight=False, soft_wrap=True)
-    return DONE if race.results else FAILED
+    if end.status == 0:
+        told = shlex.join(["python", "analysis/ensemble.py", "--run", run.uri or str(run.path)])
+        console.print(f"next:\n  {told}    # one ensemble of them", highlight=False, soft_wrap=True)
+    send_records(run, console)
+    return end
 
 
 def again(run: RunFolder, options: dict[str, Any], seeds: int) -> str:
     """Return the command that goes on, without its budget."""
     command = ["python", "search/run.py", "--confirm", run.path.name]
     command += runs_dir_option(run)
-    for name in ("top", "folds", "concurrent", "gpus_per_trial"):
+    for name in ("top", "folds", "address", "gpus", "concurrent", "gpus_per_trial"):
         if name in options:
             command += [f"--{name.replace('_', '-')}", str(options[name])]
     command += ["--seeds", str(seeds)] if seeds > 1 else []

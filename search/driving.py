@@ -3,133 +3,214 @@
 import contextlib
 import json
 import os
-import shutil
 import signal
+import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+import traceback
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
 
 from search.budget import Clock
+from search.ends import (
+    ASKED,
+    BUDGET,
+    CAUSES,
+    CTRL_C,
+    FINISHED,
+    LOST,
+    SIGNALS,
+    STUCK,
+    SUPERSEDED,
+    WAITING,
+    End,
+    Facts,
+    decide,
+)
+from search.full_disk import FullDisk, tell
 from search.heartbeat import Heartbeat, request_stop
 from search.machine import Machine, Resources
 from search.record import RecordStates
+from search.signals import heard
 from trainable.artifacts import RunFolder
 from trainable.remote import Remote
 from trainable.room import wait_for_room
 
-SAVE_S = 20.0
-"""Seconds that running trials get to save their epoch before the search ends: a spot notice gives 30 in all."""
+SAVE_S, SIGNAL_SAVE_S = 20.0, 5.0
+"""Seconds that running trials get to save before the search ends; where a signal ends it, a kill may follow in 10."""
 
-LOW_BYTES = 20_000_000
-"""Free space below which a disk counts as full, where no trial has shown yet what its state needs."""
+MARK_S = 5.0
+"""Seconds in which what was cut off is marked and told, deaf to further signals."""
+
+LEAVE_S = 2.0
+"""Seconds that the main thread gets to end its loop."""
 
 
-@contextmanager
-def driving(
-    run: RunFolder, record: RecordStates, facts: dict[str, Any], console: Console, beat: Heartbeat,
-    clock: Clock | None = None,
-) -> Iterator[None]:
-    """Drive a run: tell that it is alive, save everything on SIGTERM or a stop request, wait where the disk is full.
+class Driver:
+    """Drives a run: tells that it is alive, ends it in order whatever ends it, waits where the disk is full."""
 
-    Args:
-        run: whose folder exists.
-        record: knows which trials run.
-        facts: what is driven on what.
-        console: where to say what happens.
-        beat: of this process, which has claimed the run.
-        clock: of the budget; None is none.
-    """
+    def __init__(self, run: RunFolder, record: RecordStates, console: Console, clock: Clock | None = None):
+        """Prepare to drive a run whose folder exists.
 
-    def end_softly() -> None:
-        why = f"{clock.budget.text} is all but spent" if clock and clock.over else "asked to stop"
-        tell(console, f"{why}: running trials save their epoch")
-        if run.uri:  # a signal's wish is known here alone
-            with contextlib.suppress(OSError):
-                Remote(run.uri).push(run.path, (run.stop_request.name,))
-        deadline = time.monotonic() + SAVE_S
-        while record.running - record.halted and time.monotonic() < deadline:
-            time.sleep(0.1)
-        os.kill(os.getpid(), signal.SIGINT)
+        Args:
+            run: to be driven.
+            record: knows which trials run.
+            console: where to say what happens.
+            clock: of the budget; None is none.
+        """
+        self.run, self.record, self.console, self.clock = run, record, console, clock
+        self.cause, self.at_once, self.failed = "", False, False
+        """The first thing that ended the run from outside; whether a second signal came; whether the driver failed."""
+        self.lock, self.ending, self.ended = threading.Lock(), threading.Event(), 0.0
+        self.finish: Callable[[], End] = lambda: FINISHED
+        record.stuck = lambda: self.end(STUCK)
 
-    def on_lost() -> None:
-        tell(console, f"another search took run {run.path.name} over while this one was frozen: it ends", "bold red")
-        os._exit(1)  # whatever else it did would be written over the other's
+    def drive(
+        self, facts: dict[str, Any], beat: Heartbeat, trials: Callable[[], None], finish: Callable[[], End]
+    ) -> int:
+        """Run the trials, see to an orderly end, and return the exit status.
 
-    def on_signal(*_: object) -> None:
+        Args:
+            facts: what is driven on what.
+            beat: of this process, which has claimed the run.
+            trials: returns when there are no more, or soon after SIGUSR1.
+            finish: marks what was cut off, says how the run has ended and returns it. It may be called in another
+                thread, where the first is lost in a Ray that does not answer any more.
+
+        Raises:
+            ValueError, OSError: before the first trial, so that they are no bug: the run cannot be gone on with.
+        """
+        self.finish, self.beating, timer = finish, beat, None
+        disk, over = FullDisk(self.run, self.console), threading.Event()
+        before = signal.signal(signal.SIGUSR1, _interrupt)
+        wait_for_room(disk.wait)
         try:
-            request_stop(run)
-        except OSError:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    def on_spent() -> None:
-        if clock:
-            clock.over = True
-        on_signal()
-
-    disk, timer = FullDisk(run, console), clock.timer(on_spent) if clock else None
-    before = signal.signal(signal.SIGTERM, on_signal)
-    wait_for_room(disk.wait)
-    try:
-        with disk.watched():
-            beat.drive(facts, end_softly, on_lost)
-            yield
-    finally:
-        if timer:
-            timer.cancel()
-        wait_for_room(None)
-        signal.signal(signal.SIGTERM, before)
-
-
-class FullDisk:
-    """Says once that a disk is full, and once that there is room again."""
-
-    def __init__(self, run: RunFolder, console: Console):
-        self.run, self.console, self.full = run, console, False
-        self.lock = threading.Lock()
-
-    def wait(self, path: Path) -> None:
-        """Wait a moment after a write has found no room."""
-        self._tell(True)
-        time.sleep(1)
-
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Look at the run's disk every other second: it is the workers that need most of it, and they have no voice."""
-        over = threading.Event()
-
-        def watch() -> None:
-            while not over.wait(2):
-                with contextlib.suppress(OSError):
-                    self._tell(shutil.disk_usage(self.run.path).free < self._needed())
-
-        threading.Thread(target=watch, daemon=True).start()
-        try:
-            yield
+            with heard(self._on_signal), disk.watched():
+                try:
+                    try:
+                        self.beating.drive(facts, lambda: self.end(ASKED), self._superseded)
+                        threading.Thread(target=self._watch_ray, args=(over,), daemon=True).start()
+                        timer = self.clock.timer(lambda: self.end(BUDGET)) if self.clock else None
+                        trials()
+                    except KeyboardInterrupt:
+                        pass  # told to leave, or a second signal: what the trials have reported is on disk
+                    except Exception as error:
+                        self._judge(error)
+                except KeyboardInterrupt:
+                    pass
+                return self._finished()
         finally:
             over.set()
+            if timer:
+                timer.cancel()
+            wait_for_room(None)
+            signal.signal(signal.SIGUSR1, before)
 
-    def _needed(self) -> int:
-        """Return the space that the next state of a trial takes."""
-        sizes = [path.stat().st_size for path in self.run.path.glob("trials/*/last.safetensors")]
-        return max(sizes, default=LOW_BYTES)
+    def decide(self, left: int, sound: bool, limited: bool) -> End:
+        """Return how the run has ended; see `Facts` for what is given."""
+        return decide(Facts(
+            left=left, sound=sound, cause=self.cause, at_once=self.at_once, failed=self.failed,
+            waiting=len(self.record.waiting), limited=limited,
+        ))  # fmt: skip
 
-    def _tell(self, full: bool) -> None:
+    def told(self, end: End) -> str:
+        """Return what is said first of an end."""
+        why = end.told.format(budget=self.clock.budget.text if self.clock else "")
+        return f"{why} ({list(self.record.waiting.values())[-1]})" if end is WAITING else why
+
+    def end(self, cause: str) -> None:
+        """End the run for a reason, if there is none yet: running trials save their state."""
         with self.lock:
-            if full == self.full:
+            if self.cause or self.ending.is_set():
                 return
-            self.full = full
-        path = self.run.path
-        if full:
-            free = shutil.disk_usage(path).free / 1e6
-            text = f"the disk of {path} is full ({free:,.0f} MB free): trials wait, and go on when there is room"
-            tell(self.console, text, "bold red")
+            self.cause = cause
+        threading.Thread(target=self._end_softly, daemon=True).start()
+
+    def _on_signal(self, number: int, frame: Any) -> None:
+        if self.ending.is_set():
+            if time.monotonic() - self.ended > MARK_S:  # all is marked and told, and only storage does not answer
+                os._exit(128 + number)
+            return
+        if self.cause in SIGNALS.values():
+            self.at_once = True
+            raise KeyboardInterrupt
+        self.end(SIGNALS[signal.Signals(number)])
+
+    def _end_softly(self) -> None:
+        if self.cause != LOST:
+            again = "; Ctrl-C again ends it at once" * (self.cause == CTRL_C)
+            if self.record.running - self.record.halted:
+                tell(self.console, f"{self.told(CAUSES[self.cause])}: running trials save where they are{again}")
+            threading.Thread(target=self._ask_trials, daemon=True).start()  # a full disk may keep it for ever
+            deadline = time.monotonic() + (SIGNAL_SAVE_S if self.cause in SIGNALS.values() else SAVE_S)
+            while self.record.running - self.record.halted and time.monotonic() < deadline:
+                if self.at_once or self.cause == LOST or self.ending.wait(0.05):
+                    break
+        self._leave()
+
+    def _superseded(self) -> None:
+        tell(self.console, SUPERSEDED.told, "bold red")
+        os._exit(SUPERSEDED.status)  # whatever else it did would be written over the other's
+
+    def _ask_trials(self) -> None:
+        with contextlib.suppress(OSError):
+            request_stop(self.run)
+            if self.run.uri:  # workers look there
+                Remote(self.run.uri).push(self.run.path, (self.run.stop_request.name,))
+
+    def _leave(self) -> None:
+        """Have the main thread end; where it does not, waiting for a Ray that is gone, do here what it would have."""
+        if self.ending.is_set():
+            return
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+        if not self.ending.wait(LEAVE_S):
+            from search.launch import remove_staging
+
+            status = self._finished()
+            remove_staging()
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError, ValueError):
+                    stream.flush()
+            os._exit(status)
+
+    def _watch_ray(self, over: threading.Event) -> None:
+        from search.cluster import RayWatch
+
+        watch = RayWatch()
+        while not over.wait(1.0):
+            if watch.lost():
+                self.end(LOST)
+
+    def _judge(self, error: Exception) -> None:
+        """Tell what an error of the main thread is: a Ray that is gone, something wrong with the run, or a bug."""
+        from search.cluster import RayWatch
+
+        if self.cause == LOST or RayWatch().lost():
+            self.cause = self.cause or LOST
+        elif isinstance(error, ValueError | OSError) and not self.record.started:
+            raise error
         else:
-            tell(self.console, "there is room on the disk again: trials go on", "bold")
+            self.failed = True
+            traceback.print_exception(error)
+
+    def _finished(self) -> int:
+        """Finish, once: the thread that comes second waits here until the process ends."""
+        with self.lock:
+            first, self.ended = not self.ending.is_set(), time.monotonic()
+            self.ending.set()
+        if not first:
+            threading.Event().wait()
+        wait_for_room(None)  # what cannot be written now is found by who goes on with the run
+        end = self.finish()
+        self.beating.close(end.name, self.told(end))
+        return end.status
+
+
+def _interrupt(*_: object) -> None:
+    """End what the main thread does: while trials run, Tune has a handler of its own, which ends its loop in order."""
+    raise KeyboardInterrupt
 
 
 def driver_facts(machine: Machine, share: Resources) -> dict[str, Any]:
@@ -144,8 +225,3 @@ def submitted_as() -> str | None:
         return json.loads(os.environ["RAY_JOB_CONFIG_JSON_ENV_VAR"])["metadata"]["job_submission_id"]
     except (KeyError, TypeError, ValueError):
         return None
-
-
-def tell(console: Console, text: str, style: str = "yellow") -> None:
-    """Print one line with the time."""
-    console.print(f"{time.strftime('%H:%M:%S')} {text}", style=style, highlight=False, soft_wrap=True)

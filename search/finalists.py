@@ -10,18 +10,18 @@ TOP = 3
 """Finalists where --top does not say otherwise."""
 
 
-def find_finalists(run: RunFolder, plan: Plan, top: int, folds: int, include: list[int]) -> list[int]:
+def find_finalists(run: RunFolder, plan: Plan, top: int | None, folds: int, include: list[int]) -> list[int]:
     """Return the numbers of the best trials of a run, and of others, the most promising first.
 
     A trial that had its full budget counts by its best epoch, one that was stopped by the end that its curve forecasts;
-    of equal configs only the first counts.
+    of equal configs only the first counts. Without a `top` it is as many as there are, at most `TOP`.
 
     Raises:
         ValueError: fewer trials than asked for, unknown numbers, or more folds than the run has.
     """
     if not 2 <= folds <= plan.folds:
         raise ValueError(f"--folds must be 2 to {plan.folds}, the folds of run {run.path.name}, found {folds}")
-    if top < 0 or not (top or include):
+    if top is not None and (top < 0 or not (top or include)):
         raise ValueError(f"--top must be at least 1, found {top}")
     sound = [each for each in standings(run) if each.best and each.state not in (*BROKEN, RUNNING)]
     thawing = Thawing(run, plan.config.epochs, plan.trials, read_priors(run, plan.config.epochs))
@@ -29,6 +29,13 @@ def find_finalists(run: RunFolder, plan: Plan, top: int, folds: int, include: li
     ends = thawing.ends() | {each.number: each.best["val_miou"] for each in sound
                              if each.best and each.state == FINISHED}  # fmt: skip
     ranked = distinct(run, sorted(sound, key=lambda each: -ends[each.number]))
+    if not ranked:
+        raise ValueError(
+            f"no trial of run {run.path.name} has ended an epoch without failing, so none can be confirmed; go on with "
+            f"it by --resume {run.path.name} first"
+        )
+    if top is None:
+        top = min(TOP, len(ranked))
     if top > len(ranked):
         raise ValueError(
             f"--top {top} is more than the {len(ranked)} different trials of run {run.path.name} that can be "

@@ -1,11 +1,19 @@
-"""Keeps the driver small: Tune keeps everything about every trial until the search ends, the run folder has it all."""
+"""Keeps the driver small, and Tune silent: the run folder has all that Tune keeps of every trial until the end."""
 
 from typing import Any
 
 from ray import tune
 from ray.tune.experiment import Trial
+from ray.tune.progress_reporter import TrialProgressCallback
 
 from search.trial import METRIC
+
+
+class Silent(TrialProgressCallback):
+    """Takes the place of Tune's own reporter, which tells of trials that end without a result however quiet it is."""
+
+    def _print(self, msg: str) -> None:
+        pass
 
 
 class Forgetting(tune.Callback):

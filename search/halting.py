@@ -10,6 +10,8 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
+from search.signals import hear_again
+
 SPOT_NOTICE = "TRASHSWEEP_SPOT_NOTICE"
 """Environment variable with the address of the cloud's metadata service, http://169.254.169.254 on AWS."""
 
@@ -24,6 +26,7 @@ def listen() -> None:
     """Have SIGTERM halt the training that runs in this process, if one does. Called in the main thread."""
     if getattr(signal.getsignal(signal.SIGTERM), "halts", False):
         return
+    hear_again()
     before = signal.getsignal(signal.SIGTERM)
 
     def on_signal(number: int, frame: Any) -> None:

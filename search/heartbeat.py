@@ -46,7 +46,7 @@ class Heartbeat:
         self.on_stop, self.held, self.beats = on_stop, held, 0
         self.on_lost: Callable[[], None] = lambda: None
         """Called in a thread, once, where another search has taken the run over."""
-        self.over = threading.Event()
+        self.over, self.lock = threading.Event(), threading.Lock()
 
     def drive(self, more: dict[str, Any], on_stop: Callable[[], None], on_lost: Callable[[], None]) -> None:
         """Say what is driven on what, for `search/status.py`, and what to call when it is asked to stop, or lost.
@@ -68,10 +68,16 @@ class Heartbeat:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close()
+
+    def close(self, end: str = "", why: str = "") -> None:
+        """Say that the run is driven no more, by which end of `search/ends.py`, and that in words; once."""
+        if self.over.is_set():
+            return
         self.over.set()
         self.thread.join(timeout=BEAT_S)
         if self.run.path.is_dir() and self.held and not self._lost():
-            self._write(ended=time.time())
+            self._write(ended=time.time(), **({"end": end, "why": why} if end else {}))
             self._forget_stop()
 
     def _forget_stop(self) -> None:
@@ -101,7 +107,8 @@ class Heartbeat:
 
     def _write(self, **more: Any) -> None:
         # A full disk, or storage that does not answer, is told by others; the next beat tries again.
-        with contextlib.suppress(OSError):
+        # The beat and the driver both write; two at once would take each other's temporary file away.
+        with contextlib.suppress(OSError), self.lock:
             # Not through `write_json`, which would wait for the disk and for room on it: this is stale in seconds.
             path = driver_file(self.run)
             temporary = path.with_name(f".{path.name}.tmp")

@@ -20,14 +20,19 @@ os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000")
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_AUTH_MODE", "token")
+# Its handler aborts at SIGTERM, which is ours.
+os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")
+# A worker that was halted raises, with nobody left to ask what; it has told the driver before.
+os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
+# A first Ctrl-C is the driver's: running trials save before Tune is told, see `search/driving.py`.
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 
-import ray
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from search.cluster import join_ray, start_ray
-from search.forgetting import Forgetting
+from search.cluster import join_ray, start_ray, stop_ray
+from search.forgetting import Forgetting, Silent
 from search.killed import outlive_killed_workers
 from search.machine import Resources
 from search.packing import Packing
@@ -43,6 +48,15 @@ from trainable.artifacts import ENDED, RunFolder
 STAGING_BYTES = 32_000_000
 """More than Tune writes of a search."""
 
+_staging: set[str] = set()
+"""Folders of what Tune writes."""
+
+
+def remove_staging() -> None:
+    """Remove what Tune has written."""
+    while _staging:
+        shutil.rmtree(_staging.pop(), ignore_errors=True)
+
 
 @contextmanager
 def ray_running(address: str = "local") -> Iterator[None]:
@@ -54,7 +68,7 @@ def ray_running(address: str = "local") -> Iterator[None]:
     try:
         yield
     finally:
-        ray.shutdown()
+        stop_ray()
 
 
 def run_trials(
@@ -109,6 +123,7 @@ def _fit(
     # What Tune writes is not needed; in memory it cannot meet a full disk.
     roomy = os.access(SHARED_MEMORY, os.W_OK) and shutil.disk_usage(SHARED_MEMORY).free > STAGING_BYTES
     staging = tempfile.mkdtemp(prefix="trashsweep-tune-", dir=SHARED_MEMORY if roomy else None)
+    _staging.add(staging)
     try:
         tuner = tune.Tuner(
             _placed(setting, share),
@@ -117,14 +132,14 @@ def _fit(
                 num_samples=trials, max_concurrent_trials=share.concurrent, reuse_actors=True,
             ),
             run_config=tune.RunConfig(
-                storage_path=staging, name="tune", verbose=0, callbacks=[*callbacks, Forgetting()],
+                storage_path=staging, name="tune", verbose=0, callbacks=[*callbacks, Silent(), Forgetting()],
                 # `search/record.py` counts: a trial that was halted has not failed.
                 failure_config=tune.FailureConfig(max_failures=-1),
             ),
         )  # fmt: skip
         tuner.fit()
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        remove_staging()
 
 
 def _placed(setting: TrialSetting, share: Resources) -> Any:

@@ -1,6 +1,7 @@
 """Shows a running search: one live table on a terminal, one line per event elsewhere."""
 
 import math
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,9 +18,17 @@ from search.results import show_params
 from search.study import METRIC
 from search.tables import fitted
 from search.trial import folder_of
-from trainable.artifacts import BROKEN, ENDED, FAILED, FINISHED, PAUSED, RUNNING, STOPPED, RunFolder
+from trainable.artifacts import BROKEN, ENDED, FAILED, FINISHED, INTERRUPTED, PAUSED, RUNNING, STOPPED, RunFolder
 
-COLOURS = {RUNNING: "cyan", FINISHED: "green", STOPPED: "yellow", PAUSED: "yellow", **dict.fromkeys(BROKEN, "red")}
+QUIET_S, TELL_S = 60.0, 15.0
+"""Where there is no live table: after so many seconds without a line one tells how it stands; a better best is told at
+once where nothing was for so long, else with the next line."""
+
+SHOWN = 4
+"""Running trials on a line of text."""
+
+COLOURS = {RUNNING: "cyan", FINISHED: "green", STOPPED: "yellow", PAUSED: "yellow",
+           **dict.fromkeys((*BROKEN, INTERRUPTED), "red")}  # fmt: skip
 
 
 @dataclass
@@ -52,9 +61,14 @@ class Progress(tune.Callback):
     seconds_left: Callable[[], float] = lambda: math.inf  # of a budget
     views: dict[str, TrialView] = field(default_factory=dict)  # by label
     epochs_seen: int = 0
-    started: float = field(default_factory=time.monotonic)
+    now: Callable[[], float] = time.monotonic
+    started: float = 0.0
+    told: float = 0.0  # when the last line was
+    told_best: float | None = None
 
     def __post_init__(self) -> None:
+        self.started = self.told = self.now()
+        self.over = threading.Event()
         for folder in [] if self.further else self.run.trials():  # those of before a resume
             view = self.views[str(folder.number)] = TrialView(folder.params(), folder.status()["state"])
             for row in folder.curve():
@@ -68,10 +82,42 @@ class Progress(tune.Callback):
     def __enter__(self) -> "Progress":
         if self.console.is_terminal:
             self.live.start()
+        else:
+            threading.Thread(target=self._watch, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.over.set()
         self.live.stop()
+
+    def _watch(self) -> None:
+        # A thread of its own: the driver may wait for storage, or for a forecast, longer than a minute.
+        while not self.over.wait(1.0):
+            self.tick()
+
+    def tick(self) -> None:
+        """Tell how the search stands, where nothing was told for a minute, or a better best is still to be told."""
+        quiet = self.now() - self.told
+        if quiet >= QUIET_S or (quiet >= TELL_S and self._better()):
+            self.tell(self.line())
+
+    def line(self) -> str:
+        """Return how the search stands, on one line: epochs, the best, how many have ended and the time left."""
+        running = [f"trial {name} epoch {view.epoch}/{self.epochs}" for name, view in list(self.views.items())
+                   if view.state == RUNNING]  # fmt: skip
+        shown = ", ".join(running[:SHOWN]) + f" and {len(running) - SHOWN} more" * (len(running) > SHOWN)
+        parts, leader = [shown or "no trial is running yet"], self.best()
+        if leader is not None and not self.further:
+            best = self.views[leader].best
+            parts.append(f"best {METRIC} {best:.4f} by trial {leader}" + ", better than before" * self._better())
+            self.told_best = best
+        parts.append(f"{self.count(*ENDED)} of {self.trials} ended, {self.eta()} left")
+        return "; ".join(parts)
+
+    def _better(self) -> bool:
+        leader = None if self.further else self.best()
+        best = None if leader is None else self.views[leader].best
+        return best is not None and self.told_best is not None and best > self.told_best
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial got a worker."""
@@ -94,6 +140,7 @@ class Progress(tune.Callback):
         self._view(trial).see(result["epoch"], result[METRIC])
         if self.best() != leader and not self.further:
             name, value = label(trial.config), f"{METRIC} {result[METRIC]:.4f} after epoch {result['epoch']}"
+            self.told_best = result[METRIC]
             self.tell(f"trial {name} leads: {value}", "bold")
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -123,20 +170,21 @@ class Progress(tune.Callback):
     def tell(self, text: str, style: str = "") -> None:
         """Print one line with the time; on a terminal, where the table tells the rest, only of failures."""
         if not self.console.is_terminal or style == COLOURS[FAILED]:
+            self.told = self.now()
             self.console.print(f"{time.strftime('%H:%M:%S')} {text}", style=style, highlight=False, soft_wrap=True)
 
     def best(self) -> str | None:
         """Return the label of the trial with the best value so far."""
-        scored = {number: view.best for number, view in self.views.items() if view.best is not None}
+        scored = {number: view.best for number, view in list(self.views.items()) if view.best is not None}
         return max(scored, key=lambda number: scored[number] or 0) if scored else None
 
     def count(self, *states: str) -> int:
         """Return how many trials are in one of the states."""
-        return sum(view.state in states for view in self.views.values())
+        return sum(view.state in states for view in list(self.views.values()))
 
     def rate(self) -> float:
         """Return epochs per second since the search (or its resume) began."""
-        return self.epochs_seen / max(time.monotonic() - self.started, 1e-9)
+        return self.epochs_seen / max(self.now() - self.started, 1e-9)
 
     def eta(self) -> str:
         """Return the time left: until the budget ends, or until the epochs to come are trained.
@@ -161,7 +209,7 @@ class Progress(tune.Callback):
             f"{self.count(RUNNING)} running  {self.count(PAUSED)} paused  {self.count(FINISHED)} finished  "
             f"{self.count(STOPPED)} stopped  "
             f"{self.count(*BROKEN)} failed  of {self.trials} trials   {self.rate():.2f} epochs/s   "
-            f"{show_time(time.monotonic() - self.started)} so far, {self.eta()} left"
+            f"{show_time(self.now() - self.started)} so far, {self.eta()} left"
         )
         leader = self.best()
         lead = Text("no epoch has ended yet" if leader is None else "")

@@ -26,6 +26,7 @@ class Racer(Searcher):
         super().__init__(metric=METRIC, mode="max")
         self.run, self.race, self.console, self.packing = run, race, console, packing
         self.live: dict[str, Task] = {}
+        self.aside: list[Task] = []  # that cannot be trained now, by no fault of theirs
         for number in list(race.results):
             for folder in run.trial(number).further_folds():
                 mend(folder, {})
@@ -50,7 +51,7 @@ class Racer(Searcher):
     def suggest(self, trial_id: str) -> Any:
         """Return the next training; None: there is none now, but there may be when another has ended."""
         self.load()
-        task = self.race.next(list(self.live.values()))
+        task = self.race.next([*self.live.values(), *self.aside])
         if task is None:
             return None if self.live else Searcher.FINISHED
         self.live[trial_id] = task
@@ -59,7 +60,9 @@ class Racer(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Need no result: it is read from the folder."""
-        self.live.pop(trial_id, None)
+        task = self.live.pop(trial_id, None)
+        if task and folder_of_cell(self.run.trial(task[0]), task[1]).waits:
+            self.aside.append(task)
 
     def _placed(self, told: dict[str, Any]) -> dict[str, float]:
         """Return the share of a GPU that a training gets, where they are packed."""

@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from ray.tune.experiment import Trial
 
 from search.ownership import release
 from search.thawing import Thawing
-from search.trial import ENDED_BROKEN, HALTED, folder_of
+from search.trial import ENDED_BROKEN, EXCUSED, HALTED, folder_of
 from trainable.artifacts import (
     ENDED,
     FAILED,
@@ -33,6 +33,10 @@ MAX_FAILURES = 2
 """How often a trial may lose its process, or fail by the machine's fault, and still be tried again."""
 
 
+STUCK_TRIALS = 3
+"""So many trials in a row that cannot be trained, by no fault of theirs, end the search: the next ones could not."""
+
+
 class RecordStates(tune.Callback):
     """Keeps every trial's `trial.json` true. The driver alone writes it."""
 
@@ -43,6 +47,15 @@ class RecordStates(tune.Callback):
         self.halted: set[str] = set()
         self.failures: Counter[str] = Counter()  # in a row, without an epoch between them
         self.epochs_seen: Counter[str] = Counter()
+        self.excuses: dict[str, str] = {}  # what of the machine a trial has failed by, since its last epoch
+        self.waiting: dict[str, str] = {}  # those of trials that were put aside for it
+        self.in_row = 0  # trials put aside without an epoch of any between them
+        self.stuck: Callable[[], None] = lambda: None
+        """Called when no more trials should be tried."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give Tune's snapshot nothing: it is never read."""
+        return {}
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The trial has a worker."""
@@ -59,9 +72,12 @@ class RecordStates(tune.Callback):
         """The trial ended an epoch, or was halted."""
         if HALTED in result:
             self.halted.add(trial.trial_id)
+        elif EXCUSED in result:
+            self.excuses[trial.trial_id] = result[EXCUSED]
         elif result.get("epoch", 0) > self.epochs_seen[trial.trial_id]:
             self.epochs_seen[trial.trial_id] = result["epoch"]
-            self.failures[trial.trial_id] = 0  # it gets on
+            self.failures[trial.trial_id] = self.in_row = 0  # it gets on
+            self.excuses.pop(trial.trial_id, None)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The trial had its budget, was paused or stopped, or ended by an error that would come again."""
@@ -87,7 +103,9 @@ class RecordStates(tune.Callback):
             self.halted.discard(trial.trial_id)
             return
         self.failures[trial.trial_id] += 1
-        if self.failures[trial.trial_id] > MAX_FAILURES:
+        if self.failures[trial.trial_id] > MAX_FAILURES and trial.trial_id in self.excuses:
+            self._put_aside(trial)
+        elif self.failures[trial.trial_id] > MAX_FAILURES:
             state, reason = why_lost(trial)
             self._end(trial, self._folder(trial), state, f"{reason}, {self.failures[trial.trial_id]} times in a row")
 
@@ -95,6 +113,17 @@ class RecordStates(tune.Callback):
         """The trial could not even be started."""
         self.running.discard(trial.trial_id)
         self._end(trial, self._folder(trial), *why_lost(trial))
+
+    def _put_aside(self, trial: Trial) -> None:
+        """Leave a trial to a resume: it is not its config that a file is missing, or that storage does not answer."""
+        folder, excuse = self._folder(trial), self.excuses[trial.trial_id]
+        self.waiting[trial.trial_id] = excuse
+        self.in_row += 1
+        reason = f"{excuse}, {MAX_FAILURES + 1} times in a row"
+        folder.write_status(INTERRUPTED, reason, epochs=len(folder.curve()), waits=True)
+        release(folder)
+        if self.in_row >= STUCK_TRIALS:
+            self.stuck()
 
     def _end(self, trial: Trial, folder: TrialFolder, state: str, reason: str, **more: Any) -> None:
         started = self.started.get(trial.trial_id, time.time())
@@ -121,9 +150,26 @@ def why_lost(trial: Trial) -> tuple[str, str]:
 
 
 def mark_interrupted(folders: Iterable[TrialFolder]) -> list[TrialFolder]:
-    """Mark the trials that were cut off by the search's end, and return them: a resume goes on with them."""
+    """Mark the trials that were cut off by the search's end, and return them: a resume goes on with them.
+
+    Where even that cannot be written, the resume sees it by itself.
+    """
     cut = [folder for folder in folders if folder.status()["state"] not in (PAUSED, *ENDED)]
     for folder in cut:
-        epochs = len(folder.curve())
-        folder.write_status(INTERRUPTED, f"interrupted after epoch {epochs}", epochs=epochs)
+        status, epochs = folder.status(), len(folder.curve())
+        if status["state"] != INTERRUPTED:
+            with contextlib.suppress(OSError):
+                folder.write_status(INTERRUPTED, f"interrupted after epoch {epochs}", epochs=epochs)
     return cut
+
+
+def saved(folders: Iterable[TrialFolder]) -> str:
+    """Return what is saved of trainings that have not ended, to be told with how many have."""
+    going_on = [folder for folder in folders if folder.status()["state"] not in ENDED]
+    parts = sum(folder.part_state.exists() for folder in going_on)
+    whole = sum(bool(folder.curve()) and not folder.part_state.exists() for folder in going_on)
+    none = len(going_on) - parts - whole
+    told = [f"{parts} saved in the midst of an epoch"] * bool(parts)
+    told += [f"{whole} saved after an epoch"] * bool(whole)
+    told += [f"{none} begun without an epoch"] * bool(none)
+    return ", ".join(told)

@@ -58,8 +58,9 @@ def print_results(run: RunFolder, plan: Plan, console: Console) -> None:
     tell = [f"{used} epochs trained in {seconds / 60:.1f} trial minutes; stopping saved {saved} epochs{share}"]
     path = run.uri or _shown(run.path)
     tell.append(f"everything is in {path}: trials/NUMBER/ has config, curve, weights; search.json, folds.json, study")
-    if ranking and ranking[0].best:
-        winner = f"{path}/{run.trial(ranking[0].number).path.relative_to(run.path)}"
+    sound = [each for each in ranking if each.best and each.state not in BROKEN]
+    if sound:
+        winner = f"{path}/{run.trial(sound[0].number).path.relative_to(run.path)}"
         again = ["python", "-m", "trainable.fold", "--config", f"{winner}/config.json", "--folds", f"{path}/folds.json"]
         again += ["--data", plan.data] if plan.data else []
         again += ["--extra", plan.extra] if plan.extra else []
@@ -77,6 +78,22 @@ def print_results(run: RunFolder, plan: Plan, console: Console) -> None:
             tell.append(f"  {shlex.join(['tensorboard', '--logdir', f'{path}/trials'])}")
     for line in tell:
         console.print(line, highlight=False, soft_wrap=True)
+
+
+def tell_end(console: Console, text: str, command: str = "") -> None:
+    """Print how a search has ended, and the command that goes on, if one does."""
+    goes_on = f"; go on with\n  {command}" if command else ""
+    console.print(f"{text}{goes_on}", style="bold yellow", highlight=False, soft_wrap=True)
+
+
+def resume_command(run: RunFolder, options: dict[str, Any]) -> str:
+    """Return the command that goes on with a run on the same resources and services."""
+    command = ["python", "search/run.py", "--resume", run.path.name]
+    command += runs_dir_option(run)
+    for name in ("address", "gpus", "concurrent", "gpus_per_trial", "wandb", "mlflow"):
+        if name in options:
+            command += [f"--{name.replace('_', '-')}", str(options[name])]
+    return shlex.join(command)
 
 
 def runs_dir_option(run: RunFolder) -> list[str]:

@@ -1,13 +1,13 @@
 """Search hyperparameters: python search/run.py --space losses [--data DIR]."""
 
-import shlex
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from rich.console import Console
 
@@ -15,87 +15,100 @@ from search.access import set_up_access
 from search.arguments import parse
 from search.budget import Budget, Clock, expected_epochs, read_budget
 from search.comparable import check_comparable
+from search.ends import BAD_INPUT, BUG, CAUSES, CTRL_C, FINISHED, End
 from search.folders import driven, earlier_name, earlier_runs, run_folder
 from search.heartbeat import Heartbeat
 from search.machine import Machine, Resources, resources
 from search.plan import FORECAST, Plan, check_draws, is_default, keep_places, new_plan, place, stored_plan
-from search.results import runs_dir_option
+from search.results import resume_command, tell_end
+from search.signals import EndedBySignalError, LastingOutput, heard, raise_cause
 from search.validate import LOCAL, read_dataset, validate, validate_going_on, validate_submitted
-from trainable.artifacts import ENDED, RunFolder
+from trainable.artifacts import BROKEN, ENDED, RunFolder
 from trainable.cache import default_cache_dir
 from trainable.coco import Dataset
 from trainable.terminal import open_console
 
 if TYPE_CHECKING:
+    from search.driving import Driver
     from search.prepare import Prepared
     from search.trial import TrialSetting
 
-DONE, ALL_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a search and return the exit status."""
-    console = open_console(wide=True)
+    started = time.monotonic()
+    console = open_console(wide=True, file=cast(TextIO, LastingOutput(sys.stdout)))
     options: dict[str, Any] = {}
-    run = None
+    run = status = None
     try:
-        options = parse(arguments)
-        if "submit" in options:
-            validate_submitted(options)
-            set_up_access(local=False)
-            from search.submit import submit
+        with heard(raise_cause):
+            options = parse(arguments)
+            if "submit" in options:
+                validate_submitted(options)
+                set_up_access(local=False)
+                from search.submit import submit
 
-            return submit(sys.argv[1:] if arguments is None else arguments, options, console)
-        run, warm = run_folder(options), earlier_runs(options)
-        for each in warm:
-            check_comparable(each)
-        earlier = earlier_name(options) is not None
-        stored = stored_plan(run, options) if earlier else None
-        validate(options, run, stored)
+                return submit(sys.argv[1:] if arguments is None else arguments, options, console)
+            run, warm = run_folder(options), earlier_runs(options)
+            for each in warm:
+                check_comparable(each)
+            earlier = earlier_name(options) is not None
+            stored = stored_plan(run, options) if earlier else None
+            validate(options, run, stored)
 
-        def tell(text: str) -> None:
-            console.print(text, highlight=False, soft_wrap=True)
+            def tell(text: str) -> None:
+                console.print(text, highlight=False, soft_wrap=True)
 
-        with ExitStack() as held:
-            if not earlier:  # the name is taken from now on
-                run, beat = held.enter_context(driven(options, run, tell))
-            dataset = read_dataset(options, run, stored)
-            address = options.get("address", LOCAL)
-            set_up_access(local=address == LOCAL)
-            from search.launch import ray_running
+            with ExitStack() as held:
+                if not earlier:  # the name is taken from now on
+                    run, beat = held.enter_context(driven(options, run, tell))
+                dataset = read_dataset(options, run, stored)
+                address = options.get("address", LOCAL)
+                set_up_access(local=address == LOCAL)
+                from search.launch import ray_running
 
-            if stored:
-                validate_going_on(options, run, stored, dataset)
-                # What could be checked without starting or writing anything has been.
-                run, beat = held.enter_context(driven(options, run, tell))
-                stored = stored_plan(run, options)
-            threading.Thread(target=_import_ahead, daemon=True).start()
-            held.enter_context(ray_running(address))
-            from search.cluster import find_machine
+                if stored:
+                    validate_going_on(options, run, stored, dataset)
+                    # What could be checked without starting or writing anything has been.
+                    run, beat = held.enter_context(driven(options, run, tell))
+                    stored = stored_plan(run, options)
+                threading.Thread(target=_import_ahead, daemon=True).start()
+                held.enter_context(ray_running(address))
+                from search.cluster import find_machine
 
-            machine = find_machine(options.get("gpus"), console)
-            check_nodes(run, options, stored, console)
-            if stored:
-                keep_places(run, stored)
-            if stored and "confirm" in options:
-                from search.confirm import confirm
+                machine = find_machine(options.get("gpus"), console)
+                check_nodes(run, options, stored, console)
+                if stored:
+                    keep_places(run, stored)
+                if stored and "confirm" in options:
+                    from search.confirm import confirm
 
-                return confirm(options, run, stored, dataset, machine, console, beat)
-            return _search(options, run, stored, warm, dataset, machine, console, beat)
+                    status = confirm(options, run, stored, dataset, machine, console, beat, started)
+                else:
+                    status = _search(options, run, stored, warm, dataset, machine, console, beat, started)
+            return status
     except (ValueError, OSError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        console.print("interrupted before the first trial")
+        return BAD_INPUT.status
+    except KeyboardInterrupt as error:
+        if status is not None:
+            return status  # all has been told, and Ray's processes end with this one
+        end = CAUSES[error.cause if isinstance(error, EndedBySignalError) else CTRL_C]
         # What extends a run has not done so yet.
-        if run and not {"confirm", "extend"} & options.keys() and (run.path / "search.json").exists():
-            console.print(f"go on with\n  {resume_command(run, options)}", highlight=False, soft_wrap=True)
-        return INTERRUPTED
+        goes_on = run and not {"confirm", "extend"} & options.keys() and (run.path / "search.json").exists()
+        before = "before the first trial" + " of this session" * bool(goes_on)
+        tell_end(console, f"{end.told}, {before}", resume_command(run, options) if run and goes_on else "")
+        return end.status
+    except Exception:
+        traceback.print_exc()
+        tell_end(console, f"{BUG.told}; nothing was trained")
+        return BUG.status
 
 
 def _search(
     options: dict[str, Any], run: RunFolder, stored: Plan | None, warm: Sequence[RunFolder], dataset: Dataset,
-    machine: Machine, console: Console, beat: Heartbeat,
+    machine: Machine, console: Console, beat: Heartbeat, started: float,
 ) -> int:  # fmt: skip
     from search.hours import Hours
     from search.launch import run_trials
@@ -106,7 +119,7 @@ def _search(
     services = service_callbacks(options.get("wandb"), options.get("mlflow"), run.path.name)
     begins = stored is None or "extend" in options
     plan, setting = _prepared(plan, run, stored, begins, warm, dataset, machine, console)
-    from search.driving import driver_facts, driving
+    from search.driving import Driver, driver_facts
     from search.events import TensorBoardEvents
     from search.keep import keep_callbacks
     from search.outlook import (
@@ -130,14 +143,16 @@ def _search(
     epochs, ended = plan.config.epochs, _ended(run)
     to_come = replace(plan, trials=max(plan.trials - ended, 1))
     thawing = Thawing(run, epochs, plan.trials, read_priors(run, epochs)) if plan.stopper == FORECAST else None
-    clock, hours, record = Clock(budget), Hours(run, share), RecordStates(run, epochs, thawing)
+    clock, hours, record = Clock(budget, started), Hours(run, share), RecordStates(run, epochs, thawing)
     expected = expected_epochs(plan) if thawing else 0.0
     progress = Progress(run, plan.trials, epochs, console, expected=expected, seconds_left=clock.left)
     packing = packing_of(run, machine, share)
     if thawing:
         thawing.tell = progress.tell
-    try:
-        with driving(run, record, driver_facts(machine, share), console, beat, clock), progress:
+    driver = Driver(run, record, console, clock)
+
+    def trials() -> None:
+        with progress:
             if budget.text:
                 epoch_s = tried_epoch(plan, setting, share) if begins else recorded_epoch(run)
                 if begins and epoch_s:
@@ -152,13 +167,12 @@ def _search(
             packed = [packing] if packing else []
             callbacks = [record, hours, TensorBoardEvents(run), *keep, progress, *packed, *forecast, *services]
             run_trials(plan, run, setting, share, synced(run, callbacks, console), thawing, packing)
-    except KeyboardInterrupt:
-        pass  # a second Ctrl-C: what the trials have reported is on disk all the same
-    except Exception:
-        traceback.print_exc()
-    hours.close()
-    over = clock.over or (thawing is not None and bool(budget.text) and thawing.limited())
-    return _finish(plan, run, options, budget.text if over else "", console)
+
+    def finish() -> End:
+        hours.close()
+        return _finish(plan, run, options, driver, budget, thawing is not None and thawing.limited(), console)
+
+    return driver.drive(driver_facts(machine, share), beat, trials, finish)
 
 
 def _asked(
@@ -224,46 +238,34 @@ def check_nodes(run: RunFolder, options: dict[str, Any], stored: Plan | None, co
     preflight({"storage": root, "cache_dir": cache_dir, "data": data}, console, quiet=True)
 
 
-def _finish(plan: Plan, run: RunFolder, options: dict[str, Any], spent: str, console: Console) -> int:
+def _finish(
+    plan: Plan, run: RunFolder, options: dict[str, Any], driver: "Driver", budget: Budget, limited: bool,
+    console: Console,
+) -> End:  # fmt: skip
     from search.hours import print_hours
-    from search.record import mark_interrupted
+    from search.record import mark_interrupted, saved
     from search.results import print_results
-
-    mark_interrupted(run.trials())
     from search.sync import send_records
 
-    send_records(run, console)
+    mark_interrupted(run.trials())
+    folders = run.trials()
     ended = _ended(run)
-    if run.trials():
+    sound = any(folder.curve() and folder.status()["state"] not in BROKEN for folder in folders)
+    end = driver.decide(left=plan.trials - ended, sound=sound, limited=limited and bool(budget.text))
+    if folders:
         print_results(run, plan, console)
         print_hours(run, options.get("rate"), console)
-    if ended < plan.trials:
-        why = f"{spent} is spent" if spent else "interrupted"
-        console.print(
-            f"{why}: {ended} of {plan.trials} trials have ended; saved to their last epoch: "
-            f"{len(run.trials()) - ended}; "
-            f"go on with\n  {resume_command(run, options)}",
-            style="bold yellow", highlight=False, soft_wrap=True,
-        )  # fmt: skip
-        return DONE if spent else INTERRUPTED
-    if not any(folder.curve() for folder in run.trials()):
-        console.print("every trial failed before its first epoch: see the reasons above", style="bold red")
-        return ALL_FAILED
-    return DONE
+    if end is not FINISHED:
+        why = driver.told(end)
+        counts = ", ".join(filter(None, [f"{ended} of {plan.trials} trials have ended", saved(folders)]))
+        resume = resume_command(run, options) if ended < plan.trials else ""
+        tell_end(console, f"{why}: {counts}" if resume else why, resume)
+    send_records(run, console)
+    return end
 
 
 def _ended(run: RunFolder) -> int:
     return sum(folder.status()["state"] in ENDED for folder in run.trials())
-
-
-def resume_command(run: RunFolder, options: dict[str, Any]) -> str:
-    """Return the command that goes on with a run on the same resources and services."""
-    command = ["python", "search/run.py", "--resume", run.path.name]
-    command += runs_dir_option(run)
-    for name in ("address", "gpus", "concurrent", "gpus_per_trial", "wandb", "mlflow"):
-        if name in options:
-            command += [f"--{name.replace('_', '-')}", str(options[name])]
-    return shlex.join(command)
 
 
 def _import_ahead() -> None:

@@ -9,6 +9,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from search.ends import ENDS
 from search.heartbeat import ENDED, GONE, RUNNING, driver, driver_state
 from search.results import Standing, runs_dir_option, show_params, standings
 from search.tables import fitted
@@ -72,9 +73,11 @@ def _state(run: RunFolder, status: Status, told: dict[str, Any], beat: str) -> t
     if beat == RUNNING:
         where = f"process {told.get('pid')} on {told.get('host')}, seen {seen}"
         return ("stopping", f"saving and stopping: {where}") if run.stop_requested() else ("running", where)
+    resumable = told.get("end") in [each.name for each in ENDS if each.resumable]
     if status.ended >= status.trials:
         return "finished", f"ended {seen}" if told else "all trials have ended"
-    how = {GONE: f"its search is gone without a word, last seen {seen}", ENDED: f"stopped {seen}"}
+    why = told["why"] if resumable and isinstance(told.get("why"), str) else "stopped"
+    how = {GONE: f"its search is gone without a word, last seen {seen}", ENDED: f"{why}, {seen}"}
     resume = "go on with: " + shlex.join(["python", "search/run.py", "--resume", run.path.name, *runs_dir_option(run)])
     return "interrupted", f"{how.get(beat, 'nobody drives it')}; {resume}"
 

@@ -144,6 +144,8 @@ class StudySearch(Searcher):
             self.on_trial_result(trial_id, result)  # Tune keeps the result at which it stops a trial for this call
         trial = self.live.pop(trial_id)
         status = self.run.trial(trial.number).status()
+        if self.run.trial(trial.number).waits:
+            return  # put aside: to Optuna it is running until a resume has trained it
         if result and ENDED_BROKEN in result:  # what the folder will say
             status = {"state": result[ENDED_BROKEN], "reason": result["reason"]}
         if error or status["state"] in BROKEN or not result or "epoch" not in result:
@@ -160,6 +162,8 @@ class StudySearch(Searcher):
         """Stop what is still paused, where the search has come to its end."""
         if not self.over or not self.thawing or self.thawing.limited():
             return
+        if any(folder.waits for folder in self.run.trials()):
+            return  # put aside: what is paused may still be worth more than these
         for number in sorted(self.thawing.paused):
             folder, frozen = self.run.trial(number), self.study.get_trials(deepcopy=False)[number]
             tell_end(self.study, optuna.Trial(self.study, frozen._trial_id), STOPPED)

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from trainable.data import FoldData
     from trainable.folds import Folds
 
-HALTED, ENDED_BROKEN = "halted", "broken"
-"""Keys of what a worker reports that is no epoch: why it stops for now, or the state in which the trial ended."""
+HALTED, ENDED_BROKEN, EXCUSED = "halted", "broken", "excused"
+"""Keys of what a worker reports that is no epoch: why it stops for now, the state in which the trial ended, or what of
+the machine it fails by: a missing file, storage or network that do not answer."""
 
 LAST_MOMENTS_S = 150
 """Seconds that a worker stays, its state saved, on a node that goes away: AWS gives two minutes."""
@@ -73,6 +74,14 @@ def run_trial(sampled: dict[str, Any], setting: TrialSetting) -> None:
     What would fail again is reported with its reason and ends the trial; anything else is raised: Tune then starts the
     trial once more.
     """
+    try:
+        _run_trial(sampled, setting)
+    except OSError as error:
+        tune.report({EXCUSED: f"{type(error).__name__}: {_first_line(str(error))}"})
+        raise
+
+
+def _run_trial(sampled: dict[str, Any], setting: TrialSetting) -> None:
     run = RunFolder(setting.run)
     folder = folder_of(run, sampled)
     wait_for_room(sleep_for_room)
@@ -82,8 +91,8 @@ def run_trial(sampled: dict[str, Any], setting: TrialSetting) -> None:
 
         copy = WorkerCopy(run, folder, setting.uri)
         copy.bring()
-    if folder.status()["state"] in BROKEN:
-        return  # the driver has given it up
+    if folder.status()["state"] in BROKEN or folder.waits:
+        return  # the driver has given it up, or put it aside
     manifest = Manifest(folder.path)
 
     def report(row: dict[str, Any]) -> None:

@@ -191,6 +191,11 @@ class TrialFolder:
         """Return `trial.json`."""
         return read_record(self.path / "trial.json", status_rule(STATES))
 
+    @property
+    def waits(self) -> bool:
+        """Whether it was put aside: not its config, but a missing file, storage or network kept it from training."""
+        return (self.path / "trial.json").exists() and bool(self.status().get("waits"))
+
     def config(self) -> dict[str, Any]:
         """Return the config as applied."""
         return read_record(self.path / "config.json", object_rule)

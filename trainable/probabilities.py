@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainable.classes import CLASSES
+from trainable.files import temporary_of
 from trainable.resampling import SCORE_SIZE, Sizes, at_score_size, classes_at_score_size
 from trainable.room import with_room
 
@@ -101,7 +102,7 @@ def _write_maps(path: Path, rows: list[tuple[str, bytes]], size: int, epoch: int
         {"classes": ",".join(CLASSES), "size": str(size), "scale": "255", "rows": "less the row above, modulo 256",
          "epoch": str(epoch)},
     )  # fmt: skip
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_of(path)
     try:
         with temporary.open("wb") as file:
             with pq.ParquetWriter(

@@ -20,6 +20,7 @@ import pyarrow
 from pyarrow import fs
 
 from trainable.cache import default_cache_dir
+from trainable.files import temporary_of
 from trainable.room import FULL, with_room
 
 Result = TypeVar("Result")
@@ -161,7 +162,7 @@ class Remote:
     def _download(self, name: str, path: Path, stat: tuple[int, int]) -> None:
         system, root = self.place
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        part = temporary_of(path)
         try:
             with system.open_input_file(f"{root}/{name}") as source, part.open("wb") as target:
                 while block := source.read(BLOCK):

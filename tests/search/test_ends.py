@@ -13,7 +13,7 @@ from search.machine import Resources
 from search.record import MAX_FAILURES, RecordStates
 from search.study import open_study
 from search.trial import TrialSetting
-from trainable.artifacts import FAILED, FINISHED, OOM, RunFolder
+from trainable.artifacts import FAILED, FINISHED, INTERRUPTED, OOM, RunFolder
 from trainable.files import write_json
 
 EPOCHS = 3
@@ -62,7 +62,7 @@ def searched(tmp_path, monkeypatch, kinds, **more):
     """Run one trial of each kind and return the run."""
     monkeypatch.setattr(launch, "run_trial", ending(kinds, **more))
     plan, run = plan_of(len(kinds), EPOCHS, seed=0), RunFolder(tmp_path / "run")
-    run.path.mkdir()
+    run.path.mkdir(exist_ok=True)
     write_json(run.path / "search.json", {"plan": plan.__dict__})
     share = Resources(concurrent=1, cpus_per_trial=1, gpus_per_trial=0, description="")
     setting = TrialSetting(run.path, None, {}, False)
@@ -81,23 +81,31 @@ def test_every_end_is_told_and_tried_again_only_where_that_can_help(tmp_path, mo
     run = searched(tmp_path, monkeypatch, kinds)
     said = {kind: run.trial(number).status() for number, kind in enumerate(kinds)}
     assert {kind: each["state"] for kind, each in said.items()} == {
-        "fine": FINISHED, "raises": FAILED, "nan": FAILED, "lacks": FAILED, "exits": FAILED, "network": FAILED,
+        "fine": FINISHED, "raises": FAILED, "nan": FAILED, "lacks": FAILED, "exits": FAILED, "network": INTERRUPTED,
         "memory": OOM,
     }  # fmt: skip
     assert said["raises"]["reason"] == "ValueError: no such [loss]"
     assert "epoch 2 has val_miou nan, no finite number" in said["nan"]["reason"]
     assert "epoch 2 has val_miou None, no finite number" in said["lacks"]["reason"]
     assert "its process ended without a word" in said["exits"]["reason"]
-    assert "peer is gone" in said["network"]["reason"] and "3 times in a row" in said["network"]["reason"]
+    assert said["network"]["reason"] == "ConnectionResetError: peer is gone, 3 times in a row"
     again = {kind: attempts(run, number) for number, kind in enumerate(kinds)}
     once = dict.fromkeys(("fine", "raises", "nan", "lacks", "memory"), 1)
     assert again == {**once, "exits": MAX_FAILURES + 1, "network": MAX_FAILURES + 1}
     states = [trial.state for trial in open_study(run).get_trials()]
-    complete, fail, pruned = (getattr(optuna.trial.TrialState, name) for name in ("COMPLETE", "FAIL", "PRUNED"))
-    assert states == [complete, *[fail] * 5, pruned, complete]
+    names = ("COMPLETE", "FAIL", "PRUNED", "RUNNING")
+    complete, fail, pruned, running = (getattr(optuna.trial.TrialState, name) for name in names)
+    assert states == [complete, *[fail] * 4, running, pruned, complete]
     told = {kind: open_study(run).get_trials()[number] for number, kind in enumerate(kinds)}
     assert told["memory"].constraints == {"fits into memory": 1.0}
     assert told["nan"].user_attrs["reason"].startswith("failed: FloatingPointError: epoch 2 has val_miou nan")
+    # The network is back: its trial alone goes on, from its last epoch.
+    searched(tmp_path, monkeypatch, ["fine"] * len(kinds))
+    network = kinds.index("network")
+    assert run.trial(network).status()["state"] == FINISHED
+    assert attempts(run, network) == MAX_FAILURES + 2
+    assert all(attempts(run, number) == again[kind] for number, kind in enumerate(kinds) if number != network)
+    assert open_study(run).get_trials()[network].state == complete
 
 
 @pytest.mark.slow

@@ -1,22 +1,29 @@
 import io
+import shlex
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from optuna.trial import TrialState
+from ray.tune.progress_reporter import TrialProgressCallback
 from rich.console import Console
 
+from search.arguments import parse
 from search.events import epoch_values
+from search.finalists import find_finalists
+from search.folders import run_folder
+from search.forgetting import Silent
 from search.machine import Machine
 from search.plan import new_plan
 from search.progress import Progress, show_time
 from search.record import RecordStates, mark_interrupted
 from search.recovery import recover
-from search.results import print_results, show_params, standings
-from search.run import resume_command
+from search.results import print_results, resume_command, show_params, standings
 from search.study import open_study
 from spaces.table import Scope, find_space
 from trainable.artifacts import FAILED, FINISHED, INTERRUPTED, PAUSED, RUNNING, STOPPED, RunFolder
+from trainable.files import write_json
 
 EPOCHS = 4
 PLAN = new_plan({"epochs": EPOCHS}, Machine(cores=2, gpus=0))
@@ -119,6 +126,65 @@ def test_progress_counts_and_tells_events(tmp_path, terminal):
         assert "trial 0 stopped: stopped by ASHA after epoch 3 of 4, best val_miou 0.3000 (1 of 3 ended" in text
 
 
+def test_piped_search_is_heard_each_minute_and_a_better_best_is_told(tmp_path):
+    run, now, out = RunFolder(tmp_path), [0.0], io.StringIO()
+    add_trial(run, 0, RUNNING, [])
+    progress = Progress(run, trials=3, epochs=150, console=Console(file=out, width=130), now=lambda: now[0])
+
+    def lines(seconds):
+        """Let time pass, a tick each second; returns what is told."""
+        before = len(out.getvalue())
+        for _ in range(seconds):
+            now[0] += 1
+            progress.tick()
+        return out.getvalue()[before:].splitlines()
+
+    def epoch(number, value):
+        event(progress, "on_trial_result", 0, result={"epoch": number, "val_miou": value})
+
+    assert len(lines(180)) == 3  # data are looked at, the forecast is made: it lives
+    event(progress, "on_trial_start", 0)
+    epoch(1, 0.1)
+    (line,) = lines(60)
+    assert "trial 0 epoch 1/150; best val_miou 0.1000 by trial 0; 0 of 3 ended, " in line
+    assert line.endswith(" left")
+    epoch(2, 0.2)  # it led before
+    (line,) = lines(20)
+    assert "trial 0 epoch 2/150; best val_miou 0.2000 by trial 0, better than before" in line
+    epoch(3, 0.15)
+    assert lines(39) == []
+    (line,) = lines(21)
+    assert "epoch 3/150; best val_miou 0.2000 by trial 0; " in line
+    for number in range(4, 64):  # better with each epoch of a second: no line for each
+        epoch(number, number / 100)
+        lines(1)
+    assert 3 <= len(out.getvalue().splitlines()) - 8 <= 6
+    assert all(len(lines(60)) >= 1 for _ in range(10))
+
+
+def test_terminal_has_the_table_alone(tmp_path):
+    run, now = RunFolder(tmp_path), [0.0]
+    add_trial(run, 0, RUNNING, [])
+
+    def show(console):
+        progress = Progress(run, trials=3, epochs=EPOCHS, console=console, now=lambda: now[0])
+        now[0] = 1000.0
+        progress.tick()
+
+    assert printed(show, True).strip() == ""
+
+
+def test_tune_says_nothing_of_a_trial_that_ended_without_a_result(capsys):
+    class Trial:
+        def __init__(self):
+            self.last_result = {}
+
+    TrialProgressCallback().on_trial_complete(0, [], Trial())
+    assert "completed. Last result" in capsys.readouterr().out  # it is this that has to be kept quiet
+    Silent().on_trial_complete(0, [], Trial())
+    assert capsys.readouterr().out == ""
+
+
 def test_time_left_is_what_a_search_by_forecasts_takes_or_the_budget_leaves(tmp_path):
     run = RunFolder(tmp_path)
     for number, values in enumerate(([0.1], [0.2], [0.1, 0.2, 0.3, 0.4])):
@@ -167,6 +233,38 @@ def test_study_and_folders_are_reconciled_after_a_kill_between_their_writes(tmp_
     assert [folder.status()["state"] for folder in run.trials()] == [FAILED, STOPPED, FAILED, RUNNING]
     assert study.trials[0].state == TrialState.FAIL
     assert study.trials[3].state == TrialState.RUNNING
+
+
+def test_every_command_that_is_printed_is_one_that_works(tmp_path):
+    run = RunFolder(tmp_path / "runs" / "a b")
+    add_trial(run, 0, FINISHED, [0.1, 0.2, 0.3, 0.4])
+    for path, content in ((run.trial(0).path / "config.json", {"epochs": EPOCHS}), (run.folds, {}),
+                          (run.path / "search.json", {})):  # fmt: skip
+        write_json(path, content)
+    plan = new_plan({"trials": 1, "epochs": EPOCHS}, Machine(cores=1, gpus=0))
+    text = printed(lambda console: print_results(run, plan, console))
+    commands = [shlex.split(line.split("    #")[0]) for line in text.splitlines() if line.startswith("  ")
+                and line.split()[0] in ("python", "tensorboard")]  # fmt: skip
+    by_name = {" ".join(each[1:3]) if each[1] == "-m" else each[1]: each for each in commands}
+    assert len(commands) == len(by_name) == 4
+    given = parse(by_name["search/run.py"][2:])
+    assert run_folder(given).path == run.path
+    assert find_finalists(run, plan, given.get("top"), plan.folds, []) == [0]  # one trial is all there is
+    paths = [Path(word) for each in commands for word in each if word.startswith(str(tmp_path)) and "runs/a b/" in word]
+    assert paths and all(path.exists() for path in paths if path.suffix != ".html")
+
+
+@pytest.mark.parametrize("state", [FAILED, None])
+def test_what_cannot_be_confirmed_is_not_said_to_be_next(tmp_path, state):
+    run = RunFolder(tmp_path / "a")
+    run.path.mkdir()
+    if state:
+        add_trial(run, 0, state, [0.1])
+    plan = new_plan({"trials": 1, "epochs": EPOCHS}, Machine(cores=1, gpus=0))
+    text = printed(lambda console: print_results(run, plan, console))
+    assert "next:" not in text
+    with pytest.raises(ValueError, match=r"no trial of run a has ended an epoch.*go on with it by --resume a first"):
+        find_finalists(run, plan, None, plan.folds, [])
 
 
 def test_resume_command_keeps_resources_and_services(tmp_path):

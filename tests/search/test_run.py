@@ -1,5 +1,6 @@
 """Whole searches on real Ray, with the smallest network and data."""
 
+import contextlib
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import optuna
+import psutil
 import pytest
 from ray import tune
 from rich.console import Console
@@ -26,7 +28,7 @@ from search.study import open_study
 from search.trial import run_trial
 from spaces.table import Space
 from tests.conftest import ROOT, write_photos
-from trainable.artifacts import FAILED, FINISHED, INVALID, OOM, STOPPED, RunFolder
+from trainable.artifacts import FAILED, FINISHED, INTERRUPTED, INVALID, OOM, PAUSED, STOPPED, RunFolder
 from trainable.coco import read_training
 from trainable.config import TrialConfig
 
@@ -95,9 +97,10 @@ def test_search_leaves_a_run_folder_others_can_read(tmp_path, data):
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_cleanly_and_the_printed_command_goes_on(tmp_path, data):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_saves_and_the_printed_command_goes_on(tmp_path, data, number):
     search = subprocess.Popen(
-        command(tmp_path, data, "--name", "b", "--trials", "4", "--epochs", "6", *SMALL),
+        command(tmp_path, data, "--name", "b", "--trials", "4", "--epochs", "6", "--until", "2h", *SMALL),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     run = RunFolder(tmp_path / "runs" / "b")
@@ -106,10 +109,15 @@ def test_ctrl_c_stops_cleanly_and_the_printed_command_goes_on(tmp_path, data):
         assert time.monotonic() < deadline
         assert search.poll() is None, search.communicate()
         time.sleep(0.05)
-    os.killpg(search.pid, signal.SIGINT)  # as a terminal does: to all of them
+    # Ctrl-C reaches the group, what systemd and Slurm send every process, Ray's too.
+    for process in [psutil.Process(search.pid), *psutil.Process(search.pid).children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
     out, err = search.communicate(timeout=60)
-    assert search.returncode == 130, out + err
+    assert search.returncode == 128 + number, out + err
     assert err == ""
+    assert "spent" not in out
+    assert {folder.status()["state"] for folder in run.trials()} <= {INTERRUPTED, PAUSED, FINISHED}
     printed = re.search(r"go on with\n  python (.+)", out)
     assert printed, out
     saved = {folder.number: [row["val_miou"] for row in folder.curve()] for folder in run.trials()}

@@ -1,0 +1,102 @@
+"""Ctrl-C, SIGTERM and SIGHUP: who hears them, and how the driver's output survives a terminal that is gone."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from search.ends import SIGNALS
+
+
+class EndedBySignalError(KeyboardInterrupt):
+    """A signal came before the first trial; `cause` is a value of `SIGNALS`."""
+
+    def __init__(self, cause: str):
+        super().__init__(cause)
+        self.cause = cause
+
+
+def raise_cause(number: int, frame: Any) -> None:
+    """Handle a signal while nothing is trained: whatever is being done is given up."""
+    raise EndedBySignalError(SIGNALS[signal.Signals(number)])
+
+
+@contextmanager
+def heard(handle: Callable[[int, Any], None]) -> Iterator[None]:
+    """Have a function handle the signals that end a search; SIGHUP only where nobody ignores it, as `nohup` does.
+
+    Python runs handlers in the main thread alone: elsewhere this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [each for each in SIGNALS if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def unheard_by_children() -> Iterator[None]:
+    """Start processes that SIGTERM and SIGHUP do not reach.
+
+    `timeout`, systemd and Slurm send SIGTERM to all processes of a search. Were Ray to end by it, no trial could save
+    anything, and the driver would wait a minute for an answer.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def take_back() -> None:
+    """Have the handlers of this process in force again, where a library of C++ has put its own in their place."""
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            if (handler := signal.getsignal(number)) is not None:
+                signal.signal(number, handler)
+
+
+def hear_again() -> None:
+    """Undo in a worker what `unheard_by_children` did for it. Called in the main thread."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+class LastingOutput:
+    """A stream that goes on as nothing when its reader is gone: a closed terminal, a pipe to `head`."""
+
+    def __init__(self, stream: TextIO):
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        """Be the stream in all else."""
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """Write as long as there is a reader."""
+        with self._lasting():
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush as long as there is a reader."""
+        with self._lasting():
+            self.stream.flush()
+
+    @contextmanager
+    def _lasting(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            # What is in the buffer goes there too: else Python complains when it ends, and changes the exit status.
+            with contextlib.suppress(OSError, ValueError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self.stream.fileno())
+                os.close(nowhere)
