@@ -99,6 +99,7 @@ def main() -> int:
     from search.driving import Driver, driver_facts
     from search.ends import End
     from search.events import TensorBoardEvents
+    from search.heartbeat import claimed
     from search.progress import Progress
     from search.record import RecordStates
     from search.thawing import Thawing
