@@ -145,6 +145,24 @@ def test_stored_maps_give_the_recorded_miou(confirmed):
             np.testing.assert_array_equal(found, recorded["at_256"])
 
 
+def test_a_single_predicts_what_its_validation_was_scored_by(confirmed):
+    """The way of a submission, photo by photo, gives the class maps that the leaderboard's val_miou is of."""
+    pool = read_pool([confirmed.path])
+    labelled = open_labelled(pool)
+    member = pool.members[0]
+    fold, folder = next(iter(member.models.items()))
+    ensemble = Ensemble(confirmed.path, (Voter(folder, fold, np.ones(len(CLASSES))),), (PLAIN,), (), {})
+    recorded, network = folder.confusion(), Networks()
+    found = np.zeros_like(recorded["at_256"])
+    for row, name in enumerate(recorded["file_names"]):
+        position = labelled.file_names.index(name)
+        images = partial(labelled.images, positions=[position])
+        said = mixed(ensemble, 1, images, network, labelled.sizes([position]))[0].argmax(0)
+        np.add.at(found[row], (labelled.truth([position])[0], said), 1)
+    # A batch of another size may round a logit differently: no more than single pixels.
+    assert np.abs(found - recorded["at_256"]).sum() <= 1e-4 * found.sum()
+
+
 def test_the_decision_is_never_worse_than_the_best_single(confirmed):
     pool = read_pool([confirmed.path])
     labelled = open_labelled(pool)
