@@ -15,7 +15,7 @@ from search import ends
 from search.budget import Budget, Clock
 from search.driving import Driver
 from search.ends import ENDS, SIGNALS
-from search.heartbeat import driver, request_stop
+from search.heartbeat import claimed, driver, request_stop
 from search.record import RecordStates
 from search.run import main
 from search.run_status import status_of
@@ -50,7 +50,8 @@ def driven(run, trials, clock=None, record=None):
     def finish():
         return made.decide(left=2, sound=False, limited=False)
 
-    return made.drive({}, None, lambda: trials(record), finish), out.getvalue()
+    with claimed(run) as beat:
+        return made.drive({}, beat, lambda: trials(record), finish), out.getvalue()
 
 
 def sends(*numbers, wait=0.2):
@@ -249,7 +250,7 @@ def test_signal_before_the_first_trial_is_one_line(tmp_path, photos, monkeypatch
         os.kill(os.getpid(), number)
         time.sleep(20)
 
-    monkeypatch.setattr("search.run.read_training", read)
+    monkeypatch.setattr("search.validate.read_training", read)
     status = main(["--data", str(photos), "--runs-dir", str(tmp_path / "runs")])
     told = capsys.readouterr()
     end = ends.CAUSES[SIGNALS[number]]
@@ -258,7 +259,7 @@ def test_signal_before_the_first_trial_is_one_line(tmp_path, photos, monkeypatch
 
 
 def test_own_error_before_the_first_trial_is_a_bug(tmp_path, photos, monkeypatch, capsys):
-    monkeypatch.setattr("search.run.read_training", lambda data: data.no_such_thing)
+    monkeypatch.setattr("search.validate.read_training", lambda data: data.no_such_thing)
     status = main(["--data", str(photos), "--runs-dir", str(tmp_path / "runs")])
     told = capsys.readouterr()
     assert status == 1
