@@ -63,7 +63,7 @@ def photos():
     return Cache(
         path=None, file_names=tuple(map(str, range(PHOTOS))), masks=masks, score_masks=masks, class_pixels=pixels,
         images=rng.integers(0, 256, (PHOTOS, SIDE, SIDE, 3), dtype=np.uint8), annotation_counts=np.ones(PHOTOS),
-        photo_pixels=np.full(PHOTOS, SIDE * SIDE), scene_hashes=np.zeros((PHOTOS, 8), np.uint64),
+        photo_sizes=np.full((PHOTOS, 2), SIDE), scene_hashes=np.zeros((PHOTOS, 8), np.uint64),
     )  # fmt: skip
 
 
