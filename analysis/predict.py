@@ -28,7 +28,8 @@ from trainable.cores import cpu_count
 from trainable.models import Segmenter, build_model
 from trainable.probabilities import Map, at_256, kept, rounded
 from trainable.remote import run_option
-from trainable.resampling import SCORE_SIZE, Sizes
+from trainable.resampling import SCORE_SIZE
+from trainable.score_maps import Sizes
 from trainable.stepping import DTYPES
 from trainable.terminal import open_console
 

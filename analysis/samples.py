@@ -20,7 +20,8 @@ from analysis.labelled import Labelled
 from trainable.classes import CLASSES
 from trainable.cores import cpu_count
 from trainable.probabilities import DamagedMapsError, Map, Maps, at_256
-from trainable.resampling import COMPETITION_SIZE, SCORE_SIZE, at_score_pixels
+from trainable.resampling import SCORE_SIZE
+from trainable.score_maps import COMPETITION_SIZE, at_score_pixels
 
 C = len(CLASSES)
 

@@ -21,7 +21,7 @@ from trainable.cache import SCORE_SIZE
 from trainable.classes import CLASSES
 from trainable.metrics import confusion_matrices, mean_iou
 from trainable.probabilities import Maps, encoded, quantised, write_maps
-from trainable.resampling import at_score_size
+from trainable.score_maps import at_score_size
 
 
 def main() -> None:

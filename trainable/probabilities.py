@@ -25,8 +25,9 @@ from torch import Tensor
 
 from trainable.classes import CLASSES
 from trainable.files import temporary_of
-from trainable.resampling import SCORE_SIZE, Sizes, at_score_size, classes_at_score_size
+from trainable.resampling import SCORE_SIZE
 from trainable.room import with_room
+from trainable.score_maps import Sizes, at_score_size, classes_at_score_size
 
 Map = NDArray[np.uint8]
 """Probabilities times 255 of one photo, (C, S, S)."""

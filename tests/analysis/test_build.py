@@ -37,7 +37,7 @@ from trainable.bootstrap import mean_ious
 from trainable.classes import CLASSES
 from trainable.files import read_json, write_json
 from trainable.probabilities import Maps
-from trainable.resampling import at_score_size
+from trainable.score_maps import at_score_size
 
 C = len(CLASSES)
 

@@ -8,7 +8,7 @@ from analysis.samples import Samples, at_pixels, whole_map
 from analysis.selection import SINGLE, class_weighted, fit_weights, fitted, greedy, sampled_miou
 from analysis.views import VIEWS, View
 from trainable.classes import CLASSES
-from trainable.resampling import at_score_size
+from trainable.score_maps import at_score_size
 
 C = len(CLASSES)
 

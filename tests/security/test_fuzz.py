@@ -4,6 +4,7 @@
 """
 
 import copy
+import io
 import json
 import shutil
 
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from pycocotools import mask as rle_masks
 from pycocotools.coco import COCO
+from rich.console import Console
 
 from analysis.check_submission import check_submission
 from analysis.leaderboard_files import as_markdown
@@ -237,7 +239,7 @@ def found(searched_once, tmp_path_factory):
 
 def read_all(run):
     """Read a run as its readers do."""
-    assert page(status_of(run))
+    assert page(status_of(run), Console(file=io.StringIO()))
     checked, problems = verify(run)
     assert checked > 0
     assert all("\n" not in problem for problem in problems)

@@ -12,14 +12,8 @@ from trainable.classes import CLASSES, IGNORE_INDEX
 from trainable.coco import draw_mask, read_training
 from trainable.mixing import jitter_scale
 from trainable.probabilities import at_256, classes_at_256, kept
-from trainable.resampling import (
-    at_score_size,
-    classes_at_score_size,
-    resize_mask,
-    resize_photo,
-    score_mask,
-    unscored_mask,
-)  # fmt: skip
+from trainable.resampling import resize_mask, resize_photo, score_mask, unscored_mask
+from trainable.score_maps import at_score_size, classes_at_score_size
 
 SIZES = (64, 96, 100, 128, 160, 192, 224, 256, 320, 333, 384, 448, 512, 576, 640)
 PHOTOS = ((512, 512), (300, 1000), (97, 131))
