@@ -19,6 +19,13 @@ STOP_WAIT_S = "40"
 """Seconds that Ray Jobs waits between SIGTERM and SIGKILL when a job is stopped: trials save their epoch."""
 
 
+AGENT_WAIT_S = 60.0
+"""Seconds that a cluster which has just started gets until one of its nodes can take jobs."""
+
+NO_AGENT = "No available agent"
+"""What Ray's job server says until then."""
+
+
 def submit(given: list[str], options: dict[str, Any], console: Console) -> int:
     """Send the search that was asked for, and say how to watch and stop it; returns the exit status.
 
@@ -84,10 +91,18 @@ def _send(address: str, name: str, command: list[str]) -> str:
         client = JobSubmissionClient(address)
         taken = {job.submission_id for job in client.list_jobs()}
         job = next(each for each in [name, *(f"{name}-{count}" for count in range(2, 1000))] if each not in taken)
-        return client.submit_job(
-            entrypoint=shlex.join(command), submission_id=job, metadata={"run": name, "sent": f"{time.time():.0f}"},
-            runtime_env={"working_dir": str(REPOSITORY), "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": STOP_WAIT_S}},
-        )  # fmt: skip
+        deadline = time.monotonic() + AGENT_WAIT_S
+        while True:
+            try:
+                return client.submit_job(
+                    entrypoint=shlex.join(command), submission_id=job,
+                    metadata={"run": name, "sent": f"{time.time():.0f}"},
+                    runtime_env={"working_dir": str(REPOSITORY), "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": STOP_WAIT_S}},
+                )  # fmt: skip
+            except RuntimeError as error:
+                if NO_AGENT not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(2)
     except (AuthenticationError, ConnectionError, RuntimeError, OSError) as error:
         text = re.sub(r"\s+", " ", str(error))
         raise ValueError(
