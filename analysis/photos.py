@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainable.photos import UNREADABLE, upright
-from trainable.resampling import resize_photo
 
 Photo = NDArray[np.uint8]
 """RGB, (H, W, 3)."""
@@ -26,8 +25,3 @@ def read_photo(path: Path) -> Photo:
         return np.asarray(upright(path))
     except UNREADABLE as error:
         raise UnreadablePhotoError(f"photo {path} cannot be decoded ({error}); replace it") from error
-
-
-def sized(photo: Photo, size: int) -> Photo:
-    """Return a photo at `size` pixels per side, as the training's cache has it."""
-    return resize_photo(photo, size)

@@ -17,7 +17,7 @@ from rich.console import Console
 from safetensors import SafetensorError
 from torch import Tensor
 
-from analysis.photos import Photo, read_photo, sized
+from analysis.photos import Photo, read_photo
 from analysis.stored import Ensemble, Voter, stored_or_best
 from analysis.views import VIEWS, View
 from trainable.artifacts import TrialFolder
@@ -28,7 +28,7 @@ from trainable.cores import cpu_count
 from trainable.models import Segmenter, build_model
 from trainable.probabilities import Map, at_256, kept, rounded
 from trainable.remote import run_option
-from trainable.resampling import SCORE_SIZE
+from trainable.resampling import SCORE_SIZE, resize_photo
 from trainable.score_maps import Sizes
 from trainable.stepping import DTYPES
 from trainable.terminal import open_console
@@ -148,7 +148,7 @@ def predict_photos(
         read = map(read_photo, paths[start : start + size])
         photos, own = [], []
         for photo in read:
-            photos.append({side: sized(photo, side) for side in sides})
+            photos.append({side: resize_photo(photo, side) for side in sides})
             own.append((photo.shape[0], photo.shape[1]))
         yield from mixed(ensemble, len(photos), partial(_of_size, photos), networks, own)
 
@@ -222,7 +222,7 @@ def draw(path: Path, runs: Sequence[Path], out: Path) -> dict[str, float]:
     ensemble = stored_or_best(runs)
     photo = read_photo(path)
     probabilities = next(iter(predict_photos(ensemble, [path])))
-    classes = class_map(probabilities, sized(photo, SCORE_SIZE), ensemble.filters)
+    classes = class_map(probabilities, resize_photo(photo, SCORE_SIZE), ensemble.filters)
     write_overlay(out, photo, classes)
     shares = np.bincount(classes.reshape(-1), minlength=len(CLASSES)) / classes.size
     return {CLASSES[index]: float(shares[index]) for index in np.argsort(-shares) if shares[index]}

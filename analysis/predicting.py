@@ -20,15 +20,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from analysis.check_submission import expected_ids, listed
 from analysis.filters import class_maps
 from analysis.gallery import PALETTE
-from analysis.photos import UnreadablePhotoError, read_photo, sized
+from analysis.photos import UnreadablePhotoError, read_photo
 from analysis.predict import Networks, predict_photos
 from analysis.stored import Ensemble
 from analysis.submission import PIXELS, write_submission
-from trainable.cache import SCORE_SIZE
 from trainable.cores import cpu_count
 from trainable.files import read_json, write_bytes, write_json
 from trainable.photos import photo_path
 from trainable.probabilities import encoded, write_maps
+from trainable.resampling import SCORE_SIZE, resize_photo
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def _predict_chunk(
     good = [name for name in names if name not in bad]
     paths = [photo_path(data, name) for name in good]
     maps = list(predict_photos(ensemble, paths, networks)) if good else []
-    small = [sized(read_photo(path), SCORE_SIZE) for path in paths] if ensemble.filters else []
+    small = [resize_photo(read_photo(path), SCORE_SIZE) for path in paths] if ensemble.filters else []
     found = dict(zip(good, class_maps(maps, small, ensemble.filters, executor), strict=True))
     classes = np.stack([found.get(name, np.zeros((SCORE_SIZE, SCORE_SIZE), np.uint8)) for name in names])
     if outputs.probabilities and good:

@@ -7,7 +7,8 @@ import ray
 from rich.console import Console
 
 from search.machine import Machine
-from search.plan import Plan, sample_configs
+from search.plan import Plan
+from search.space_samples import sample_configs
 from search.tries import try_model, try_models, try_parts
 
 SHOWN = 8

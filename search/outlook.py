@@ -15,8 +15,9 @@ from search.budget import Budget, Clock, expected_epochs, option, size, unit
 from search.driving import tell
 from search.hours import Hours
 from search.machine import Resources
-from search.plan import NO_STOPPING, Plan, sample_configs
+from search.plan import NO_STOPPING, Plan
 from search.run_status import show_span
+from search.space_samples import sample_configs
 from search.trial import TrialSetting
 from trainable.artifacts import ENDED, RunFolder
 from trainable.config import TrialConfig

@@ -159,18 +159,23 @@ def result(record, trial_id, number, **result):
     record.on_trial_result(0, [], SimpleNamespace(trial_id=trial_id, config={"number": number}), result)
 
 
+def excused(record, number, error):
+    """Begin a trial three times, each ended by an error that is no fault of it; returns it."""
+    trial = SimpleNamespace(trial_id=f"t{number}", config={"number": number}, error_file=None, last_result={})
+    for _ in range(3):
+        record.on_trial_start(0, [], trial)
+        record.on_trial_result(0, [], trial, {"excused": error})
+        record.on_trial_recover(0, [], trial)
+    return trial
+
+
 def test_trial_that_misses_a_file_waits_and_three_in_a_row_end_the_search(run, lost):
     record = RecordStates(run, 3)
 
     def trials(record):
         record.running.add("other")
         for number in range(3):
-            trial = SimpleNamespace(trial_id=f"t{number}", config={"number": number}, error_file=None, last_result={})
-            for _ in range(3):
-                record.on_trial_start(0, [], trial)
-                record.on_trial_result(0, [], trial, {"excused": "FileNotFoundError: no weights"})
-                record.on_trial_recover(0, [], trial)
-            record.on_trial_complete(0, [], trial)
+            record.on_trial_complete(0, [], excused(record, number, "FileNotFoundError: no weights"))
         time.sleep(0.3)
         record.running.clear()
         time.sleep(20)
@@ -188,11 +193,7 @@ def test_epoch_between_two_that_wait_goes_on(run, lost):
     record, stuck = RecordStates(run, 3), []
     record.stuck = lambda: stuck.append(1)
     for number in range(4):
-        trial = SimpleNamespace(trial_id=f"t{number}", config={"number": number}, error_file=None, last_result={})
-        for _ in range(3):
-            record.on_trial_start(0, [], trial)
-            record.on_trial_result(0, [], trial, {"excused": "OSError: no answer"})
-            record.on_trial_recover(0, [], trial)
+        excused(record, number, "OSError: no answer")
         if number == 1:
             result(record, "other", 9, epoch=1, val_miou=0.1)
     assert not stuck and len(record.waiting) == 4

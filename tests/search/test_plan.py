@@ -4,12 +4,13 @@ import numpy as np
 import optuna
 import pytest
 
-import search.plan as plan_module
+import search.space_samples as samples_module
 from search.arguments import parse
 from search.extend import extended_plan
 from search.folders import run_folder
 from search.machine import Machine, resources
-from search.plan import check_draws, is_default, new_plan, sample_configs, stored_plan
+from search.plan import is_default, new_plan, stored_plan
+from search.space_samples import check_draws, sample_configs
 from spaces.table import Space, find_space
 from trainable.artifacts import RunFolder
 from trainable.files import write_json
@@ -177,7 +178,7 @@ def edited(sample):
     ],
 )  # fmt: skip
 def test_space_that_cannot_train_is_found_by_sampling_it(tiny_cache, monkeypatch, sample, text):
-    monkeypatch.setattr(plan_module, "find_space", edited(sample))
+    monkeypatch.setattr(samples_module, "find_space", edited(sample))
     with pytest.raises(ValueError, match=f"space losses gives a config that cannot train: .*{text}"):
         check_draws(new_plan({}, CPU), [tiny_cache], np.arange(20))
 
@@ -200,7 +201,7 @@ def test_hardest_paste_of_a_range_is_tried(tiny_cache, monkeypatch):
         areas = {"min_area": trial.suggest_float("low", 0.0, 0.199), "max_area": trial.suggest_float("high", 0.2, 1.0)}
         return {"oversampling": {"name": "paste", **areas}}
 
-    monkeypatch.setattr(plan_module, "find_space", edited(sample))
+    monkeypatch.setattr(samples_module, "find_space", edited(sample))
     with pytest.raises(ValueError, match=r"no patch to paste covers 0\.19"):
         check_draws(new_plan({}, CPU), [tiny_cache], np.arange(20))
 

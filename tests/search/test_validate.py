@@ -1,6 +1,7 @@
 """What is wrong with a command is said before Ray or PyTorch is imported, and nothing is left of it."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import asdict
@@ -67,20 +68,20 @@ def home(tmp_path, monkeypatch):
 
 def test_options_are_refused_before_ray_and_pytorch_and_leave_nothing(home):
     """In one process: what one command has imported, all have."""
-    text = f"""
+    text = """
 import contextlib, io, json, sys
-sys.path.insert(0, {str(ROOT)!r})
 from search.run import main
 said = []
 for options in json.loads(sys.stdin.read()):
     with contextlib.redirect_stderr(io.StringIO()) as error:
         status = main(options)
     said.append([status, error.getvalue()])
-print(json.dumps([said, sorted({{"ray", "torch"}} & set(sys.modules))]))
+print(json.dumps([said, sorted({"ray", "torch"} & set(sys.modules))]))
 """
     given = json.dumps([options for options, _ in REFUSED])
     command = [sys.executable, "-c", text]
-    done = subprocess.run(command, input=given, capture_output=True, text=True, cwd=home, check=True)
+    done = subprocess.run(command, input=given, capture_output=True, text=True, cwd=home, check=True,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
     said, imported = json.loads(done.stdout)
     assert imported == []
     for (options, expected), (status, error) in zip(REFUSED, said, strict=True):
