@@ -122,7 +122,11 @@ class Thawing:
         rank = (number + 1) / WHOLE
         if rank % 1 or (self.agrees and rank > ALWAYS_WHOLE - len(self.earlier())):
             return False
-        return rank * self.budget <= WHOLE_SHARE * self.payable()
+        return self.pays_whole(rank)
+
+    def pays_whole(self, trials: float = 1) -> bool:
+        """Tell whether so many trials, each trained to its end for the forecasts, are paid for here."""
+        return trials * self.budget <= WHOLE_SHARE * self.payable()
 
     def payable(self) -> float:
         """Return how many epochs there can be in all: those of the trials, or fewer that a budget of time pays."""
@@ -173,7 +177,7 @@ class Thawing:
         """A trial has come to its end: see again whether the first epoch ranks trials as the end does."""
         before, agreement = self.agrees, self.agreement()
         self.agrees = agreement >= AGREES
-        if self.agrees != before:
+        if self.agrees != before and self.pays_whole():
             whole = self.whole() + len(self.earlier())
             needed = "no longer" if self.agrees else "again"
             found = f"rank correlation of epoch 1 with the end {agreement:.2f} over {whole} whole trials"

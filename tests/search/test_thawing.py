@@ -169,6 +169,18 @@ def test_trials_go_to_their_end_until_the_first_epoch_is_seen_to_rank_them(tmp_p
         assert thawing.goes_on(39, 1) == whole
 
 
+@pytest.mark.parametrize(("trials", "told"), [(12, 0), (19, 0), (20, 1), (100, 1)])
+def test_a_search_that_trains_none_to_its_end_for_forecasts_does_not_speak_of_it(tmp_path, trials, told):
+    thawing, said = Thawing(RunFolder(tmp_path), 2, trials), []
+    for number in range(4):
+        thawing.begin(number)
+        for epoch in (1, 2):
+            thawing.see(number, epoch, 0.1 * number * epoch)
+    thawing.tell = said.append
+    thawing.finish()
+    assert len(said) == told
+
+
 def seen(run, curves, epochs=12, trials=12):
     """Return a search that has seen the first epochs of some trials, all of them paused but the last."""
     thawing = Thawing(run, epochs, trials)
