@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
-from trainable.artifacts import BROKEN, ENDED, PAUSED, STOPPED, RunFolder, TrialFolder
+from trainable.artifacts import BROKEN, ENDED, STOPPED, RunFolder, TrialFolder
 from trainable.records import DAMAGE
 
 Part = TypeVar("Part")
@@ -79,7 +79,7 @@ class Trials:
 
     def saved_epochs(self) -> int:
         """Return the epochs that stopped trials were spared."""
-        return sum(max(trial.budget - len(trial.curve), 0) for trial in self.trials if trial.state in (STOPPED, PAUSED))
+        return sum(max(trial.budget - len(trial.curve), 0) for trial in self.trials if trial.state == STOPPED)
 
     def going_on(self) -> str:
         """Say which trials have not ended yet; empty where the runs are over."""

@@ -12,14 +12,14 @@ from rich.console import Console
 from search.budget import size, unit
 from search.machine import Resources
 from search.trial import folder_of
-from trainable.artifacts import BROKEN, FINISHED, INTERRUPTED, OOM, RUNNING, RunFolder, TrialFolder
+from trainable.artifacts import BROKEN, FINISHED, OOM, PAUSED, STOPPED, RunFolder, TrialFolder
 from trainable.files import read_json, write_json
 
 FILE = "hours.json"
 WRITE_S = 10.0
 """Between two writes of the file: so much of a session a kill may lose."""
 
-KINDS = ("finished", "stopped early", "confirmed", "interrupted", "failed", "out of memory", "overhead",
+KINDS = ("finished", "stopped early", "paused", "confirmed", "interrupted", "failed", "out of memory", "overhead",
          "idle")  # fmt: skip
 
 
@@ -143,10 +143,8 @@ def parts(run: RunFolder) -> dict[str, float]:
             continue
         seconds = sum(row.get("train_s", 0) + row.get("val_s", 0) for row in folder.curve())
         trained = min(seconds * share.get(key(folder), 0.0) / 3600, hours)
-        kind = "finished" if state == FINISHED else "stopped early"
-        if state in (RUNNING, INTERRUPTED):
-            kind = "interrupted"
-        elif folder.path.parent.name == "folds":
+        kind = {FINISHED: "finished", STOPPED: "stopped early", PAUSED: "paused"}.get(state, "interrupted")
+        if state == FINISHED and folder.path.parent.name == "folds":
             kind = "confirmed"
         found[kind] += trained
         found["overhead"] += hours - trained

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from search.plan import Plan
 from search.tables import fitted
-from trainable.artifacts import BROKEN, PAUSED, STOPPED, RunFolder
+from trainable.artifacts import BROKEN, STOPPED, RunFolder
 from trainable.cache import is_default_cache_dir
 from trainable.remote import is_uri
 
@@ -52,7 +52,7 @@ def print_results(run: RunFolder, plan: Plan, console: Console) -> None:
         for note in run.trial(each.number).notes():
             console.print(f"note: trial {each.number}: {note}", style="yellow", highlight=False, soft_wrap=True)
     used = sum(each.epochs for each in ranking)
-    saved = sum(epochs - each.epochs for each in ranking if each.state in (STOPPED, PAUSED))
+    saved = sum(epochs - each.epochs for each in ranking if each.state == STOPPED)
     share = f" ({saved / (used + saved):.0%} of {used + saved})" if saved else ""
     seconds = sum(each.seconds for each in ranking)
     tell = [f"{used} epochs trained in {seconds / 60:.1f} trial minutes; stopping saved {saved} epochs{share}"]

@@ -61,6 +61,11 @@ def test_trials_rank_by_their_best_epoch_and_failures_come_last(run):
     assert [each.number for each in standings(run)] == [3, 0, 1, 2]
 
 
+def test_paused_trials_of_an_interrupted_search_have_saved_nothing(run):
+    add_trial(run, 4, PAUSED, [0.2])
+    assert "stopping saved 5 epochs (38% of 13)" in printed(lambda console: print_results(run, PLAN, console))
+
+
 def test_results_name_the_saving_the_place_the_failure_and_the_next_command(run):
     text = printed(lambda console: print_results(run, PLAN, console))
     assert "stopping saved 5 epochs (42% of 12)" in text

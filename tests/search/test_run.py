@@ -96,19 +96,15 @@ def test_search_leaves_a_run_folder_others_can_read(tmp_path, data):
     assert not list(run.path.rglob("*.tmp"))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_saves_and_the_printed_command_goes_on(tmp_path, data, number):
-    search = subprocess.Popen(
-        command(tmp_path, data, "--name", "b", "--trials", "4", "--epochs", "6", "--until", "2h", *SMALL),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-    run = RunFolder(tmp_path / "runs" / "b")
+def signalled(number, search, run, epochs):
+    """Send a signal to a search once its trials have so many epochs more, and return what it printed."""
     deadline = time.monotonic() + 100
-    while not any(len(folder.curve()) >= 2 for folder in run.trials()):
+    before = trained = sum(len(folder.curve()) for folder in run.trials())
+    while trained < before + epochs:
         assert time.monotonic() < deadline
         assert search.poll() is None, search.communicate()
         time.sleep(0.05)
+        trained = sum(len(folder.curve()) for folder in run.trials())
     # Ctrl-C reaches the group, what systemd and Slurm send every process, Ray's too.
     for process in [psutil.Process(search.pid), *psutil.Process(search.pid).children(recursive=True)]:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -118,14 +114,32 @@ def test_signal_saves_and_the_printed_command_goes_on(tmp_path, data, number):
     assert err == ""
     assert "spent" not in out
     assert {folder.status()["state"] for folder in run.trials()} <= {INTERRUPTED, PAUSED, FINISHED}
-    printed = re.search(r"go on with\n  python (.+)", out)
-    assert printed, out
-    saved = {folder.number: [row["val_miou"] for row in folder.curve()] for folder in run.trials()}
-    resumed = subprocess.run([sys.executable, *printed[1].split()], capture_output=True, text=True, cwd=ROOT)
+    return out
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_signals_save_and_the_printed_commands_go_on(tmp_path, data):
+    run = RunFolder(tmp_path / "runs" / "b")
+    typed = command(tmp_path, data, "--name", "b", "--trials", "4", "--epochs", "6", "--until", "2h", *SMALL)
+    saved = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        search = subprocess.Popen(
+            typed, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, cwd=ROOT
+        )
+        printed = re.search(r"go on with\n  python (.+)", out := signalled(number, search, run, 2))
+        assert printed, out
+        typed = [sys.executable, *printed[1].split()]
+        for folder in run.trials():
+            values = [row["val_miou"] for row in folder.curve()]
+            before = saved.get(folder.number, [])
+            assert values[: len(before)] == before  # no epoch twice
+            saved[folder.number] = values
+    resumed = subprocess.run(typed, capture_output=True, text=True, cwd=ROOT)
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     check_whole(run, 4, 6)
     for number, values in saved.items():
-        assert [row["val_miou"] for row in run.trial(number).curve()][: len(values)] == values  # no epoch twice
+        assert [row["val_miou"] for row in run.trial(number).curve()][: len(values)] == values
 
 
 def sample_trouble(trial):
