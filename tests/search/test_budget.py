@@ -181,8 +181,8 @@ def test_hours_by_what_they_went_to_are_all_there_were(tmp_path):
     hours_of(run, one, [(60 if number < 3 else 0, 400, end) for number, end in enumerate(ends)])
     found = parts(run)
     half_hour = {name: round(hours * 3600 / 0.5) for name, hours in found.items()}
-    assert half_hour == {"finished": 300, "stopped early": 300, "paused": 300, "failed": 400, "out of memory": 400, "overhead": 300,
-                         "idle": 180, "confirmed": 0, "interrupted": 0}  # fmt: skip
+    assert half_hour == {"finished": 300, "stopped early": 300, "paused": 300, "failed": 400, "out of memory": 400,
+                         "overhead": 300, "idle": 180, "confirmed": 0, "interrupted": 0}  # fmt: skip
     assert sum(found.values()) == pytest.approx(total(read_hours(run)["sessions"]))
     console = Console(record=True, width=200)
     print_hours(run, 2.0, console)
