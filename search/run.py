@@ -4,7 +4,7 @@ import sys
 import threading
 import time
 import traceback
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, TextIO, cast
 
 from rich.console import Console
@@ -16,7 +16,7 @@ from search.ends import BAD_INPUT, BUG, CAUSES, CTRL_C
 from search.folders import driven, earlier_name, earlier_runs, run_folder
 from search.plan import Plan, keep_places, place, stored_plan
 from search.results import resume_command, tell_end
-from search.signals import EndedBySignalError, LastingOutput, heard, raise_cause
+from search.signals import EndedBySignalError, LastingOutput, SetUp
 from search.validate import LOCAL, read_dataset, validate, validate_going_on, validate_submitted
 from trainable.artifacts import RunFolder
 from trainable.cache import default_cache_dir
@@ -29,8 +29,16 @@ def main(arguments: list[str] | None = None) -> int:
     console = open_console(wide=True, file=cast(TextIO, LastingOutput(sys.stdout)))
     options: dict[str, Any] = {}
     run = status = None
+
+    def tell_given_up(cause: str) -> None:
+        # What extends a run has not done so yet.
+        goes_on = run and not {"confirm", "extend"} & options.keys() and (run.path / "search.json").exists()
+        before = "before the first trial" + " of this session" * bool(goes_on)
+        tell_end(console, f"{CAUSES[cause].told}, {before}", resume_command(run, options) if run and goes_on else "")
+
+    set_up = SetUp(tell_given_up)
     try:
-        with heard(raise_cause):
+        with set_up.heard():
             options = parse(arguments)
             if "submit" in options:
                 validate_submitted(options)
@@ -48,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
             def tell(text: str) -> None:
                 console.print(text, highlight=False, soft_wrap=True)
 
-            with ExitStack() as held:
+            with ExitStack() as held, set_up.given_up():
                 if not earlier:  # the name is taken from now on
                     run, beat = held.enter_context(driven(options, run, tell))
                 dataset = read_dataset(options, run, stored)
@@ -84,12 +92,9 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         if status is not None:
             return status  # all has been told, and Ray's processes end with this one
-        end = CAUSES[error.cause if isinstance(error, EndedBySignalError) else CTRL_C]
-        # What extends a run has not done so yet.
-        goes_on = run and not {"confirm", "extend"} & options.keys() and (run.path / "search.json").exists()
-        before = "before the first trial" + " of this session" * bool(goes_on)
-        tell_end(console, f"{end.told}, {before}", resume_command(run, options) if run and goes_on else "")
-        return end.status
+        cause = error.cause if isinstance(error, EndedBySignalError) else CTRL_C
+        tell_given_up(cause)
+        return CAUSES[cause].status
     except Exception:
         traceback.print_exc()
         tell_end(console, f"{BUG.told}; nothing was trained")
@@ -108,7 +113,8 @@ def check_nodes(run: RunFolder, options: dict[str, Any], stored: Plan | None, co
 
 def _import_ahead() -> None:
     """Import what comes after Ray's start, some seconds' work, while that waits for its processes."""
-    import search.session  # noqa: F401
+    with suppress(Exception):  # at the process's end; what fails otherwise fails again where it is needed
+        import search.session  # noqa: F401
 
 
 if __name__ == "__main__":

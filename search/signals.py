@@ -4,11 +4,18 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
 from search.ends import SIGNALS
+
+AGAIN_S = 1.0
+"""Seconds after which a signal before the trials is sent again, where nothing came of it."""
+
+LEAVE_S = 9.0
+"""Seconds from a signal before the trials to the end of the process; a kill may follow after 10."""
 
 
 class EndedBySignalError(KeyboardInterrupt):
@@ -19,9 +26,56 @@ class EndedBySignalError(KeyboardInterrupt):
         self.cause = cause
 
 
-def raise_cause(number: int, frame: Any) -> None:
-    """Handle a signal while nothing is trained: whatever is being done is given up."""
-    raise EndedBySignalError(SIGNALS[signal.Signals(number)])
+class SetUp:
+    """The time before the trials, in which a signal gives up whatever is being done.
+
+    What a handler raises can be lost: Python prints and forgets it in a destructor or where it forks, and a lock that
+    was just taken there stays taken. So the signal is sent again until what it raised has come out of `given_up`, and
+    a process that is not gone `LEAVE_S` after the signal is ended where it is.
+    """
+
+    def __init__(self, last_words: Callable[[str], None] = lambda cause: None):
+        """`last_words` says that the search has ended, by a value of `SIGNALS`, where the main thread no longer can."""
+        self.last_words = last_words
+        self.number = 0
+        self.noticed, self.over = threading.Event(), threading.Event()
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Hear the signals that end a search."""
+        try:
+            with heard(self._on_signal):
+                yield
+        finally:
+            self.noticed.set()
+            self.over.set()
+
+    @contextmanager
+    def given_up(self) -> Iterator[None]:
+        """Do what signals give up; what is cleaned up after it, further ones leave alone."""
+        try:
+            yield
+        finally:
+            self.noticed.set()
+
+    def _on_signal(self, number: int, frame: Any) -> None:
+        if self.number and self.noticed.is_set():
+            return
+        if not self.number:
+            self.number = number
+            threading.Thread(target=self._insist, daemon=True).start()
+        raise EndedBySignalError(SIGNALS[signal.Signals(self.number)])
+
+    def _insist(self) -> None:
+        deadline = time.monotonic() + LEAVE_S
+        while not self.noticed.wait(AGAIN_S) and time.monotonic() < deadline:
+            trials_began = signal.getsignal(self.number) != self._on_signal
+            signal.pthread_kill(threading.main_thread().ident or 0, self.number)
+            if trials_began:  # what handles signals now sees to the end
+                return
+        if not self.over.wait(max(deadline - time.monotonic(), 0)):
+            self.last_words(SIGNALS[signal.Signals(self.number)])
+            os._exit(128 + self.number)
 
 
 @contextmanager

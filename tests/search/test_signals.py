@@ -7,24 +7,84 @@ import time
 import pytest
 
 from search.ends import SIGNALS
-from search.signals import EndedBySignalError, heard, raise_cause, unheard_by_children
+from search.signals import EndedBySignalError, SetUp, heard, unheard_by_children
 from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_signal_before_the_trials_gives_up_what_is_done_and_handlers_come_back(number):
     before = signal.getsignal(number)
-    with pytest.raises(EndedBySignalError) as told, heard(raise_cause):
+    with pytest.raises(EndedBySignalError) as told, SetUp().heard():
         os.kill(os.getpid(), number)
         time.sleep(5)
     assert told.value.cause == SIGNALS[number]
     assert signal.getsignal(number) == before
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_signal_whose_exception_python_forgets_comes_again():
+    class Thing:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.2)  # here it is raised, printed and forgotten
+
+    set_up, began = SetUp(), time.monotonic()
+    with pytest.raises(EndedBySignalError), set_up.heard(), set_up.given_up():
+        del (thing := [Thing()])[:]
+        assert not thing
+        time.sleep(20)
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_signal_that_was_lost_before_the_trials_is_told_once_to_what_handles_them():
+    class Thing:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.2)
+
+    set_up, came = SetUp(), []
+    with set_up.heard(), set_up.given_up():
+        del (thing := [Thing()])[:]
+        assert not thing
+        with heard(lambda number, frame: came.append(number)):
+            time.sleep(2.5)
+    assert came == [signal.SIGTERM]
+
+
+def test_cleaning_up_after_a_signal_is_left_alone():
+    set_up, cleaned = SetUp(), []
+    with pytest.raises(EndedBySignalError), set_up.heard():
+        try:
+            with set_up.given_up():
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(5)
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)
+            cleaned.append(1)
+    assert cleaned
+
+
+def test_process_that_cannot_leave_says_so_and_ends():
+    code = (
+        "import os, signal, sys, threading, time; from search import signals; signals.LEAVE_S = 2.0\n"
+        "threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()\n"
+        "set_up = signals.SetUp(lambda cause: print(cause, flush=True))\n"
+        "with set_up.heard():\n"
+        "    try:\n"
+        "        with set_up.given_up(): time.sleep(20)\n"
+        "    finally:\n"
+        "        lock = threading.Lock(); lock.acquire(); lock.acquire()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stdout) == (128 + signal.SIGTERM, "sigterm\n"), done.stderr
+
+
 def test_nohup_stays_in_force():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with heard(raise_cause):
+        with SetUp().heard():
             os.kill(os.getpid(), signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
