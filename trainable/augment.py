@@ -9,6 +9,9 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations as A
 import cv2
+import numpy as np
+from albumentations.augmentations.geometric.distortion import BaseDistortion
+from pydantic import Field
 
 from trainable.choices import build
 from trainable.classes import IGNORE_INDEX
@@ -38,6 +41,9 @@ def build_augmentation(choice: Choice, operations: list[Choice], size: int) -> A
 BORDER: dict[str, Any] = {"border_mode": cv2.BORDER_CONSTANT, "fill": 0, "fill_mask": IGNORE_INDEX}
 """What comes in from outside a photo is black, and ignored."""
 
+
+CELLS, LEAST_CELL = 10, 10
+"""Cells of `grid_dropout` a side, and their least pixels, as holes are of whole pixels."""
 
 RESIZED: dict[str, Any] = {"mask_interpolation": cv2.INTER_NEAREST_EXACT}
 """How a mask is resized with its photo: OpenCV's plain nearest pixel lies half a pixel off. Warps are not affected."""
@@ -70,10 +76,10 @@ def heavy(size: int) -> list[Any]:
     return [
         *reference(),
         random_resized_crop(size, p=0.5),
-        A.OneOf([elastic(size, p=1.0), grid_distortion(p=1.0)], p=0.3),
+        A.OneOf([elastic(p=1.0), grid_distortion(p=1.0)], p=0.3),
         A.OneOf([blur(p=1.0), clahe(p=1.0)], p=0.2),
         colour(p=0.3),
-        grid_dropout(p=0.2),
+        grid_dropout(size, p=0.2),
     ]
 
 
@@ -96,10 +102,43 @@ def multi_scale(size: int, p: float = 0.5, low: float = 0.5, high: float = 1.5) 
     return A.Sequential([A.RandomScale((low - 1, high - 1), p=1.0, **RESIZED), pad, A.RandomCrop(size, size)], p=p)
 
 
-def elastic(size: int, p: float = 0.3, strength: float = 0.15) -> Any:
+def elastic(p: float = 0.3, strength: float = 0.15) -> Any:
     """Smooth random shifts, the largest of a photo about half of `strength` of the side. Source: Simard et al. 2003."""
-    # Smoothing over sigma leaves a fraction of alpha.
-    return A.ElasticTransform(alpha=strength * size * 5, sigma=size / 16, approximate=True, p=p, **BORDER)
+    return ElasticGrid(shift=0.4 * strength, p=p, **BORDER)
+
+
+class ElasticGrid(BaseDistortion):
+    """Random shifts of a few points, with a smooth surface through them: the same warp at every photo size.
+
+    `A.ElasticTransform` smooths over at most 17 px when it is quick, and takes ever longer when it is not: with shifts
+    that grow with the photo that folds a quarter of it over at 256 px.
+    """
+
+    POINTS = 6
+    """A side. A seventh folds twice as many pixels over at the strongest that spaces ask for."""
+
+    class InitSchema(BaseDistortion.InitSchema):
+        """How parameters are checked."""
+
+        shift: float = Field(ge=0, le=1)
+
+    def __init__(self, shift: float = 0.06, interpolation: int = cv2.INTER_LINEAR,
+                 mask_interpolation: int = cv2.INTER_NEAREST, keypoint_remapping_method: str = "mask", p: float = 0.5,
+                 border_mode: int = cv2.BORDER_CONSTANT, fill: float = 0, fill_mask: float = 0):  # fmt: skip
+        """`shift` is the largest of a point, as a share of the photo's side; all else is albumentations'."""
+        super().__init__(
+            interpolation=interpolation, mask_interpolation=mask_interpolation, p=p, border_mode=border_mode,
+            keypoint_remapping_method=keypoint_remapping_method, fill=fill, fill_mask=fill_mask,
+        )  # fmt: skip
+        self.shift = shift
+
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        """Draw where each pixel is taken from."""
+        height, width = params["shape"][:2]
+        points = self.random_generator.uniform(-1, 1, (self.POINTS, self.POINTS, 2)).astype(np.float32)
+        shifts = cv2.resize(points * self.shift, (width, height), interpolation=cv2.INTER_CUBIC)
+        columns, rows = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
+        return {"map_x": columns + width * shifts[..., 0], "map_y": rows[:, None] + height * shifts[..., 1]}
 
 
 def grid_distortion(p: float = 0.3, limit: float = 0.3) -> Any:
@@ -107,9 +146,10 @@ def grid_distortion(p: float = 0.3, limit: float = 0.3) -> Any:
     return A.GridDistortion(num_steps=5, distort_limit=limit, p=p, **BORDER)
 
 
-def grid_dropout(p: float = 0.3, ratio: float = 0.4) -> Any:
+def grid_dropout(size: int, p: float = 0.3, ratio: float = 0.4) -> Any:
     """A grid of black holes with `ratio` of a cell's side; the truth under them stays. Source: Chen et al. 2020."""
-    return A.GridDropout(ratio=ratio, random_offset=True, p=p)
+    cells = max(min(CELLS, size // LEAST_CELL), 1)
+    return A.GridDropout(ratio=ratio, random_offset=True, holes_number_xy=(cells, cells), p=p)
 
 
 def grid_shuffle(p: float = 0.3, cells: int = 3) -> Any:

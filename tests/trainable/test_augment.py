@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from trainable.augment import AUGMENTATIONS, OPERATIONS, build_augmentation
+from trainable.augment import AUGMENTATIONS, OPERATIONS, build_augmentation, elastic
 from trainable.classes import IGNORE_INDEX
 
 SIZE = 64
@@ -85,6 +85,38 @@ def test_elastic_shifts_by_about_its_strength():
 
     assert 0.005 < moved(0.05) < 0.1
     assert moved(0.05) < moved(0.3) < 0.4
+
+
+@pytest.mark.parametrize(("strength", "most_folded"), [(0.05, 0.0), (0.15, 0.002), (0.3, 0.15)])
+def test_elastic_is_the_same_warp_at_every_size_and_folds_little_over(strength, most_folded):
+    """Shifts as a share of the side; where neighbours change places, the photo is torn."""
+    largest = {}
+    for size in (64, 96, 256, 512):
+        warp, found, folded = elastic(p=1.0, strength=strength), [], []
+        warp.set_random_seed(0)
+        for _ in range(12):
+            maps = warp.get_params_dependent_on_data({"shape": (size, size, 3)}, {})
+            x, y = maps["map_x"], maps["map_y"]
+            (xx, xy), (yx, yy) = ((np.diff(each, axis=1)[:-1], np.diff(each, axis=0)[:, :-1]) for each in (x, y))
+            folded.append((xx * yy - xy * yx <= 0).mean())
+            found.append(max(np.abs(x - np.arange(size)).max(), np.abs(y - np.arange(size)[:, None]).max()) / size)
+        largest[size] = np.mean(found)
+        assert np.mean(folded) <= most_folded
+    for size, each in largest.items():
+        assert each == pytest.approx(strength / 2, rel=0.1), size
+        assert each == pytest.approx(largest[512], rel=0.02), size  # the same draws
+
+
+@pytest.mark.parametrize(("size", "pixel"), [(32, 1 / 10), (48, 1 / 12), (64, 1 / 10), (96, 1 / 10), (256, 1 / 25)])
+def test_holes_have_the_share_of_a_cell_that_is_asked_for_to_a_pixel(size, pixel):
+    photo, sides = np.full((size, size, 3), 255, np.uint8), []
+    for ratio in (0.2, 0.3, 0.4, 0.5, 0.6):
+        pipeline = build_augmentation({"name": "none"}, [{"name": "grid_dropout", "p": 1.0, "ratio": ratio}], size)
+        pipeline.set_random_seed(0)
+        black = [(pipeline(image=photo, mask=photo[..., 0])["image"] == 0).all(2).mean() for _ in range(20)]
+        sides.append(np.mean(black) ** 0.5)
+        assert sides[-1] == pytest.approx(ratio, abs=pixel)
+    assert np.diff(sides).min() > 0.04
 
 
 @pytest.mark.parametrize(
