@@ -66,8 +66,8 @@ def choose(run: RunFolder, number: int | None = None) -> Chosen:
     curves = [read_curve(folder) for folder in counted.values()]
     if not whole:
         why += f"; {_ended_early(run.trial(number), len(curves[0]))}"
-    mean = np.mean(curves, axis=0)
-    return Chosen(run.trial(number), tuple(counted), tuple(mean.tolist()), tuple(smooth(mean).tolist()), why)
+    mean, budget = np.mean(curves, axis=0), run.trial(number).config()["epochs"]
+    return Chosen(run.trial(number), tuple(counted), tuple(mean.tolist()), tuple(smooth(mean, budget).tolist()), why)
 
 
 def _best(run: RunFolder, known: Mapping[int, Mapping[int, TrialFolder]]) -> tuple[int, str]:
@@ -136,10 +136,13 @@ def read_curve(folder: TrialFolder) -> list[float]:
     return values
 
 
-def smooth(curve: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean of each epoch and its neighbours, those that there are, which count less the farther they are."""
+def smooth(curve: Sequence[float] | NDArray[np.float64], budget: int) -> NDArray[np.float64]:
+    """Return the mean of each epoch and its neighbours, those that there are, which count less the farther they are.
+
+    The curve may have fewer epochs than the budget: those that a stopped trial trained.
+    """
     values = np.asarray(curve, np.float64)
-    side = max(1, round(NEIGHBOURS * len(values) / 2))
+    side = max(1, round(NEIGHBOURS * budget / 2))
     epochs = np.arange(len(values))
     weights = np.maximum(side + 1 - np.abs(epochs[:, None] - epochs), 0)
     return weights @ values / weights.sum(1)

@@ -1,9 +1,9 @@
 """Weight averaging: one model in place of a config's models of several folds. Source: Wortsman et al. 2022 (soups).
 
 A soup has seen every photo through one of its folds, so it has no out-of-fold score. It is compared with the soft vote
-of the same models, which have seen each photo as often, on the same photos. It is taken where it loses no more than
-0.001 for each pass that it saves: the rule that views must keep (`analysis/tta.py`). The batch norms' statistics are
-measured anew, as those of averaged weights are not the average of the statistics.
+of the same models, which have seen each photo as often, on the same photos and in the ensemble's views of them. It is
+taken where it loses no more than 0.001 for each pass that it saves: the rule that views must keep (`analysis/tta.py`).
+The batch norms' statistics are measured anew, as those of averaged weights are not the average of the statistics.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from analysis.postprocess import confusion
 from analysis.predict import Networks, load_model, mixed
 from analysis.stored import Ensemble, Voter, stamp
 from analysis.tta import LEAST_GAIN
-from analysis.views import PLAIN
+from analysis.views import VIEWS
 from trainable.artifacts import TrialFolder
 from trainable.bootstrap import difference_interval
 from trainable.checkpoint import load_tensors, save_tensors
@@ -103,7 +103,7 @@ def with_soups(ensemble: Ensemble, runs: Sequence[Path], data: Path | None, cons
             continue
         folder = TrialFolder(ensemble.path.parent / "soups" / member.name.replace("/", "-") / f"{member.number:04d}")
         soup = Voter(make_soup(member, labelled, folder), own[0].fold, np.sum([voter.weight for voter in own], axis=0))
-        taken, told = _compared(soup, own, labelled)
+        taken, told = _compared(soup, own, ensemble.views, labelled)
         console.print(f"soup of {member.name}: {told}", highlight=False, soft_wrap=True)
         voters += [soup] if taken else own
     return replace(ensemble, voters=tuple(voters))
@@ -114,20 +114,22 @@ def _trial(voter: Voter) -> Path:
     return path.parents[1] if path.parent.name == "folds" else path
 
 
-def _compared(soup: Voter, own: Sequence[Voter], labelled: Labelled) -> tuple[bool, str]:
+def _compared(soup: Voter, own: Sequence[Voter], views: Sequence[str], labelled: Labelled) -> tuple[bool, str]:
     positions = np.arange(0, len(labelled.file_names), max(len(labelled.file_names) // COMPARED, 1))
     networks = Networks()
     found = []
     for voters in ([soup], own):
-        ensemble = Ensemble(Path(), tuple(voters), (PLAIN,), (), {}).evened()
+        ensemble = Ensemble(Path(), tuple(voters), tuple(views), (), {}).evened()
         maps = mixed(ensemble, len(positions), lambda size: labelled.images(size, positions), networks,
                      labelled.sizes(positions))  # fmt: skip
         classes = maps.argmax(1).astype(np.uint8)
         found.append(np.concatenate([confusion(labelled, int(position), [each])
                                      for position, each in zip(positions, classes, strict=True)]))  # fmt: skip
     gain = difference_interval(found[0], found[1])
-    allowed = LEAST_GAIN * (len(own) - 1)
+    size = soup.folder.config()["image_size"]
+    fewer = (len(own) - 1) * sum(VIEWS[name].cost(size) for name in views)  # passes over a photo
+    allowed = LEAST_GAIN * fewer
     taken = gain.value >= -allowed
     verdict = "taken" if taken else "left out"
     compared = f"{gain:+} to the vote of its {len(own)} models on {len(positions)} photos that all have trained on"
-    return taken, f"{verdict}, {compared}: {len(own) - 1} passes fewer may lose {allowed:.4f}"
+    return taken, f"{verdict}, {compared}: {fewer:.3g} passes fewer may lose {allowed:.4f}"

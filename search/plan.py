@@ -56,7 +56,8 @@ class Plan:
         """What the space can choose from."""
         models = tuple((architecture, encoder) for architecture, encoder in self.models)
         strides = {architecture: tuple(each) for architecture, each in self.strides.items()}
-        return Scope(models, strides, tuple(self.image_sizes), self.pretrained, tuple(self.freeze_shares))
+        return Scope(models, strides, tuple(self.image_sizes), self.pretrained, tuple(self.freeze_shares),
+                     self.config.epochs)  # fmt: skip
 
     @property
     def config(self) -> TrialConfig:

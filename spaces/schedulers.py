@@ -7,9 +7,17 @@ import optuna
 SCHEDULERS = ("constant", "cosine", "cosine_restarts", "one_cycle", "polynomial", "step", "plateau")
 
 
-def schedulers(trial: optuna.Trial) -> dict[str, Any]:
-    """Sample a schedule and the parameters it has."""
-    name = trial.suggest_categorical("scheduler", SCHEDULERS)
+PATIENCE = 0.08, 0.3
+"""Share of the budget without a better val_miou before `plateau` lowers the rate."""
+
+PLATEAU_FROM = 3
+"""Epochs from which on `plateau` can lower the rate before the end."""
+
+
+def schedulers(trial: optuna.Trial, epochs: int) -> dict[str, Any]:
+    """Sample a schedule and the parameters that it has and that matter in so many epochs."""
+    names = SCHEDULERS if epochs >= PLATEAU_FROM else tuple(each for each in SCHEDULERS if each != "plateau")
+    name = trial.suggest_categorical("scheduler", names)
     scheduler: dict[str, Any] = {"name": name}
     if name == "cosine_restarts":
         # share of the budget; 0.14 with multiplier 2 makes three cycles, 1/200 to 1/4 in Loshchilov and Hutter 2017
@@ -37,9 +45,9 @@ def schedulers(trial: optuna.Trial) -> dict[str, Any]:
         scheduler["drops"] = trial.suggest_int("drops", 1, 3)
         scheduler["gamma"] = trial.suggest_float("gamma", 0.1, 0.5)
     if name == "plateau":
-        # factor, and share of the budget without a better val_miou before it applies
         scheduler["factor"] = trial.suggest_float("plateau_factor", 0.1, 0.7)
-        scheduler["patience"] = trial.suggest_float("patience", 0.08, 0.3)
+        if round(PATIENCE[1] * epochs) > max(round(PATIENCE[0] * epochs), 1):  # whole epochs, at least one
+            scheduler["patience"] = trial.suggest_float("patience", *PATIENCE)
     return {"scheduler": scheduler}
 
 

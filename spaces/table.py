@@ -28,6 +28,7 @@ class Scope:
     image_sizes: tuple[int, ...] = ()  # pixels per side, the run's own first
     pretrained: bool = True  # whether the encoders begin with weights
     freeze_shares: tuple[float, ...] = optimizers.FREEZE_SHARES  # of the budget, for which these may be frozen
+    epochs: int = 100  # of a trial's full budget
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,11 @@ def _optimizers(scope: Scope) -> Space:
     return Space(lambda trial: optimizers.optimizers(trial, *offered), optimizers.first_trials(*offered))
 
 
+def _schedulers(scope: Scope) -> Space:
+    first = (*schedulers.FIRST_TRIALS, schedulers.BEST)
+    return Space(lambda trial: schedulers.schedulers(trial, scope.epochs), first, samples_rate=True)
+
+
 def _plain(sample: Callable[[optuna.Trial], dict[str, Any]], module: Any, **more: Any) -> Callable[[Scope], Space]:
     return lambda scope: Space(sample, (*module.FIRST_TRIALS, module.BEST), **more)
 
@@ -71,7 +77,7 @@ SPACES: dict[str, Callable[[Scope], Space]] = {
     "encoders": _encoders,
     "losses": _plain(losses.losses, losses, samples_rate=True),
     "optimizers": _optimizers,
-    "schedulers": _plain(schedulers.schedulers, schedulers, samples_rate=True),
+    "schedulers": _schedulers,
     "oversampling": _plain(oversampling.oversampling, oversampling),
     "augmentations": _augmentations,
 }

@@ -1,5 +1,6 @@
 """From a confirmed run to its ensemble and the submission, with real networks on small photos."""
 
+import io
 import json
 import re
 import shutil
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -466,6 +468,12 @@ def test_soups_are_compared_with_the_vote_before_they_are_taken(built, confirmed
     first, second = (with_soups(ensemble, [confirmed.path], None, Console(quiet=True)) for _ in range(2))
     assert first.hash == second.hash  # so that a prediction with soups can go on
     assert all(sum(voter.weight for voter in each.voters) == pytest.approx(1) for each in (first, second))
+    models, size = len(ensemble.voters), confirmed.trial(0).config()["image_size"]
+    for views in ((PLAIN,), tuple(VIEWS)[:2]):
+        out = Console(file=io.StringIO(), width=300)
+        with_soups(replace(ensemble, views=views), [confirmed.path], None, out)
+        fewer = (models - 1) * sum(VIEWS[name].cost(size) for name in views)
+        assert f"{fewer:.3g} passes fewer may lose {0.001 * fewer:.4f}" in out.file.getvalue()
 
 
 def test_honest_scores_are_below_what_was_fitted_on(built):

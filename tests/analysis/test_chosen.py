@@ -55,12 +55,15 @@ def test_lucky_epoch_does_not_decide(run):
 
 
 def test_smoothing_keeps_level_curves_and_the_place_of_a_peak():
-    np.testing.assert_allclose(smooth([0.3] * 7), 0.3)
+    np.testing.assert_allclose(smooth([0.3] * 7, 7), 0.3)
     wide = 1 - np.abs(np.arange(200) - 120) / 200
-    assert np.argmax(smooth(wide)) == 120
-    assert np.argmax(smooth(np.arange(12.0))) == 11
-    np.testing.assert_allclose(smooth([0.2, 0.4, 0.1]), [0.8 / 3, 1.1 / 4, 0.6 / 3])
-    assert smooth([0.5]).tolist() == [0.5]
+    assert np.argmax(smooth(wide, 200)) == 120
+    assert np.argmax(smooth(np.arange(12.0), 12)) == 11
+    np.testing.assert_allclose(smooth([0.2, 0.4, 0.1], 3), [0.8 / 3, 1.1 / 4, 0.6 / 3])
+    assert smooth([0.5], 1).tolist() == [0.5]
+    one = np.eye(50)[25]
+    assert np.count_nonzero(smooth(one, 50)) == 3
+    assert np.count_nonzero(smooth(one, 150)) == 9  # of a trial that was stopped after a third of its budget
 
 
 def test_best_trial_may_be_one_that_was_stopped(run):

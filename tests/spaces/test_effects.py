@@ -192,6 +192,18 @@ def test_what_spares_an_encoder_is_sampled_only_where_it_has_weights():
             assert not set(PRETRAINED) & found.sample(study.ask()).keys()
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 3, 4, 5, 6, 12, 30])
+def test_plateau_and_its_patience_are_sampled_where_they_make_another_course(epochs):
+    def courses(**parameters):
+        schedule = build_schedule({"name": "plateau", **parameters}, epochs)
+        curves = [[0.5, *[0.4] * epoch] for epoch in range(epochs - 1)]
+        return tuple(schedule((epoch + 1) / epochs, curve) for epoch, curve in enumerate(curves))
+
+    sampled = names(replace(SCOPE, epochs=epochs), "schedulers")
+    assert ("plateau_factor" in sampled) == (courses(factor=0.1, patience=0.08) != courses(factor=0.7, patience=0.08))
+    assert ("patience" in sampled) == (courses(factor=0.5, patience=0.08) != courses(factor=0.5, patience=0.3))
+
+
 @pytest.mark.parametrize(
     ("epochs", "shares"), [(1, (0.0,)), (2, (0.0,)), (4, (0.0, 0.2)), (7, (0.0, 0.1)), (12, FREEZE_SHARES)]
 )
