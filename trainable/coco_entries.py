@@ -146,14 +146,12 @@ class Annotations:
         if ignore not in (0, 1):
             raise OutlineError(f"has ignore {ignore!r:.40}; it is 1 for pixels to leave out, otherwise 0")
         outline = read_outline(annotation.get("segmentation"), image.height, image.width)
-        if outline.segmentation is None:
+        if outline.rle is None:
             self._empty.setdefault(image_id, []).append(f"{named} {outline.left_out}")
             return
         self.notes += [Note(kind, named) for kind in outline.mended]
         class_index = self.categories.class_index(category_id)
-        self.sound[image_id].append(
-            Annotation(class_index, outline.segmentation, image.height, image.width, bool(ignore))
-        )
+        self.sound[image_id].append(Annotation(class_index, outline.rle, bool(ignore)))
 
     def _tell_strangers(self) -> None:
         """Tell of annotations of no listed image; photos that they may belong to are bad as well."""

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as rle_masks
 
-from trainable.annotations import CLIPPED, EMPTY, FLAT, STRAY, read_outline, to_rle
+from trainable.annotations import CLIPPED, EMPTY, FLAT, PAIRS, STRAY, read_outline, to_rle
 from trainable.classes import CLASSES
 from trainable.coco import check, draw_mask, read_training
 from trainable.coco_images import PAGES, SIZES
@@ -143,6 +143,13 @@ def test_photos_without_annotation_stay_background_where_every_annotation_has_it
     lambda annotation: annotation.update(segmentation=[[80, 60]]),
     lambda annotation: annotation.update(segmentation={"size": [HEIGHT, WIDTH], "counts": [HEIGHT * WIDTH]}),
     lambda annotation: annotation.update(segmentation=[box(-6, 20, 4, 4)]),
+    *(lambda annotation, outline=outline: annotation.update(segmentation=[outline]) for outline in (
+        [20, 20, 40, 20, 60, 20],  # a line
+        [20.1, 20.1, 20.2, 20.1, 20.2, 20.2],
+        [160, 20, 161, 20, 161, 60, 160, 60],  # beside the photo, within the tolerance
+        box(20, 20, 60, 40) * 2,  # round twice: what is inside an even number of times is outside
+        [0.1, 0.1, 0.5, 0.1, 0.5, 0.5], [0.1, 0.1, 0.5, 0.1, 0.5, 0.5, 0.1, 0.5], box(0, 0, 1, 1),
+    )),
     lambda annotation: annotation.pop("segmentation"),
     lambda annotation: annotation.pop("category_id"),
 ])  # fmt: skip
@@ -233,6 +240,37 @@ def test_flat_outline_is_read_as_one_polygon_and_noted(write):
     np.testing.assert_array_equal(draw_mask(dataset.photos[0]), draw_mask(nested.photos[0]))
 
 
+POINTS = [[20, 20], [80, 20], [80, 60], [20, 60]]
+
+
+@pytest.mark.parametrize("outline", [POINTS, [POINTS], [POINTS, [3, 3, 9, 3, 9, 9]], [*POINTS, [20.0, 20.0]]])
+def test_outline_of_pairs_is_read_as_a_polygon_and_noted(write, outline):
+    dataset = check(read_training(write([(1, outline, {}), (6, [box(100, 20, 40, 40)], {})])))
+    assert [(note.kind, note.text) for note in dataset.notes] == [(PAIRS, "annotation 1 of 0.png")]
+    assert pixels(dataset.root)[6] == 1600
+    assert pixels(dataset.root)[1] >= 2400
+
+
+@pytest.mark.parametrize("outline", [[0.1, 0.1, 0.5, 0.1, 0.5, 0.5], [0.1, 0.1, 0.5, 0.1, 0.5, 0.5, 0.1, 0.5]])
+def test_shares_of_the_photo_are_told_for_what_they_are(write, outline):
+    (problem,) = read_training(write([GOOD, (4, [outline], {})], *plain(1))).problems
+    assert "annotation 2 of 0.png has coordinates from 0 to 1, which look like shares of the photo" in problem.text
+    assert "multiply them by its width and height" in problem.text
+
+
+@pytest.mark.parametrize("spell", [float, str])
+def test_counts_of_a_run_length_code_may_be_whole_floats_or_texts(write, spell):
+    counts = [spell(count) for count in (2420, 40, HEIGHT * WIDTH - 2460)]
+    folder = write([(6, {"size": [120.0, 160.0], "counts": counts}, {})])
+    assert pixels(folder)[6] == 40
+
+
+@pytest.mark.parametrize("count", [0.5, "many", None, True, -1])
+def test_count_that_is_none_is_named(write, count):
+    (problem, _) = read_training(write([(6, {"size": [HEIGHT, WIDTH], "counts": [count, 19200]}, {})])).problems
+    assert f"its counts must be whole numbers from 0 on, found {count!r}" in problem.text
+
+
 GOOD = (6, [box(20, 20, 120, 68)], {})
 
 
@@ -246,6 +284,8 @@ GOOD = (6, [box(20, 20, 120, 68)], {})
     ([(4, [[]], {}), GOOD], EMPTY),
     ([GOOD, (4, [[3, 3, 9, 9]], {"bbox": [math.inf, math.inf, -math.inf, -math.inf]})], EMPTY),
     ([GOOD, (4, {"size": [HEIGHT, WIDTH], "counts": [HEIGHT * WIDTH]}, {})], EMPTY),
+    ([GOOD, (4, [[20, 20, 40, 20, 60, 20]], {})], EMPTY),
+    ([GOOD, (4, [[80, 60], [81, 60], [82, 60]], {})], EMPTY),
     ([(6, [box(20, 20, 120, 68), [-6, 3, -4, 3, -4, 9]], {})], CLIPPED),
 ])  # fmt: skip
 def test_stray_part_is_noted_and_the_photo_kept(write, photo, kind):
@@ -273,9 +313,9 @@ def test_clipping_cuts_any_outline_at_the_edge():
     for _ in range(60):
         polygon = rng.uniform(-8, 40, (rng.integers(3, 8), 2))
         further = to_rle([(polygon + 10).ravel().tolist()], 52, 52)
-        cut = read_outline([polygon.ravel().tolist()], 32, 32).segmentation
+        cut = read_outline([polygon.ravel().tolist()], 32, 32).rle
         expected = rle_masks.decode(further)[10:42, 10:42]
-        drawn = np.zeros((32, 32)) if cut is None else rle_masks.decode(to_rle(cut, 32, 32))
+        drawn = np.zeros((32, 32)) if cut is None else rle_masks.decode(cut)
         np.testing.assert_array_equal(drawn, expected)
 
 
