@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,7 @@ def read_outline(segmentation: Any, height: int, width: int) -> Outline:
     if _are_pairs(segmentation):
         segmentation = [segmentation]
     if any(map(_are_pairs, segmentation)):
-        segmentation = [sum(each, []) if _are_pairs(each) else each for each in segmentation]
+        segmentation = [list(chain(*each)) if _are_pairs(each) else each for each in segmentation]
         mended.append(PAIRS)
     counts = [_points(polygon) for polygon in segmentation]
     parts = [polygon for polygon, count in zip(segmentation, counts, strict=True) if count >= 3]
@@ -185,7 +186,8 @@ def _read_rle(segmentation: dict[str, Any], height: int, width: int) -> Rle:
         given, counts = counts, [as_id(count) for count in counts]
         for count, read in zip(given, counts, strict=True):
             if not is_whole(read) or read < 0:
-                raise OutlineError(f"has a run-length code; its counts must be whole numbers from 0 on, found {count!r:.40}")
+                told = f"its counts must be whole numbers from 0 on, found {count!r:.40}"
+                raise OutlineError(f"has a run-length code; {told}")
         pixels = sum(counts)
     elif isinstance(counts, str):
         pixels = _run_total(counts)

@@ -14,7 +14,7 @@ from pycocotools import mask as rle_masks
 from trainable.annotations import CLIPPED, EMPTY, FLAT, PAIRS, STRAY, read_outline, to_rle
 from trainable.classes import CLASSES
 from trainable.coco import check, draw_mask, read_training
-from trainable.coco_images import PAGES, SIZES
+from trainable.coco_images import PAGES, REPEATED, SIZES
 from trainable.problems import DataError, data_notes
 
 WIDTH, HEIGHT = 160, 120
@@ -101,9 +101,41 @@ def test_ids_that_are_text_are_ids(write):
 
 def test_ids_of_one_meaning_twice_are_ambiguous(write):
     folder = write(*plain(1, 2, 3), change=lambda content: content["images"][1].update(id="1"))
-    with pytest.raises(DataError, match=r"image id 1 is used by 0.png and 1.png"):
+    with pytest.raises(DataError, match=r"image id 1 is used by 0.png and 1.png; ids must differ") as raised:
         check(read_training(folder))
+    assert str(raised.value).count("image id 1") == 1
     assert left(folder) == ["2.png"]
+
+
+@pytest.mark.parametrize("change", [{}, {"id": "1"}, {"file_name": "./0.png"}, {"license": 3}])
+def test_entry_that_is_given_twice_is_read_once_and_noted(write, change):
+    def repeat(content):
+        content["images"].append({**content["images"][0], **change})
+
+    dataset = check(read_training(write(*plain(1, 2), change=repeat)))
+    assert [(note.kind, note.text) for note in dataset.notes] == [(REPEATED, "0.png")]
+    assert [len(photo.annotations) for photo in dataset.photos] == [1, 1]
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"width": 80}, "photo 0.png is listed twice, with other sizes; keep the entry of the size that it has"),
+    ({"file_name": "other.png"}, "image id 1 is used by 0.png and other.png; ids must differ"),
+    ({"id": 9}, "photo 0.png is listed twice; keep one entry, with the annotations of both"),
+    ({"id": 9, "file_name": "./0.png"}, "photo ./0.png or 0.png is listed twice; keep one entry"),
+])  # fmt: skip
+def test_entry_that_contradicts_another_is_told_once(write, change, words):
+    folder = write(*plain(1, 2), change=lambda content: content["images"].append({**content["images"][0], **change}))
+    with pytest.raises(DataError, match=r"^1 problem in") as raised:
+        check(read_training(folder))
+    assert str(raised.value).count(words) == 1
+    assert left(folder) == ["1.png"]
+
+
+def test_annotations_of_an_id_whose_first_photo_is_missing_are_not_the_seconds(write):
+    def change(content):
+        content["images"].insert(0, {"id": 1, "file_name": "none.png"})
+
+    assert left(write(*plain(1, 2), change=change)) == ["1.png"]
 
 
 @pytest.mark.parametrize("image_id", ["one", 77, None, True, [1], 1.5, {}, "1.jpg", ""])
@@ -219,6 +251,24 @@ def test_tacos_own_categories_name_the_command_that_maps_them(write):
 
     (problem,) = read_training(write(*plain(1, 2, 3), change=change)).problems
     assert "python -m trainable.taco --taco DIR" in problem.text
+
+
+def test_tacos_categories_beside_classes_are_to_be_renamed(write):
+    """The command refuses what is not TACO's."""
+    def change(content):
+        content["categories"][5]["name"] = "Cigarette"
+
+    (problem,) = read_training(write(*plain(2, 6, 7), change=change)).problems
+    assert "unknown category 'Cigarette'. 1 annotations have it. The classes are General trash, " in problem.text
+    assert problem.text.endswith("Of TACO are: rename 'Cigarette' to 'General trash'")
+    assert "trainable.taco" not in problem.text
+
+
+def test_no_categories_are_told_once(write):
+    texts = [each.text for each in read_training(write(*plain(1, 2, 3), change=lambda content: content.update(
+        categories=[]))).problems]  # fmt: skip
+    assert texts[0] == "train_all.json: lists no categories; list the classes with the ids that annotations use"
+    assert not any("annotation " in text for text in texts)
 
 
 @pytest.mark.parametrize("name", ["paper", "Papier", "PAPER ", "Plastic_bag", "Plasitc bag", "general-trash"])
@@ -365,6 +415,16 @@ def test_photo_annotated_on_its_side_is_told_apart_from_another_size(write):
     (problem,) = read_training(folder).problems
     assert "0.png is 120x160, the json says 160x120: it was annotated as it is stored" in problem.text
     assert "Remove its EXIF orientation" in problem.text
+
+
+@pytest.mark.parametrize(("missing", "says"), [("height", "width 160"), ("width", "height 120")])
+def test_photo_annotated_on_its_side_is_told_by_the_side_that_is_given(write, missing, says):
+    folder = write(*plain(1, 2), change=lambda content: content["images"][0].pop(missing))
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.open(folder / "0.png").save(folder / "0.png", exif=exif)
+    (problem,) = read_training(folder).problems
+    assert f"0.png is 120x160, the json says {says}: it was annotated as it is stored, on its side" in problem.text
 
 
 @pytest.mark.parametrize("name", ["Screenshot 10.31\u202fAM.png", "a\u00a0b.png", "写真\u3000一.png"])
