@@ -1,9 +1,12 @@
 """Data that people really have: what has one meaning is read and noted, and no annotated photo becomes background."""
 
+import bz2
 import copy
 import itertools
 import json
+import lzma
 import math
+import pickle
 import unicodedata
 
 import numpy as np
@@ -471,6 +474,15 @@ def test_photo_listed_twice_is_bad_in_every_spelling(write, name):
     (b"\xef\xbb\xbf<!DOCTYPE html>", "web page"),
     (b"PK\x03\x04\x00\x00", "zip archive; unpack it"),
     (b"\x1f\x8b\x08\x00", "compressed by gzip"),
+    (bz2.compress(b"{}"), "compressed by bzip2; unpack it"),
+    (lzma.compress(b"{}"), "compressed by xz; unpack it"),
+    (b"7z\xbc\xaf\x27\x1c\0\4", "7z archive; unpack it"),
+    (b"train_all.json".ljust(257, b"\0") + b"ustar\x0000".ljust(255, b"\0"), "tar archive; unpack it"),
+    *((pickle.dumps({}, protocol), "pickle of Python; export the annotations as COCO json") for protocol in (2, 5)),
+    (b'<?xml version="1.0"?><annotation/>', "it is XML; export the annotations as COCO json"),
+    (b"<annotation><folder>a</folder></annotation>", "it is XML; export"),
+    (b'<?xml version="1.0"?><!DOCTYPE html><html xmlns="x"/>', "web page"),
+    (b"\xff\xd8\xff\xe0\0\x10JFIF", "picture of the kind JPEG; export the annotations as COCO json"),
     (b"", "is empty"),
     (b'{"images": []}\n{"images": []}', "more than one json value"),
 ])  # fmt: skip
@@ -479,6 +491,13 @@ def test_file_that_is_no_json_is_told_for_what_it_is(tmp_path, content, words):
     with pytest.raises(DataError, match=rf"train_all.json: .*{words}") as raised:
         read_training(tmp_path)
     assert "cut off" not in str(raised.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32"])
+def test_json_cut_off_inside_a_letter_is_cut_off(tmp_path, encoding):
+    (tmp_path / "train_all.json").write_bytes('{"images": ["사진'.encode(encoding)[:-1])
+    with pytest.raises(DataError, match="was it cut off"):
+        read_training(tmp_path)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
