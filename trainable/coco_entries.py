@@ -77,9 +77,10 @@ def _remedy(unknown: Counter[str], used: set[str]) -> str:
     if used <= set(CLASS_OF):  # the command refuses any other
         return "They are TACO's: python -m trainable.taco --taco DIR maps them to the classes"
     renamed = [f"{name!r} to {CLASS_OF[name]!r}" for name, _ in unknown.most_common() if name in CLASS_OF][:SHOWN]
+    taco = f". Rename TACO's as trainable/taco_classes.py maps them: {', '.join(renamed)}" if renamed else ""
     return (
         f"The classes are {', '.join(CLASSES[1:])}: name each category as the class that it belongs to; others cannot "
-        f"be trained on{'. Of TACO are: rename ' if renamed else ''}{', '.join(renamed)}"
+        f"be trained on{taco}"
     )
 
 

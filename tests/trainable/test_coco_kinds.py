@@ -263,8 +263,8 @@ def test_tacos_categories_beside_classes_are_to_be_renamed(write):
 
     (problem,) = read_training(write(*plain(2, 6, 7), change=change)).problems
     assert "unknown category 'Cigarette'. 1 annotations have it. The classes are General trash, " in problem.text
-    assert problem.text.endswith("Of TACO are: rename 'Cigarette' to 'General trash'")
-    assert "trainable.taco" not in problem.text
+    assert problem.text.endswith("Rename TACO's as trainable/taco_classes.py maps them: 'Cigarette' to 'General trash'")
+    assert "python -m" not in problem.text
 
 
 def test_no_categories_are_told_once(write):
