@@ -72,11 +72,27 @@ def expected_ids(data: Path) -> tuple[list[str], list[str] | None]:
         raise ValueError(f"{path} must name at least one photo and none twice, found {len(names)}; fetch it again")
     if not sample.exists():
         return names, None
-    order = [split_row(line)[0] for number, line in numbered_lines(sample) if number > 1]
+    order = _sample_order(sample)
     if order and sorted(order) != sorted(names):
         one = min(set(order) ^ set(names), default="one twice")
         raise ValueError(f"{sample} and test.json name other photos, such as {one}; fetch both again")
     return names, order or None  # the competition's own holds nothing but the header
+
+
+def _sample_order(sample: Path) -> list[str]:
+    """Return the image_ids of a sample submission; blank lines are none.
+
+    Raises:
+        ValueError: a line has no image_id.
+    """
+    order = []
+    for number, line in numbered_lines(sample):
+        if number > 1 and line.strip():
+            try:
+                order.append(split_row(line)[0])
+            except ValueError as error:
+                raise ValueError(f"{sample}, line {number} {error}") from None
+    return order
 
 
 def check_file(path: Path, data: Path) -> int:

@@ -63,9 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def print_found(found: Found, console: Console) -> None:
     """Print which photos are left out, and why."""
-    known = [f"{name} ({other})" for name, other in found.labelled.items()]
-    for left, why in ((known, "are labelled photos or of their scenes"), (list(found.unreadable), "cannot be read")):
-        if left:
+    for each, why in ((found.labelled, "are labelled photos or of their scenes"), (found.unreadable, "cannot be read")):
+        if left := [f"{name} ({other})" for name, other in each.items()]:
             more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
             text = f"left out, as they {why}: {len(left)} photos, {', '.join(left[:SHOWN])}{more}"
             console.print(text, style="yellow", highlight=False, soft_wrap=True)

@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from analysis.photos import UnreadablePhotoError, read_photo
 from trainable.cache import Cache
 from trainable.coco_json import listed_names
 from trainable.cores import cpu_count
-from trainable.photos import SUFFIXES, name_fault, photo_path
+from trainable.photos import FORMATS, SUFFIXES, UNREADABLE, name_fault, photo_path, upright
 from trainable.scenes import same_scenes, scene_hashes
+
+OTHER_SUFFIXES = (".heic", ".heif", ".hif", ".avif", ".gif", ".jp2", ".j2k", ".jxl")
+"""How names of photos end that are of other formats: they are told of, and read where they only are named so."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Found:
 
     photos: tuple[Unlabelled, ...]
     labelled: dict[str, str]  # the labelled photo that it is, or whose scene it shows
-    unreadable: dict[str, str]
+    unreadable: dict[str, str]  # what is wrong with it
 
 
 def find_unlabelled(root: Path, labelled: Cache) -> Found:
@@ -60,9 +62,13 @@ def find_unlabelled(root: Path, labelled: Cache) -> Found:
     if not photos:
         raise ValueError(
             f"{root} has no photo to label: of {len(names)}, {len(known)} are labelled ones or of their scenes and "
-            f"{len(unreadable)} cannot be read"
+            f"{len(unreadable)} cannot be read{_example(unreadable)}; photos are files of {', '.join(FORMATS)}"
         )
     return Found(photos, known, unreadable)
+
+
+def _example(unreadable: dict[str, str]) -> str:
+    return next((f", such as {name} ({why})" for name, why in unreadable.items()), "")
 
 
 def _names(root: Path) -> Iterator[str]:
@@ -73,7 +79,7 @@ def _names(root: Path) -> Iterator[str]:
     if listing.exists():
         yield from dict.fromkeys(listed_names(listing))
     else:
-        found = (path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
+        found = (path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() in SUFFIXES + OTHER_SUFFIXES)
         # Hidden files with the names of photos are what macOS and notebooks keep beside them.
         shown = (path for path in found if not any(part.startswith(".") for part in path.parts))
         yield from sorted(path.as_posix() for path in shown)
@@ -85,8 +91,10 @@ def _look(root: Path, name: str) -> tuple[Unlabelled, NDArray[np.uint64]] | str:
         return f"its entry {fault}"
     path = photo_path(root, name)
     try:
-        pixels = read_photo(path)
-    except UnreadablePhotoError as error:
+        pixels = np.asarray(upright(path))
+    except FileNotFoundError:
+        return "it does not exist"
+    except UNREADABLE as error:
         return str(error)
     height, width = pixels.shape[:2]
     return Unlabelled(name, path, height, width), scene_hashes(Image.fromarray(pixels))

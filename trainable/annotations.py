@@ -2,13 +2,13 @@
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from pycocotools import mask as rle_masks
 
-from trainable.ids import is_whole
+from trainable.ids import as_id, is_whole
 
 OUTSIDE_TOLERANCE = 1.0
 """Pixels a polygon may leave the photo by: annotation tools round to the edge, and so do the competition's files."""
@@ -21,12 +21,16 @@ LEAST_OVERHANG = 8.0
 """Pixels of it that are clipped on a photo of any size."""
 
 FLAT = "outlines given as one flat list of numbers, read as one polygon"
+PAIRS = "outlines given as pairs x, y, read as polygons"
 STRAY = "parts of outlines with fewer than 3 points, left out"
 CLIPPED = "outlines that hang over the edge, clipped to the photo"
-EMPTY = "annotations without an outline beside others of their photo, left out"
+EMPTY = "annotations that cover no pixel beside others of their photo, left out"
 
 Segmentation = list[list[float]] | dict[str, Any]
 """COCO's polygons, x, y, x, y, ... each, or its run-length code."""
+
+Rle = dict[str, Any]
+"""Compressed run-length code, as pycocotools has it."""
 
 
 class OutlineError(ValueError):
@@ -35,18 +39,11 @@ class OutlineError(ValueError):
 
 @dataclass(frozen=True)
 class Annotation:
-    """One object: its class index and its outline as COCO polygons or run-length code."""
+    """One object: its class index and its pixels."""
 
     class_index: int
-    segmentation: Segmentation
-    height: int  # pixels, of the photo
-    width: int
+    rle: Rle
     ignore: bool = False  # its pixels are of no known class
-
-    @cached_property
-    def rle(self) -> dict[str, Any]:
-        """The compressed run-length code."""
-        return to_rle(self.segmentation, self.height, self.width)
 
     @property
     def area(self) -> int:
@@ -56,14 +53,14 @@ class Annotation:
 
 @dataclass(frozen=True)
 class Outline:
-    """An outline as it can be drawn, and what was mended of it."""
+    """An outline as it is drawn, and what was mended of it."""
 
-    segmentation: Segmentation | None  # None where nothing is left of it
-    mended: tuple[str, ...]  # of FLAT, STRAY and CLIPPED
+    rle: Rle | None  # None where nothing is left of it
+    mended: tuple[str, ...] = ()  # of FLAT, PAIRS, STRAY and CLIPPED
     left_out: str = ""  # where nothing is left, why: goes on after the annotation's name
 
 
-def to_rle(segmentation: Segmentation, height: int, width: int) -> dict[str, Any]:
+def to_rle(segmentation: Segmentation, height: int, width: int) -> Rle:
     """Return the compressed run-length code of polygons, of COCO's uncompressed code, or of itself."""
     if isinstance(segmentation, list):
         return rle_masks.merge(rle_masks.frPyObjects(segmentation, height, width))
@@ -79,17 +76,22 @@ def read_outline(segmentation: Any, height: int, width: int) -> Outline:
         OutlineError: it breaks a rule, so that it cannot be known which pixels are the object's.
     """
     if isinstance(segmentation, dict):
-        covered = _rle_pixels(segmentation, height, width)
-        return Outline(segmentation, ()) if covered else Outline(None, (), "has a run-length code that covers no pixel")
+        rle = _read_rle(segmentation, height, width)
+        return Outline(rle) if rle_masks.area(rle) else Outline(None, (), "has a run-length code that covers no pixel")
     if not isinstance(segmentation, list) or not segmentation:
         left_out = f"has the segmentation {segmentation!r:.40}; it must be a list of polygons or a run-length code"
         if segmentation is not None and segmentation != []:
             raise OutlineError(left_out)
         return Outline(None, (), left_out)
     mended = []
-    if set(map(type, segmentation)) <= {int, float}:
+    if _all_numbers(segmentation):
         segmentation = [segmentation]
         mended.append(FLAT)
+    if _are_pairs(segmentation):
+        segmentation = [segmentation]
+    if any(map(_are_pairs, segmentation)):
+        segmentation = [list(chain(*each)) if _are_pairs(each) else each for each in segmentation]
+        mended.append(PAIRS)
     counts = [_points(polygon) for polygon in segmentation]
     parts = [polygon for polygon, count in zip(segmentation, counts, strict=True) if count >= 3]
     if not parts:
@@ -97,12 +99,29 @@ def read_outline(segmentation: Any, height: int, width: int) -> Outline:
     if len(parts) < len(counts):
         mended.append(STRAY)
     beyond = max([_overhang(polygon, height, width) for polygon in parts])
-    if beyond <= OUTSIDE_TOLERANCE:
-        return Outline(parts, tuple(mended))
-    clipped = clip(parts, height, width, math.ceil(beyond))
-    if not rle_masks.area(clipped):
-        return Outline(None, (), "lies outside the photo")
-    return Outline(clipped, (*mended, CLIPPED))
+    if max(height, width) > 1 and all(0 <= value <= 1 for polygon in parts for value in polygon):
+        raise OutlineError("has coordinates from 0 to 1, which look like shares of the photo; multiply them by its "
+                           "width and height")  # fmt: skip
+    if beyond > OUTSIDE_TOLERANCE:
+        rle = clip(parts, height, width, math.ceil(beyond))
+        mended.append(CLIPPED)
+    else:
+        rle = to_rle(parts, height, width)
+    # Only drawing tells: of a thin outline, or of one that goes round twice, no pixel may be inside.
+    return Outline(rle, tuple(mended)) if rle_masks.area(rle) else Outline(None, (), "covers no pixel of the photo")
+
+
+def _all_numbers(values: list[Any]) -> bool:
+    return set(map(type, values)) <= {int, float}  # True is no number
+
+
+def _are_pairs(values: Any) -> bool:
+    """Tell whether it is a polygon of points [x, y]: fewer than three could be stray parts of an outline."""
+    return (
+        isinstance(values, list)
+        and len(values) >= 3
+        and all(isinstance(each, list) and len(each) == 2 and _all_numbers(each) for each in values)
+    )
 
 
 def _points(polygon: Any) -> int:
@@ -111,14 +130,14 @@ def _points(polygon: Any) -> int:
     Raises:
         OutlineError: it is none.
     """
-    if not isinstance(polygon, list) or not set(map(type, polygon)) <= {int, float}:  # True is no number
+    if not isinstance(polygon, list) or not _all_numbers(polygon):
         raise OutlineError(f"has the polygon {polygon!r:.40}; a polygon is a flat list of numbers x, y, x, y, ...")
     if len(polygon) >= 6 and len(polygon) % 2:  # with fewer it is no outline, whatever the numbers are
         raise OutlineError(f"has a polygon of {len(polygon)} numbers; they come in pairs x, y")
     return len(set(zip(polygon[::2], polygon[1::2], strict=False)))
 
 
-def clip(polygons: list[list[float]], height: int, width: int, beyond: int) -> dict[str, Any]:
+def clip(polygons: list[list[float]], height: int, width: int, beyond: int) -> Rle:
     """Return the compressed run-length code of what polygons cover of a photo.
 
     They are drawn on a canvas larger by `beyond` pixels on each side: pycocotools rounds coordinates below 0 otherwise.
@@ -152,8 +171,8 @@ def _overhang(polygon: list[float], height: int, width: int) -> float:
     return float(beyond.max())
 
 
-def _rle_pixels(segmentation: dict[str, Any], height: int, width: int) -> int:
-    """Return how many pixels a run-length code covers.
+def _read_rle(segmentation: dict[str, Any], height: int, width: int) -> Rle:
+    """Return the compressed form of a run-length code.
 
     Raises:
         OutlineError: it is none of a photo of that size.
@@ -162,19 +181,24 @@ def _rle_pixels(segmentation: dict[str, Any], height: int, width: int) -> int:
         size = segmentation.get("size")
         raise OutlineError(f"has a run-length code of size {size!r:.40}, the photo is [{height}, {width}] (h, w)")
     counts = segmentation.get("counts")
+    pixels: int | None
     if isinstance(counts, list):
-        if not all(is_whole(count) and count >= 0 for count in counts) or sum(counts) != height * width:
-            raise OutlineError(f"has a run-length code that does not add up to {height} x {width} pixels")
-        return sum(counts[1::2])
-    if not isinstance(counts, str):
+        given, counts = counts, [as_id(count) for count in counts]
+        for count, read in zip(given, counts, strict=True):
+            if not is_whole(read) or read < 0:
+                told = f"its counts must be whole numbers from 0 on, found {count!r:.40}"
+                raise OutlineError(f"has a run-length code; {told}")
+        pixels = sum(counts)
+    elif isinstance(counts, str):
+        pixels = _run_total(counts)
+    else:
         told = f"counts of type {type(counts).__name__}; a list or a string is needed"
         raise OutlineError(f"has a run-length code with {told}")
-    pixels = _run_total(counts)
     if pixels is None:
         raise OutlineError("has a damaged run-length code")
     if pixels != height * width:
-        raise OutlineError(f"has a run-length code of {pixels} pixels, the photo has {height} x {width}")
-    return int(rle_masks.area(segmentation))
+        raise OutlineError(f"has a run-length code that does not add up to {height} x {width} pixels but to {pixels}")
+    return to_rle({"size": [height, width], "counts": counts}, height, width)
 
 
 def _run_total(counts: str) -> int | None:

@@ -6,10 +6,9 @@ mend them all at once (`check`) or go on without the bad photos (`skip_bad`).
 """
 
 import hashlib
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from pycocotools import mask as rle_masks
 from trainable.annotations import Annotation
 from trainable.classes import IGNORE_INDEX
 from trainable.coco_entries import Annotations, Categories
-from trainable.coco_images import read_images
+from trainable.coco_images import plain_name, read_images
 from trainable.coco_json import load, not_a_folder
 from trainable.problems import DataError, Note, Problem
 
@@ -71,8 +70,10 @@ def read_training(root: Path, names: Sequence[str] = ()) -> Dataset:
     for spellings in _repeated([photo.file_name for photo in photos]):
         text = f"photo {' or '.join(spellings)} is listed twice; keep one entry, with the annotations of both"
         problems += [Problem(file_name, f"{' and '.join(names)}: {text}") for file_name in spellings]
+    empty = [name for name, part in zip(names, parts, strict=True) if _all_background(part)]
     if not any(photo.annotations for photo in photos) and (photos or not problems):
-        problems.append(Problem(None, f"{' and '.join(names)}: no photo has a valid annotation; the split is empty"))
+        empty = empty or [" and ".join(names)]
+    problems += [Problem(None, f"{name}: no photo has a valid annotation; the split is empty") for name in empty]
     digest = hashlib.sha256("".join(part.json_hash for part in parts).encode()).hexdigest()
     notes = tuple(note for part in parts for note in part.notes)
     return Dataset(root, photos, tuple(problems), digest, notes)
@@ -131,9 +132,19 @@ def draw_mask(photo: Photo) -> NDArray[np.uint8]:
     return mask
 
 
+def _all_background(part: Dataset) -> bool:
+    """Tell whether a json has photos to train on and annotates none of them, as one whose annotations were lost does.
+
+    Bad photos do not count: they are told of by themselves.
+    """
+    bad = {problem.file_name for problem in part.problems}
+    good = [photo for photo in part.photos if photo.file_name not in bad]
+    return bool(good) and not any(photo.annotations for photo in part.photos)
+
+
 def _repeated(file_names: list[str]) -> list[list[str]]:
     """Return the spellings of each photo that is named more than once."""
     spellings: dict[str, list[str]] = {}
     for file_name in file_names:
-        spellings.setdefault(unicodedata.normalize("NFC", PurePosixPath(file_name).as_posix()), []).append(file_name)
+        spellings.setdefault(plain_name(file_name), []).append(file_name)
     return [sorted(set(each)) for each in spellings.values() if len(each) > 1]

@@ -12,7 +12,7 @@ from trainable.classes import CLASSES
 from trainable.coco_images import Images, Listed
 from trainable.ids import Id, as_id
 from trainable.problems import Note, Problem
-from trainable.taco import CLASS_OF
+from trainable.taco_classes import CLASS_OF
 
 SHOWN = 10
 """Names of unknown categories that are listed."""
@@ -52,28 +52,35 @@ class Categories:
             used: annotations of each id.
             unlisted: there are annotations of an id that is not listed, perhaps because it cannot be read.
         """
-        yield from self.without_id if unlisted else ()
+        if unlisted:
+            yield from self.without_id
+            if not self.name_of and not self.without_id:
+                yield "lists no categories; list the classes with the ids that annotations use"
         yield from (text for category_id, text in self.ambiguous.items() if category_id in used)
         names: Counter[str] = Counter()
+        own = {self.name_of[category_id] for category_id in used}
         for category_id, count in used.items():
             if self.name_of[category_id] not in CLASSES:
                 names[self.name_of[category_id]] += count
         if len(names) == 1:
             ((name, count),) = names.items()
             hint = f"; did you mean {near!r}?" if (near := _nearest(name)) else "."
-            yield f"unknown category {name!r:.60}{hint} {count} annotations have it. {_remedy(names)}"
+            yield f"unknown category {name!r:.60}{hint} {count} annotations have it. {_remedy(names, own)}"
         elif names:
             shown = ", ".join(_described(name) for name, _ in names.most_common(SHOWN))
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-            yield f"{len(names)} categories of annotations are none of the classes: {shown}{more}. {_remedy(names)}"
+            told = f"{len(names)} categories of annotations are none of the classes: {shown}{more}"
+            yield f"{told}. {_remedy(names, own)}"
 
 
-def _remedy(names: Counter[str]) -> str:
-    if set(names) <= set(CLASS_OF):
+def _remedy(unknown: Counter[str], used: set[str]) -> str:
+    if used <= set(CLASS_OF):  # the command refuses any other
         return "They are TACO's: python -m trainable.taco --taco DIR maps them to the classes"
+    renamed = [f"{name!r} to {CLASS_OF[name]!r}" for name, _ in unknown.most_common() if name in CLASS_OF][:SHOWN]
+    taco = f". Rename TACO's as trainable/taco_classes.py maps them: {', '.join(renamed)}" if renamed else ""
     return (
         f"The classes are {', '.join(CLASSES[1:])}: name each category as the class that it belongs to; others cannot "
-        "be trained on"
+        f"be trained on{taco}"
     )
 
 
@@ -139,6 +146,8 @@ class Annotations:
         category_id, ignore = as_id(annotation.get("category_id")), annotation.get("ignore", 0)
         if category_id is None or category_id not in self.categories.name_of:
             self.unlisted = True
+            if not self.categories.name_of:  # told once, as no annotation has one
+                return
             known = ", ".join(map(str, self.categories.name_of))
             found = f"{annotation.get('category_id')!r:.40}"
             raise OutlineError(f"has category id {found}, which is not listed; the ids are {known}")
@@ -146,14 +155,12 @@ class Annotations:
         if ignore not in (0, 1):
             raise OutlineError(f"has ignore {ignore!r:.40}; it is 1 for pixels to leave out, otherwise 0")
         outline = read_outline(annotation.get("segmentation"), image.height, image.width)
-        if outline.segmentation is None:
+        if outline.rle is None:
             self._empty.setdefault(image_id, []).append(f"{named} {outline.left_out}")
             return
         self.notes += [Note(kind, named) for kind in outline.mended]
         class_index = self.categories.class_index(category_id)
-        self.sound[image_id].append(
-            Annotation(class_index, outline.segmentation, image.height, image.width, bool(ignore))
-        )
+        self.sound[image_id].append(Annotation(class_index, outline.rle, bool(ignore)))
 
     def _tell_strangers(self) -> None:
         """Tell of annotations of no listed image; photos that they may belong to are bad as well."""

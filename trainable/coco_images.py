@@ -1,7 +1,8 @@
 """The image entries of a COCO json, each held to its rules and compared with its photo's header."""
 
+import unicodedata
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from trainable.ids import Id, as_id, is_whole
@@ -9,6 +10,7 @@ from trainable.photos import MAX_SIDE, UNREADABLE, Header, name_fault, photo_pat
 from trainable.problems import Note, Problem
 
 SIZES = "sizes that the json does not give, taken from the photos"
+REPEATED = "entries of photos that are given twice, read once"
 PAGES = "photos of several pages or frames, of which the first is used"
 
 
@@ -34,6 +36,7 @@ class Images:
 def read_images(path: Path, images: list[Any], problems: list[Problem], notes: list[Note]) -> Images:
     """Read the image entries of a json, adding to `problems` and `notes`."""
     found = Images()
+    entries: dict[Id, dict[str, Any]] = {}  # the first of each id
     for position, image in enumerate(images):
         image_id = as_id(image.get("id")) if isinstance(image, dict) else None
         fault = _entry_fault(image, image_id)
@@ -43,17 +46,34 @@ def read_images(path: Path, images: list[Any], problems: list[Problem], notes: l
             if image_id is not None:
                 found.unusable.add(image_id)
             continue
-        if image_id in found.by_id:
-            other, file_name = found.by_id[image_id].file_name, image["file_name"]
-            text = f"{path.name}: image id {image_id} is used by {other} and {file_name}; ids must differ"
-            # Which of the two an annotation means cannot be known, so both are bad.
-            problems += [Problem(other, text), Problem(file_name, text)]
+        first = entries.setdefault(image_id, image)
+        if first is not image:
+            if ambiguous := _ambiguous(first, image, image_id):
+                # Which of the two an annotation means cannot be known, so both are bad.
+                both = sorted({first["file_name"], image["file_name"]})
+                problems += [Problem(file_name, f"{path.name}: {ambiguous}") for file_name in both]
+            else:
+                notes.append(Note(REPEATED, first["file_name"]))
             continue
         if listed := _look(path, image, problems, notes):
             found.by_id[image_id] = listed
         else:
             found.unusable.add(image_id)
     return found
+
+
+def plain_name(file_name: str) -> str:
+    """Return the one spelling of a photo's name: macOS decomposes letters, and some tools write ./ before it."""
+    return unicodedata.normalize("NFC", PurePosixPath(file_name).as_posix())
+
+
+def _ambiguous(first: dict[str, Any], second: dict[str, Any], image_id: Id) -> str | None:
+    """Say what is wrong with two entries of one id; None if they say the same."""
+    if plain_name(first["file_name"]) != plain_name(second["file_name"]):
+        return f"image id {image_id} is used by {first['file_name']} and {second['file_name']}; ids must differ"
+    if any(_side(first, key) != _side(second, key) for key in ("height", "width")):
+        return f"photo {first['file_name']} is listed twice, with other sizes; keep the entry of the size that it has"
+    return None
 
 
 def _entry_fault(image: Any, image_id: Id | None) -> str | None:
@@ -96,7 +116,7 @@ def _look(path: Path, image: dict[str, Any], problems: list[Problem], notes: lis
             notes.append(Note(SIZES, f"{file_name}, {header.width}x{header.height}"))
             height, width = height or header.height, width or header.width
         if (width, height) != (header.width, header.height):
-            fault = _size_fault(file_name, header, int(width), int(height))
+            fault = _size_fault(file_name, header, _side(image, "width"), _side(image, "height"))
             height = None  # its outlines are of another
         if header.pages:
             notes.append(Note(PAGES, file_name))
@@ -107,8 +127,9 @@ def _look(path: Path, image: dict[str, Any], problems: list[Problem], notes: lis
     return Listed(file_name, photo, int(height), int(width), sound=fault is None)
 
 
-def _size_fault(file_name: str, header: Header, width: int, height: int) -> str:
-    found = f"photo {file_name} is {header.width}x{header.height}, the json says {width}x{height}"
-    if header.turned and (width, height) == (header.height, header.width):
+def _size_fault(file_name: str, header: Header, width: Id | None, height: Id | None) -> str:
+    says = f"width {width}" if height is None else f"height {height}" if width is None else f"{width}x{height}"
+    found = f"photo {file_name} is {header.width}x{header.height}, the json says {says}"
+    if header.turned and width in (None, header.height) and height in (None, header.width):
         return f"{found}: it was annotated as it is stored, on its side. Remove its EXIF orientation"
     return f"{found}; put the photo there that was annotated, as other numbers would misplace its outlines"

@@ -28,10 +28,26 @@ def make_folds(cache: Cache, count: int, seed: int) -> Folds:
     example = min(name for name, group in zip(cache.file_names, groups, strict=True) if group == sizes.argmax())
     if count > len(sizes):
         raise ValueError(_too_few_scenes(len(groups), len(sizes), int(sizes.max()), example, count))
-    fold = stratify(present, np.asarray(cache.annotation_counts), groups, count, seed)
+    annotation_counts = np.asarray(cache.annotation_counts)
+    fold = stratify(present, annotation_counts, groups, count, seed)
+    fewer = 0 if even(_sizes(fold, count)) else _even_fewer(present, annotation_counts, groups, count, seed)
     table = tuple(tuple(int(n) for n in present[fold == k].sum(axis=0)) for k in range(count))
     fold_of = {name: int(k) for name, k in zip(cache.file_names, fold, strict=True)}
-    return Folds(count, seed, fold_of, table, int((sizes > 1).sum()), int(sizes.max()), example)
+    return Folds(count, seed, fold_of, table, int((sizes > 1).sum()), int(sizes.max()), example, fewer)
+
+
+def _even_fewer(
+    present: NDArray[np.bool_], annotation_counts: NDArray[np.int64], groups: NDArray[np.int64], count: int, seed: int
+) -> int:
+    """Return the most folds below `count` that are dealt evenly, 0 if none are; see `stratify` for the rest."""
+    largest = int(np.bincount(groups).max())
+    for fewer in range(count - 1, 1, -1):
+        smallest = (len(groups) - largest) // (fewer - 1)  # at most, beside a fold of the largest scene
+        if not even([max(largest, smallest), smallest]):
+            continue  # no deal is, and each takes seconds
+        if even(_sizes(stratify(present, annotation_counts, groups, fewer, seed), fewer)):
+            return fewer
+    return 0
 
 
 def _too_few_scenes(photos: int, scenes: int, largest: int, example: str, count: int) -> str:
@@ -41,7 +57,8 @@ def _too_few_scenes(photos: int, scenes: int, largest: int, example: str, count:
         what = f"all {photos} photos look like {example}"
         return f"{rule}: {what}; {why}. Add photos of {count - 1} other scenes, or of one and take --folds 2"
     what = f"the largest scene has {largest} of the {photos} photos, such as {example}"
-    return f"{rule}: {what}; {why}. Take --folds {scenes} or fewer, or add photos of other scenes"
+    most = f"{scenes} or fewer" if scenes > 2 else "2"
+    return f"{rule}: {what}; {why}. Take --folds {most}, or add photos of other scenes"
 
 
 def stratify(

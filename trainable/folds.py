@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.balancing import WITHIN, even
+from trainable.balancing import even
 from trainable.classes import CLASSES
 from trainable.config import NO_FOLD
 from trainable.files import write_json
@@ -27,6 +27,7 @@ class Folds:
     scenes: int  # groups of more than one photo
     largest_scene: int = 1  # photos
     example: str = ""  # a photo of the largest scene; not known of older runs
+    fewer: int = 0  # folds that these photos can be dealt into evenly where these are uneven; 0: none is known
 
     @property
     def hash(self) -> str:
@@ -45,8 +46,7 @@ class Folds:
         if even(self.sizes) or not self.example:
             return ""
         least, most, scene = min(self.sizes), max(self.sizes), self.largest_scene
-        fewer = 1 + int(WITHIN * (len(self.fold_of) - scene) / scene)
-        remedy = f"take --folds {fewer}, or add" if 2 <= fewer < self.count else "add"
+        remedy = f"take --folds {self.fewer}, or add" if self.fewer else "add"
         return (
             f"the folds have {least} to {most} photos, as photos of one scene share a fold: the largest scene has "
             f"{scene} of the {len(self.fold_of)} photos, such as {self.example}. Scores of small folds are less sure; "
@@ -88,7 +88,5 @@ class Folds:
         """
         content: dict[str, Any] = read_record(path, folds_rule)
         table = tuple(tuple(row) for row in content["photos_with_class"])
-        largest, example = content.get("largest_scene", 1), content.get("example", "")
-        return cls(
-            content["count"], content["seed"], content["fold_of"], table, content["scenes"], largest, example
-        )  # fmt: skip
+        later = {name: content[name] for name in ("largest_scene", "example", "fewer") if name in content}
+        return cls(content["count"], content["seed"], content["fold_of"], table, content["scenes"], **later)

@@ -26,9 +26,10 @@ class DataError(ValueError):
 
     def __init__(self, root: Path, problems: tuple[Problem, ...], skipping: bool = False):
         self.problems = problems
-        count = len(problems)
+        texts = list(dict.fromkeys(problem.text for problem in problems))  # one may make several photos bad
+        count = len(texts)
         lines = [f"{count} problem{'s' if count > 1 else ''} in {root}:"]
-        lines += [f"  {problem.text}" for problem in problems[:20]]
+        lines += [f"  {text}" for text in texts[:20]]
         if count > 20:
             lines.append(f"  and {count - 20} more")
         if all(problem.file_name for problem in problems):

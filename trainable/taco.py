@@ -15,31 +15,12 @@ from typing import Any
 from rich.console import Console
 
 from trainable.classes import CLASSES
+from trainable.coco_entries import Categories
 from trainable.coco_json import load, not_a_folder
 from trainable.files import write_json
+from trainable.ids import Id, as_id
+from trainable.taco_classes import CLASS_OF
 from trainable.terminal import open_console
-
-CLASS_OF: dict[str, str] = {
-    **dict.fromkeys(("Carded blister pack", "Cigarette", "Unlabeled litter", "Food waste", "Rope & strings", "Tissues"),
-                    "General trash"),
-    **dict.fromkeys(("Toilet tube", "Other carton", "Egg carton", "Corrugated carton", "Meal carton", "Pizza box",
-                     "Magazine paper", "Wrapping paper", "Normal paper", "Paper bag", "Plastified paper bag",
-                     "Paper straw"), "Paper"),
-    **dict.fromkeys(("Drink carton", "Paper cup"), "Paper pack"),
-    **dict.fromkeys(("Aluminium foil", "Aluminium blister pack", "Metal bottle cap", "Food Can", "Aerosol", "Drink can",
-                     "Metal lid", "Pop tab", "Scrap metal"), "Metal"),
-    **dict.fromkeys(("Glass bottle", "Broken glass", "Glass cup", "Glass jar"), "Glass"),
-    **dict.fromkeys(("Other plastic bottle", "Clear plastic bottle", "Plastic bottle cap", "Disposable plastic cup",
-                     "Other plastic cup", "Plastic lid", "Other plastic", "Spread tub", "Tupperware",
-                     "Disposable food container", "Other plastic container", "Plastic utensils", "Squeezable tube",
-                     "Plastic straw", "Six pack rings"), "Plastic"),
-    **dict.fromkeys(("Foam cup", "Foam food container", "Styrofoam piece"), "Styrofoam"),
-    **dict.fromkeys(("Plastic film", "Garbage bag", "Other plastic wrapper", "Single-use carrier bag",
-                     "Polypropylene bag", "Crisp packet", "Plastic glooves", "Plastic gloves"), "Plastic bag"),
-    "Battery": "Battery",
-    "Shoe": "Clothing",
-}  # fmt: skip
-"""The competition's class of each of TACO's categories."""
 
 
 @dataclass(frozen=True)
@@ -57,32 +38,47 @@ def convert(content: dict[str, Any]) -> Converted:
     others: as they are annotated, they must not become background.
 
     Raises:
-        ValueError: annotations have a category that is not TACO's, or it is no COCO file.
+        ValueError: annotations have a category that is not TACO's, or entries are no objects.
     """
-    try:
-        names = {category["id"]: category["name"] for category in content["categories"]}
-        used = {annotation["category_id"] for annotation in content["annotations"]}
-        empty = [each for each in content["annotations"] if not each.get("segmentation")]
-        outlined = [each for each in content["annotations"] if each.get("segmentation")]
-        lost = {each["image_id"] for each in empty} - {each["image_id"] for each in outlined}
-        gone = [image for image in content["images"] if image["id"] in lost]
-        kept = [image for image in content["images"] if image["id"] not in lost]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"not a COCO file ({error!r}); name the folder that holds TACO's annotations.json") from error
-    if used - set(names):
-        raise ValueError(f"annotations of unlisted category ids: {', '.join(sorted(map(str, used - set(names))))}")
-    unknown = sorted({str(names[category_id]) for category_id in used} - set(CLASS_OF))
-    if unknown:
-        raise ValueError(f"not categories of TACO: {', '.join(unknown)}; is this TACO's annotations.json?")
-    annotations = [
-        {**_finite(annotation), "category_id": CLASSES.index(CLASS_OF[names[annotation["category_id"]]])}
-        for annotation in outlined
-    ]
+    entries = [*content["images"], *content["annotations"]]
+    if strange := [each for each in entries if not isinstance(each, dict)]:
+        raise ValueError(f"not a COCO file (an entry is {strange[0]!r:.40}); name TACO's data folder")
+    class_of = _classes(content["categories"], content["annotations"])
+    listed = {as_id(image.get("id")) for image in content["images"]} - {None}
+    # What names no listed photo is kept whatever it is, for the training to tell that a photo may miss it.
+    outlined = [each for each in content["annotations"] if each.get("segmentation") or _photo_of(each) not in listed]
+    empty = [each for each in content["annotations"] if not each.get("segmentation") and _photo_of(each) in listed]
+    lost = set(map(_photo_of, empty)) - set(map(_photo_of, outlined)) - {None}
+    gone = [image for image in content["images"] if as_id(image.get("id")) in lost]
+    kept = [image for image in content["images"] if as_id(image.get("id")) not in lost]
+    annotations = [{**_finite(each), "category_id": class_of[as_id(each["category_id"])]} for each in outlined]
     categories = [{"id": index, "name": name} for index, name in enumerate(CLASSES) if index]
     left_out = [f"annotation {each.get('id')} has no outline" for each in empty]
     left_out += [f"photo {image.get('file_name')} has no other annotation" for image in gone]
     images = [_finite(image) for image in kept]
     return Converted({"images": images, "annotations": annotations, "categories": categories}, tuple(left_out))
+
+
+def _photo_of(annotation: dict[str, Any]) -> Id | None:
+    return as_id(annotation.get("image_id"))
+
+
+def _classes(categories: list[Any], annotations: list[dict[str, Any]]) -> dict[Id | None, int]:
+    """Return the class index of each category id that annotations use.
+
+    Raises:
+        ValueError: one is not listed, of several categories, or of none of TACO's.
+    """
+    listed = Categories.read(categories)
+    given = {(f"{each.get('category_id')!s:.40}", as_id(each.get("category_id"))) for each in annotations}
+    if unlisted := sorted(text for text, category_id in given if category_id not in listed.name_of):
+        raise ValueError(f"annotations of unlisted category ids: {', '.join(unlisted)}; list them, or mend the ids")
+    used = {category_id: listed.name_of[category_id] for _, category_id in given if category_id is not None}
+    if ambiguous := [text for category_id, text in listed.ambiguous.items() if category_id in used]:
+        raise ValueError(ambiguous[0])
+    if unknown := sorted(set(used.values()) - set(CLASS_OF)):
+        raise ValueError(f"not categories of TACO: {', '.join(unknown)}; is this TACO's annotations.json?")
+    return {category_id: CLASSES.index(CLASS_OF[name]) for category_id, name in used.items()}
 
 
 def _finite(entry: dict[str, Any]) -> dict[str, Any]:

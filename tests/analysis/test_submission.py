@@ -279,6 +279,17 @@ def test_expected_photos_come_from_the_data(data):
         expected_ids(data)
 
 
+def test_fault_of_the_sample_is_told_with_its_line(data):
+    sample = data / "sample_submission.csv"
+    rows = [f"{name},".encode() for name in NAMES]
+    sample.write_bytes(b"\n".join([HEADER.encode(), *rows, b"", b"\r\n", b"  "]))
+    assert expected_ids(data) == (NAMES, NAMES)
+    for row, words in (("사진.png,".encode("cp949"), "is not utf-8 "), (b"a.png", "has no image_id and PredictionStr")):
+        sample.write_bytes(b"\n".join([HEADER.encode(), rows[0], row, b""]))
+        with pytest.raises(ValueError, match=rf"/sample_submission\.csv, line 3 {words}"):
+            expected_ids(data)
+
+
 @pytest.mark.parametrize("content", ("{", "[]", "{}", '{"images": [{}]}', '{"images": [3]}', '{"images": null}'))
 def test_broken_lists_of_photos_are_told(data, content):
     (data / "test.json").write_text(content)

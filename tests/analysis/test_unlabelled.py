@@ -47,6 +47,7 @@ def test_labelled_and_unreadable_photos_are_left_out_by_name(folder, labelled, p
     assert found.labelled == {"batch_01_vt/0001.jpg": "batch_01_vt/0007.jpg"}
     assert [name[-8:] for name in found.unreadable] == ["0003.jpg", "0004.jpg", "0002.jpg"]
     assert "points out of the folder" in found.unreadable["../data/batch_01_vt/0002.jpg"]
+    assert found.unreadable["batch_01_vt/0004.jpg"] == "it does not exist"
 
 
 def test_nothing_to_label_is_told(folder, labelled, photos, tmp_path):
@@ -56,6 +57,12 @@ def test_nothing_to_label_is_told(folder, labelled, photos, tmp_path):
         find_unlabelled(photos, labelled)
     with pytest.raises(ValueError, match=r"test.json is a file; name the folder that holds it, .*/test;"):
         find_unlabelled(folder / "test.json", labelled)
+
+
+def test_listing_of_bare_names_shows_what_it_holds(folder, labelled):
+    (folder / "test.json").write_text('{"images": ["a.png"]}')
+    with pytest.raises(ValueError, match=r"needs a text as file_name, found 'a\.png'; an entry is an object"):
+        find_unlabelled(folder, labelled)
 
 
 @pytest.mark.parametrize("entry", ['{}', '7', '{"file_name": 7}', '{"file_name": null}', '{"file_name": ["a.jpg"]}'])
@@ -79,3 +86,24 @@ def test_photos_of_every_format_and_spelling_are_found(tmp_path, labelled):
     found = find_unlabelled(tmp_path / "new", labelled)
     assert [photo.file_name for photo in found.photos] == sorted(f"a{suffix}" for suffix in formats)
     assert found.unreadable == {}
+
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+
+
+def test_photos_of_other_formats_are_told_of(folder, labelled, tmp_path):
+    (folder / "test.json").unlink()
+    others = {"a.HEIC": HEIC, "b.avif": HEIC.replace(b"heic", b"avif"), "c.gif": b"GIF89a" + bytes(60),
+              "d.jp2": b"\0\0\0\x0cjP  \r\n"}  # fmt: skip
+    for name, content in others.items():
+        (folder / name).write_bytes(content)
+    (folder / "batch_01_vt" / "0005.jpg").rename(folder / "e.heic")  # a JPEG all the same
+    found = find_unlabelled(folder, labelled)
+    assert [photo.file_name[-8:] for photo in found.photos] == [f"000{index}.jpg" for index in range(5)] + ["e.heic"]
+    assert {name: why.split(";")[0].split()[-1] for name, why in found.unreadable.items()} == {
+        "a.HEIC": "HEIC", "b.avif": "AVIF", "c.gif": "GIF", "d.jp2": "2000"}  # fmt: skip
+    (tmp_path / "phone").mkdir()
+    (tmp_path / "phone" / "a.heic").write_bytes(HEIC)
+    with pytest.raises(ValueError, match=r"of 1, 0 are .* 1 cannot be read, such as a\.heic \(it is a picture of the "
+                                         r"kind HEIC; save it as JPEG or PNG\); photos are files of JPEG, PNG, WEBP,"):
+        find_unlabelled(tmp_path / "phone", labelled)

@@ -28,7 +28,6 @@ from search.run_status import page, status_of
 from search.study import open_study
 from spaces.table import Scope, find_space
 from tests.conftest import write_photos
-from trainable.annotations import OUTSIDE_TOLERANCE
 from trainable.artifacts import RunFolder
 from trainable.classes import CLASSES, IGNORE_INDEX
 from trainable.coco import check, draw_mask, read_training
@@ -113,11 +112,8 @@ def read_or_refuse(folder):
         assert mask.shape == (photo.height, photo.width)
         assert set(np.unique(mask)) <= {*range(len(CLASSES)), IGNORE_INDEX}
         for each in photo.annotations:
-            assert np.isfinite(each.area)
-            if isinstance(each.segmentation, list):
-                points = np.array([value for polygon in each.segmentation for value in polygon])
-                assert points.min() >= -OUTSIDE_TOLERANCE
-                assert points.max() <= max(photo.width, photo.height) + OUTSIDE_TOLERANCE
+            assert each.rle["size"] == [photo.height, photo.width]
+            assert 0 < each.area <= photo.height * photo.width
 
 
 @given(draw=st.data())

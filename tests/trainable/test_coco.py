@@ -23,14 +23,34 @@ def test_reads_every_photo(photos):
     assert [photo.annotations[0].class_index for photo in dataset.photos] == list(range(1, 11))
 
 
-def test_train_and_val_are_read_together_where_there_is_no_train_all(photos):
+def split(photos, change=lambda name, annotations: annotations):
+    """Write train.json of six photos and val.json of the other four in place of train_all.json."""
     content = json.loads((photos / "train_all.json").read_text())
     (photos / "train_all.json").unlink()
     for name, part in (("train.json", content["images"][:6]), ("val.json", content["images"][6:])):
         ids = {image["id"] for image in part}
-        annotations = [each for each in content["annotations"] if each["image_id"] in ids]
+        annotations = change(name, [each for each in content["annotations"] if each["image_id"] in ids])
         (photos / name).write_text(json.dumps({**content, "images": part, "annotations": annotations}))
+
+
+def test_train_and_val_are_read_together_where_there_is_no_train_all(photos):
+    split(photos)
     assert len(read_training(photos).photos) == 10
+
+
+@pytest.mark.parametrize("bare", ["train.json", "val.json"])
+def test_each_json_needs_annotations(photos, bare):
+    """Its photos would all be background."""
+    split(photos, lambda name, annotations: [] if name == bare else annotations)
+    assert problems(photos) == [f"{bare}: no photo has a valid annotation; the split is empty"]
+    with pytest.raises(DataError):
+        check(read_training(photos), skip_bad=True)
+
+
+def test_json_whose_photos_are_all_bad_can_be_left_out(photos):
+    split(photos, lambda name, annotations: [
+        {**each, "segmentation": []} if name == "val.json" else each for each in annotations])  # fmt: skip
+    assert len(check(read_training(photos), skip_bad=True).photos) == 6
 
 
 def test_categories_are_matched_by_name_not_by_id(edit):

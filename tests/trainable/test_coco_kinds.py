@@ -1,9 +1,12 @@
 """Data that people really have: what has one meaning is read and noted, and no annotated photo becomes background."""
 
+import bz2
 import copy
 import itertools
 import json
+import lzma
 import math
+import pickle
 import unicodedata
 
 import numpy as np
@@ -11,10 +14,10 @@ import pytest
 from PIL import Image
 from pycocotools import mask as rle_masks
 
-from trainable.annotations import CLIPPED, EMPTY, FLAT, STRAY, read_outline, to_rle
+from trainable.annotations import CLIPPED, EMPTY, FLAT, PAIRS, STRAY, read_outline, to_rle
 from trainable.classes import CLASSES
 from trainable.coco import check, draw_mask, read_training
-from trainable.coco_images import PAGES, SIZES
+from trainable.coco_images import PAGES, REPEATED, SIZES
 from trainable.problems import DataError, data_notes
 
 WIDTH, HEIGHT = 160, 120
@@ -101,9 +104,41 @@ def test_ids_that_are_text_are_ids(write):
 
 def test_ids_of_one_meaning_twice_are_ambiguous(write):
     folder = write(*plain(1, 2, 3), change=lambda content: content["images"][1].update(id="1"))
-    with pytest.raises(DataError, match=r"image id 1 is used by 0.png and 1.png"):
+    with pytest.raises(DataError, match=r"image id 1 is used by 0.png and 1.png; ids must differ") as raised:
         check(read_training(folder))
+    assert str(raised.value).count("image id 1") == 1
     assert left(folder) == ["2.png"]
+
+
+@pytest.mark.parametrize("change", [{}, {"id": "1"}, {"file_name": "./0.png"}, {"license": 3}])
+def test_entry_that_is_given_twice_is_read_once_and_noted(write, change):
+    def repeat(content):
+        content["images"].append({**content["images"][0], **change})
+
+    dataset = check(read_training(write(*plain(1, 2), change=repeat)))
+    assert [(note.kind, note.text) for note in dataset.notes] == [(REPEATED, "0.png")]
+    assert [len(photo.annotations) for photo in dataset.photos] == [1, 1]
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"width": 80}, "photo 0.png is listed twice, with other sizes; keep the entry of the size that it has"),
+    ({"file_name": "other.png"}, "image id 1 is used by 0.png and other.png; ids must differ"),
+    ({"id": 9}, "photo 0.png is listed twice; keep one entry, with the annotations of both"),
+    ({"id": 9, "file_name": "./0.png"}, "photo ./0.png or 0.png is listed twice; keep one entry"),
+])  # fmt: skip
+def test_entry_that_contradicts_another_is_told_once(write, change, words):
+    folder = write(*plain(1, 2), change=lambda content: content["images"].append({**content["images"][0], **change}))
+    with pytest.raises(DataError, match=r"^1 problem in") as raised:
+        check(read_training(folder))
+    assert str(raised.value).count(words) == 1
+    assert left(folder) == ["1.png"]
+
+
+def test_annotations_of_an_id_whose_first_photo_is_missing_are_not_the_seconds(write):
+    def change(content):
+        content["images"].insert(0, {"id": 1, "file_name": "none.png"})
+
+    assert left(write(*plain(1, 2), change=change)) == ["1.png"]
 
 
 @pytest.mark.parametrize("image_id", ["one", 77, None, True, [1], 1.5, {}, "1.jpg", ""])
@@ -143,6 +178,13 @@ def test_photos_without_annotation_stay_background_where_every_annotation_has_it
     lambda annotation: annotation.update(segmentation=[[80, 60]]),
     lambda annotation: annotation.update(segmentation={"size": [HEIGHT, WIDTH], "counts": [HEIGHT * WIDTH]}),
     lambda annotation: annotation.update(segmentation=[box(-6, 20, 4, 4)]),
+    *(lambda annotation, outline=outline: annotation.update(segmentation=[outline]) for outline in (
+        [20, 20, 40, 20, 60, 20],  # a line
+        [20.1, 20.1, 20.2, 20.1, 20.2, 20.2],
+        [160, 20, 161, 20, 161, 60, 160, 60],  # beside the photo, within the tolerance
+        box(20, 20, 60, 40) * 2,  # round twice: what is inside an even number of times is outside
+        [0.1, 0.1, 0.5, 0.1, 0.5, 0.5], [0.1, 0.1, 0.5, 0.1, 0.5, 0.5, 0.1, 0.5], box(0, 0, 1, 1),
+    )),
     lambda annotation: annotation.pop("segmentation"),
     lambda annotation: annotation.pop("category_id"),
 ])  # fmt: skip
@@ -214,6 +256,24 @@ def test_tacos_own_categories_name_the_command_that_maps_them(write):
     assert "python -m trainable.taco --taco DIR" in problem.text
 
 
+def test_tacos_categories_beside_classes_are_to_be_renamed(write):
+    """The command refuses what is not TACO's."""
+    def change(content):
+        content["categories"][5]["name"] = "Cigarette"
+
+    (problem,) = read_training(write(*plain(2, 6, 7), change=change)).problems
+    assert "unknown category 'Cigarette'. 1 annotations have it. The classes are General trash, " in problem.text
+    assert problem.text.endswith("Rename TACO's as trainable/taco_classes.py maps them: 'Cigarette' to 'General trash'")
+    assert "python -m" not in problem.text
+
+
+def test_no_categories_are_told_once(write):
+    texts = [each.text for each in read_training(write(*plain(1, 2, 3), change=lambda content: content.update(
+        categories=[]))).problems]  # fmt: skip
+    assert texts[0] == "train_all.json: lists no categories; list the classes with the ids that annotations use"
+    assert not any("annotation " in text for text in texts)
+
+
 @pytest.mark.parametrize("name", ["paper", "Papier", "PAPER ", "Plastic_bag", "Plasitc bag", "general-trash"])
 def test_misspelled_class_is_suggested(write, name):
     folder = write(*plain(2), change=lambda content: content["categories"][1].update(name=name))
@@ -233,6 +293,37 @@ def test_flat_outline_is_read_as_one_polygon_and_noted(write):
     np.testing.assert_array_equal(draw_mask(dataset.photos[0]), draw_mask(nested.photos[0]))
 
 
+POINTS = [[20, 20], [80, 20], [80, 60], [20, 60]]
+
+
+@pytest.mark.parametrize("outline", [POINTS, [POINTS], [POINTS, [3, 3, 9, 3, 9, 9]], [*POINTS, [20.0, 20.0]]])
+def test_outline_of_pairs_is_read_as_a_polygon_and_noted(write, outline):
+    dataset = check(read_training(write([(1, outline, {}), (6, [box(100, 20, 40, 40)], {})])))
+    assert [(note.kind, note.text) for note in dataset.notes] == [(PAIRS, "annotation 1 of 0.png")]
+    assert pixels(dataset.root)[6] == 1600
+    assert pixels(dataset.root)[1] >= 2400
+
+
+@pytest.mark.parametrize("outline", [[0.1, 0.1, 0.5, 0.1, 0.5, 0.5], [0.1, 0.1, 0.5, 0.1, 0.5, 0.5, 0.1, 0.5]])
+def test_shares_of_the_photo_are_told_for_what_they_are(write, outline):
+    (problem,) = read_training(write([GOOD, (4, [outline], {})], *plain(1))).problems
+    assert "annotation 2 of 0.png has coordinates from 0 to 1, which look like shares of the photo" in problem.text
+    assert "multiply them by its width and height" in problem.text
+
+
+@pytest.mark.parametrize("spell", [float, str])
+def test_counts_of_a_run_length_code_may_be_whole_floats_or_texts(write, spell):
+    counts = [spell(count) for count in (2420, 40, HEIGHT * WIDTH - 2460)]
+    folder = write([(6, {"size": [120.0, 160.0], "counts": counts}, {})])
+    assert pixels(folder)[6] == 40
+
+
+@pytest.mark.parametrize("count", [0.5, "many", None, True, -1])
+def test_count_that_is_none_is_named(write, count):
+    (problem, _) = read_training(write([(6, {"size": [HEIGHT, WIDTH], "counts": [count, 19200]}, {})])).problems
+    assert f"its counts must be whole numbers from 0 on, found {count!r}" in problem.text
+
+
 GOOD = (6, [box(20, 20, 120, 68)], {})
 
 
@@ -246,6 +337,8 @@ GOOD = (6, [box(20, 20, 120, 68)], {})
     ([(4, [[]], {}), GOOD], EMPTY),
     ([GOOD, (4, [[3, 3, 9, 9]], {"bbox": [math.inf, math.inf, -math.inf, -math.inf]})], EMPTY),
     ([GOOD, (4, {"size": [HEIGHT, WIDTH], "counts": [HEIGHT * WIDTH]}, {})], EMPTY),
+    ([GOOD, (4, [[20, 20, 40, 20, 60, 20]], {})], EMPTY),
+    ([GOOD, (4, [[80, 60], [81, 60], [82, 60]], {})], EMPTY),
     ([(6, [box(20, 20, 120, 68), [-6, 3, -4, 3, -4, 9]], {})], CLIPPED),
 ])  # fmt: skip
 def test_stray_part_is_noted_and_the_photo_kept(write, photo, kind):
@@ -273,9 +366,9 @@ def test_clipping_cuts_any_outline_at_the_edge():
     for _ in range(60):
         polygon = rng.uniform(-8, 40, (rng.integers(3, 8), 2))
         further = to_rle([(polygon + 10).ravel().tolist()], 52, 52)
-        cut = read_outline([polygon.ravel().tolist()], 32, 32).segmentation
+        cut = read_outline([polygon.ravel().tolist()], 32, 32).rle
         expected = rle_masks.decode(further)[10:42, 10:42]
-        drawn = np.zeros((32, 32)) if cut is None else rle_masks.decode(to_rle(cut, 32, 32))
+        drawn = np.zeros((32, 32)) if cut is None else rle_masks.decode(cut)
         np.testing.assert_array_equal(drawn, expected)
 
 
@@ -327,6 +420,16 @@ def test_photo_annotated_on_its_side_is_told_apart_from_another_size(write):
     assert "Remove its EXIF orientation" in problem.text
 
 
+@pytest.mark.parametrize(("missing", "says"), [("height", "width 160"), ("width", "height 120")])
+def test_photo_annotated_on_its_side_is_told_by_the_side_that_is_given(write, missing, says):
+    folder = write(*plain(1, 2), change=lambda content: content["images"][0].pop(missing))
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.open(folder / "0.png").save(folder / "0.png", exif=exif)
+    (problem,) = read_training(folder).problems
+    assert f"0.png is 120x160, the json says {says}: it was annotated as it is stored, on its side" in problem.text
+
+
 @pytest.mark.parametrize("name", ["Screenshot 10.31\u202fAM.png", "a\u00a0b.png", "写真\u3000一.png"])
 def test_spaces_of_any_width_are_part_of_a_name(write, name):
     folder = write(*plain(1), change=lambda content: content["images"][0].update(file_name=name))
@@ -371,6 +474,15 @@ def test_photo_listed_twice_is_bad_in_every_spelling(write, name):
     (b"\xef\xbb\xbf<!DOCTYPE html>", "web page"),
     (b"PK\x03\x04\x00\x00", "zip archive; unpack it"),
     (b"\x1f\x8b\x08\x00", "compressed by gzip"),
+    (bz2.compress(b"{}"), "compressed by bzip2; unpack it"),
+    (lzma.compress(b"{}"), "compressed by xz; unpack it"),
+    (b"7z\xbc\xaf\x27\x1c\0\4", "7z archive; unpack it"),
+    (b"train_all.json".ljust(257, b"\0") + b"ustar\x0000".ljust(255, b"\0"), "tar archive; unpack it"),
+    *((pickle.dumps({}, protocol), "pickle of Python; export the annotations as COCO json") for protocol in (2, 5)),
+    (b'<?xml version="1.0"?><annotation/>', "it is XML; export the annotations as COCO json"),
+    (b"<annotation><folder>a</folder></annotation>", "it is XML; export"),
+    (b'<?xml version="1.0"?><!DOCTYPE html><html xmlns="x"/>', "web page"),
+    (b"\xff\xd8\xff\xe0\0\x10JFIF", "picture of the kind JPEG; export the annotations as COCO json"),
     (b"", "is empty"),
     (b'{"images": []}\n{"images": []}', "more than one json value"),
 ])  # fmt: skip
@@ -379,6 +491,13 @@ def test_file_that_is_no_json_is_told_for_what_it_is(tmp_path, content, words):
     with pytest.raises(DataError, match=rf"train_all.json: .*{words}") as raised:
         read_training(tmp_path)
     assert "cut off" not in str(raised.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32"])
+def test_json_cut_off_inside_a_letter_is_cut_off(tmp_path, encoding):
+    (tmp_path / "train_all.json").write_bytes('{"images": ["사진'.encode(encoding)[:-1])
+    with pytest.raises(DataError, match="was it cut off"):
+        read_training(tmp_path)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])

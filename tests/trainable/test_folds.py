@@ -104,11 +104,27 @@ def test_warning_names_the_scene_that_makes_folds_uneven(tmp_path):
     assert dealt(tmp_path / "even", [2, 1, 1, 2, 1, 1, 1, 1], 2, tmp_path / "cache").warning == ""
 
 
+@pytest.mark.parametrize(("scenes", "count", "fewer"), [
+    ([11, 10, 13], 3, 0),  # two folds have 21 and 13
+    ([4, 1, 1], 3, 0),
+    ([6, 3, 3], 3, 2),
+    ([5, 5, 5, 1], 4, 3),
+])  # fmt: skip
+def test_fewer_folds_are_recommended_only_where_they_come_out_even(tmp_path, scenes, count, fewer):
+    folds = dealt(tmp_path / "data", scenes, count, tmp_path / "cache")
+    assert folds.fewer == fewer
+    assert (f"take --folds {fewer}, or add photos" in folds.warning) == (fewer > 0)
+    assert "add photos of other scenes" in folds.warning
+    if fewer:
+        sizes = dealt(tmp_path / "fewer", scenes, fewer, tmp_path / "cache").sizes
+        assert max(sizes) <= 1.2 * min(sizes)
+
+
 def test_folds_of_an_older_run_are_read_and_name_no_scene(tmp_path):
     folds = dealt(tmp_path / "data", [8, 1, 1, 1, 1, 1, 1, 1, 1], 4, tmp_path / "cache")
     folds.write(tmp_path / "folds.json")
     content = json.loads((tmp_path / "folds.json").read_text())
-    for name in ("largest_scene", "example", "warning"):
+    for name in ("largest_scene", "example", "warning", "fewer"):
         del content[name]
     (tmp_path / "folds.json").write_text(json.dumps(content))
     older = Folds.read(tmp_path / "folds.json")
@@ -119,6 +135,8 @@ def test_too_few_scenes_tell_what_to_do(tmp_path):
     with pytest.raises(ValueError, match=r"scenes \(1\), found 5: all 12 photos look like batch_01_vt/0000.jpg"
                                          r".* Add photos of 4 other scenes, or of one and take --folds 2"):  # fmt: skip
         dealt(tmp_path / "one", [12], 5, tmp_path / "cache")
+    with pytest.raises(ValueError, match=r"number of scenes \(2\), found 5: .* Take --folds 2, or add photos of other"):
+        dealt(tmp_path / "two", [7, 2], 5, tmp_path / "cache")
     with pytest.raises(ValueError, match=r"number of scenes \(3\), found 5: the largest scene has 7 of the 12 photos, "
                                          r"such as batch_01_vt/0003.jpg.* Take --folds 3 or fewer"):  # fmt: skip
         dealt(tmp_path / "three", [3, 7, 2], 5, tmp_path / "cache")

@@ -6,7 +6,8 @@ import pytest
 from tests.conftest import write_photos
 from trainable.classes import CLASSES
 from trainable.coco import check, read_training
-from trainable.taco import CLASS_OF, main
+from trainable.taco import main
+from trainable.taco_classes import CLASS_OF
 
 
 def taco_folder(folder):
@@ -81,11 +82,55 @@ def test_photo_that_has_no_outline_but_an_annotation_is_left_out_not_background(
     assert all(photo.annotations for photo in dataset.photos)
 
 
+@pytest.mark.parametrize("spell", [str, float, lambda value: f" {value}.0"])
+@pytest.mark.parametrize("key", ["image_id", "category_id", "id of image", "id of category"])
+def test_ids_of_one_meaning_are_matched(tmp_path, spell, key):
+    """An annotation without an outline finds its photo too: that must not become background."""
+    expected = taco_folder(tmp_path)
+
+    def change(content):
+        content["annotations"][0]["segmentation"] = []
+        where = {"id of image": "images", "id of category": "categories"}.get(key, "annotations")
+        for each in content[where]:
+            each[key.split()[0]] = spell(each[key.split()[0]])
+
+    edit(tmp_path, change)
+    assert main(["--taco", str(tmp_path)]) == 0
+    dataset = check(read_training(tmp_path))
+    assert [CLASSES[photo.annotations[0].class_index] for photo in dataset.photos] == expected[1:]
+
+
+@pytest.mark.parametrize("category", [{"name": "trash"}, {"id": 99}, {"id": [1], "name": "Shoe"}, 7])
+def test_categories_that_no_annotation_uses_are_ignored(tmp_path, category):
+    taco_folder(tmp_path)
+    edit(tmp_path, lambda content: content["categories"].insert(0, category))
+    assert main(["--taco", str(tmp_path)]) == 0
+    assert len(check(read_training(tmp_path)).photos) == 10
+
+
+@pytest.mark.parametrize(("change", "words", "kept"), [
+    (lambda content: content["images"][2].pop("id"), "(batch_01_vt/0002.jpg) needs a whole number as 'id'", 9),
+    (lambda content: content["annotations"][2].pop("image_id"), "annotation 2 is of image None, which is not", 9),
+    (lambda content: content["annotations"][2].update(image_id=77, segmentation=[]), "is of image 77, which is not", 9),
+])  # fmt: skip
+def test_entries_of_no_photo_are_told_by_the_training(tmp_path, change, words, kept):
+    """The photo that lost its annotation is left out there, not made background."""
+    taco_folder(tmp_path)
+    edit(tmp_path, change)
+    assert main(["--taco", str(tmp_path)]) == 0
+    dataset = read_training(tmp_path)
+    assert any(words in problem.text for problem in dataset.problems)
+    assert "batch_01_vt/0002.jpg" not in {photo.file_name for photo in check(dataset, skip_bad=True).photos}
+    assert len(check(dataset, skip_bad=True).photos) == kept
+
+
 @pytest.mark.parametrize(("change", "words"), [
     (lambda content: content["annotations"][5]["segmentation"][0].append(math.nan), "annotation 5 has NaN or infinite"),
-    (lambda content: content["annotations"][5].update(category_id=[1]), "not a COCO file"),
+    (lambda content: content["annotations"][5].update(category_id=[1]), "unlisted category ids: [1]; list them"),
     (lambda content: content["annotations"][5].update(category_id="a"), "unlisted category ids: a"),
-    (lambda content: content["annotations"].append(7), "not a COCO file"),
+    (lambda content: content["annotations"][5].pop("category_id"), "unlisted category ids: None"),
+    (lambda content: content["categories"][1].update(id=0), "category id 0 is used twice; ids must differ"),
+    (lambda content: content["annotations"].append(7), "not a COCO file (an entry is 7)"),
     (lambda content: content.pop("images"), "has a list 'images'"),
 ])  # fmt: skip
 def test_fault_is_told_with_what_has_it(tmp_path, capsys, change, words):
