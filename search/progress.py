@@ -17,7 +17,7 @@ from rich.text import Text
 from search.results import show_params
 from search.study import METRIC
 from search.tables import fitted
-from search.trial import folder_of
+from search.trial import EXCUSED, HALTED, folder_of
 from trainable.artifacts import BROKEN, ENDED, FAILED, FINISHED, INTERRUPTED, PAUSED, RUNNING, STOPPED, RunFolder
 
 QUIET_S, TELL_S = 60.0, 15.0
@@ -26,6 +26,9 @@ once where nothing was for so long, else with the next line."""
 
 SHOWN = 4
 """Running trials on a line of text."""
+
+GONE = "its process is gone"
+"""What is known of a trial that said nothing before."""
 
 COLOURS = {RUNNING: "cyan", FINISHED: "green", STOPPED: "yellow", PAUSED: "yellow",
            **dict.fromkeys((*BROKEN, INTERRUPTED), "red")}  # fmt: skip
@@ -60,6 +63,7 @@ class Progress(tune.Callback):
     expected: float = 0.0  # epochs of the whole search, where forecasts decide how many each trial gets
     seconds_left: Callable[[], float] = lambda: math.inf  # of a budget
     views: dict[str, TrialView] = field(default_factory=dict)  # by label
+    lost: dict[str, str] = field(default_factory=dict)  # why a trial could not go on, by Tune's name for it
     epochs_seen: int = 0
     now: Callable[[], float] = time.monotonic
     started: float = 0.0
@@ -121,9 +125,11 @@ class Progress(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial got a worker."""
-        view = self._view(trial)
+        folder, view = folder_of(self.run, trial.config), self._view(trial)
+        if folder.status()["state"] in ENDED or folder.waits:
+            return  # given up: Tune does not know yet
         view.state = RUNNING
-        for row in folder_of(self.run, trial.config).curve():
+        for row in folder.curve():
             view.see(int(row["epoch"]), row[METRIC])
         again = f" goes on after epoch {view.epoch}" if trial.config["resume"] else " started"
         config = "" if self.further else f": {show_params(view.params)}"
@@ -132,8 +138,9 @@ class Progress(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        """A trial ended an epoch."""
+        """A trial ended an epoch, or tells why it cannot go on here."""
         if "epoch" not in result:
+            self.lost[trial.trial_id] = str(result.get(EXCUSED) or result.get(HALTED) or GONE)
             return
         leader = self.best()
         self.epochs_seen += result["epoch"] > self._view(trial).epoch  # one that goes on tells its last once more
@@ -148,8 +155,10 @@ class Progress(tune.Callback):
         self._ended(trial)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """A trial lost its process and is started again."""
-        self.tell(f"trial {label(trial.config)} lost its process; it goes on from its last epoch", "yellow")
+        """A trial is started again: its process is gone, or it could not go on there."""
+        folder, why = folder_of(self.run, trial.config), self.lost.pop(trial.trial_id, GONE)
+        if folder.status()["state"] not in ENDED and not folder.waits:
+            self.tell(f"trial {label(trial.config)}: {why}; it is tried again from its last epoch", "yellow")
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial failed."""

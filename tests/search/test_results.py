@@ -131,6 +131,24 @@ def test_progress_counts_and_tells_events(tmp_path, terminal):
         assert "trial 0 stopped: stopped by ASHA after epoch 3 of 4, best val_miou 0.3000 (1 of 3 ended" in text
 
 
+def test_why_a_trial_is_tried_again_is_told_and_one_put_aside_starts_no_more(tmp_path):
+    run, out = RunFolder(tmp_path), io.StringIO()
+    add_trial(run, 0, RUNNING, [])
+    progress = Progress(run, trials=3, epochs=9, console=Console(file=out, width=200))
+    event(progress, "on_trial_start", 0)
+    event(progress, "on_trial_result", 0, result={"excused": "FileNotFoundError: no encoder weights"})
+    event(progress, "on_trial_recover", 0)
+    event(progress, "on_trial_recover", 0)
+    run.trial(0).write_status(INTERRUPTED, "FileNotFoundError: no encoder weights, 3 times in a row", waits=True)
+    event(progress, "on_trial_recover", 0)
+    event(progress, "on_trial_start", 0)
+    told = [line.partition(" ")[2] for line in out.getvalue().splitlines()]
+    assert told[1:] == [
+        "trial 0: FileNotFoundError: no encoder weights; it is tried again from its last epoch",
+        "trial 0: its process is gone; it is tried again from its last epoch",
+    ]
+
+
 def test_piped_search_is_heard_each_minute_and_a_better_best_is_told(tmp_path):
     run, now, out = RunFolder(tmp_path), [0.0], io.StringIO()
     add_trial(run, 0, RUNNING, [])
