@@ -1,6 +1,6 @@
 """How often what is said of configs is wrong, and how often intervals hold the truth, on made-up photos and trainings.
 
-    python -m benchmarks.error_rates [--simulations 400] [--noise 0.015 0.01]
+    python -m benchmarks.error_rates [--simulations 200] [--noise 0.015 0.01] [--draws 500]
 
 Of exactly equal configs a race (`search/racing.py`) throws one out or calls one the best now and then: counted over the
 whole race, by how many race, on how many folds of 67 photos, with how many seeds. An interval is to hold the
@@ -106,8 +106,8 @@ def place(interval: Interval, truth: float) -> float:
     return (truth - interval.low) / max(interval.high - interval.low, 1e-12)
 
 
-def rates(simulations: int, noises: Sequence[float], run: Run = map) -> dict[str, dict[str, float]]:
-    """Return `thrown_out`, `wrongly_best` and `coverage` by case; `run` maps a function over the simulations."""
+def rates(simulations: int, noises: Sequence[float], draws: int, run: Run = map) -> dict[str, dict[str, float]]:
+    """Return `thrown_out`, `wrongly_best` and `coverage` by case, the last over so many draws; `run` maps."""
     found: dict[str, dict[str, float]] = {"thrown_out": {}, "wrongly_best": {}, "coverage": {}}
     for noise, configs, folds in itertools.product(noises, CONFIGS, FOLDS):
         raced = np.array(list(run(race, [(seed, noise, configs, folds) for seed in range(simulations)])))
@@ -115,7 +115,7 @@ def rates(simulations: int, noises: Sequence[float], run: Run = map) -> dict[str
             case = f"{configs} configs, {folds} folds, {seeds} seeds, noise {noise:g}"
             found["thrown_out"][case], found["wrongly_best"][case] = float(out), float(best)
     for count in COUNTS:
-        placed = list(run(intervals, [(seed, noises[0], count) for seed in range(simulations)]))
+        placed = list(run(intervals, [(seed, noises[0], count) for seed in range(draws)]))
         for case in placed[0]:
             where = np.array([each[case] for each in placed])
             found["coverage"][case] = float(((where >= 0) & (where <= 1)).mean())
@@ -140,8 +140,9 @@ def show(found: dict[str, dict[str, float]], console: Console) -> None:
 def main() -> None:
     """Simulate and print."""
     parser = argparse.ArgumentParser("benchmarks.error_rates")
-    parser.add_argument("--simulations", type=int, default=400)
+    parser.add_argument("--simulations", type=int, default=200, help="of each race (default: %(default)s)")
     parser.add_argument("--noise", type=float, nargs="+", default=[SEED_SD, 0.01], help="between seeds")
+    parser.add_argument("--draws", type=int, default=500, help="of photos, for intervals (default: %(default)s)")
     options = parser.parse_args()
     with multiprocessing.get_context("forkserver").Pool() as pool:
 
@@ -149,7 +150,7 @@ def main() -> None:
             return iter(track(pool.imap(function, tasks), str(tasks[0][1:]), len(tasks),
                               console=Console(stderr=True), transient=True))  # fmt: skip
 
-        found = rates(options.simulations, options.noise, run)
+        found = rates(options.simulations, options.noise, options.draws, run)
     show(found, Console(width=100))
     print(json.dumps(found))
 

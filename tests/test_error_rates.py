@@ -45,7 +45,7 @@ def test_made_photos_show_classes_as_often_as_they_should_and_seeds_make_the_noi
 def test_what_is_printed_has_a_rate_for_each_case(monkeypatch):
     for name, value in (("CONFIGS", (2,)), ("FOLDS", (3,)), ("COUNTS", (20,))):
         monkeypatch.setattr(error_rates, name, value)
-    found = rates(2, [0.015])
+    found = rates(2, [0.015], 2)
     assert set(found) == {"thrown_out", "wrongly_best", "coverage"}
     assert list(found["thrown_out"]) == [f"2 configs, 3 folds, {seeds} seeds, noise 0.015" for seeds in range(1, 6)]
     assert json.loads(json.dumps(found)) == found and "value, rare classes, 20 photos" in found["coverage"]
