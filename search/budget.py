@@ -153,7 +153,8 @@ class Clock:
         """Start what calls a function when it is time to save; None where there is no limit."""
         if math.isinf(self.budget.seconds):
             return None
-        timer = threading.Timer(max(self.left() - self.budget.margin(), 0.0), on_spent)
+        wait = min(max(self.left() - self.budget.margin(), 0.0), threading.TIMEOUT_MAX)
+        timer = threading.Timer(wait, on_spent)
         timer.daemon = True
         timer.start()
         return timer

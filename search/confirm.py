@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from search.budget import Budget, Clock, read_budget
-from search.ends import FINISHED, End
+from search.ends import End
 from search.finalists import find_finalists
 from search.heartbeat import Heartbeat
 from search.hours import Hours, read_hours, total
@@ -166,7 +166,7 @@ def _finish(final: Final, options: dict[str, Any], driver: "Driver", console: Co
         seeds = len(race.rungs) // len({fold for fold, _ in race.rungs})
         counts = f"{'at most ' * race.drop}{len(left)} trainings have not ended"
         tell_end(console, f"{driver.told(end)}: {counts}", again(run, options, seeds))
-    elif end is not FINISHED:
+    else:
         tell_end(console, end.told)
     for folder in folders:
         if folder.status()["state"] in BROKEN:

@@ -1,7 +1,7 @@
 """Names the folder of a run that begins, and finds that of one that goes on, on a path or at a URI."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import count
@@ -75,7 +75,7 @@ def driven(options: dict[str, Any], run: RunFolder, tell: Tell) -> Iterator[tupl
             yield run, beat
     finally:
         if not (run.path / "search.json").exists():
-            _give_back(run, made)
+            give_back(run, made)
 
 
 def there(options: dict[str, Any], name: str) -> RunFolder:
@@ -159,7 +159,7 @@ def _missing_parents(path: Path) -> list[Path]:
     return [each for each in path.parents if not each.exists()]
 
 
-def _give_back(run: RunFolder, made: list[Path]) -> None:
+def give_back(run: RunFolder, made: Sequence[Path] = ()) -> None:
     """Remove the folder of a name that no run has come of, and those above it that were made for it."""
     for name in (DRIVER, "stop.json") if run.uri else ():
         with suppress(OSError):

@@ -9,7 +9,6 @@ from rich.console import Console
 
 from search.packing import DoesNotFitError, Packing
 from search.racing import Race, Task
-from search.recovery import mend
 from search.sync import bring_scores
 from search.trial import METRIC
 from trainable.artifacts import RunFolder, TrialFolder
@@ -27,9 +26,6 @@ class Racer(Searcher):
         self.run, self.race, self.console, self.packing = run, race, console, packing
         self.live: dict[str, Task] = {}
         self.aside: list[Task] = []  # that cannot be trained now, by no fault of theirs
-        for number in list(race.results):
-            for folder in run.trial(number).further_folds():
-                mend(folder, {})
         self.load()
 
     def __getstate__(self) -> dict[str, Any]:

@@ -67,10 +67,10 @@ def mend(folder: TrialFolder, params: dict[str, Any]) -> None:
         params: what was sampled for it, as far as is known.
     """
     try:
-        folder.status()["state"]
+        cut = is_cut(folder)
     except FileNotFoundError:
         return
-    except (ValueError, KeyError, TypeError):
+    if cut:
         (folder.path / "trial.json").unlink()
         folder.write_params(params)
     try:
@@ -79,6 +79,21 @@ def mend(folder: TrialFolder, params: dict[str, Any]) -> None:
         epochs = -1
     if epochs < 0 or folder.status()["state"] not in ENDED:
         _mend_curve(folder, epochs)
+
+
+def is_cut(folder: TrialFolder) -> bool:
+    """Tell whether a training's trial.json is cut off.
+
+    Raises:
+        FileNotFoundError: it has none: it has not begun.
+    """
+    try:
+        folder.status()["state"]
+    except FileNotFoundError:
+        raise
+    except (ValueError, KeyError, TypeError):
+        return True
+    return False
 
 
 def _mend_curve(folder: TrialFolder, epochs: int) -> None:

@@ -12,6 +12,7 @@ from search.plan import Plan
 from search.tables import fitted
 from trainable.artifacts import BROKEN, STOPPED, RunFolder
 from trainable.cache import is_default_cache_dir
+from trainable.records import DAMAGE
 from trainable.remote import is_uri
 
 
@@ -28,11 +29,25 @@ class Standing:
     seconds: float  # of training and validation
 
 
-def standings(run: RunFolder) -> list[Standing]:
-    """Return the run's trials, best `val_miou` first, those without an epoch last."""
+def standings(run: RunFolder, damaged: list[int] | None = None) -> list[Standing]:
+    """Return the run's trials, best `val_miou` first, those without an epoch last.
+
+    Args:
+        run: whose.
+        damaged: takes the numbers of trials that cannot be read, which are left out then.
+
+    Raises:
+        ValueError: a trial cannot be read, where `damaged` is not given.
+    """
     found = []
     for folder in run.trials():
-        status, rows = folder.status(), folder.curve()
+        try:
+            status, rows = folder.status(), folder.curve()
+        except DAMAGE:
+            if damaged is None:
+                raise
+            damaged.append(folder.number)
+            continue
         best = max(rows, key=lambda row: row["val_miou"], default=None)
         seconds = sum(row.get("train_s", 0) + row.get("val_s", 0) for row in rows)
         state, reason, params = status["state"], status.get("reason", ""), status.get("params", {})

@@ -13,30 +13,46 @@ from search.access import set_up_access
 from search.arguments import parse
 from search.comparable import check_comparable
 from search.ends import BAD_INPUT, BUG, CAUSES, CTRL_C
-from search.folders import driven, earlier_name, earlier_runs, run_folder
+from search.folders import driven, earlier_name, earlier_runs, give_back, run_folder
+from search.heartbeat import Heartbeat
 from search.plan import Plan, keep_places, place, stored_plan
 from search.results import resume_command, tell_end
 from search.signals import EndedBySignalError, LastingOutput, SetUp
 from search.validate import LOCAL, read_dataset, validate, validate_going_on, validate_submitted
 from trainable.artifacts import RunFolder
 from trainable.cache import default_cache_dir
-from trainable.terminal import open_console
+from trainable.terminal import open_console, open_streams
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a search and return the exit status."""
     started = time.monotonic()
+    open_streams()
     console = open_console(wide=True, file=cast(TextIO, LastingOutput(sys.stdout)))
     options: dict[str, Any] = {}
     run = status = None
+    beats: list[Heartbeat] = []
+
+    def goes_on() -> bool:
+        # What extends a run has not done so yet.
+        return bool(run and not {"confirm", "extend"} & options.keys() and (run.path / "search.json").exists())
+
+    def told(cause: str) -> str:
+        return f"{CAUSES[cause].told}, before the first trial{' of this session' * goes_on()}"
+
+    def given_up(cause: str) -> None:
+        for each in beats:
+            each.close(CAUSES[cause].name, told(cause))
 
     def tell_given_up(cause: str) -> None:
-        # What extends a run has not done so yet.
-        goes_on = run and not {"confirm", "extend"} & options.keys() and (run.path / "search.json").exists()
-        before = "before the first trial" + " of this session" * bool(goes_on)
-        tell_end(console, f"{CAUSES[cause].told}, {before}", resume_command(run, options) if run and goes_on else "")
+        tell_end(console, told(cause), resume_command(run, options) if run and goes_on() else "")
 
-    set_up = SetUp(tell_given_up)
+    def last_words(cause: str) -> None:
+        tell_given_up(cause)
+        if run and not (run.path / "search.json").exists():
+            give_back(run)
+
+    set_up = SetUp(given_up, last_words)
     try:
         with set_up.heard():
             options = parse(arguments)
@@ -59,6 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
             with ExitStack() as held, set_up.given_up():
                 if not earlier:  # the name is taken from now on
                     run, beat = held.enter_context(driven(options, run, tell))
+                    beats.append(beat)
                 dataset = read_dataset(options, run, stored)
                 address = options.get("address", LOCAL)
                 set_up_access(local=address == LOCAL)
@@ -68,6 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
                     validate_going_on(options, run, stored, dataset)
                     # What could be checked without starting or writing anything has been.
                     run, beat = held.enter_context(driven(options, run, tell))
+                    beats.append(beat)
                     stored = stored_plan(run, options)
                 threading.Thread(target=_import_ahead, daemon=True).start()
                 held.enter_context(ray_running(address))
@@ -77,6 +95,9 @@ def main(arguments: list[str] | None = None) -> int:
                 check_nodes(run, options, stored, console)
                 if stored:
                     keep_places(run, stored)
+                    from search.study import mend_records
+
+                    mend_records(run)
                 if stored and "confirm" in options:
                     from search.confirm import confirm
 

@@ -34,6 +34,7 @@ class Status:
     unit: str = "core-hours"
     left_s: float | None = None
     ranking: list[Standing] = field(default_factory=list)
+    damaged: list[int] = field(default_factory=list)  # trials that cannot be read
 
     @property
     def ended(self) -> int:
@@ -51,11 +52,12 @@ def status_of(run: RunFolder, beat: str | None = None) -> Status:
     try:
         plan = run.search()["plan"]
         trials, epochs = int(plan["trials"]), int(plan["base"]["epochs"])
-        ranking = standings(run)
+        damaged: list[int] = []
+        ranking = standings(run, damaged)
     except DAMAGE as error:
-        return Status(run.path.name, "damaged", f"cannot be read: {type(error).__name__} {error}")
+        return Status(run.path.name, "damaged", f"cannot be read: {error}")
     told, beat = driver(run), beat or driver_state(run)
-    status = Status(run.path.name, "", "", trials, epochs, ranking=ranking)
+    status = Status(run.path.name, "", "", trials, epochs, ranking=ranking, damaged=damaged)
     for each in ranking:
         state = each.state if beat == RUNNING or each.state != RUNNING_TRIAL else "interrupted"
         status.counts[state] = status.counts.get(state, 0) + 1
@@ -118,6 +120,10 @@ def page(status: Status, console: Console) -> Group:
         titles = ("rank", "trial", "val_miou", "epochs", "state", "config")
         fitted(table, titles, rows, console, ("rank", "epochs", "state"), left=("state",))
         parts.append(table)
+    if status.damaged:
+        numbers = ", ".join(map(str, status.damaged))
+        told = f"damaged, trial.json or curve.csv: trial {numbers}; --resume {status.name} mends what is cut off"
+        parts.append(Text(told, "red"))
     broken = [each for each in status.ranking if each.state in BROKEN]
     parts += [Text(f"trial {each.number} {each.state}: {each.reason}", "red") for each in broken[-5:]]
     if len(broken) > 5:

@@ -164,6 +164,8 @@ def _finish(
         counts = ", ".join(filter(None, [f"{ended} of {plan.trials} trials have ended", saved(folders)]))
         resume = resume_command(run, options) if ended < plan.trials else ""
         tell_end(console, f"{why}: {counts}" if resume else why, resume)
+    else:
+        tell_end(console, end.told)
     send_records(run, console)
     return end
 

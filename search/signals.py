@@ -1,10 +1,12 @@
 """Ctrl-C, SIGTERM and SIGHUP: who hears them, and how the driver's output survives a terminal that is gone."""
 
 import contextlib
+import logging
 import os
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
@@ -13,6 +15,12 @@ from search.ends import SIGNALS
 
 AGAIN_S = 1.0
 """Seconds after which a signal before the trials is sent again, where nothing came of it."""
+
+SOON_S, MOST_PUT_OFF = 0.05, 20
+"""Seconds after which it is sent again, where it came at a bad moment, and how often at most."""
+
+PUT_OFF = ("<frozen importlib", logging.__file__, threading.__file__, weakref.__file__)
+"""Beginnings of the files of Python's own in which nothing is raised."""
 
 LEAVE_S = 9.0
 """Seconds from a signal before the trials to the end of the process; a kill may follow after 10."""
@@ -26,6 +34,10 @@ class EndedBySignalError(KeyboardInterrupt):
         self.cause = cause
 
 
+def ignore(cause: str) -> None:
+    """Do nothing at the end of a search."""
+
+
 class SetUp:
     """The time before the trials, in which a signal gives up whatever is being done.
 
@@ -34,10 +46,15 @@ class SetUp:
     a process that is not gone `LEAVE_S` after the signal is ended where it is.
     """
 
-    def __init__(self, last_words: Callable[[str], None] = lambda cause: None):
-        """`last_words` says that the search has ended, by a value of `SIGNALS`, where the main thread no longer can."""
-        self.last_words = last_words
-        self.number = 0
+    def __init__(self, given_up: Callable[[str], None] = ignore, last_words: Callable[[str], None] = ignore):
+        """Get functions of the cause, a value of `SIGNALS`.
+
+        Args:
+            given_up: called once before what was begun is cleaned up.
+            last_words: says that the search has ended, and cleans up, where the main thread no longer can.
+        """
+        self.on_given_up, self.last_words = given_up, last_words
+        self.number, self.put_off = 0, 0
         self.noticed, self.over = threading.Event(), threading.Event()
 
     @contextmanager
@@ -55,6 +72,10 @@ class SetUp:
         """Do what signals give up; what is cleaned up after it, further ones leave alone."""
         try:
             yield
+        except EndedBySignalError as error:
+            self.noticed.set()
+            self.on_given_up(error.cause)
+            raise
         finally:
             self.noticed.set()
 
@@ -64,11 +85,18 @@ class SetUp:
         if not self.number:
             self.number = number
             threading.Thread(target=self._insist, daemon=True).start()
+        # Where locks of Python's own are taken and given back, what is raised may leave them taken.
+        at = frame.f_code.co_filename if frame else ""
+        if at.startswith(PUT_OFF) and self.put_off < MOST_PUT_OFF:
+            self.put_off += 1
+            return
         raise EndedBySignalError(SIGNALS[signal.Signals(self.number)])
 
     def _insist(self) -> None:
         deadline = time.monotonic() + LEAVE_S
-        while not self.noticed.wait(AGAIN_S) and time.monotonic() < deadline:
+        while time.monotonic() < deadline:
+            if self.noticed.wait(SOON_S if 0 < self.put_off < MOST_PUT_OFF else AGAIN_S):
+                break
             trials_began = signal.getsignal(self.number) != self._on_signal
             signal.pthread_kill(threading.main_thread().ident or 0, self.number)
             if trials_began:  # what handles signals now sees to the end

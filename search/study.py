@@ -20,7 +20,7 @@ from ray.tune.search import Searcher
 from search.journal import Journal, cut_at_damage
 from search.packing import DoesNotFitError, Packing
 from search.priors import Priors
-from search.recovery import recover
+from search.recovery import is_cut, mend, recover
 from search.sampling import make_sampler
 from search.telling import tell_end
 from search.thawing import Thawing
@@ -61,6 +61,18 @@ def open_study(run: RunFolder, space: Space | None = None, start: int = 0) -> op
         for params in first[len(trials[start:]) :]:
             study.enqueue_trial(params)
     return study
+
+
+def mend_records(run: RunFolder) -> None:
+    """Mend what is cut off of all trainings of a run that goes on, before anything reads them."""
+    sampled: dict[int, dict[str, Any]] | None = None
+    for folder in run.begun():
+        with contextlib.suppress(FileNotFoundError):
+            if is_cut(folder) and sampled is None:  # reading a long study takes seconds
+                sampled = {each.number: each.params for each in open_study(run).get_trials(deepcopy=False)}
+        mend(folder, (sampled or {}).get(folder.number, {}))
+        for further in folder.further_folds():
+            mend(further, {})
 
 
 class StudySearch(Searcher):

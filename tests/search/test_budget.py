@@ -168,6 +168,14 @@ def hours_of(run, share, events):
     return hours
 
 
+def test_a_limit_of_ages_has_a_timer_all_the_same():
+    timer = Clock(Budget("--until 99999999999999d", 8.64e18, None)).timer(lambda: None)
+    assert timer is not None and timer.is_alive()
+    time.sleep(0.05)
+    assert timer.is_alive()
+    timer.cancel()
+
+
 def test_hours_by_what_they_went_to_are_all_there_were(tmp_path):
     run = RunFolder(tmp_path)
     states = (FINISHED, STOPPED, FAILED, OOM, PAUSED)

@@ -4,7 +4,7 @@ import pytest
 from optuna.trial import TrialState
 
 from search.recovery import mend
-from search.study import ResumableASHA, open_study
+from search.study import ResumableASHA, mend_records, open_study
 from tests.search.test_study import SPACE, make_search, run, states, train  # noqa: F401
 from trainable.artifacts import FAILED, FINISHED, RUNNING, STOPPED, TrialFolder
 from trainable.checkpoint import save_tensors
@@ -102,6 +102,25 @@ def test_cut_off_curve_is_taken_from_the_state(tmp_path, damage):
     folder.curve_file.write_text(damage)
     mend(folder, {})
     assert folder.curve() == ROWS
+
+
+def test_records_are_mended_before_anything_reads_them(run):  # noqa: F811
+    search = make_search(run)
+    for name in ("a", "b"):
+        train(run, search, name, [0.1, 0.2], ends=False)
+    params = [run.trial(number).params() for number in (0, 1)]
+    for number in (0, 1):
+        save_tensors(run.trial(number).last_state, {}, rows=ROWS)
+    further = run.trial(1).further(2)
+    further.path.mkdir(parents=True)
+    further.write_params({})
+    save_tensors(further.last_state, {}, rows=ROWS)
+    for folder in (run.trial(0), further):
+        folder.curve_file.write_text("epoch,val_miou\n1,0.1\n2,")
+    (run.trial(1).path / "trial.json").write_bytes(b"{")
+    mend_records(run)
+    assert [run.trial(number).params() for number in (0, 1)] == params
+    assert [folder.curve() for folder in (run.trial(0), further)] == [ROWS, ROWS]
 
 
 def test_curve_without_any_state_begins_again(tmp_path):

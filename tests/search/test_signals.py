@@ -52,6 +52,36 @@ def test_signal_that_was_lost_before_the_trials_is_told_once_to_what_handles_the
     assert came == [signal.SIGTERM]
 
 
+def test_nothing_is_raised_where_python_takes_its_own_locks():
+    set_up, came = SetUp(), []
+
+    def at_a_bad_moment():
+        came.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.3)  # a handler runs in this frame, and the signal comes again
+        came.append(time.monotonic())
+
+    code = compile("moment()", "<frozen importlib._bootstrap>", "exec")
+    namespace = {"moment": at_a_bad_moment}
+    bad = type(at_a_bad_moment)(
+        at_a_bad_moment.__code__.replace(co_filename="<frozen importlib._bootstrap>"), globals(), None, None,
+        at_a_bad_moment.__closure__,
+    )  # fmt: skip
+    namespace["moment"] = bad
+    with pytest.raises(EndedBySignalError), set_up.heard(), set_up.given_up():
+        exec(code, namespace)
+        time.sleep(5)
+    assert len(came) == 2 and time.monotonic() - came[0] < 3
+
+
+def test_who_gives_up_is_told_before_it_is_cleaned_up():
+    told = []
+    with pytest.raises(EndedBySignalError), (set_up := SetUp(told.append)).heard(), set_up.given_up():
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+    assert told == ["ctrl-c"]
+
+
 def test_cleaning_up_after_a_signal_is_left_alone():
     set_up, cleaned = SetUp(), []
     with pytest.raises(EndedBySignalError), set_up.heard():

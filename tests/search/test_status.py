@@ -62,6 +62,16 @@ def test_interrupted_search_names_the_command_that_goes_on(runs, capsys):
     assert f"go on with: python search/run.py --resume a --runs-dir {runs}" in capsys.readouterr().out
 
 
+def test_one_damaged_trial_does_not_hide_the_others(runs, capsys):
+    run = make(runs, "a")
+    whole = run.trial(0).curve_file.read_text()
+    run.trial(0).curve_file.write_text(whole[: len(whole) - 9])
+    assert main(["a", "--runs-dir", str(runs)]) == 0
+    out = capsys.readouterr().out
+    assert "run a: interrupted" in out and "2 of 5 trials have ended" in out
+    assert "damaged, trial.json or curve.csv: trial 0; --resume a mends what is cut off" in out
+
+
 def test_all_runs_are_a_line_each(runs, capsys):
     for name in ("a", "b"):
         make(runs, name, trials=3)

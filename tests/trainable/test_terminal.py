@@ -15,3 +15,12 @@ def test_whatever_the_encoding_lacks_is_printed_with_replacements(encoding):
     assert done.returncode == 0, done.stderr
     name = encoding.partition(":")[0]
     assert done.stdout == "0.3 ± 0.1 [한글]\n".encode(name, errors="replace")
+
+
+def test_closed_streams_lead_nowhere():
+    text = (
+        'import sys; from trainable.terminal import open_console; open_console(wide=True).print("x"); '
+        'print("y", file=sys.stderr); print("z"); sys.exit(3)'
+    )
+    command = f"{sys.executable} -c '{text}' >&- 2>&-"
+    assert subprocess.run(command, shell=True, cwd=ROOT).returncode == 3
