@@ -113,8 +113,8 @@ def test_line_of_the_journal_that_is_none_is_listed(run, line, content):
     lines[line] = content
     run.study.write_bytes(b"".join(lines))
     assert verify(run)[1] == [
-        f"study.journal: line {line % len(lines) + 1} of {len(lines)} is damaged or cut off; --resume small drops it and "
-        "all after it, and takes from the trials' folders what they have"
+        f"study.journal: line {line % len(lines) + 1} of {len(lines)} is damaged or cut off; --resume small drops it "
+        "and all after it, and takes from the trials' folders what they have"
     ]
 
 
