@@ -10,6 +10,7 @@ from analysis.confirmed import Finalist
 from analysis.params import shared, shown_value
 from analysis.standings import Board, Entry
 from trainable.classes import CLASSES
+from trainable.counts import counted
 from trainable.files import write_bytes, write_json
 
 
@@ -84,7 +85,7 @@ def as_markdown(board: Board) -> str:
     names = ", ".join(run.path.name for run in board.found.runs)
     parts = [f"# Leaderboard of {names}", EXPLAINED, standing_table(board), "## IoU by class", class_table(board)]
     if board.finalists:
-        parts += [f"## Finalists over {len(folds_of(board))} folds"]
+        parts += [f"## Finalists over {counted(len(folds_of(board)), 'fold')}"]
         parts += [f"**{board.verdict}**"] if board.verdict else []
         parts += [finalists_explained(board), finalists_table(board)]
     if board.unranked:
@@ -151,8 +152,8 @@ def summary(board: Board) -> str:
     trials, found = board.found.trials, board.found
     names = ", ".join(f"`{run.path.name}`" for run in found.runs)
     epochs, minutes = sum(len(trial.curve) for trial in trials), sum(trial.seconds for trial in trials) / 60
-    told = f"{names}: {len(trials)} trials, {epochs} epochs in {minutes:.1f} trial minutes"
-    told += f"; stopping saved {found.saved_epochs()} epochs"
+    told = f"{names}: {counted(len(trials), 'trial')}, {counted(epochs, 'epoch')} in {minutes:.1f} trial minutes"
+    told += f"; stopping saved {counted(found.saved_epochs(), 'epoch')}"
     lines = [told, *([f"**{found.going_on()}**"] if found.going_on() else [])]
     lines += [f"- not usable: {problem}" for problem in found.problems]
     lines += [f"- trial {entry.trial.label} {entry.trial.state}: {entry.trial.reason}" for entry in board.unranked]

@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from analysis.params import varying
 from trainable.artifacts import RunFolder
+from trainable.records import DAMAGE
 
 MOST = 6
 """Parameters drawn."""
@@ -27,7 +28,7 @@ def open_study(run: RunFolder) -> optuna.Study:
     try:
         storage = JournalStorage(JournalFileBackend(str(run.study)))
         return optuna.load_study(study_name=run.study_name(), storage=storage)
-    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+    except (*DAMAGE, optuna.exceptions.OptunaError) as error:  # its own lines are all that it expects
         raise ValueError(f"{run.study} cannot be read as one study ({type(error).__name__}: {error})") from error
 
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from numpy.typing import NDArray
 
 from trainable.artifacts import BROKEN, ENDED, STOPPED, RunFolder, TrialFolder
+from trainable.counts import have_ended
 from trainable.records import DAMAGE
 
 Part = TypeVar("Part")
@@ -88,4 +89,4 @@ class Trials:
         if not live and len(self.trials) >= asked:
             return ""
         ended = len(self.trials) - len(live)
-        return f"still going on, or interrupted: {ended} of {max(asked, len(self.trials))} trials have ended"
+        return f"still going on, or interrupted: {have_ended(ended, max(asked, len(self.trials)))}"

@@ -12,7 +12,9 @@ import pyarrow.parquet
 import safetensors
 from rich.console import Console
 
+from analysis.verify_records import NEEDED, record_problems, study_problems
 from trainable.artifacts import ENDED, RunFolder, TrialFolder
+from trainable.counts import counted
 from trainable.files import read_json
 from trainable.manifest import file_facts
 from trainable.records import DAMAGE
@@ -27,27 +29,32 @@ OPENERS = {
 }
 """How a file without a checksum is looked at, by its suffix."""
 
+OTHERS = ("driver.json", "hours.json", "priors.json", "memory.json", "ensemble/ensemble.json")
+"""Records of a run that it may have."""
+
 
 def verify(run: RunFolder) -> tuple[int, list[str]]:
     """Return how many files were checked and what is wrong with a run, the file with it.
 
     Files of trials that have ended are compared with the size and checksum in their trial.json; of others and of the
-    run itself it is seen that they can be read.
+    run itself it is seen that they can be read, and that study and folders have the same trials.
     """
     problems: list[str] = []
     checked = 0
-    folders, ignored = run.begun(), run.ignored()
-    folders += [TrialFolder(path) for folder in run.begun() for path in sorted(folder.path.glob("folds/*"))
+    trials, ignored = run.begun(), run.ignored()
+    folders = trials + [TrialFolder(path) for folder in trials for path in sorted(folder.path.glob("folds/*"))
                 if path.is_dir() and path not in ignored]  # fmt: skip
     folders += [run.refit] if run.refit.path.exists() else []
     for folder in folders:
         count, found = _verify_folder(folder)
         checked += count
         problems += [f"{folder.path.relative_to(run.path)}/{each}" for each in found]
-    for path in (run.path / "search.json", run.folds, run.path / "driver.json", run.path / "ensemble/ensemble.json"):
-        if path.exists() or path.name in ("search.json", "folds.json"):
+    problems += [*record_problems(run), *study_problems(run, trials)]
+    checked += len(NEEDED) + run.study.exists()
+    for name in OTHERS:
+        if (run.path / name).exists():
             checked += 1
-            problems += [f"{path.relative_to(run.path)}: {fault}" for fault in _unreadable(path)]
+            problems += [f"{name}: {fault}" for fault in _unreadable(run.path / name)]
     problems += [f"{path.relative_to(run.path)}: left behind by a process that was killed while it wrote; remove it"
                  for path in sorted(run.path.rglob(".*.tmp"))]  # fmt: skip
     return checked, problems
@@ -110,11 +117,11 @@ def main(arguments: list[str] | None = None) -> int:
         text = f"note: {path.relative_to(run.path)} is ignored: its name is no trial's; remove it, or move it elsewhere"
         errors.print(text, style="yellow")
     if problems:
-        errors.print(f"{len(problems)} of {checked} files are damaged:", style="red")
+        errors.print(f"{run.path.name} has {counted(len(problems), 'problem')}:", style="red")
         for problem in problems:
             errors.print(f"  {problem}")
         return 1
-    open_console().print(f"{run.path.name} is whole: {checked} files", highlight=False, soft_wrap=True)
+    open_console().print(f"{run.path.name} is whole: {counted(checked, 'file')}", highlight=False, soft_wrap=True)
     return 0
 
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from trainable.counts import counted
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -58,7 +60,7 @@ def resources(machine: Machine, concurrent: int | None, gpus_per_trial: float | 
         if concurrent and concurrent > cores:
             raise ValueError(f"--concurrent {concurrent} is more than the {cores} cores of this machine")
         running = concurrent or cores
-        told = f"{running} trials at a time on {cores} CPU cores{machine.describe()}, one thread each"
+        told = f"{_at_a_time(running)} on {counted(cores, 'CPU core')}{machine.describe()}, one thread each"
         return Resources(running, 1, 0, told)
     if isinstance(gpus_per_trial, str):
         return _packed(machine, concurrent)
@@ -72,7 +74,8 @@ def resources(machine: Machine, concurrent: int | None, gpus_per_trial: float | 
     running = min(concurrent or fits, fits)
     crowded = running == fits or len(held) > 1
     cpus = min(node_cores // trials for node_cores, trials in held) if crowded else cores // running
-    return Resources(running, max(1, cpus), share, f"{running} trials at a time on {gpus} GPUs{machine.describe()}")
+    told = f"{_at_a_time(running)} on {counted(gpus, 'GPU')}{machine.describe()}"
+    return Resources(running, max(1, cpus), share, told)
 
 
 def _packed(machine: Machine, concurrent: int | None) -> Resources:
@@ -82,8 +85,14 @@ def _packed(machine: Machine, concurrent: int | None) -> Resources:
     fits = sum(min(TOGETHER * gpus, cores) for cores, gpus in machine.shares)
     running = min(concurrent or fits, fits)
     cpus = max(1, min(cores // min(TOGETHER * gpus, cores) for cores, gpus in machine.shares if gpus))
-    told = f"at most {running} trials at a time on {machine.gpus} GPUs{machine.describe()}, packed by their memory"
+    on = f"{counted(machine.gpus, 'GPU')}{machine.describe()}"
+    told = f"at most {_at_a_time(running)} on {on}, packed by their memory"
     return Resources(running, cpus, machine.gpus / running, told, packed=True)
+
+
+def _at_a_time(running: int) -> str:
+    """Return how many trials run at a time, in words."""
+    return f"{counted(running, 'trial')} at a time"
 
 
 def _held(gpus: int, share: float) -> int:

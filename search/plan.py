@@ -13,6 +13,7 @@ from spaces.table import NONE, Scope, find_space, space_names
 from trainable.artifacts import RunFolder
 from trainable.cache import default_cache_dir
 from trainable.config import TrialConfig
+from trainable.counts import counted
 from trainable.files import read_json, write_json
 from trainable.records import DAMAGE
 from trainable.remote import Remote, is_uri
@@ -76,8 +77,8 @@ class Plan:
             NO_STOPPING: "none is stopped",
         }
         return (
-            f"run {name}: space {self.space}, {self.trials} trials of at most {config.epochs} epochs; "
-            f"{stopping[self.stopper]}\n"
+            f"run {name}: space {self.space}, {counted(self.trials, 'trial')} of at most "
+            f"{counted(config.epochs, 'epoch')}; {stopping[self.stopper]}\n"
             f"{model} (weights: {config.encoder_weights}), {' or '.join(map(str, self.image_sizes))} px, "
             f"fold {config.fold} of {self.folds}"
         )

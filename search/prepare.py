@@ -10,8 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
+from rich.text import Text
 
 from search.comparable import MEASURED
 from search.plan import Plan
@@ -92,7 +93,7 @@ def prepare(plan: Plan, run: RunFolder, dataset: Dataset, resume: bool, console:
     _print_split(data[plan.config.image_size], cache, extra, console)
     print_notes(cache, folds, data_notes(dataset.notes, skipped), console)
     if not resume:
-        console.print(fold_table(folds))
+        console.print(fold_table(folds, console.width))
     return Prepared(dataset, caches, folds, skipped, extra, data)
 
 
@@ -191,13 +192,27 @@ def print_notes(cache: Cache, folds: Folds, of_data: list[str], console: Console
         console.print(line, style="yellow", highlight=False, soft_wrap=True)
 
 
-def fold_table(folds: Folds) -> Table:
-    """Return the photos of each fold that hold each class."""
-    table = Table(title="Photos with each class, by fold", title_justify="left", header_style="bold", box=None)
-    table.add_column("fold", justify="right")
-    table.add_column("photos", justify="right")
-    for name in CLASSES[1:]:
-        table.add_column(name, justify="right")
-    for fold, (photos, counts) in enumerate(zip(folds.sizes, folds.photos_with_class, strict=True)):
-        table.add_row(str(fold), str(photos), *map(str, counts[1:]))
-    return table
+def fold_table(folds: Folds, width: int) -> Group:
+    """Return the photos of each fold that hold each class: a row for each class, as there are more of them than folds.
+
+    Args:
+        folds: as dealt.
+        width: of the terminal; folds that do not fit beside the others follow below them, so that no name or figure is
+            cut off.
+    """
+    names = ("photos", *CLASSES[1:])
+    of_folds = enumerate(zip(folds.sizes, folds.photos_with_class, strict=True))
+    columns = [[str(cell) for cell in (fold, photos, *counts[1:])] for fold, (photos, counts) in of_folds]
+    each = 2 + max(len(cell) for column in columns for cell in column)  # characters of a fold, with those between
+    beside = max((width - max(map(len, names))) // each, 1)
+    tables = []
+    for first in range(0, len(columns), beside):
+        shown = columns[first : first + beside]
+        table = Table(header_style="bold", box=None, pad_edge=False)
+        table.add_column("fold", no_wrap=True)
+        for column in shown:
+            table.add_column(column[0], justify="right", no_wrap=True, min_width=each - 2)
+        for name, *cells in zip(names, *(column[1:] for column in shown), strict=True):
+            table.add_row(name, *cells)
+        tables.append(table)
+    return Group(Text("Photos with each class, by fold", "italic"), *tables)

@@ -12,6 +12,7 @@ from search.plan import Plan
 from search.tables import fitted
 from trainable.artifacts import BROKEN, STOPPED, RunFolder
 from trainable.cache import is_default_cache_dir
+from trainable.counts import counted
 from trainable.records import DAMAGE
 from trainable.remote import is_uri
 
@@ -70,7 +71,8 @@ def print_results(run: RunFolder, plan: Plan, console: Console) -> None:
     saved = sum(epochs - each.epochs for each in ranking if each.state == STOPPED)
     share = f" ({saved / (used + saved):.0%} of {used + saved})" if saved else ""
     seconds = sum(each.seconds for each in ranking)
-    tell = [f"{used} epochs trained in {seconds / 60:.1f} trial minutes; stopping saved {saved} epochs{share}"]
+    trained = f"{counted(used, 'epoch')} trained in {seconds / 60:.1f} trial minutes"
+    tell = [f"{trained}; stopping saved {counted(saved, 'epoch')}{share}"]
     path = run.uri or _shown(run.path)
     tell.append(f"everything is in {path}: trials/NUMBER/ has config, curve, weights; search.json, folds.json, study")
     sound = [each for each in ranking if each.best and each.state not in BROKEN]

@@ -16,6 +16,7 @@ from search.tables import fitted
 from trainable.artifacts import BROKEN, FINISHED, PAUSED, STOPPED, RunFolder
 from trainable.artifacts import ENDED as ENDED_TRIALS
 from trainable.artifacts import RUNNING as RUNNING_TRIAL
+from trainable.counts import counted, have_ended
 from trainable.records import DAMAGE
 
 
@@ -107,8 +108,8 @@ def page(status: Status, console: Console) -> Group:
     counts = ", ".join(f"{count} {state}" for state, count in sorted(status.counts.items(), key=lambda each: -each[1]))
     used = sum(each.epochs for each in status.ranking)
     left = f", about {show_span(status.left_s)} left" if status.left_s is not None else ""
-    parts.append(Text(f"{status.ended} of {status.trials} trials have ended ({counts or 'none began'}){left}"))
-    parts.append(Text(f"{used} epochs, {status.hours:.2f} {status.unit}"))
+    parts.append(Text(f"{have_ended(status.ended, status.trials)} ({counts or 'none began'}){left}"))
+    parts.append(Text(f"{counted(used, 'epoch')}, {status.hours:.2f} {status.unit}"))
     scored = [each for each in status.ranking if each.best]
     if scored:
         rows = []

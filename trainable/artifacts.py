@@ -66,8 +66,10 @@ BROKEN = (FAILED, INVALID, OOM)
 ENDED = (FINISHED, STOPPED, *BROKEN)
 STATES = (RUNNING, PAUSED, INTERRUPTED, *ENDED)
 
-NUMBER, FURTHER = re.compile(r"[0-9]{4,}"), re.compile(r"[0-9]+(-seed[0-9]+)?")
-"""Names of the folders of trials, and of their configs' further trainings."""
+NUMBER = re.compile(r"[0-9]{4}|[1-9][0-9]{4,}")
+FURTHER = re.compile(r"(0|[1-9][0-9]*)(-seed(0|[1-9][0-9]*))?")
+"""Names of the folders of trials, and of their configs' further trainings: of each number only as it is written here,
+as a folder 00003 beside 0003 would be taken for trial 3, and 01 for fold 1."""
 
 
 @dataclass(frozen=True)

@@ -215,3 +215,18 @@ def test_base_of_another_machine_brings_no_device(tmp_path):
         new_plan({"precision": "fp16"}, CPU)
     with pytest.raises(ValueError, match="unknown encoder group 'tiny'"):
         new_plan({"encoders": "tiny"}, CPU)
+
+
+@pytest.mark.parametrize(("machine", "share", "said"), [
+    (Machine(cores=1, gpus=0), None, "1 trial at a time on 1 CPU core, one thread each"),
+    (Machine(cores=2, gpus=0), None, "2 trials at a time on 2 CPU cores, one thread each"),
+    (Machine(cores=8, gpus=1), None, "1 trial at a time on 1 GPU"),
+    (Machine(cores=8, gpus=2), None, "2 trials at a time on 2 GPUs"),
+    (Machine(cores=1, gpus=1, gpu_memory_gb=16), "auto", "at most 1 trial at a time on 1 GPU, packed by their memory"),
+])  # fmt: skip
+def test_shares_are_told_in_right_numbers(machine, share, said):
+    assert resources(machine, None, share).description == said
+
+
+def test_plan_of_one_trial_and_epoch_is_told_in_the_singular():
+    assert "1 trial of at most 1 epoch; " in new_plan({"trials": 1, "epochs": 1}, CPU).describe("a")

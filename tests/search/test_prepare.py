@@ -1,3 +1,4 @@
+import io
 import json
 
 import pytest
@@ -5,10 +6,12 @@ from rich.console import Console
 
 from search.machine import Machine
 from search.plan import new_plan
-from search.prepare import create, prepare
+from search.prepare import create, fold_table, prepare
 from tests.conftest import SIDE, write_scenes
 from trainable.artifacts import RunFolder
+from trainable.classes import CLASSES
 from trainable.coco import read_training
+from trainable.folds import Folds
 
 
 def prepared(sizes, run, tmp_path, resume=False):
@@ -40,3 +43,26 @@ def test_one_scene_ends_with_what_to_do_and_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match=r"all 12 photos look like .* Add photos of 2 other scenes"):
         prepared([12], RunFolder(tmp_path / "runs" / "a"), tmp_path)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("width", [40, 80, 160])
+@pytest.mark.parametrize("count", [2, 5, 10])
+@pytest.mark.parametrize("photos", [3, 12_000])  # of the first fold; each further one has one more
+def test_photos_with_each_class_are_readable_at_any_width(width, count, photos):
+    fold_of = {f"{fold}-{number}.jpg": fold for fold in range(count) for number in range(photos + fold)}
+    has = tuple(tuple(photos + fold - index for index in range(len(CLASSES))) for fold in range(count))
+    out = io.StringIO()
+    console = Console(file=out, width=width)
+    console.print(fold_table(Folds(count, 0, fold_of, has, 0), width))
+    title, *lines = out.getvalue().splitlines()
+    assert title.strip() == "Photos with each class, by fold"
+    assert max(map(len, lines)) <= width
+    read = {}
+    for line in lines:
+        name = next(name for name in ("fold", "photos", *sorted(CLASSES, reverse=True)) if line.startswith(name))
+        read.setdefault(name, []).extend(map(int, line[len(name) :].split()))
+    assert read.pop("fold") == list(range(count))
+    assert read.pop("photos") == [photos + fold for fold in range(count)]
+    assert read == {name: [row[index] for row in has] for index, name in enumerate(CLASSES) if index}
+    if width == 160 or (width == 80 and photos == 3):
+        assert len(lines) == 1 + len(CLASSES)  # one table

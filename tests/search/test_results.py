@@ -66,6 +66,14 @@ def test_paused_trials_of_an_interrupted_search_have_saved_nothing(run):
     assert "stopping saved 5 epochs (38% of 13)" in printed(lambda console: print_results(run, PLAN, console))
 
 
+def test_one_epoch_is_told_in_the_singular(tmp_path):
+    run = RunFolder(tmp_path / "a")
+    add_trial(run, 0, STOPPED, [0.1])
+    plan = new_plan({"trials": 1, "epochs": 2}, Machine(cores=1, gpus=0))
+    text = printed(lambda console: print_results(run, plan, console))
+    assert "1 epoch trained in 0.0 trial minutes; stopping saved 1 epoch (50% of 2)" in text
+
+
 def test_results_name_the_saving_the_place_the_failure_and_the_next_command(run):
     text = printed(lambda console: print_results(run, PLAN, console))
     assert "stopping saved 5 epochs (42% of 12)" in text

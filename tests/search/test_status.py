@@ -46,6 +46,17 @@ def test_running_search_is_shown_whole(runs, capsys):
         assert "trial 2 failed: ValueError: no [/x]" in out
 
 
+def test_one_trial_and_epoch_are_told_in_the_singular(runs, capsys):
+    run = RunFolder(runs / "a")
+    run.path.mkdir(parents=True)
+    write_json(run.path / "search.json", {"plan": {"trials": 1, "base": {"epochs": 1}}})
+    add_trial(run, 0, FINISHED, [0.2])
+    assert main(["a", "--runs-dir", str(runs)]) == 0
+    out = capsys.readouterr().out
+    assert "1 of 1 trial has ended (1 finished)" in out
+    assert "1 epoch, 0.00 core-hours" in out
+
+
 def test_json_is_for_scripts(runs, capsys):
     make(runs, "a")
     assert main(["a", "--runs-dir", str(runs), "--json"]) == 0

@@ -82,3 +82,25 @@ def test_curve_of_a_run_that_an_earlier_version_began_goes_on(tmp_path):
     folder.write_curve([{"epoch": 1, "val_miou": 0.5}, {"epoch": 2, "val_miou": 0.6, "recomputed": 1.0}])
     first, second = folder.curve()
     assert math.isnan(first["recomputed"]) and second == {"epoch": 2, "val_miou": 0.6, "recomputed": 1.0}
+
+
+@pytest.mark.parametrize(("name", "is_one"), [
+    ("0000", True), ("0003", True), ("9999", True), ("10000", True), ("00003", False), ("3", False), ("00000", False),
+])  # fmt: skip
+def test_trial_has_one_folder_name(tmp_path, name, is_one):
+    folder = tmp_path / "trials" / name
+    folder.mkdir(parents=True)
+    assert [each.path for each in RunFolder(tmp_path).begun()] == [folder] * is_one
+    assert RunFolder(tmp_path).ignored() == [folder] * (not is_one)
+    assert (RunFolder(tmp_path).trial(int(name)).path == folder) == is_one
+
+
+@pytest.mark.parametrize(("name", "is_one"), [
+    ("0", True), ("10", True), ("1-seed0", True), ("1-seed7", True), ("01", False), ("1-seed07", False), ("00", False),
+])  # fmt: skip
+def test_further_training_has_one_folder_name(tmp_path, name, is_one):
+    folder = RunFolder(tmp_path).trial(0).path / "folds" / name
+    folder.mkdir(parents=True)
+    (folder / "trial.json").write_text("{}")
+    assert [each.path for each in RunFolder(tmp_path).trial(0).further_folds()] == [folder] * is_one
+    assert RunFolder(tmp_path).ignored() == [folder] * (not is_one)
