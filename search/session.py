@@ -42,6 +42,7 @@ from search.trial import TrialSetting
 from search.warm_start import warm_start
 from trainable.artifacts import BROKEN, ENDED, RunFolder
 from trainable.coco import Dataset
+from trainable.counts import have_ended
 
 
 def run_search(
@@ -161,7 +162,7 @@ def _finish(
         print_hours(run, options.get("rate"), console)
     if end is not FINISHED:
         why = driver.told(end)
-        counts = ", ".join(filter(None, [f"{ended} of {plan.trials} trials have ended", saved(folders)]))
+        counts = ", ".join(filter(None, [have_ended(ended, plan.trials), saved(folders)]))
         resume = resume_command(run, options) if ended < plan.trials else ""
         tell_end(console, f"{why}: {counts}" if resume else why, resume)
     else:
