@@ -31,7 +31,7 @@ FREE: dict[str, tuple[str, ...]] = {
 
 LOWEST = {
     "trials": 1, "epochs": 1, "grace": 1, "reduction": 2, "seed": 0, "folds": 2, "fold": 0, "image_size": 32,
-    "batch_size": 1, "gpus": 1, "concurrent": 1, "top": 0, "include": 0, "seeds": 1,
+    "batch_size": 1, "gpus": 1, "concurrent": 1, "top": 1, "include": 0, "seeds": 1,
 }  # fmt: skip
 """The smallest value of each option that is a whole number."""
 
@@ -83,13 +83,14 @@ def parse(arguments: list[str] | None = None) -> dict[str, Any]:
 
 def _check_ranges(given: dict[str, Any]) -> None:
     """Refuse numbers that no run, no data and no machine would make sense of."""
-    lowest = {**LOWEST, "trials": 0} if "extend" in given else LOWEST
+    lowest = {**LOWEST, **({"trials": 0} if "extend" in given else {}), **({"top": 0} if "include" in given else {})}
     for name, low in lowest.items():
         for value in given[name] if name == "include" and name in given else [given.get(name, low)]:
             high = HIGHEST.get(name, value)
             if not low <= value <= high:
                 limits = f"{low} to {high}" if name in HIGHEST else f"at least {low}"
-                raise ValueError(f"{option(name)} must be {limits}, found {value}")
+                rest = "; 0 goes with --include N, for these trials alone" if name == "top" else ""
+                raise ValueError(f"{option(name)} must be {limits}, found {value}{rest}")
     for name in ("keep_gb", "gpus_per_trial"):
         value = given.get(name, 1.0)
         if value != AUTO and not 0 < value < math.inf:

@@ -11,13 +11,14 @@ from rich.console import Console
 
 from search.access import set_up_access
 from search.arguments import parse
+from search.claim import check_undriven
 from search.comparable import check_comparable
 from search.ends import BAD_INPUT, BUG, CAUSES, CTRL_C
 from search.folders import driven, earlier_name, earlier_runs, run_folder
 from search.plan import Plan, keep_places, place, stored_plan
 from search.results import resume_command, tell_end
 from search.signals import EndedBySignalError, LastingOutput, SetUp
-from search.validate import LOCAL, read_dataset, validate, validate_going_on, validate_submitted
+from search.validate import LOCAL, read_dataset, validate, validate_data, validate_submitted
 from trainable.artifacts import RunFolder
 from trainable.cache import default_cache_dir
 from trainable.terminal import open_console
@@ -46,10 +47,12 @@ def main(arguments: list[str] | None = None) -> int:
                 from search.submit import submit
 
                 return submit(sys.argv[1:] if arguments is None else arguments, options, console)
-            run, warm = run_folder(options), earlier_runs(options)
+            run, earlier = run_folder(options), earlier_name(options) is not None
+            if earlier:
+                check_undriven(run)
+            warm = earlier_runs(options)
             for each in warm:
                 check_comparable(each)
-            earlier = earlier_name(options) is not None
             stored = stored_plan(run, options) if earlier else None
             validate(options, run, stored)
 
@@ -62,13 +65,13 @@ def main(arguments: list[str] | None = None) -> int:
                 dataset = read_dataset(options, run, stored)
                 address = options.get("address", LOCAL)
                 set_up_access(local=address == LOCAL)
-                from search.launch import ray_running
-
                 if stored:
-                    validate_going_on(options, run, stored, dataset)
+                    validate_data(run, stored, dataset)
                     # What could be checked without starting or writing anything has been.
                     run, beat = held.enter_context(driven(options, run, tell))
                     stored = stored_plan(run, options)
+                from search.launch import ray_running
+
                 threading.Thread(target=_import_ahead, daemon=True).start()
                 held.enter_context(ray_running(address))
                 from search.cluster import find_machine
