@@ -18,9 +18,10 @@ from search.folders import driven, earlier_name, earlier_runs, run_folder
 from search.plan import Plan, keep_places, place, stored_plan
 from search.results import resume_command, tell_end
 from search.signals import EndedBySignalError, LastingOutput, SetUp
-from search.validate import LOCAL, read_dataset, validate, validate_data, validate_submitted
+from search.validate import LOCAL, read_dataset, validate, validate_data, validate_going_on, validate_submitted
 from trainable.artifacts import RunFolder
 from trainable.cache import default_cache_dir
+from trainable.room import FULL
 from trainable.terminal import open_console
 
 
@@ -55,6 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
                 check_comparable(each)
             stored = stored_plan(run, options) if earlier else None
             validate(options, run, stored)
+            if stored:
+                validate_going_on(options, run, stored)
 
             def tell(text: str) -> None:
                 console.print(text, highlight=False, soft_wrap=True)
@@ -90,7 +93,8 @@ def main(arguments: list[str] | None = None) -> int:
                     status = run_search(options, run, stored, warm, dataset, machine, console, beat, started)
             return status
     except (ValueError, OSError) as error:
-        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
+        said = f"error: {told(error, run)}"
+        Console(stderr=True).print(said, style="red", highlight=False, soft_wrap=True, markup=False)
         return BAD_INPUT.status
     except KeyboardInterrupt as error:
         if status is not None:
@@ -102,6 +106,14 @@ def main(arguments: list[str] | None = None) -> int:
         traceback.print_exc()
         tell_end(console, f"{BUG.told}; nothing was trained")
         return BUG.status
+
+
+def told(error: Exception, run: RunFolder | None) -> str:
+    """Return what is said of an error: the system's of a full disk names neither a place nor a way out."""
+    if not isinstance(error, OSError) or error.errno not in FULL:
+        return str(error)
+    where = error.filename or (run.path.parent if run else "a disk")
+    return f"{where} has no room left ({error.strerror}): remove what you do not need, or name another --runs-dir"
 
 
 def check_nodes(run: RunFolder, options: dict[str, Any], stored: Plan | None, console: Console) -> None:

@@ -63,8 +63,6 @@ def validate(options: dict[str, Any], run: RunFolder, stored: Plan | None) -> No
     check_weights(plan, run, moved="encoder_weights" in options and stored is not None)
     if plan.extra and not is_uri(plan.extra):
         Extra.read(Path(plan.extra))
-    if stored:
-        validate_going_on(options, run, stored)
 
 
 def check_places(cache_dir: Path | None) -> None:

@@ -21,9 +21,13 @@ from search.weights import fingerprints
 from tests.conftest import ROOT, write_photos
 from trainable.artifacts import RunFolder
 from trainable.cache import check_cache_dir, default_cache_dir
+from trainable.classes import CLASSES
 from trainable.files import write_json
+from trainable.folds import Folds
 
 CPU = Machine(cores=2, gpus=0)
+
+FOLDS = Folds(2, 0, {"a.jpg": 0, "b.jpg": 1}, ((1,) * len(CLASSES),) * 2, 0)
 
 REFUSED = [
     (["--trials", "0"], "--trials must be at least 1, found 0"),
@@ -203,6 +207,7 @@ def test_data_that_was_moved_is_asked_for_before_anything_is_written(home, capsy
     run = RunFolder(home / "runs" / "my run")
     run.path.mkdir(parents=True)
     write_json(run.path / "search.json", {"plan": asdict(plan)})
+    FOLDS.write(run.folds)
     (home / "data").rename(home / "elsewhere")
     before = snapshot(run)
     assert main(["--resume", "my run"]) == 2
