@@ -17,14 +17,17 @@ from search.weights import check_weights
 from trainable.artifacts import RunFolder
 from trainable.cache import cache_key, check_cache_dir, default_cache_dir, needed_bytes
 from trainable.coco import Dataset, read_training
+from trainable.config import TrialConfig
 from trainable.cores import cpu_count
 from trainable.demo import find_data
 from trainable.extra import Extra
 from trainable.fetch import local_data
 from trainable.folds import Folds
+from trainable.mixing import build_mixing
 from trainable.names import check_model_names, check_names
 from trainable.problems import DataError
 from trainable.remote import is_uri
+from trainable.schedules import build_schedule
 
 Result = TypeVar("Result")
 
@@ -57,12 +60,30 @@ def validate(options: dict[str, Any], run: RunFolder, stored: Plan | None) -> No
     check_services(options.get("wandb"), options.get("mlflow"))
     check_ray_needs(address, LOCAL)
     plan = _fitting(options, stored, likely_machines(address, Path("/dev")))
-    check_names(plan.config)
+    check_parts(plan.config)
     for architecture, encoder in plan.models:
         check_model_names(architecture, encoder)
     check_weights(plan, run, moved="encoder_weights" in options and stored is not None)
     if plan.extra and not is_uri(plan.extra):
         Extra.read(Path(plan.extra))
+
+
+def check_parts(config: TrialConfig) -> None:
+    """Check the names in a config, and the values of those parts that are built without PyTorch.
+
+    Raises:
+        ValueError: a name is unknown, or a value out of range.
+    """
+    check_names(config)
+    builds = {
+        "scheduler": lambda: build_schedule(config.scheduler, config.epochs),
+        "mixing": lambda: build_mixing(config.mixing),
+    }
+    for key, build in builds.items():
+        try:
+            build()
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{key} {getattr(config, key)}: {error}") from error
 
 
 def check_places(cache_dir: Path | None) -> None:
@@ -95,7 +116,7 @@ def validate_submitted(options: dict[str, Any]) -> None:
     if not {"resume", "extend", "confirm"} & options.keys():
         here = {name: value for name, value in options.items() if name not in ELSEWHERE}
         plan = _fitting({**here, "cache_dir": Path("/")}, None, UNKNOWN)
-        check_names(plan.config)
+        check_parts(plan.config)
 
 
 def read_dataset(options: dict[str, Any], run: RunFolder, stored: Plan | None) -> Dataset:

@@ -1,5 +1,6 @@
 """What is wrong with a command is said before Ray or PyTorch is imported, and nothing is left of it."""
 
+import errno
 import json
 import os
 import subprocess
@@ -11,15 +12,18 @@ import pytest
 from safetensors.numpy import save_file
 
 from search import folders
+from search.arguments import parse
 from search.folders import driven, run_folder
+from search.heartbeat import Heartbeat
 from search.machine import Machine
 from search.plan import keep_places, new_plan, stored_plan
 from search.ray_needs import check_shared_memory, check_temporary
-from search.run import main
+from search.run import main, told
 from search.validate import check_places, likely_machines, validate
 from search.weights import fingerprints
 from tests.conftest import ROOT, write_photos
-from trainable.artifacts import RunFolder
+from tests.search.test_results import add_trial
+from trainable.artifacts import FINISHED, RunFolder
 from trainable.cache import check_cache_dir, default_cache_dir
 from trainable.classes import CLASSES
 from trainable.files import write_json
@@ -60,6 +64,24 @@ REFUSED = [
     (["--submit", "nonsense"], "--submit takes the address of a job server"),
     (["--confirm", "a", "--seeds", "0"], "--seeds must be at least 1, found 0"),
     (["--confirm", "a", "--include", "-1"], "--include must be at least 0, found -1"),
+    (["--confirm", "a", "--top", "0"], "--top must be at least 1, found 0; 0 goes with --include N"),
+    (["--extra", "/nope"], "--extra /nope has no train_all.json"),
+    (["--data", "data", "--image-size", "999999"], "caching 6 photos at 999999 px needs 23,999,9"),
+    (["--space", "losses+"], "--space 'losses+' has a + without a space beside it"),
+    (["--encoder-weights", str(ROOT / "README.md")], "README.md is a file; it takes the folder"),
+    (["--runs-dir", str(ROOT / "README.md")], "README.md is a file, not a folder"),
+    (["--resume", "a", "--runs-dir", str(ROOT / "README.md")], "README.md is a file, not a folder"),
+    (["--resume", ""], "--resume must not be empty, found ''"),
+    (["--extend", ""], "--extend must not be empty"),
+    (["--name", ""], "--name must not be empty"),
+    (["--runs-dir", ""], "--runs-dir must not be empty"),
+    (["--warm-start", "a", ""], "--warm-start must not be empty"),
+    (["--name", "a/b"], "--name must be a plain folder name, found 'a/b'"),
+    (["--name", " "], "without a blank at its beginning or end, found ' '"),
+    (["--name", "a\nb"], "--name must be of printable characters"),
+    (["--name", "\x1b[31mred"], "--name must be of printable characters"),
+    (["--name", "é" * 150], "--name must be at most 240 bytes long, found 300"),
+    (["--resume", "n" * 300], "the runs there are: none"),
 ]
 
 
@@ -70,8 +92,8 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_options_are_refused_before_ray_and_pytorch_and_leave_nothing(home):
-    """In one process: what one command has imported, all have."""
+def refusals(home, commands):
+    """Run commands in one process, as what one has imported, all have; returns their ends and what was imported."""
     text = """
 import contextlib, io, json, sys
 from search.run import main
@@ -82,23 +104,51 @@ for options in json.loads(sys.stdin.read()):
     said.append([status, error.getvalue()])
 print(json.dumps([said, sorted({"ray", "torch"} & set(sys.modules))]))
 """
-    given = json.dumps([options for options, _ in REFUSED])
     command = [sys.executable, "-c", text]
-    done = subprocess.run(command, input=given, capture_output=True, text=True, cwd=home, check=True,
+    done = subprocess.run(command, input=json.dumps(commands), capture_output=True, text=True, cwd=home, check=True,
                           env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
-    said, imported = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+def test_options_are_refused_before_ray_and_pytorch_and_leave_nothing(home):
+    write_photos(home / "data", count=6)
+    said, imported = refusals(home, [options for options, _ in REFUSED])
     assert imported == []
     for (options, expected), (status, error) in zip(REFUSED, said, strict=True):
-        if "--confirm" not in options or "--include" in options or "--seeds" in options:
-            assert (status, error.count("\n")) == (2, 1), (options, error)
+        assert (status, error.count("\n")) == (2, 1), (options, error)
         assert expected in error, (options, error)
     assert not (home / "runs").exists()
 
 
-def test_names_in_a_base_are_refused(home, capsys):
-    write_json(home / "base.json", {"loss": {"name": "dicee"}})
+@pytest.mark.parametrize(("base", "said"), [
+    ({"loss": {"name": "dicee"}}, "unknown loss 'dicee'; did you mean 'dice'"),
+    ({"loss": {"name": "focal", "gamma": -3}}, "loss 'focal': gamma must be a number at least 0, found -3"),
+    ({"decoder": {"nope": 1}}, "unetplusplus has no argument 'nope'"),
+    ({"scheduler": {"name": "polynomial", "power": -3}}, "power must be above 0 and at most 10, found -3"),
+    ({"mixing": [{"name": "mosaic", "spread": "x"}]}, "mixing [{'name': 'mosaic', 'spread': 'x'}]: "),
+])  # fmt: skip
+def test_what_a_base_may_not_say_is_refused(home, capsys, base, said):
+    write_json(home / "base.json", base)
     assert main(["--base", "base.json", "--space", "none"]) == 2
-    assert "unknown loss 'dicee'; did you mean 'dice'" in capsys.readouterr().err
+    assert said in capsys.readouterr().err
+
+
+def test_misspelt_option_is_told_with_the_nearest(capsys):
+    near, far = ["--concurent", "2"], ["--xyz"]
+    for arguments, said in ((near, "--concurent 2; did you mean --concurrent?\n"), (far, "--xyz\n")):
+        with pytest.raises(SystemExit):
+            parse(arguments)
+        assert said in capsys.readouterr().err
+
+
+def test_finalists_may_be_included_alone():
+    assert parse(["--confirm", "a", "--top", "0", "--include", "3"])["top"] == 0
+
+
+def test_full_disk_is_told_with_its_place_and_what_to_do(tmp_path):
+    said = told(OSError(errno.ENOSPC, "No space left on device"), RunFolder(tmp_path / "runs" / "N"))
+    assert said.startswith(f"{tmp_path}/runs has no room left") and "name another --runs-dir" in said
+    assert told(OSError(errno.EIO, "I/O error"), None) == "[Errno 5] I/O error"
 
 
 def test_machine_is_guessed_by_its_devices(tmp_path):
@@ -115,6 +165,9 @@ def test_long_folder_for_temporary_files_is_told(monkeypatch):
     check_temporary()
     monkeypatch.setenv("TMPDIR", "/tmp/" + "x" * 60)
     with pytest.raises(ValueError, match=r"has 65 characters .* set TMPDIR or RAY_TMPDIR to a shorter path"):
+        check_temporary()
+    monkeypatch.setenv("TMPDIR", "/proc")  # which nobody can write to
+    with pytest.raises(ValueError, match=r"/proc, cannot be written to .* set TMPDIR or RAY_TMPDIR to a folder"):
         check_temporary()
 
 
@@ -221,6 +274,41 @@ def test_run_without_search_json_says_what_it_needs(home):
     (home / "runs" / "N" / "trials").mkdir(parents=True)
     with pytest.raises(ValueError, match=r"has trials and no search.json, .* bring it back from a copy"):
         run_folder({"resume": "N"})
+    (home / "runs" / "N" / "search.json").touch()
+    with pytest.raises(ValueError, match=r"search.json is damaged .*; bring it back from a copy"):
+        run_folder({"resume": "N"})
+
+
+GOING_ON = [
+    (["--confirm", "N", "--top", "99"], "--top 99 is more than the 1 different trials"),
+    (["--confirm", "N", "--include", "99"], "--include 99: no such trial"),
+    (["--confirm", "N", "--folds", "9"], "--folds must be 2 to 5"),
+    (["--extend", "N", "--trials", "0"], "--trials 0 adds nothing"),
+    (["--resume", "N", "--gpu-hours", "0.01"], "--gpu-hours 0.01 is spent"),
+    (["--resume", "driven"], "run driven is being driven by process"),
+    (["--resume", "unfolded"], "folds.json, which says which photos validate, is missing"),
+]
+
+
+def test_what_does_not_fit_a_run_is_refused_before_ray_and_pytorch(home):
+    plan = new_plan({"trials": 1, "epochs": 2}, CPU)
+    for name in ("N", "driven", "unfolded"):
+        run = RunFolder(home / "runs" / name)
+        run.path.mkdir(parents=True)
+        write_json(run.path / "search.json", {"plan": asdict(plan)})
+        add_trial(run, 0, FINISHED, [0.1, 0.2])
+        write_json(run.trial(0).path / "config.json", plan.base)
+        write_json(run.path / "hours.json", {"unit": "core-hours", "per_trial": 1, "held": {},
+                                             "sessions": [{"began": 1, "ended": 3601, "size": 1}]})  # fmt: skip
+    for name in ("N", "driven"):
+        FOLDS.write(RunFolder(home / "runs" / name).folds)
+    before = {path: path.read_bytes() for path in home.rglob("*/N/*.json")}
+    with Heartbeat(RunFolder(home / "runs" / "driven")):
+        said, imported = refusals(home, [options for options, _ in GOING_ON])
+    assert imported == []
+    for (options, expected), (status, error) in zip(GOING_ON, said, strict=True):
+        assert (status, error.count("\n")) == (2, 1) and expected in error, (options, error)
+    assert {path: path.read_bytes() for path in home.rglob("*/N/*.json")} == before
 
 
 def test_names_are_reserved_at_the_start_and_given_back(home, monkeypatch):
