@@ -25,7 +25,8 @@ from rich.table import Table
 
 from benchmarks.toy import plan_of, value_of
 from search.study import StudySearch, open_study
-from search.thawing import Thawing, ThawingScheduler
+from search.thawing import Thawing
+from search.thawing_scheduler import ThawingScheduler
 from spaces.table import find_space
 from trainable.artifacts import RunFolder
 

@@ -33,7 +33,8 @@ from benchmarks.replay.simulate import Begun, simulate
 from benchmarks.replay.tables import Distributions, Params
 from search.confirm import SEEDS, SEEDS_OF_BUDGET
 from search.racing import Race, rungs_of
-from search.thawing import Thawing, ThawingScheduler
+from search.thawing import Thawing
+from search.thawing_scheduler import ThawingScheduler
 from spaces.table import Space
 from trainable.artifacts import RunFolder
 from trainable.bootstrap import Tallies

@@ -2,8 +2,9 @@
 
 import argparse
 import math
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from search.budget import check_budget, option
 from search.machine import AUTO
@@ -31,7 +32,7 @@ FREE: dict[str, tuple[str, ...]] = {
 
 LOWEST = {
     "trials": 1, "epochs": 1, "grace": 1, "reduction": 2, "seed": 0, "folds": 2, "fold": 0, "image_size": 32,
-    "batch_size": 1, "gpus": 1, "concurrent": 1, "top": 0, "include": 0, "seeds": 1,
+    "batch_size": 1, "gpus": 1, "concurrent": 1, "top": 1, "include": 0, "seeds": 1,
 }  # fmt: skip
 """The smallest value of each option that is a whole number."""
 
@@ -44,7 +45,12 @@ OF_CONFIRM = ("top", "include", "seeds", "no_race")
 
 def location(text: str) -> str | Path:
     """Return a URI as it is, else a path."""
-    return text if is_uri(text) else Path(text)
+    return text if is_uri(text) else _path(text)
+
+
+def _path(text: str) -> str | Path:
+    """Return a path; an empty text stays one, to be refused: the path of it would be the current folder."""
+    return Path(text) if text else text
 
 
 def _gpus(text: str) -> str | float:
@@ -52,6 +58,18 @@ def _gpus(text: str) -> str | float:
         return AUTO if text == AUTO else float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"it takes a number of GPUs, such as 0.5, or {AUTO}, found {text!r}") from None
+
+
+class Parser(argparse.ArgumentParser):
+    """One that names the option that a misspelt one is near to."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the command line, and end."""
+        words = message.split() if message.startswith("unrecognized arguments") else []
+        known = [each for each in self._option_string_actions if each.startswith("--")]
+        meant = [near[0] for word in words if word.startswith("--")
+                 and (near := get_close_matches(word.partition("=")[0], known, n=1, cutoff=0.75))]  # fmt: skip
+        super().error(f"{message}; did you mean {' and '.join(meant)}?" if meant else message)
 
 
 class _Help(argparse.HelpFormatter):
@@ -67,6 +85,7 @@ def parse(arguments: list[str] | None = None) -> dict[str, Any]:
             fixed.
     """
     given = vars(_parser().parse_args(arguments))
+    _check_given(given)
     space_names(given.get("space", "losses"))
     check_budget(given)
     earlier = [name for name in GOES_ON if name in given]
@@ -81,15 +100,23 @@ def parse(arguments: list[str] | None = None) -> dict[str, Any]:
     return given
 
 
+def _check_given(given: dict[str, Any]) -> None:
+    """Refuse empty values, which a variable that a shell does not have leaves."""
+    for name, value in given.items():
+        if "" in (value if isinstance(value, list) else [value]):
+            raise ValueError(f"{option(name)} must not be empty, found ''; give it a value, or leave it out")
+
+
 def _check_ranges(given: dict[str, Any]) -> None:
     """Refuse numbers that no run, no data and no machine would make sense of."""
-    lowest = {**LOWEST, "trials": 0} if "extend" in given else LOWEST
+    lowest = {**LOWEST, **({"trials": 0} if "extend" in given else {}), **({"top": 0} if "include" in given else {})}
     for name, low in lowest.items():
         for value in given[name] if name == "include" and name in given else [given.get(name, low)]:
             high = HIGHEST.get(name, value)
             if not low <= value <= high:
                 limits = f"{low} to {high}" if name in HIGHEST else f"at least {low}"
-                raise ValueError(f"{option(name)} must be {limits}, found {value}")
+                rest = "; 0 goes with --include N, for these trials alone" if name == "top" else ""
+                raise ValueError(f"{option(name)} must be {limits}, found {value}{rest}")
     for name in ("keep_gb", "gpus_per_trial"):
         value = given.get(name, 1.0)
         if value != AUTO and not 0 < value < math.inf:
@@ -109,7 +136,7 @@ def _check_fixed(given: dict[str, Any], earlier: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "search/run.py", usage="%(prog)s [options]",  # all of them come below
         description="Search hyperparameters of trash segmentation; without --data on generated demo data.",
         formatter_class=_Help, argument_default=argparse.SUPPRESS, allow_abbrev=False,
@@ -124,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_search(group: Any) -> None:
     group.add_argument("--space", metavar="NAME", help=f"what varies: {', '.join(SPACES)}, several joined by +, or "
                        f"{JOINT} for all, or {NONE}: one trial of --base (default losses)")  # fmt: skip
-    group.add_argument("--base", type=Path, metavar="FILE", help="what the space leaves out, as a trial's config.json")
+    group.add_argument("--base", type=_path, metavar="FILE", help="what the space leaves out, as a trial's config.json")
     group.add_argument("--encoders", metavar="GROUP", help=f"of the space encoders: {', '.join(GROUPS)} (default by "
                        "the device's memory)")  # fmt: skip
     group.add_argument("--trials", type=int, metavar="N", help="configs to try (default 12 / 50; demo 16)")
@@ -170,7 +197,7 @@ def _add_data(group: Any) -> None:
     group.add_argument("--folds", type=int, metavar="K", help="parts of the cross-validation (default 5); with "
                        "--confirm, how many of the run's to train on (default all)")  # fmt: skip
     group.add_argument("--fold", type=int, metavar="N", help="the part that validates, 0 to K-1 (default 0)")
-    group.add_argument("--cache-dir", type=Path, metavar="DIR", help="decoded photos (default ~/.cache/trashsweep)")
+    group.add_argument("--cache-dir", type=_path, metavar="DIR", help="decoded photos (default ~/.cache/trashsweep)")
 
 
 def _add_model(group: Any) -> None:

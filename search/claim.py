@@ -78,6 +78,17 @@ def take(run: RunFolder, tell: Tell = lambda text: None) -> Claim:
             return Claim(run, last + 1)
 
 
+def check_undriven(run: RunFolder) -> None:
+    """Refuse at once a run that another search drives, as far as that shows without watching it; nothing is claimed.
+
+    Raises:
+        DrivenError: another search drives it.
+    """
+    last, holder = _holder(run)
+    if (last or holder) and "ended" not in holder and _lives(run, holder):
+        raise DrivenError(_driven(run, holder))
+
+
 def changes(runs: list[RunFolder], seconds: float, refresh: Callable[[], None] = lambda: None) -> list[bool]:
     """Watch heartbeats until all have changed, or for so many seconds; returns which have.
 

@@ -11,11 +11,11 @@ from search.budget import Budget, Clock, read_budget
 from search.ends import End
 from search.finalists import find_finalists
 from search.heartbeat import Heartbeat
-from search.hours import Hours, read_hours, total
 from search.machine import Machine, Resources, resources
 from search.plan import Plan
 from search.racing import Race, Task, rungs_of
 from search.results import runs_dir_option, tell_end
+from search.spent import read_hours, total
 from trainable.artifacts import BROKEN, ENDED, RunFolder
 from trainable.coco import Dataset
 from trainable.comparing import HELD, Standing
@@ -55,6 +55,7 @@ def confirm(
     """
     from search.driving import Driver, driver_facts, tell
     from search.events import TensorBoardEvents
+    from search.hours import Hours
     from search.keep import keep_callbacks
     from search.launch import run_race
     from search.packing import packing_of

@@ -12,7 +12,6 @@ from typing import Any
 
 from search.machine import Machine
 from search.plan import ASHA, FORECAST, Plan, check_plan, image_sizes
-from search.prepare import commit
 from search.thawing import LEAST_CHANCE, Thawing
 from search.weights import fingerprints
 from spaces.encoders import STRIDES, group_for, pairs
@@ -91,6 +90,8 @@ def stopped(run: RunFolder, plan: Plan) -> list[int]:
 
 def extend(run: RunFolder, before: Plan, plan: Plan) -> str:
     """Make a run what an extended plan says, at once or not at all; returns what it comes to in a line."""
+    from search.prepare import commit  # imports PyTorch
+
     again = stopped(run, plan)
     entry = {
         "command": shlex.join(["python", *sys.argv]), "when": time.time(), "commit": commit(),

@@ -13,6 +13,7 @@ from search.claim import DRIVER, DrivenError, Tell, forget, heartbeat, is_claim
 from search.heartbeat import Heartbeat, claimed
 from search.plan import DEFAULT_SPACE
 from search.process import is_alive
+from search.run_names import check_name, check_root, check_there, is_there
 from trainable.artifacts import RunFolder
 from trainable.cache import default_cache_dir
 from trainable.remote import Remote, is_uri, working_copy
@@ -27,7 +28,7 @@ def run_folder(options: dict[str, Any]) -> RunFolder:
     Raises:
         ValueError: a new run's name is taken or not a plain name, or there is nothing to resume.
     """
-    if earlier := earlier_name(options):
+    if (earlier := earlier_name(options)) is not None:
         return there(options, earlier)
     run = _new(options, _new_name(options))
     if "name" in options:
@@ -49,7 +50,7 @@ def driven(options: dict[str, Any], run: RunFolder, tell: Tell) -> Iterator[tupl
     Raises:
         ValueError: another search drives the run, or the name is taken by now.
     """
-    if earlier_name(options):
+    if earlier_name(options) is not None:
         with claimed(run, tell) as beat:
             if run.uri:  # what another driver has written meanwhile
                 Remote(run.uri).pull(run.path, leave=LARGE)
@@ -82,22 +83,15 @@ def there(options: dict[str, Any], name: str) -> RunFolder:
     """Return an earlier run's folder, by its name or path; what is at a URI is brought, but for large files.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or its search.json is damaged.
     """
     if is_uri(options.get("runs_dir")):
         return _earlier_remote_run(options, name)
-    root = Path(options.get("runs_dir", "runs")).absolute()
+    root = _root(options)
     run = RunFolder(root / name)
-    if not (run.path / "search.json").exists() and Path(name).is_dir():
+    if not is_there(run.path / "search.json") and is_there(Path(name, "search.json")):
         run = RunFolder(Path(name).absolute())
-    if not (run.path / "search.json").exists():
-        known = ", ".join(sorted(path.parent.name for path in root.glob("*/search.json"))) or "none"
-        if (run.path / "trials").is_dir():
-            raise ValueError(
-                f"{run.path} has trials and no search.json, which says what was searched: bring it back from a copy of "
-                f"the folder; without it the run cannot go on. The other runs there are: {known}"
-            )
-        raise ValueError(f"no run {name} in {root}; the runs there are: {known}")
+    check_there(run, name, root)
     return run
 
 
@@ -125,17 +119,19 @@ def default_name(options: dict[str, Any]) -> str:
 
 
 def _new_name(options: dict[str, Any]) -> str:
-    name = options.get("name") or default_name(options)
-    if Path(name).name != name or name.startswith((".", "-")):
-        raise ValueError(f"--name must be a plain folder name, found {name!r}")
-    return name
+    return check_name(options["name"]) if "name" in options else default_name(options)
+
+
+def _root(options: dict[str, Any]) -> Path:
+    """Return the folder of the runs, where that is no URI."""
+    return check_root(Path(options.get("runs_dir", "runs")).absolute())
 
 
 def _new(options: dict[str, Any], name: str) -> RunFolder:
     """Return a new run's folder of a name."""
     if is_uri(options.get("runs_dir")):
         return _remote(options, name)[1]
-    return RunFolder(Path(options.get("runs_dir", "runs")).absolute() / name)
+    return RunFolder(_root(options) / name)
 
 
 def _check_free(run: RunFolder) -> None:

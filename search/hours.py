@@ -11,11 +11,11 @@ from rich.console import Console
 
 from search.budget import size, unit
 from search.machine import Resources
+from search.spent import FILE, read_hours, total
 from search.trial import folder_of
 from trainable.artifacts import BROKEN, FINISHED, OOM, PAUSED, STOPPED, RunFolder, TrialFolder
-from trainable.files import read_json, write_json
+from trainable.files import write_json
 
-FILE = "hours.json"
 WRITE_S = 10.0
 """Between two writes of the file: so much of a session a kill may lose."""
 
@@ -101,29 +101,9 @@ class Hours(tune.Callback):
                 write_json(self.run.path / FILE, content)
 
 
-def read_hours(run: RunFolder) -> dict[str, Any]:
-    """Return what earlier sessions of a run have written."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        found = read_json(run.path / FILE)
-        kinds = {"unit": str, "per_trial": float, "sessions": list, "held": dict}
-        return {name: kind(found[name]) for name, kind in kinds.items()} | {"shares": found.get("shares", {})}
-    return {"unit": "hours", "per_trial": 1.0, "sessions": [], "held": {}, "shares": {}}
-
-
 def key(folder: TrialFolder) -> str:
     """Return what a trial is called in the file: its number, and of a further training of its config the folder."""
     return f"{folder.number}/{folder.path.name}" if folder.path.parent.name == "folds" else str(folder.number)
-
-
-def total(sessions: list[dict[str, float]], since: float = 0.0) -> float:
-    """Return the hours of sessions: the share of the machine, times the time it was held.
-
-    Args:
-        sessions: as `hours.json` has them.
-        since: seconds since 1970 from which on sessions count.
-    """
-    counted = [each for each in sessions if each["began"] >= since]
-    return sum((each["ended"] - each["began"]) * each["size"] for each in counted) / 3600
 
 
 def parts(run: RunFolder) -> dict[str, float]:

@@ -40,7 +40,8 @@ from search.plan import ASHA, Plan
 from search.priors import read_priors
 from search.ray_needs import SHARED_MEMORY
 from search.study import ResumableASHA, StudySearch, open_study
-from search.thawing import Thawing, ThawingScheduler
+from search.thawing import Thawing
+from search.thawing_scheduler import ThawingScheduler
 from search.trial import TrialSetting, run_trial, trainable
 from spaces.table import find_space
 from trainable.artifacts import ENDED, RunFolder

@@ -35,7 +35,7 @@ def check_ray_needs(address: str, local: str) -> None:
 
 
 def check_temporary() -> None:
-    """See that the sockets' paths fit below the folder for temporary files."""
+    """See that the folder for temporary files can be written to, and that the sockets' paths below it are short."""
     root = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"  # as Ray does
     path = f"{root}/{SOCKET.format(pid=os.getpid())}"
     if (over := len(os.fsencode(path)) - SOCKET_BYTES) > 0:
@@ -44,6 +44,15 @@ def check_temporary() -> None:
             f"the folder for temporary files, {root}, has {len(os.fsencode(root))} characters and Ray's sockets there "
             f"can take {most}: set TMPDIR or RAY_TMPDIR to a shorter path, such as /tmp"
         )
+    try:
+        Path(root).mkdir(parents=True, exist_ok=True)  # as Ray does
+        with tempfile.TemporaryFile(dir=root):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"the folder for temporary files, {root}, cannot be written to ({error.strerror}): set TMPDIR or "
+            "RAY_TMPDIR to a folder that you can write to, such as /tmp"
+        ) from error
 
 
 def check_shared_memory(folder: Path) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from search.access import set_up_access
 from search.arguments import parse
+from search.claim import check_undriven
 from search.comparable import check_comparable
 from search.ends import BAD_INPUT, BUG, CAUSES, CTRL_C
 from search.folders import driven, earlier_name, earlier_runs, give_back, run_folder
@@ -18,9 +19,10 @@ from search.heartbeat import Heartbeat
 from search.plan import Plan, keep_places, place, stored_plan
 from search.results import resume_command, tell_end
 from search.signals import EndedBySignalError, LastingOutput, SetUp
-from search.validate import LOCAL, read_dataset, validate, validate_going_on, validate_submitted
+from search.validate import LOCAL, read_dataset, validate, validate_data, validate_going_on, validate_submitted
 from trainable.artifacts import RunFolder
 from trainable.cache import default_cache_dir
+from trainable.room import FULL
 from trainable.terminal import open_console, open_streams
 
 
@@ -62,12 +64,16 @@ def main(arguments: list[str] | None = None) -> int:
                 from search.submit import submit
 
                 return submit(sys.argv[1:] if arguments is None else arguments, options, console)
-            run, warm = run_folder(options), earlier_runs(options)
+            run, earlier = run_folder(options), earlier_name(options) is not None
+            if earlier:
+                check_undriven(run)
+            warm = earlier_runs(options)
             for each in warm:
                 check_comparable(each)
-            earlier = earlier_name(options) is not None
             stored = stored_plan(run, options) if earlier else None
             validate(options, run, stored)
+            if stored:
+                validate_going_on(options, run, stored)
 
             def tell(text: str) -> None:
                 console.print(text, highlight=False, soft_wrap=True)
@@ -79,14 +85,14 @@ def main(arguments: list[str] | None = None) -> int:
                 dataset = read_dataset(options, run, stored)
                 address = options.get("address", LOCAL)
                 set_up_access(local=address == LOCAL)
-                from search.launch import ray_running
-
                 if stored:
-                    validate_going_on(options, run, stored, dataset)
+                    validate_data(run, stored, dataset)
                     # What could be checked without starting or writing anything has been.
                     run, beat = held.enter_context(driven(options, run, tell))
                     beats.append(beat)
                     stored = stored_plan(run, options)
+                from search.launch import ray_running
+
                 threading.Thread(target=_import_ahead, daemon=True).start()
                 held.enter_context(ray_running(address))
                 from search.cluster import find_machine
@@ -108,7 +114,8 @@ def main(arguments: list[str] | None = None) -> int:
                     status = run_search(options, run, stored, warm, dataset, machine, console, beat, started)
             return status
     except (ValueError, OSError) as error:
-        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
+        said = f"error: {told_error(error, run)}"
+        Console(stderr=True).print(said, style="red", highlight=False, soft_wrap=True, markup=False)
         return BAD_INPUT.status
     except KeyboardInterrupt as error:
         if status is not None:
@@ -120,6 +127,14 @@ def main(arguments: list[str] | None = None) -> int:
         traceback.print_exc()
         tell_end(console, f"{BUG.told}; nothing was trained")
         return BUG.status
+
+
+def told_error(error: Exception, run: RunFolder | None) -> str:
+    """Return what is said of an error: the system's of a full disk names neither a place nor a way out."""
+    if not isinstance(error, OSError) or error.errno not in FULL:
+        return str(error)
+    where = error.filename or (run.path.parent if run else "a disk")
+    return f"{where} has no room left ({error.strerror}): remove what you do not need, or name another --runs-dir"
 
 
 def check_nodes(run: RunFolder, options: dict[str, Any], stored: Plan | None, console: Console) -> None:

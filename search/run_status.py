@@ -12,6 +12,7 @@ from rich.text import Text
 from search.ends import ENDS
 from search.heartbeat import ENDED, GONE, RUNNING, driver, driver_state
 from search.results import Standing, runs_dir_option, show_params, standings
+from search.run_names import NO_RECORD
 from search.tables import fitted
 from trainable.artifacts import BROKEN, FINISHED, PAUSED, STOPPED, RunFolder
 from trainable.artifacts import ENDED as ENDED_TRIALS
@@ -50,6 +51,8 @@ def status_of(run: RunFolder, beat: str | None = None) -> Status:
         run: to read.
         beat: how its search is, where that has been seen already; see `search/heartbeat.py`.
     """
+    if not (run.path / "search.json").exists():
+        return Status(run.path.name, "damaged", NO_RECORD)
     try:
         plan = run.search()["plan"]
         trials, epochs = int(plan["trials"]), int(plan["base"]["epochs"])

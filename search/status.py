@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.live import Live
 
 from search.heartbeat import RUNNING, driver_state, driver_states, request_stop
+from search.run_names import check_there, runs_in
 from search.run_status import overview, page, status_of
 from trainable.artifacts import RunFolder
 from trainable.cache import default_cache_dir
@@ -54,9 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
         if options.name is None:
             return _all(root, options, console)
         run = RunFolder(root / options.name, f"{options.runs_dir}/{options.name}" if is_uri(options.runs_dir) else None)
-        if not (run.path / "search.json").exists():
-            known = ", ".join(sorted(path.parent.name for path in root.glob("*/search.json"))) or "none"
-            raise ValueError(f"no run {options.name} in {root}; the runs there are: {known}")
+        if not (run.path / "search.json").exists():  # what is damaged is shown as that
+            check_there(run, options.name, root)
         if options.stop:
             return stop(run, console)
         return _one(run, options, console)
@@ -97,7 +97,7 @@ def _refresh(uri: str | None, root: Path) -> Callable[[], None]:
 def _all(root: Path, options: argparse.Namespace, console: Console) -> int:
     if options.stop or options.watch:
         raise ValueError("--stop and --watch are for one run; name it")
-    folders = [RunFolder(path.parent) for path in sorted(root.glob("*/search.json"))]
+    folders = [RunFolder(path) for path in runs_in(root)]
     beats = driver_states(folders, _refresh(options.runs_dir, root))
     runs = [status_of(run, beat) for run, beat in zip(folders, beats, strict=True)]
     if options.json:

@@ -9,18 +9,14 @@ decides as one that was never interrupted.
 """
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from ray.tune.experiment import Trial as TuneTrial
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
-from scipy.stats import spearmanr
 
+from search.comparable import METRIC
 from search.forecast import chances, forecast_ends
 from search.priors import Priors
-from search.trial import METRIC
 from trainable.artifacts import BROKEN, PAUSED, RunFolder
 
 CHANGE = 1.0
@@ -189,7 +185,11 @@ class Thawing:
         Those of earlier searches count too.
         """
         whole = np.vstack([self.curves[self.epochs >= self.budget], self.earlier()])
-        return float(spearmanr(whole[:, 0], whole.max(1))[0]) if len(whole) > ALWAYS_WHOLE else 0.0
+        if len(whole) <= ALWAYS_WHOLE:
+            return 0.0
+        from scipy.stats import spearmanr  # half a second
+
+        return float(spearmanr(whole[:, 0], whole.max(1))[0])
 
     def limited(self) -> bool:
         """Tell whether there would be more to do, if there were more epochs left."""
@@ -236,22 +236,3 @@ class Thawing:
         idle = [self.epochs[row] for number, row in self.rows.items()
                 if number in self.paused or self.epochs[row] >= self.budget]  # fmt: skip
         return 1 / (len(self.rows) + 1) / (max(float(np.mean(idle)) if idle else 1.0, 1.0) + CHANGE)
-
-
-class ThawingScheduler(FIFOScheduler):
-    """Tells Tune to stop what is paused; `StudySearch` hands it out again."""
-
-    def __init__(self, thawing: Thawing):
-        super().__init__()
-        self.thawing = thawing
-
-    def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: Mapping[str, Any]) -> str:
-        """Decide after an epoch."""
-        if METRIC not in result:
-            return TrialScheduler.CONTINUE
-        number = trial.config["number"]
-        self.thawing.see(number, result["epoch"], result[METRIC])
-        if result["epoch"] >= self.thawing.budget:
-            self.thawing.finish()
-            return TrialScheduler.STOP
-        return TrialScheduler.CONTINUE if self.thawing.goes_on(number, result["epoch"]) else TrialScheduler.STOP

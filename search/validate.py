@@ -1,5 +1,6 @@
 """Finds what is wrong with a command before Ray or PyTorch is imported: each of them takes seconds."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,18 +12,22 @@ from search.logging_services import check_services
 from search.machine import Machine, resources
 from search.plan import FOLDS, Plan, new_plan
 from search.ray_needs import check_ray_needs
+from search.spent import read_hours, total
 from search.weights import check_weights
 from trainable.artifacts import RunFolder
-from trainable.cache import check_cache_dir, default_cache_dir
+from trainable.cache import cache_key, check_cache_dir, default_cache_dir, needed_bytes
 from trainable.coco import Dataset, read_training
+from trainable.config import TrialConfig
 from trainable.cores import cpu_count
 from trainable.demo import find_data
 from trainable.extra import Extra
 from trainable.fetch import local_data
 from trainable.folds import Folds
+from trainable.mixing import build_mixing
 from trainable.names import check_model_names, check_names
 from trainable.problems import DataError
 from trainable.remote import is_uri
+from trainable.schedules import build_schedule
 
 Result = TypeVar("Result")
 
@@ -55,10 +60,30 @@ def validate(options: dict[str, Any], run: RunFolder, stored: Plan | None) -> No
     check_services(options.get("wandb"), options.get("mlflow"))
     check_ray_needs(address, LOCAL)
     plan = _fitting(options, stored, likely_machines(address, Path("/dev")))
-    check_names(plan.config)
+    check_parts(plan.config)
     for architecture, encoder in plan.models:
         check_model_names(architecture, encoder)
     check_weights(plan, run, moved="encoder_weights" in options and stored is not None)
+    if plan.extra and not is_uri(plan.extra):
+        Extra.read(Path(plan.extra))
+
+
+def check_parts(config: TrialConfig) -> None:
+    """Check the names in a config, and the values of those parts that are built without PyTorch.
+
+    Raises:
+        ValueError: a name is unknown, or a value out of range.
+    """
+    check_names(config)
+    builds = {
+        "scheduler": lambda: build_schedule(config.scheduler, config.epochs),
+        "mixing": lambda: build_mixing(config.mixing),
+    }
+    for key, build in builds.items():
+        try:
+            build()
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{key} {getattr(config, key)}: {error}") from error
 
 
 def check_places(cache_dir: Path | None) -> None:
@@ -91,14 +116,14 @@ def validate_submitted(options: dict[str, Any]) -> None:
     if not {"resume", "extend", "confirm"} & options.keys():
         here = {name: value for name, value in options.items() if name not in ELSEWHERE}
         plan = _fitting({**here, "cache_dir": Path("/")}, None, UNKNOWN)
-        check_names(plan.config)
+        check_parts(plan.config)
 
 
 def read_dataset(options: dict[str, Any], run: RunFolder, stored: Plan | None) -> Dataset:
     """Read the annotations of a run's data, which what is at a URI is copied for, and look at what they show at once.
 
     Raises:
-        ValueError: the data is missing or has moved, or there are fewer photos than folds.
+        ValueError: the data is missing or has moved, there are fewer photos than folds, or no room to cache them.
     """
     cache_dir = Path(stored.cache_dir) if stored else (options.get("cache_dir") or default_cache_dir())
     data = stored.data if stored else options.get("data")
@@ -114,19 +139,41 @@ def read_dataset(options: dict[str, Any], run: RunFolder, stored: Plan | None) -
     folds = stored.folds if stored else options.get("folds", FOLDS)
     if folds > len(dataset.photos):
         raise ValueError(f"--folds {folds} is more than the {len(dataset.photos)} photos of {dataset.root}")
+
+    def has_room(machine: Machine) -> None:
+        check_room(stored or new_plan(options, machine), dataset)
+
+    _first_fitting(likely_machines(options.get("address", LOCAL), Path("/dev")), has_room)
     return dataset
 
 
-def validate_going_on(options: dict[str, Any], run: RunFolder, plan: Plan, dataset: Dataset) -> None:
-    """Check a command that goes on with a run by all that is in its folder. Imports Ray, and starts none.
+def check_room(plan: Plan, dataset: Dataset) -> None:
+    """See that the disk holds what is still to be cached of the photos, at all image sizes together.
 
     Raises:
-        ValueError: its data has changed, a record is missing, or the options do not fit it.
+        ValueError: it does not.
     """
-    from search.confirm import begin
+    folder, count = Path(plan.cache_dir), len(dataset.photos)
+    sizes = [size for size in plan.image_sizes
+             if not (folder / cache_key(dataset, size, plan.skip_bad) / "index.json").exists()]  # fmt: skip
+    need = sum(needed_bytes(count, size) for size in sizes)
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    if need > (free := shutil.disk_usage(there).free):
+        raise ValueError(
+            f"caching {count} photos at {' and '.join(map(str, sizes))} px needs {need / 1e6:,.0f} MB, {folder} has "
+            f"{free / 1e6:,.0f} MB free; make room, name another disk by --cache-dir, or search at a smaller "
+            "--image-size"
+        )
+
+
+def validate_going_on(options: dict[str, Any], run: RunFolder, plan: Plan) -> None:
+    """Check a command that goes on with a run by what is in its folder.
+
+    Raises:
+        ValueError: a record is missing, a budget is spent, or the options do not fit the run.
+    """
+    from search.confirm import begin  # these import SciPy, which a new search need not wait for
     from search.extend import extended_at, extended_plan
-    from search.hours import read_hours, total
-    from search.prepare import check_unchanged
 
     if not run.folds.exists():
         raise ValueError(
@@ -134,8 +181,6 @@ def validate_going_on(options: dict[str, Any], run: RunFolder, plan: Plan, datas
             "without it the run's trials cannot be compared"
         )
     Folds.read(run.folds)
-    extra = Extra.read(local_data(plan.extra, Path(plan.cache_dir))) if plan.extra else None
-    check_unchanged(run, dataset, extra)
 
     def fits(machine: Machine) -> None:
         share = resources(machine, options.get("concurrent"), options.get("gpus_per_trial"))
@@ -148,6 +193,18 @@ def validate_going_on(options: dict[str, Any], run: RunFolder, plan: Plan, datas
         read_budget(options, share, spent)
 
     _first_fitting(likely_machines(options.get("address", LOCAL), Path("/dev")), fits)
+
+
+def validate_data(run: RunFolder, plan: Plan, dataset: Dataset) -> None:
+    """Check that the data and further photos are those that a run began with. Imports PyTorch, so it comes last.
+
+    Raises:
+        ValueError: they have changed.
+    """
+    from search.prepare import check_unchanged
+
+    extra = Extra.read(local_data(plan.extra, Path(plan.cache_dir))) if plan.extra else None
+    check_unchanged(run, dataset, extra)
 
 
 def likely_machines(address: str, devices: Path) -> tuple[Machine, ...]:

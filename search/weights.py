@@ -79,6 +79,8 @@ def fingerprint(path: Path) -> str:
 
 def _check_new(plan: Plan, folder: Path) -> None:
     """See that a new run finds weights; which of a space's models have some, its workers find out."""
+    if folder.is_file():
+        raise ValueError(f"--encoder-weights {folder} is a file; it takes the folder with ENCODER.safetensors")
     there = sorted(path.stem for path in folder.glob("*.safetensors"))
     wanted = [folder / f"{encoder}.safetensors" for encoder in encoders(plan)]
     faults = {path: fault for path in wanted if (fault := _fault(path))}

@@ -93,6 +93,8 @@ def space_names(space: str) -> tuple[str, ...]:
         return ()
     names = tuple(SPACES) if space == JOINT else tuple(space.split("+"))
     for name in names:
+        if not name:
+            raise ValueError(f"--space {space!r} has a + without a space beside it: write it as losses+optimizers")
         if name in (JOINT, NONE):
             what = "all spaces" if name == JOINT else "no space"
             raise ValueError(f"--space {space}: {name} is {what}: use it alone")

@@ -101,17 +101,17 @@ class TrialConfig:
             for each in getattr(self, name):
                 _check_choice(f"each of {name}", each)
         if "lr" in self.optimizer:
-            _check_number("optimizer lr", self.optimizer["lr"], "above 0", lambda value: value > 0)
+            check_number("optimizer lr", self.optimizer["lr"], "above 0", lambda value: value > 0)
         factor = self.encoder_lr_factor
-        _check_number("encoder_lr_factor", factor, "above 0 and at most 1", lambda value: 0 < value <= 1)
-        _check_number("clip_norm", self.clip_norm, "at least 0", lambda value: value >= 0)
-        _check_number("ema_decay", self.ema_decay, "0 to below 1", lambda value: 0 <= value < 1)
+        check_number("encoder_lr_factor", factor, "above 0 and at most 1", lambda value: 0 < value <= 1)
+        check_number("clip_norm", self.clip_norm, "at least 0", lambda value: value >= 0)
+        check_number("ema_decay", self.ema_decay, "0 to below 1", lambda value: 0 <= value < 1)
         if not isinstance(self.compile, bool):
             raise ValueError(f"compile must be true or false, found {self.compile!r}")
         if self.accumulation > self.batch_size:
             raise ValueError(f"accumulation must be at most batch_size {self.batch_size}, found {self.accumulation}")
         share = self.freeze_share
-        _check_number("freeze_share", share, "0 to below 1, a share of the budget", lambda value: 0 <= value < 1)
+        check_number("freeze_share", share, "0 to below 1, a share of the budget", lambda value: 0 <= value < 1)
         if self.device == "cpu" and self.precision == "fp16":
             raise ValueError("precision fp16 needs a GPU (device is cpu); use fp32 or bf16")
 
@@ -154,7 +154,12 @@ def _check_whole(name: str, value: Any, low: int) -> None:
         raise ValueError(f"{name} must be a whole number of at least {low}, found {value!r}")
 
 
-def _check_number(name: str, value: Any, rule: str, holds: Callable[[float], bool]) -> None:
+def check_number(name: str, value: Any, rule: str, holds: Callable[[float], bool]) -> None:
+    """Check that a value is a finite number and keeps a rule.
+
+    Raises:
+        ValueError: it is none, or does not.
+    """
     number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     if not number or not holds(value):
         raise ValueError(f"{name} must be a number {rule}, found {value!r}")

@@ -17,6 +17,7 @@ from torch import Tensor
 from trainable.choices import build
 from trainable.classes import IGNORE_INDEX
 from trainable.config import Choice
+from trainable.ranges import check_loss
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -43,8 +44,9 @@ def build_loss(choice: Choice, counts: ClassCounts) -> Loss:
     """Return the loss that `choice` names; `counts` are those of the fold's training photos.
 
     Raises:
-        ValueError: an unknown loss or parameter.
+        ValueError: an unknown loss or parameter, or a value out of range.
     """
+    check_loss(choice)
     return build("loss", choice, LOSSES, counts=counts)
 
 
@@ -119,9 +121,6 @@ def ohem_cross_entropy(threshold: float = 0.7, share: float = 0.25) -> Loss:
         threshold: a pixel is hard where its true class has a lower probability.
         share: of the pixels that count at least, the hardest ones. Source: Shrivastava et al. 2016.
     """
-    if not 0 <= threshold < 1 or not 0 < share <= 1:
-        raise ValueError(f"threshold must be 0 to below 1 and share above 0 to 1, found {threshold:g} and {share:g}")
-
     def loss(logits: Tensor, target: Tensor) -> Tensor:
         valid = target != IGNORE_INDEX
         each = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, reduction="none")[valid]
@@ -138,9 +137,6 @@ def boundary_cross_entropy(weight: float = 2.0, width: int = 2) -> Loss:
 
     Source: the border weights of Ronneberger et al. 2015, as a band instead of a distance.
     """
-    if weight < 0 or width < 1:
-        raise ValueError(f"weight must be at least 0 and width at least 1 pixel, found {weight:g} and {width}")
-
     def loss(logits: Tensor, target: Tensor) -> Tensor:
         each = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, reduction="none")
         valid = (target != IGNORE_INDEX).unsqueeze(1)
@@ -223,9 +219,6 @@ class _FocalTversky(smp_losses.TverskyLoss):
 
 
 def _blend(first: Loss, second: Loss, weight: float) -> Loss:
-    if not 0 <= weight <= 1:
-        raise ValueError(f"the weight of the second loss must be 0 to 1, found {weight}")
-
     def loss(logits: Tensor, target: Tensor) -> Tensor:
         return (1 - weight) * first(logits, target) + weight * second(logits, target)
 

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from trainable.config import TrialConfig, did_you_mean
+from trainable.ranges import check_loss
 
 TABLES = {
     "loss": ("losses", "LOSSES"), "optimizer": ("optim", "OPTIMIZERS"), "scheduler": ("schedules", "SCHEDULES"),
@@ -19,18 +20,30 @@ TABLES = {
 }  # fmt: skip
 """By key of the config: the module of ours and the table in it that has the builders."""
 
+GIVEN = ("counts", "groups", "epochs", "cache", "positions", "size")
+"""Parameters of builders that the training gives, see the calls of `trainable/choices.py`."""
+
+OF_CONFIG = ("encoder_name", "encoder_weights", "in_channels", "classes")
+"""Arguments of architectures that other keys of the config decide."""
+
 
 def check_names(config: TrialConfig) -> None:
-    """Check the architecture, the encoder and the named parts of a config.
+    """Check the architecture, the encoder and the named parts of a config, and the names of their parameters.
 
     Raises:
-        ValueError: one is unknown, with the nearest known ones.
+        ValueError: one is unknown, with the nearest known ones, or a loss's parameter is out of range.
     """
     check_model_names(config.architecture, config.encoder)
+    _check_decoder(config)
     for key in TABLES:
         value = getattr(config, key)
         for choice in value if isinstance(value, list) else [value]:
             _check(key, choice["name"], part_names(key))
+            known = part_parameters(key, choice["name"])
+            for each in sorted(choice.keys() - {"name", *known}):
+                told = f"{key} {choice['name']!r} has no parameter {each!r}"
+                raise ValueError(f"{told}; it has {', '.join(known) or 'none'}")
+    check_loss(config.loss)
 
 
 def check_model_names(architecture: str, encoder: str) -> None:
@@ -71,8 +84,67 @@ def encoders() -> tuple[str, ...]:
 def part_names(key: str) -> tuple[str, ...]:
     """Return the names of a part of the config, such as the losses for `loss`."""
     module, table = TABLES[key]
-    tree = ast.parse((Path(__file__).parent / f"{module}.py").read_text())
-    return tuple(name for target, value in _assigned(tree) if target == table for name in _keys(value))
+    return tuple(name for target, value in _assigned(_own(module)) if target == table for name in _keys(value))
+
+
+def part_parameters(key: str, name: str) -> tuple[str, ...]:
+    """Return what a config may set of a part, such as of the loss `focal`."""
+    module, table = TABLES[key]
+    tree = _own(module)
+    (builders,) = (value for target, value in _assigned(tree) if target == table and isinstance(value, ast.Dict))
+    found = {each.value: value.id for each, value in zip(builders.keys, builders.values, strict=True)
+             if isinstance(each, ast.Constant) and isinstance(value, ast.Name)}  # fmt: skip
+    return tuple(each for each in _parameters(tree, found[name]) if each not in GIVEN)
+
+
+@cache
+def decoder_parameters(architecture: str) -> tuple[str, ...]:
+    """Return the arguments of an architecture that are a decoder's, those of its older versions included."""
+    for path in sorted((_package("segmentation_models_pytorch") / "decoders").glob("*/model.py")):
+        tree = ast.parse(path.read_text())
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and node.name.lower() == architecture:
+                names = _parameters(tree, node.name)
+                old = re.findall(r"""kwargs\.pop\(\s*["'](\w+)""", ast.unparse(node))
+                return tuple(each for each in (*names, *old) if each not in OF_CONFIG)
+    raise ValueError(f"the sources of architecture {architecture!r} are not where they were: run ./setup.sh")
+
+
+def _check_decoder(config: TrialConfig) -> None:
+    """Check the names of the decoder's arguments; timm's encoders take more, which its sources name."""
+    known = decoder_parameters(config.architecture)
+    for each in sorted(config.decoder.keys() - set(known)):
+        if each in OF_CONFIG or not (config.encoder.startswith("tu-") and _is_timms(each)):
+            told = f"decoder: {config.architecture} has no argument {each!r}"
+            raise ValueError(f"{told}{did_you_mean(each, list(known))}")
+
+
+@cache
+def _is_timms(name: str) -> bool:
+    """Tell whether timm's sources have a parameter of a name."""
+    wanted = re.compile(rf"\b{re.escape(name)}\s*[:=]")
+    return any(wanted.search(path.read_text()) for path in sorted((_package("timm") / "models").glob("*.py")))
+
+
+def _parameters(tree: ast.Module, name: str) -> list[str]:
+    """Return the parameters of a function or class of a module: of `__init__`, or the fields, its bases' too."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            return [each.arg for each in (*node.args.args, *node.args.kwonlyargs)]
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            for each in node.body:
+                if isinstance(each, ast.FunctionDef) and each.name == "__init__":
+                    return [one.arg for one in (*each.args.args, *each.args.kwonlyargs)][1:]
+            bases = [field for base in node.bases if isinstance(base, ast.Name) for field in _parameters(tree, base.id)]
+            own = [each.target.id for each in node.body
+                   if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)]  # fmt: skip
+            return list(dict.fromkeys([*bases, *own]))
+    return []
+
+
+@cache
+def _own(module: str) -> ast.Module:
+    return ast.parse((Path(__file__).parent / f"{module}.py").read_text())
 
 
 def _check(kind: str, name: str, known: tuple[str, ...]) -> None:

@@ -17,7 +17,8 @@ from benchmarks.replay.simulate import Begun, Search, TuneSearch
 from benchmarks.replay.tables import Primed, Table
 from search.priors import Priors
 from search.study import ResumableASHA, StudySearch
-from search.thawing import Thawing, ThawingScheduler
+from search.thawing import Thawing
+from search.thawing_scheduler import ThawingScheduler
 from search.trial import METRIC
 from trainable.artifacts import FINISHED, RunFolder
 from trainable.config import TrialConfig

@@ -11,10 +11,11 @@ from rich.console import Console
 
 from search.arguments import parse
 from search.budget import Budget, Clock, duration, expected_epochs, read_budget
-from search.hours import Hours, parts, print_hours, read_hours, total
+from search.hours import Hours, parts, print_hours
 from search.machine import Machine, Resources
 from search.outlook import describe, epochs_left, nearest_end, recorded_epoch, too_small
 from search.plan import new_plan
+from search.spent import read_hours, total
 from search.thawing import Thawing
 from trainable.artifacts import FAILED, FINISHED, OOM, PAUSED, STOPPED, RunFolder
 

@@ -16,12 +16,13 @@ from search.arguments import parse
 from search.comparable import MEASURED
 from search.expressing import express
 from search.extend import extend, extended_at, extended_plan, history, settle
-from search.hours import total
 from search.machine import Machine
 from search.plan import ASHA, FORECAST, NO_STOPPING, new_plan, stored_plan
 from search.record import mark_interrupted
+from search.spent import total
 from search.study import StudySearch, open_study
-from search.thawing import Thawing, ThawingScheduler
+from search.thawing import Thawing
+from search.thawing_scheduler import ThawingScheduler
 from spaces.table import Space, find_space
 from trainable.artifacts import FINISHED, INTERRUPTED, OOM, PAUSED, RUNNING, STOPPED, RunFolder
 from trainable.config import TrialConfig

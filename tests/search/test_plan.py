@@ -71,7 +71,7 @@ def test_bad_options_are_refused_before_anything_is_written(options, text, tmp_p
 
 def test_taken_name_and_unknown_resume(tmp_path):
     (tmp_path / "a").mkdir()
-    write_json(tmp_path / "a" / "search.json", {})
+    write_json(tmp_path / "a" / "search.json", {"plan": {"trials": 1, "base": {"epochs": 1}}})
     with pytest.raises(ValueError, match=r"run a exists in .*--resume a"):
         run_folder({"runs_dir": tmp_path, "name": "a"})
     with pytest.raises(ValueError, match=r"no run b in .*; the runs there are: a"):

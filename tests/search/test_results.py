@@ -270,7 +270,7 @@ def test_every_command_that_is_printed_is_one_that_works(tmp_path):
     run = RunFolder(tmp_path / "runs" / "a b")
     add_trial(run, 0, FINISHED, [0.1, 0.2, 0.3, 0.4])
     for path, content in ((run.trial(0).path / "config.json", {"epochs": EPOCHS}), (run.folds, {}),
-                          (run.path / "search.json", {})):  # fmt: skip
+                          (run.path / "search.json", {"plan": {"trials": 1, "base": {"epochs": 1}}})):  # fmt: skip
         write_json(path, content)
     plan = new_plan({"trials": 1, "epochs": EPOCHS}, Machine(cores=1, gpus=0))
     text = printed(lambda console: print_results(run, plan, console))

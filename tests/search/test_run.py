@@ -234,8 +234,9 @@ def test_bad_input_is_one_clear_error_and_leaves_nothing(tmp_path, data, capsys,
     assert "unknown encoder group 'tiny'; the groups are: light" in fails("--space", "encoders", "--encoders", "tiny")
     assert "unknown encoder 'resnet19'; did you mean" in fails("--encoder", "resnet19")
     assert "100 is not divisible by 32" in fails("--image-size", "100")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert "--wandb needs the package wandb" in fails("--wandb", "project")
+    with monkeypatch.context() as patch:
+        patch.setattr("importlib.util.find_spec", lambda name: None)
+        assert "--wandb needs the package wandb" in fails("--wandb", "project")
     (data / "batch_01_vt" / "0003.jpg").unlink()
     assert "photo batch_01_vt/0003.jpg does not exist; add it or remove its entry" in fails(*SMALL)
     assert not (tmp_path / "runs").exists()

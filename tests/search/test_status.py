@@ -83,6 +83,15 @@ def test_one_damaged_trial_does_not_hide_the_others(runs, capsys):
     assert "damaged, trial.json or curve.csv: trial 0; --resume a mends what is cut off" in out
 
 
+def test_run_that_has_lost_its_search_json_is_shown_with_what_it_needs(runs, capsys):
+    (make(runs, "a").path / "search.json").unlink()
+    assert main(["a", "--runs-dir", str(runs)]) == 2
+    assert "a has trials and no search.json, which says what was searched: bring it back" in capsys.readouterr().err
+    assert main(["--runs-dir", str(runs), "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)
+    assert (told["name"], told["state"]) == ("a", "damaged") and "has trials and no search.json" in told["told"]
+
+
 def test_all_runs_are_a_line_each(runs, capsys):
     for name in ("a", "b"):
         make(runs, name, trials=3)

@@ -9,7 +9,8 @@ from optuna.trial import TrialState
 
 from search.record import mark_interrupted
 from search.study import StudySearch, open_study
-from search.thawing import Thawing, ThawingScheduler
+from search.thawing import Thawing
+from search.thawing_scheduler import ThawingScheduler
 from spaces.table import Scope, find_space
 from trainable.artifacts import FAILED, FINISHED, OOM, PAUSED, RUNNING, STOPPED, RunFolder
 from trainable.config import TrialConfig

@@ -1,24 +1,18 @@
 """What is wrong with a command is said before Ray or PyTorch is imported, and nothing is left of it."""
 
-import json
-import os
-import subprocess
-import sys
-from dataclasses import asdict
+import errno
 
-import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from search import folders
+from search.arguments import parse
 from search.folders import driven, run_folder
 from search.machine import Machine
-from search.plan import keep_places, new_plan, stored_plan
 from search.ray_needs import check_shared_memory, check_temporary
-from search.run import main
-from search.validate import check_places, likely_machines, validate
-from search.weights import fingerprints
+from search.run import main, told
+from search.validate import check_places, likely_machines
 from tests.conftest import ROOT, write_photos
+from tests.search.refusing import home_folder, refusals, snapshot  # noqa: F401 (a fixture)
 from trainable.artifacts import RunFolder
 from trainable.cache import check_cache_dir, default_cache_dir
 from trainable.files import write_json
@@ -56,45 +50,66 @@ REFUSED = [
     (["--submit", "nonsense"], "--submit takes the address of a job server"),
     (["--confirm", "a", "--seeds", "0"], "--seeds must be at least 1, found 0"),
     (["--confirm", "a", "--include", "-1"], "--include must be at least 0, found -1"),
+    (["--confirm", "a", "--top", "0"], "--top must be at least 1, found 0; 0 goes with --include N"),
+    (["--extra", "/nope"], "--extra /nope has no train_all.json"),
+    (["--data", "data", "--image-size", "999999"], "caching 6 photos at 999999 px needs 23,999,9"),
+    (["--space", "losses+"], "--space 'losses+' has a + without a space beside it"),
+    (["--encoder-weights", str(ROOT / "README.md")], "README.md is a file; it takes the folder"),
+    (["--runs-dir", str(ROOT / "README.md")], "README.md is a file, not a folder"),
+    (["--resume", "a", "--runs-dir", str(ROOT / "README.md")], "README.md is a file, not a folder"),
+    (["--resume", ""], "--resume must not be empty, found ''"),
+    (["--extend", ""], "--extend must not be empty"),
+    (["--name", ""], "--name must not be empty"),
+    (["--runs-dir", ""], "--runs-dir must not be empty"),
+    (["--warm-start", "a", ""], "--warm-start must not be empty"),
+    (["--name", "a/b"], "--name must be a plain folder name, found 'a/b'"),
+    (["--name", " "], "without a blank at its beginning or end, found ' '"),
+    (["--name", "a\nb"], "--name must be of printable characters"),
+    (["--name", "\x1b[31mred"], "--name must be of printable characters"),
+    (["--name", "é" * 150], "--name must be at most 240 bytes long, found 300"),
+    (["--resume", "n" * 300], "the runs there are: none"),
 ]
 
 
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path
-
-
 def test_options_are_refused_before_ray_and_pytorch_and_leave_nothing(home):
-    """In one process: what one command has imported, all have."""
-    text = """
-import contextlib, io, json, sys
-from search.run import main
-said = []
-for options in json.loads(sys.stdin.read()):
-    with contextlib.redirect_stderr(io.StringIO()) as error:
-        status = main(options)
-    said.append([status, error.getvalue()])
-print(json.dumps([said, sorted({"ray", "torch"} & set(sys.modules))]))
-"""
-    given = json.dumps([options for options, _ in REFUSED])
-    command = [sys.executable, "-c", text]
-    done = subprocess.run(command, input=given, capture_output=True, text=True, cwd=home, check=True,
-                          env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
-    said, imported = json.loads(done.stdout)
+    write_photos(home / "data", count=6)
+    said, imported = refusals(home, [options for options, _ in REFUSED])
     assert imported == []
     for (options, expected), (status, error) in zip(REFUSED, said, strict=True):
-        if "--confirm" not in options or "--include" in options or "--seeds" in options:
-            assert (status, error.count("\n")) == (2, 1), (options, error)
+        assert (status, error.count("\n")) == (2, 1), (options, error)
         assert expected in error, (options, error)
     assert not (home / "runs").exists()
 
 
-def test_names_in_a_base_are_refused(home, capsys):
-    write_json(home / "base.json", {"loss": {"name": "dicee"}})
+@pytest.mark.parametrize(("base", "said"), [
+    ({"loss": {"name": "dicee"}}, "unknown loss 'dicee'; did you mean 'dice'"),
+    ({"loss": {"name": "focal", "gamma": -3}}, "loss 'focal': gamma must be a number at least 0, found -3"),
+    ({"decoder": {"nope": 1}}, "unetplusplus has no argument 'nope'"),
+    ({"scheduler": {"name": "polynomial", "power": -3}}, "power must be above 0 and at most 10, found -3"),
+    ({"mixing": [{"name": "mosaic", "spread": "x"}]}, "mixing [{'name': 'mosaic', 'spread': 'x'}]: "),
+])  # fmt: skip
+def test_what_a_base_may_not_say_is_refused(home, capsys, base, said):
+    write_json(home / "base.json", base)
     assert main(["--base", "base.json", "--space", "none"]) == 2
-    assert "unknown loss 'dicee'; did you mean 'dice'" in capsys.readouterr().err
+    assert said in capsys.readouterr().err
+
+
+def test_misspelt_option_is_told_with_the_nearest(capsys):
+    near, far = ["--concurent", "2"], ["--xyz"]
+    for arguments, said in ((near, "--concurent 2; did you mean --concurrent?\n"), (far, "--xyz\n")):
+        with pytest.raises(SystemExit):
+            parse(arguments)
+        assert said in capsys.readouterr().err
+
+
+def test_finalists_may_be_included_alone():
+    assert parse(["--confirm", "a", "--top", "0", "--include", "3"])["top"] == 0
+
+
+def test_full_disk_is_told_with_its_place_and_what_to_do(tmp_path):
+    said = told(OSError(errno.ENOSPC, "No space left on device"), RunFolder(tmp_path / "runs" / "N"))
+    assert said.startswith(f"{tmp_path}/runs has no room left") and "name another --runs-dir" in said
+    assert told(OSError(errno.EIO, "I/O error"), None) == "[Errno 5] I/O error"
 
 
 def test_machine_is_guessed_by_its_devices(tmp_path):
@@ -111,6 +126,9 @@ def test_long_folder_for_temporary_files_is_told(monkeypatch):
     check_temporary()
     monkeypatch.setenv("TMPDIR", "/tmp/" + "x" * 60)
     with pytest.raises(ValueError, match=r"has 65 characters .* set TMPDIR or RAY_TMPDIR to a shorter path"):
+        check_temporary()
+    monkeypatch.setenv("TMPDIR", "/proc")  # which nobody can write to
+    with pytest.raises(ValueError, match=r"/proc, cannot be written to .* set TMPDIR or RAY_TMPDIR to a folder"):
         check_temporary()
 
 
@@ -140,82 +158,6 @@ def test_all_that_a_home_lacks_is_told_at_once(monkeypatch, tmp_path):
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
     check_places(tmp_path / "cache")
     assert (tmp_path / "token").stat().st_mode & 0o077 == 0
-
-
-@pytest.fixture
-def weights(tmp_path):
-    (tmp_path / "W").mkdir()
-    save_file({"a": np.arange(9.0)}, tmp_path / "W" / "resnet18.safetensors")
-    return tmp_path / "W"
-
-
-@pytest.fixture
-def begun(home, weights):
-    """A run that takes its encoder's weights from a folder."""
-    plan = new_plan({"encoder": "resnet18", "encoder_weights": str(weights)}, CPU)
-    run = RunFolder(home / "runs" / "N")
-    run.path.mkdir(parents=True)
-    write_json(run.path / "search.json", {"plan": asdict(plan), "weights": fingerprints(plan)})
-    return run
-
-
-def snapshot(run):
-    return {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
-
-
-@pytest.mark.parametrize("option", ["--resume", "--extend", "--confirm"])
-def test_weights_that_were_moved_are_asked_for_and_taken_from_their_new_place(begun, weights, capsys, option):
-    before = snapshot(begun)
-    weights.rename(weights.with_name("W2"))
-    assert main([option, "N"]) == 2
-    told = capsys.readouterr().err
-    assert f"run N needs the encoder weights {weights}/resnet18.safetensors, which are not there: bring them" in told
-    assert "--encoder-weights DIR" in told
-    options = {option[2:]: "N", "encoder_weights": str(weights.with_name("W2"))}
-    plan = stored_plan(begun, options)
-    validate(options, begun, plan)
-    assert snapshot(begun) == before
-    keep_places(begun, plan)
-    validate({option[2:]: "N"}, begun, stored_plan(begun, {}))
-
-
-def test_other_weights_of_the_same_name_are_refused(begun, weights):
-    save_file({"a": np.arange(1.0, 10.0)}, weights / "resnet18.safetensors")
-    with pytest.raises(ValueError, match="are other weights than run N began with"):
-        validate({"resume": "N"}, begun, stored_plan(begun, {}))
-    (weights / "resnet18.safetensors").write_bytes(b"x" * 99)
-    with pytest.raises(ValueError, match="which are damaged"):
-        validate({"resume": "N"}, begun, stored_plan(begun, {}))
-
-
-def test_run_without_a_folder_of_weights_takes_none(home, weights):
-    run = RunFolder(home / "runs" / "N")
-    run.path.mkdir(parents=True)
-    write_json(run.path / "search.json", {"plan": asdict(new_plan({}, CPU))})
-    options = {"resume": "N", "encoder_weights": str(weights)}
-    with pytest.raises(ValueError, match=r"new place of a run.s own weights, and run N has none: leave it out"):
-        validate(options, run, stored_plan(run, options))
-
-
-def test_data_that_was_moved_is_asked_for_before_anything_is_written(home, capsys):
-    write_photos(home / "data", count=6)
-    plan = new_plan({"data": home / "data"}, CPU)
-    run = RunFolder(home / "runs" / "my run")
-    run.path.mkdir(parents=True)
-    write_json(run.path / "search.json", {"plan": asdict(plan)})
-    (home / "data").rename(home / "elsewhere")
-    before = snapshot(run)
-    assert main(["--resume", "my run"]) == 2
-    assert f"run my run needs its data, and {home}/data is not there: bring it back, or name" in capsys.readouterr().err
-    assert snapshot(run) == before
-    keep_places(run, stored_plan(run, {"data": home / "elsewhere"}))
-    assert run.search()["plan"]["data"] == str(home / "elsewhere")
-
-
-def test_run_without_search_json_says_what_it_needs(home):
-    (home / "runs" / "N" / "trials").mkdir(parents=True)
-    with pytest.raises(ValueError, match=r"has trials and no search.json, .* bring it back from a copy"):
-        run_folder({"resume": "N"})
 
 
 def test_names_are_reserved_at_the_start_and_given_back(home, monkeypatch):
