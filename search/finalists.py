@@ -23,7 +23,14 @@ def find_finalists(run: RunFolder, plan: Plan, top: int | None, folds: int, incl
         raise ValueError(f"--folds must be 2 to {plan.folds}, the folds of run {run.path.name}, found {folds}")
     if top is not None and (top < 0 or not (top or include)):
         raise ValueError(f"--top must be at least 1, found {top}")
-    sound = [each for each in standings(run) if each.best and each.state not in (*BROKEN, RUNNING)]
+    damaged: list[int] = []
+    ranking = standings(run, damaged)
+    if damaged:
+        raise ValueError(
+            f"trial {damaged[0]} of run {run.path.name} is damaged, in trial.json or curve.csv; --resume "
+            f"{run.path.name} mends what is cut off, then it can be confirmed"
+        )
+    sound = [each for each in ranking if each.best and each.state not in (*BROKEN, RUNNING)]
     thawing = Thawing(run, plan.config.epochs, plan.trials, read_priors(run, plan.config.epochs))
     thawing.load()
     ends = thawing.ends() | {each.number: each.best["val_miou"] for each in sound

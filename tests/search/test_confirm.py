@@ -168,6 +168,15 @@ def test_tune_can_snapshot_a_racer_that_holds_a_console(tmp_path):
     assert ray.cloudpickle.dumps(racer(RunFolder(tmp_path), [0]))
 
 
+def test_damaged_trial_is_mended_by_a_resume_before_it_is_confirmed(tmp_path, plan):
+    run = RunFolder(tmp_path)
+    for number in (0, 1):
+        train(add(run, number, FINISHED, 0.2))
+    run.trial(1).curve_file.write_text("epoch,val_miou\n1,")
+    with pytest.raises(ValueError, match=f"trial 1 of run {run.path.name} is damaged.*--resume {run.path.name} mends"):
+        find_finalists(run, plan, 2, 4, [])
+
+
 def test_one_whose_training_failed_is_out(tmp_path):
     run = RunFolder(tmp_path)
     for number in (0, 1, 2):

@@ -9,7 +9,7 @@ from search.arguments import parse
 from search.folders import driven, run_folder
 from search.machine import Machine
 from search.ray_needs import check_shared_memory, check_temporary
-from search.run import main, told
+from search.run import main, told_error
 from search.validate import check_places, likely_machines
 from tests.conftest import ROOT, write_photos
 from tests.search.refusing import home_folder, refusals, snapshot  # noqa: F401 (a fixture)
@@ -107,9 +107,9 @@ def test_finalists_may_be_included_alone():
 
 
 def test_full_disk_is_told_with_its_place_and_what_to_do(tmp_path):
-    said = told(OSError(errno.ENOSPC, "No space left on device"), RunFolder(tmp_path / "runs" / "N"))
+    said = told_error(OSError(errno.ENOSPC, "No space left on device"), RunFolder(tmp_path / "runs" / "N"))
     assert said.startswith(f"{tmp_path}/runs has no room left") and "name another --runs-dir" in said
-    assert told(OSError(errno.EIO, "I/O error"), None) == "[Errno 5] I/O error"
+    assert told_error(OSError(errno.EIO, "I/O error"), None) == "[Errno 5] I/O error"
 
 
 def test_machine_is_guessed_by_its_devices(tmp_path):
