@@ -1,4 +1,4 @@
-"""Search hyperparameters: python search/run.py --space losses [--data DIR]."""
+"""What `search/run.py` does: from the command line to the end of a search, or of a race of finalists."""
 
 import sys
 import threading
@@ -152,6 +152,3 @@ def _import_ahead() -> None:
     with suppress(Exception):  # at the process's end; what fails otherwise fails again where it is needed
         import search.session  # noqa: F401
 
-
-if __name__ == "__main__":
-    sys.exit(main())

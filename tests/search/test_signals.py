@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from search.ends import SIGNALS
+from search.ends import CAUSES, SIGNALS
 from search.signals import EndedBySignalError, SetUp, heard, unheard_by_children
 from tests.conftest import ROOT
 
@@ -50,6 +50,22 @@ def test_signal_that_was_lost_before_the_trials_is_told_once_to_what_handles_the
         with heard(lambda number, frame: came.append(number)):
             time.sleep(2.5)
     assert came == [signal.SIGTERM]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_signal_while_the_command_is_imported_is_one_line(number, tmp_path):
+    code = (
+        "import runpy, sys, types, time; waiting = types.ModuleType('search.command')\n"
+        "waiting.main = lambda arguments: (print('ready', flush=True), time.sleep(20))[0]\n"
+        "sys.modules['search.command'] = waiting; runpy.run_path('search/run.py', run_name='__main__')\n"
+    )
+    command = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, text=True, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)  # fmt: skip
+    assert command.stdout and command.stdout.readline() == "ready\n"
+    command.send_signal(number)
+    end = CAUSES[SIGNALS[number]]
+    assert command.communicate(timeout=20) == (f"{end.told}, before the first trial\n", "")
+    assert command.returncode == end.status
 
 
 def test_nothing_is_raised_where_python_takes_its_own_locks():

@@ -6,10 +6,10 @@ import pytest
 
 from search import folders
 from search.arguments import parse
+from search.command import main, told_error
 from search.folders import driven, run_folder
 from search.machine import Machine
 from search.ray_needs import check_shared_memory, check_temporary
-from search.run import main, told_error
 from search.validate import check_places, likely_machines
 from tests.conftest import ROOT, write_photos
 from tests.search.refusing import home_folder, refusals, snapshot  # noqa: F401 (a fixture)
