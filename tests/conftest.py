@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -38,6 +39,14 @@ pytest_plugins = ("tests.small_run",)
 settings.register_profile("all", max_examples=1000)  # of each fuzz test, with `make test-all`
 
 set_up_access(local=True)  # before a test imports Ray, as `search/run.py` does
+
+
+@pytest.fixture(autouse=True, scope="session")
+def hangups_are_heard():
+    """Tests of SIGHUP hold under `nohup` too, which has it ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(autouse=True, scope="session")
