@@ -193,7 +193,7 @@ def test_groups_follow_the_device_and_name_real_encoders():
     ("name", "text"),
     [
         ("loses", "unknown space 'loses', did you mean 'losses'; the spaces are: encoders, .*, joint, none; join"),
-        ("losses+", "--space 'losses+' has a + without a space beside it: write it as losses+optimizers"),
+        ("losses+", "has a . without a space beside it: write it as losses.optimizers"),
         ("losses+losses", "names a space twice"),
     ],
 )
