@@ -89,8 +89,6 @@ def is_cut(folder: TrialFolder) -> bool:
     """
     try:
         folder.status()["state"]
-    except FileNotFoundError:
-        raise
     except (ValueError, KeyError, TypeError):
         return True
     return False

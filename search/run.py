@@ -3,10 +3,10 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from search.ends import CAUSES, SIGNALS
+from search.signals import set_handler
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,15 +23,8 @@ def leave_early(number: int, frame: Any) -> None:
     os._exit(end.status)
 
 
-def handle(handler: Callable[[int, Any], None]) -> None:
-    """Have a function handle the signals that end a search, where the search itself does not."""
-    for each in SIGNALS:
-        if signal.getsignal(each) != signal.SIG_IGN:  # as nohup has SIGHUP
-            signal.signal(each, handler)
-
-
 if __name__ == "__main__":
-    handle(leave_early)
+    set_handler(leave_early)
     status = main()
-    handle(lambda number, frame: os._exit(status))  # all has been told
+    set_handler(lambda number, frame: os._exit(status))  # all has been told
     sys.exit(status)

@@ -106,6 +106,12 @@ class SetUp:
             os._exit(128 + self.number)
 
 
+def set_handler(handle: Callable[[int, Any], None]) -> dict[int, Any]:
+    """Have a function handle the signals that end a search from now on; returns what did, by signal."""
+    numbers = [each for each in SIGNALS if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN]
+    return {number: signal.signal(number, handle) for number in numbers}
+
+
 @contextmanager
 def heard(handle: Callable[[int, Any], None]) -> Iterator[None]:
     """Have a function handle the signals that end a search; SIGHUP only where nobody ignores it, as `nohup` does.
@@ -115,8 +121,7 @@ def heard(handle: Callable[[int, Any], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = [each for each in SIGNALS if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN]
-    before = {number: signal.signal(number, handle) for number in numbers}
+    before = set_handler(handle)
     try:
         yield
     finally:

@@ -1,6 +1,5 @@
 """Finds what is wrong with a command before Ray or PyTorch is imported: each of them takes seconds."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +14,7 @@ from search.ray_needs import check_ray_needs
 from search.spent import read_hours, total
 from search.weights import check_weights
 from trainable.artifacts import RunFolder
-from trainable.cache import cache_key, check_cache_dir, default_cache_dir, needed_bytes
+from trainable.cache import check_cache_dir, check_room, default_cache_dir
 from trainable.coco import Dataset, read_training
 from trainable.config import TrialConfig
 from trainable.cores import cpu_count
@@ -123,7 +122,8 @@ def read_dataset(options: dict[str, Any], run: RunFolder, stored: Plan | None) -
     """Read the annotations of a run's data, which what is at a URI is copied for, and look at what they show at once.
 
     Raises:
-        ValueError: the data is missing or has moved, there are fewer photos than folds, or no room to cache them.
+        ValueError: the data is missing or has moved, or there are fewer photos than folds.
+        DiskFullError: there is no room to cache them.
     """
     cache_dir = Path(stored.cache_dir) if stored else (options.get("cache_dir") or default_cache_dir())
     data = stored.data if stored else options.get("data")
@@ -141,29 +141,11 @@ def read_dataset(options: dict[str, Any], run: RunFolder, stored: Plan | None) -
         raise ValueError(f"--folds {folds} is more than the {len(dataset.photos)} photos of {dataset.root}")
 
     def has_room(machine: Machine) -> None:
-        check_room(stored or new_plan(options, machine), dataset)
+        plan = stored or new_plan(options, machine)
+        check_room(dataset, plan.image_sizes, Path(plan.cache_dir), plan.skip_bad)
 
     _first_fitting(likely_machines(options.get("address", LOCAL), Path("/dev")), has_room)
     return dataset
-
-
-def check_room(plan: Plan, dataset: Dataset) -> None:
-    """See that the disk holds what is still to be cached of the photos, at all image sizes together.
-
-    Raises:
-        ValueError: it does not.
-    """
-    folder, count = Path(plan.cache_dir), len(dataset.photos)
-    sizes = [size for size in plan.image_sizes
-             if not (folder / cache_key(dataset, size, plan.skip_bad) / "index.json").exists()]  # fmt: skip
-    need = sum(needed_bytes(count, size) for size in sizes)
-    there = next(each for each in (folder, *folder.parents) if each.exists())
-    if need > (free := shutil.disk_usage(there).free):
-        raise ValueError(
-            f"caching {count} photos at {' and '.join(map(str, sizes))} px needs {need / 1e6:,.0f} MB, {folder} has "
-            f"{free / 1e6:,.0f} MB free; make room, name another disk by --cache-dir, or search at a smaller "
-            "--image-size"
-        )
 
 
 def validate_going_on(options: dict[str, Any], run: RunFolder, plan: Plan) -> None:

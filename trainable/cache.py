@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -161,16 +161,34 @@ def needed_bytes(photos: int, image_size: int, confidence: bool = False) -> int:
     return photos * ((4 + confidence) * image_size**2 + SCORE_SIZE**2 + 8 * len(CLASSES) + 128)
 
 
-def _build(dataset: Dataset, size: int, path: Path, skip_bad: bool, announce: Callable[[str], None]) -> None:
-    count = len(dataset.photos)
-    soft = any(photo.confidence for photo in dataset.photos)
-    need = needed_bytes(count, size, soft)
-    free = shutil.disk_usage(path.parent).free
-    if need > free:
+def check_room(dataset: Dataset, image_sizes: Sequence[int], cache_dir: Path, skip_bad: bool = False) -> int:
+    """See that the disk holds what is still to be cached of a data set, at all image sizes together.
+
+    Returns:
+        The bytes that this takes.
+
+    Raises:
+        DiskFullError: it does not.
+    """
+    folder, count = cache_dir.absolute(), len(dataset.photos)
+    sizes = [size for size in image_sizes if not (folder / cache_key(dataset, size, skip_bad) / "index.json").exists()]
+    need = sum(needed_bytes(count, size, _is_soft(dataset)) for size in sizes)
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    if need > (free := shutil.disk_usage(there).free):
         raise DiskFullError(
-            f"caching {count} photos at {size} px needs {need / 1e6:,.0f} MB, {path.parent} has "
-            f"{free / 1e6:,.0f} MB free; make room or name another disk with --cache-dir"
+            f"caching {count} photos at {' and '.join(map(str, sizes))} px needs {need / 1e6:,.0f} MB, {folder} has "
+            f"{free / 1e6:,.0f} MB free; make room or name another disk with --cache-dir, or a smaller --image-size"
         )
+    return need
+
+
+def _is_soft(dataset: Dataset) -> bool:
+    return any(photo.confidence for photo in dataset.photos)
+
+
+def _build(dataset: Dataset, size: int, path: Path, skip_bad: bool, announce: Callable[[str], None]) -> None:
+    count, soft = len(dataset.photos), _is_soft(dataset)
+    need = check_room(dataset, [size], path.parent, skip_bad)
     announce(f"caching {count} photos at {size} px ({need / 1e6:,.0f} MB) in {path.parent}")
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.mkdir()
