@@ -28,105 +28,137 @@ from trainable.terminal import open_console, open_streams
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a search and return the exit status."""
-    started = time.monotonic()
     open_streams()
-    console = open_console(wide=True, file=cast(TextIO, LastingOutput(sys.stdout)))
-    options: dict[str, Any] = {}
-    run = status = None
-    beats: list[Heartbeat] = []
-
-    def goes_on() -> bool:
-        # What extends a run has not done so yet.
-        return bool(run and not {"confirm", "extend"} & options.keys() and (run.path / "search.json").exists())
-
-    def told(cause: str) -> str:
-        return f"{CAUSES[cause].told}, before the first trial{' of this session' * goes_on()}"
-
-    def given_up(cause: str) -> None:
-        for each in beats:
-            each.close(CAUSES[cause].name, told(cause))
-
-    def tell_given_up(cause: str) -> None:
-        tell_end(console, told(cause), resume_command(run, options) if run and goes_on() else "")
-
-    def last_words(cause: str) -> None:
-        tell_given_up(cause)
-        if run and not (run.path / "search.json").exists():
-            give_back(run)
-
-    set_up = SetUp(given_up, last_words)
+    command = Command(sys.argv[1:] if arguments is None else arguments)
+    set_up = SetUp(command.give_up, command.last_words)
     try:
         with set_up.heard():
-            options = parse(arguments)
-            if "submit" in options:
-                validate_submitted(options)
-                set_up_access(local=False)
-                from search.submit import submit
-
-                return submit(sys.argv[1:] if arguments is None else arguments, options, console)
-            run, earlier = run_folder(options), earlier_name(options) is not None
-            if earlier:
-                check_undriven(run)
-            warm = earlier_runs(options)
-            for each in warm:
-                check_comparable(each)
-            stored = stored_plan(run, options) if earlier else None
-            validate(options, run, stored)
-            if stored:
-                validate_going_on(options, run, stored)
-
-            def tell(text: str) -> None:
-                console.print(text, highlight=False, soft_wrap=True)
-
-            with ExitStack() as held, set_up.given_up():
-                if not earlier:  # the name is taken from now on
-                    run, beat = held.enter_context(driven(options, run, tell))
-                    beats.append(beat)
-                dataset = read_dataset(options, run, stored)
-                address = options.get("address", LOCAL)
-                set_up_access(local=address == LOCAL)
-                if stored:
-                    validate_data(run, stored, dataset)
-                    # What could be checked without starting or writing anything has been.
-                    run, beat = held.enter_context(driven(options, run, tell))
-                    beats.append(beat)
-                    stored = stored_plan(run, options)
-                from search.launch import ray_running
-
-                threading.Thread(target=_import_ahead, daemon=True).start()
-                held.enter_context(ray_running(address))
-                from search.cluster import find_machine
-
-                machine = find_machine(options.get("gpus"), console)
-                check_nodes(run, options, stored, console)
-                if stored:
-                    keep_places(run, stored)
-                    from search.study import mend_records
-
-                    mend_records(run)
-                if stored and "confirm" in options:
-                    from search.confirm import confirm
-
-                    status = confirm(options, run, stored, dataset, machine, console, beat, started)
-                else:
-                    from search.session import run_search
-
-                    status = run_search(options, run, stored, warm, dataset, machine, console, beat, started)
-            return status
+            return command.carry_out(set_up)
     except (ValueError, OSError) as error:
-        said = f"error: {told_error(error, run)}"
+        said = f"error: {told_error(error, command.run)}"
         Console(stderr=True).print(said, style="red", highlight=False, soft_wrap=True, markup=False)
         return BAD_INPUT.status
     except KeyboardInterrupt as error:
-        if status is not None:
-            return status  # all has been told, and Ray's processes end with this one
+        if command.status is not None:
+            return command.status  # all has been told, and Ray's processes end with this one
         cause = error.cause if isinstance(error, EndedBySignalError) else CTRL_C
-        tell_given_up(cause)
+        command.tell_given_up(cause)
         return CAUSES[cause].status
     except Exception:
         traceback.print_exc()
-        tell_end(console, f"{BUG.told}; nothing was trained")
+        tell_end(command.console, f"{BUG.told}; nothing was trained")
         return BUG.status
+
+
+class Command:
+    """A command line, and how far it has come."""
+
+    def __init__(self, arguments: list[str]):
+        self.arguments, self.started = arguments, time.monotonic()
+        self.console = open_console(wide=True, file=cast(TextIO, LastingOutput(sys.stdout)))
+        self.options: dict[str, Any] = {}
+        self.run: RunFolder | None = None
+        self.beat: Heartbeat | None = None  # of this process, once it has claimed the run
+        self.status: int | None = None  # once all has been told
+
+    def carry_out(self, set_up: SetUp) -> int:
+        """Do what is asked and return the exit status.
+
+        Args:
+            set_up: hears signals until the first trial.
+
+        Raises:
+            ValueError, OSError: what is asked cannot be done; nothing was trained.
+            EndedBySignalError: a signal came before the first trial.
+        """
+        self.options = options = parse(self.arguments)
+        if "submit" in options:
+            validate_submitted(options)
+            set_up_access(local=False)
+            from search.submit import submit
+
+            return submit(self.arguments, options, self.console)
+        self.run = run = run_folder(options)
+        earlier = earlier_name(options) is not None
+        if earlier:
+            check_undriven(run)
+        warm = earlier_runs(options)
+        for each in warm:
+            check_comparable(each)
+        stored = stored_plan(run, options) if earlier else None
+        validate(options, run, stored)
+        if stored:
+            validate_going_on(options, run, stored)
+        with ExitStack() as held, set_up.given_up():
+            return self._drive(held, run, warm, stored)
+
+    def _drive(self, held: ExitStack, run: RunFolder, warm: list[RunFolder], stored: Plan | None) -> int:
+        """Claim the run, start Ray, and search or confirm; `held` gives all of it back."""
+        options = self.options
+        if not stored:  # the name is taken from now on
+            run, beat = self._claim(held, run)
+        dataset = read_dataset(options, run, stored)
+        address = options.get("address", LOCAL)
+        set_up_access(local=address == LOCAL)
+        if stored:
+            validate_data(run, stored, dataset)
+            # What could be checked without starting or writing anything has been.
+            run, beat = self._claim(held, run)
+            stored = stored_plan(run, options)
+        from search.launch import ray_running
+
+        threading.Thread(target=_import_ahead, daemon=True).start()
+        held.enter_context(ray_running(address))
+        from search.cluster import find_machine
+
+        machine = find_machine(options.get("gpus"), self.console)
+        check_nodes(run, options, stored, self.console)
+        if stored:
+            keep_places(run, stored)
+            from search.study import mend_records
+
+            mend_records(run)
+        surroundings = (dataset, machine, self.console, beat, self.started)
+        if stored and "confirm" in options:
+            from search.confirm import confirm
+
+            self.status = confirm(options, run, stored, *surroundings)
+        else:
+            from search.session import run_search
+
+            self.status = run_search(options, run, stored, warm, *surroundings)
+        return self.status
+
+    def _claim(self, held: ExitStack, run: RunFolder) -> tuple[RunFolder, Heartbeat]:
+        def tell(text: str) -> None:
+            self.console.print(text, highlight=False, soft_wrap=True)
+
+        self.run, self.beat = held.enter_context(driven(self.options, run, tell))
+        return self.run, self.beat
+
+    def give_up(self, cause: str) -> None:
+        """Have the run's record say how it ended, before what was begun is given back."""
+        if self.beat:
+            self.beat.close(CAUSES[cause].name, self._told(cause))
+
+    def tell_given_up(self, cause: str) -> None:
+        """Say that a signal came before the first trial, and which command goes on, if one does."""
+        tell_end(self.console, self._told(cause), self._resume())
+
+    def last_words(self, cause: str) -> None:
+        """Say it where nothing else can be done any more, and leave no name taken that no run has come of."""
+        self.tell_given_up(cause)
+        if self.run and not (self.run.path / "search.json").exists():
+            give_back(self.run)
+
+    def _told(self, cause: str) -> str:
+        return f"{CAUSES[cause].told}, before the first trial{' of this session' * bool(self._resume())}"
+
+    def _resume(self) -> str:
+        """Return the command that goes on, empty if there is none: what extends a run has not done so yet."""
+        if not self.run or {"confirm", "extend"} & self.options.keys() or not (self.run.path / "search.json").exists():
+            return ""
+        return resume_command(self.run, self.options)
 
 
 def told_error(error: Exception, run: RunFolder | None) -> str:
