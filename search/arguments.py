@@ -27,6 +27,7 @@ GOES_ON = ("resume", "extend", "confirm")
 FREE: dict[str, tuple[str, ...]] = {
     "resume": ("encoder_weights",), "extend": ("space", "encoders", "trials", "stopper", "encoder_weights"),
     "confirm": ("folds", "encoder_weights"),
+    "promote": ("name", "epochs", "fold", "image_size", "stopper", "encoder_weights", "keep_gb"),
 }  # fmt: skip
 """Of what a run has fixed, what these may change."""
 
@@ -40,7 +41,7 @@ HIGHEST = {"seed": 2**32 - 1}
 """The largest, where that is none of the run's, the data's or the machine's."""
 
 OF_CONFIRM = ("top", "include", "seeds", "no_race")
-"""Options that only finalists have."""
+"""Options that only finalists have; those that are promoted have the first two."""
 
 
 def location(text: str) -> str | Path:
@@ -88,14 +89,15 @@ def parse(arguments: list[str] | None = None) -> dict[str, Any]:
     _check_given(given)
     space_names(given.get("space", "losses"))
     check_budget(given)
-    earlier = [name for name in GOES_ON if name in given]
+    earlier = [name for name in (*GOES_ON, "promote") if name in given]
     if len(earlier) > 1:
         told = "--resume goes on with a search, --extend adds to it, --confirm goes on with its finalists"
-        raise ValueError(f"{told}; pass one of them")
+        raise ValueError(f"{told}, --promote begins a run of its best configs; pass one of them")
     if earlier:
         _check_fixed(given, earlier[0])
-    if "confirm" not in given and (alone := [name for name in OF_CONFIRM if name in given]):
-        raise ValueError(f"--{alone[0].replace('_', '-')} belongs to --confirm NAME; add that, or leave it out")
+    of_confirm = OF_CONFIRM[2:] if "promote" in given else OF_CONFIRM
+    if "confirm" not in given and (alone := [name for name in of_confirm if name in given]):
+        raise ValueError(f"{option(alone[0])} belongs to --confirm NAME; add that, or leave it out")
     _check_ranges(given)
     return given
 
@@ -129,10 +131,10 @@ def _check_fixed(given: dict[str, Any], earlier: str) -> None:
     fixed = [name for name in (*FIXED_BY_RUN, *more) if name in given and name not in FREE[earlier]]
     if not fixed:
         return
-    option, rest = f"--{fixed[0].replace('_', '-')}", "leave it out or start a new run"
+    rest = "leave it out or start a new run"
     if earlier == "extend" and fixed[0] == "epochs":
         rest = "its learning rates follow a schedule over these epochs, and more of them are another training; " + rest
-    raise ValueError(f"{option} is fixed by the run that --{earlier} continues; {rest}")
+    raise ValueError(f"{option(fixed[0])} is fixed by the run that --{earlier} {'takes' if earlier == 'promote' else 'continues'}; {rest}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -170,12 +172,15 @@ def _add_search(group: Any) -> None:
                        "with; 0: only its stopped ones go on), from another --space if given")  # fmt: skip
     group.add_argument("--warm-start", nargs="+", metavar="RUN", help="begin with what earlier runs found, by name or "
                        "path; other spaces, data or epochs may be theirs")  # fmt: skip
+    group.add_argument("--promote", metavar="NAME", help="a new run: the best configs of that one, anew, for --epochs N "
+                       "(default 4 times its), at --image-size PX if given")  # fmt: skip
     group.add_argument("--keep-gb", type=float, metavar="GB", help="budget for all checkpoints of the run: the worst "
                        "trials' go first (default: keep all)")  # fmt: skip
     group.add_argument("--confirm", metavar="NAME", help="race the best configs of a run over its other folds")
-    group.add_argument("--top", type=int, metavar="K", help="with --confirm: how many configs (default 3, or "
-                       "all where there are fewer)")
-    group.add_argument("--include", type=int, nargs="+", metavar="N", help="with --confirm: further trials, by number")
+    group.add_argument("--top", type=int, metavar="K", help="with --confirm or --promote: how many configs (default 3, "
+                       "or all where there are fewer)")  # fmt: skip
+    group.add_argument("--include", type=int, nargs="+", metavar="N", help="with --confirm or --promote: further trials, "
+                       "by number")  # fmt: skip
     group.add_argument("--seeds", type=int, metavar="S", help="with --confirm: at most, to tell configs apart (default "
                        "1; 5 with a budget)")  # fmt: skip
     group.add_argument("--no-race", action="store_true", help="with --confirm: train all, also those shown to be worse")

@@ -28,7 +28,7 @@ def start_checks(plan: Plan, machine: Machine) -> Wait:
         ValueError: the space has an impossible range, or gives a config that is out of range.
     """
     parts = ray.remote(try_parts).remote(sample_configs(plan))
-    models = _start_models(plan, machine) if plan.models else _start_model(plan)
+    models = _start_models(plan, machine) if plan.models else _start_own(plan)
 
     def wait(console: Console) -> Plan:
         if problem := ray.get(parts):
@@ -38,11 +38,12 @@ def start_checks(plan: Plan, machine: Machine) -> Wait:
     return wait
 
 
-def _start_model(plan: Plan) -> Wait:
-    tried = ray.remote(try_model).remote(plan.config, plan.image_sizes)
+def _start_own(plan: Plan) -> Wait:
+    asked = [(config, [config.image_size]) for config in plan.given_configs()] or [(plan.config, plan.image_sizes)]
+    tried = [ray.remote(try_model).remote(*each) for each in asked]
 
     def wait(console: Console) -> Plan:
-        if problem := ray.get(tried):
+        for problem in filter(None, ray.get(tried)):
             raise ValueError(problem)
         return plan
 

@@ -72,6 +72,10 @@ class Command:
             EndedBySignalError: a signal came before the first trial.
         """
         self.options = options = parse(self.arguments)
+        if "promote" in options and "submit" not in options:
+            from search.promote import promotion  # imports SciPy
+
+            self.options = options = promotion(options)
         if "submit" in options:
             validate_submitted(options)
             set_up_access(local=False)

@@ -16,7 +16,7 @@ from search.thawing import LEAST_CHANCE, Thawing
 from search.weights import fingerprints
 from spaces.encoders import STRIDES, group_for, pairs
 from spaces.optimizers import freeze_shares
-from spaces.table import NONE, space_names
+from spaces.table import GIVEN, NONE, space_names
 from trainable.artifacts import ENDED, INTERRUPTED, PAUSED, STOPPED, RunFolder
 from trainable.files import write_json
 from trainable.records import DamagedError, is_count
@@ -33,9 +33,10 @@ def extended_plan(plan: Plan, run: RunFolder, options: dict[str, Any], machine: 
     if more < 0:
         raise ValueError(f"--trials with --extend is how many to add, at least 0, found {more}")
     space = options.get("space", plan.space)
-    if space == NONE and more:
-        raise ValueError(f"space {NONE} has one config, which run {run.path.name} has; name a --space to draw from")
-    names, models, strides = space_names(space), plan.models, plan.strides
+    if space in (NONE, GIVEN) and more:
+        has = "one config, which" if space == NONE else "the promoted configs, all of which"
+        raise ValueError(f"space {space} has {has} run {run.path.name} has; name a --space to draw from")
+    names, models, strides = () if space == GIVEN else space_names(space), plan.models, plan.strides
     if "encoders" in options and "encoders" not in names:
         raise ValueError(f"--encoders is of the space encoders, found --space {space}; leave it out")
     if "encoders" not in names:

@@ -115,7 +115,8 @@ def earlier_name(options: dict[str, Any]) -> str | None:
 
 def default_name(options: dict[str, Any]) -> str:
     """Return the name of a run that was given none."""
-    return f"{options.get('space', DEFAULT_SPACE)}-{datetime.now():%Y%m%d-%H%M%S}"
+    of = f"{Path(options['promote']).name}-long" if "promote" in options else options.get("space", DEFAULT_SPACE)
+    return f"{of}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
 def _new_name(options: dict[str, Any]) -> str:

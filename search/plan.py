@@ -51,6 +51,7 @@ class Plan:
     pretrained: bool = True  # whether the encoders begin with weights; what was not recorded once was sampled as if
     freeze_shares: list[float] = field(default_factory=lambda: list(FREEZE_SHARES))  # of the budget, to choose from
     start: int = 0  # the first trial of the space: those before it were drawn before the run was extended
+    given: dict[str, dict[str, Any]] = field(default_factory=dict)  # configs of the space `given`, by their origin
 
     @property
     def scope(self) -> Scope:
@@ -58,12 +59,16 @@ class Plan:
         models = tuple((architecture, encoder) for architecture, encoder in self.models)
         strides = {architecture: tuple(each) for architecture, each in self.strides.items()}
         return Scope(models, strides, tuple(self.image_sizes), self.pretrained, tuple(self.freeze_shares),
-                     self.config.epochs)  # fmt: skip
+                     self.config.epochs, tuple(self.given.items()))  # fmt: skip
 
     @property
     def config(self) -> TrialConfig:
         """The config of a trial for which the space decides nothing."""
         return TrialConfig.from_dict(self.base)
+
+    def given_configs(self) -> list[TrialConfig]:
+        """Return the configs of the trials, where they are given."""
+        return [TrialConfig.from_dict({**self.base, **parts}) for parts in self.given.values()]
 
     def describe(self, name: str) -> str:
         """Return what the run does, in two lines."""
@@ -71,6 +76,8 @@ class Plan:
         model = f"{config.architecture} + {config.encoder}"
         if self.models:
             model = f"{len(self.models)} models of {len({encoder for _, encoder in self.models})} encoders"
+        elif self.given:
+            model = f"configs {', '.join(self.given)}"
         stopping = {
             FORECAST: "each epoch goes to the trial with the best chance to end in front",
             ASHA: f"ASHA may stop one from epoch {self.grace} on",
@@ -85,11 +92,14 @@ class Plan:
 
 
 def new_plan(options: dict[str, Any], machine: Machine) -> Plan:
-    """Resolve the options of a new search; whether the model can be built is left to a worker to try.
+    """Resolve the options of a new run; whether the model can be built is left to a worker to try.
 
     Raises:
         ValueError: a value out of range.
     """
+    if "promoted" in options:
+        promoted: Plan = options["promoted"]  # see `search/promote.py`
+        return promoted
     demo = "data" not in options
     defaults = default_options(machine, demo)
     base = _base(options)

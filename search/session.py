@@ -69,7 +69,8 @@ def run_search(
     plan, budget = _asked(options, run, stored, machine, share)
     services = service_callbacks(options.get("wandb"), options.get("mlflow"), run.path.name)
     begins = stored is None or "extend" in options
-    plan, setting = _prepared(plan, run, stored, begins, warm, dataset, machine, console)
+    folds_hash = options.get("promoted_folds")
+    plan, setting = _prepared(plan, run, stored, begins, warm, dataset, machine, console, folds_hash)
     console.print(plan.describe(run.path.name), share.description, sep="\n", highlight=False, soft_wrap=True)
     epochs, ended = plan.config.epochs, _ended(run)
     to_come = replace(plan, trials=max(plan.trials - ended, 1))
@@ -119,12 +120,21 @@ def _asked(
 
 def _prepared(
     plan: Plan, run: RunFolder, stored: Plan | None, begins: bool, warm: Sequence[RunFolder], dataset: Dataset,
-    machine: Machine, console: Console,
+    machine: Machine, console: Console, folds_hash: str | None,
 ) -> tuple[Plan, TrialSetting]:  # fmt: skip
-    """Check a plan that begins, have the run's folder say it, and return it as far as it can train."""
+    """Check a plan that begins, have the run's folder say it, and return it as far as it can train.
+
+    Raises:
+        ValueError: it cannot train, or its folds have not the hash that is asked for.
+    """
     # The default search is known to work, and checks take the seconds of importing PyTorch in more processes.
     checks = start_checks(plan, machine) if begins and not is_default(plan, machine) else None
     prepared = prepare(plan, run, dataset, stored is not None, console)
+    if folds_hash not in (None, prepared.folds.hash):
+        raise ValueError(
+            f"the photos in {dataset.root} make other folds than those of the run whose configs are promoted: restore "
+            "them, or search anew"
+        )
     plan = checks(console) if checks else plan
     if begins:
         data = prepared.data

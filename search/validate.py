@@ -60,6 +60,8 @@ def validate(options: dict[str, Any], run: RunFolder, stored: Plan | None) -> No
     check_ray_needs(address, LOCAL)
     plan = _fitting(options, stored, likely_machines(address, Path("/dev")))
     check_parts(plan.config)
+    for config in plan.given_configs():
+        check_parts(config)
     for architecture, encoder in plan.models:
         check_model_names(architecture, encoder)
     check_weights(plan, run, moved="encoder_weights" in options and stored is not None)
@@ -112,7 +114,7 @@ def validate_submitted(options: dict[str, Any]) -> None:
         raise ValueError(
             f"--submit takes the address of a job server, such as http://127.0.0.1:8265, found {options['submit']!r}"
         )
-    if not {"resume", "extend", "confirm"} & options.keys():
+    if not {"resume", "extend", "confirm", "promote"} & options.keys():
         here = {name: value for name, value in options.items() if name not in ELSEWHERE}
         plan = _fitting({**here, "cache_dir": Path("/")}, None, UNKNOWN)
         check_parts(plan.config)

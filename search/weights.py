@@ -63,7 +63,8 @@ def fingerprints(plan: Plan) -> dict[str, str]:
 
 def encoders(plan: Plan) -> list[str]:
     """Return the encoders that a plan's trials have."""
-    return sorted({encoder for _, encoder in plan.models}) or [plan.config.encoder]
+    found = {encoder for _, encoder in plan.models} | {config.encoder for config in plan.given_configs()}
+    return sorted(found) or [plan.config.encoder]
 
 
 def fingerprint(path: Path) -> str:

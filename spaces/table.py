@@ -15,8 +15,14 @@ JOINT = "joint"
 NONE = "none"
 """Nothing varies: one trial of what the search would leave as it is."""
 
+GIVEN = "given"
+"""Configs are given one by one, as `--promote` takes them from an earlier run; no command line names this space."""
+
 Params = dict[str, Any]
 """Values by the names they are sampled by."""
+
+Given = tuple[tuple[str, dict[str, Any]], ...]
+"""Where each given config comes from, and its parts."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,7 @@ class Scope:
     pretrained: bool = True  # whether the encoders begin with weights
     freeze_shares: tuple[float, ...] = optimizers.FREEZE_SHARES  # of the budget, for which these may be frozen
     epochs: int = 100  # of a trial's full budget
+    given: Given = ()  # configs, where they are given
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,8 @@ def find_space(space: str, scope: Scope) -> Space:
     Raises:
         ValueError: there is none of that name, or a space is left without a choice.
     """
+    if space == GIVEN:
+        return _given(dict(scope.given))
     names = space_names(space)
     if "encoders" in names and not scope.models:
         raise ValueError("no pair of architecture and encoder is left in the space")
@@ -125,6 +134,13 @@ def find_space(space: str, scope: Scope) -> Space:
         return config
 
     return Space(sample, _first_trials(parts, rate))
+
+
+def _given(configs: dict[str, dict[str, Any]]) -> Space:
+    def sample(trial: optuna.Trial) -> dict[str, Any]:
+        return dict(configs[trial.suggest_categorical("promoted", tuple(configs))])
+
+    return Space(sample, tuple({"promoted": name} for name in configs))
 
 
 def _first_trials(parts: list[Space], rate: bool) -> tuple[Params, ...]:

@@ -1,0 +1,335 @@
+"""Trains configs of `joint` with budgets of 12 to 100 epochs, on photos that a test part is set aside from.
+
+    python -m benchmarks.long_curves --data DIR --encoder-weights DIR [--device cuda --processes 16 --minutes 9]
+
+Short budgets choose what is fast. This records what they miss: the same configs with 12, 24, 48 and 100 epochs, each
+with a schedule of its own length; the same again as cycles, each from the weights of the one before; one knob at a time
+moved away from the recorded winner; and all own photos trained on, where no fold is held out. The test part, a quarter
+by scenes, is predicted after every epoch and decides nothing. Goes on where it was stopped; `--ensembles` then scores
+all sets of up to three members of each budget. `python -m benchmarks.budgets` reads what comes out.
+"""
+
+import argparse
+import dataclasses
+import itertools
+import json
+import multiprocessing
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spaces.encoders import STRIDES
+from spaces.table import JOINT, Scope, find_space
+from trainable.cache import Cache, build_cache
+from trainable.classes import CLASSES
+from trainable.coco import read_training
+from trainable.config import NO_FOLD, TrialConfig
+from trainable.data import FoldData
+from trainable.dealing import make_folds
+from trainable.files import write_bytes
+from trainable.metrics import confusion_matrices, mean_iou
+from trainable.probabilities import classes_at_256, quantised
+from trainable.training import FoldTraining
+
+SIZE = 96
+"""Pixels per side."""
+BUDGETS = (12, 24, 48, 100)
+"""Epochs."""
+CYCLES = (12, 12, 24, 52)
+"""Epochs of each cycle that goes on from the one before: together 12, 24, 48 and 100."""
+RANKS = (0, 1, 2, 3, 4, 6, 8, 16, 24, 40)
+"""Of the 160 configs in curves.parquet, by their best of 9 epochs: those that are trained beside the two below."""
+REFERENCE, WINNER = "reference", "winner"
+"""The reference recipe, and the best recorded config of `joint`: the first and the last of the space's first trials."""
+TEST_PARTS, FOLDS = 4, 5
+FLIPS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))
+"""Axes of each view."""
+
+Parts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training, or one that goes on in cycles."""
+
+    config: str
+    cycles: tuple[int, ...]  # epochs
+    whole: bool = False  # all own photos train, none validates
+
+    @property
+    def name(self) -> str:
+        """Name its files."""
+        config = re.sub(r"[^a-z0-9.]+", "_", self.config)
+        return f"{config}-{'+'.join(map(str, self.cycles))}{'-whole' if self.whole else ''}"
+
+    @property
+    def epochs(self) -> int:
+        """Count all of them."""
+        return sum(self.cycles)
+
+
+@dataclass(frozen=True)
+class Part:
+    """The photos: positions in the cache."""
+
+    train: NDArray[np.int64]
+    val: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, cache: Cache) -> "Part":
+        """Set the test part aside by scenes, then a validation fold; what is left trains."""
+        _, test = make_folds(cache, TEST_PARTS, 1).split(cache.file_names, 0)
+        own, val = make_folds(cache, FOLDS, 0).split(cache.file_names, 0)
+        return cls(np.setdiff1d(own, test), np.setdiff1d(val, test), test)
+
+
+def all_configs(file: Path) -> dict[str, Parts]:
+    """Return the parts of each config by name, and keep them: the file alone is enough on a machine without Optuna."""
+    if not file.exists():
+        write_bytes(file, json.dumps(chosen_configs()).encode())
+    found: dict[str, Parts] = json.loads(file.read_text())
+    return found
+
+
+def chosen_configs() -> dict[str, Parts]:
+    """Return the reference recipe, the recorded winner with its knobs, and configs of curves.parquet."""
+    import optuna  # noqa: PLC0415
+
+    from benchmarks.replay.recorded import read_curves  # noqa: PLC0415
+
+    curves, drawn, facts = read_curves()
+    scope = facts["scope"]
+    models = tuple((architecture, encoder) for architecture, encoder in scope["models"])
+    space = find_space(JOINT, Scope(models, STRIDES, (SIZE,), epochs=BUDGETS[-1]))
+    fixed = [space.sample(optuna.trial.FixedTrial(params)) for params in space.first_trials]
+    found = {REFERENCE: {**fixed[0], "loss": {"name": "focal", "gamma": 2.0}}, WINNER: fixed[-1]}
+    first = [each for each in curves if not each.seed and not each.fold and each.state == "finished"]
+    ranked = sorted(first, key=lambda each: -float(each.rows["val_miou"].max()))
+    for rank in RANKS:
+        number = ranked[rank].number
+        found[f"curve{number}"] = {**drawn[number]["parts"], "image_size": SIZE}
+    return found | {f"{WINNER}:{name}": parts for name, parts in knobs(fixed[-1]).items()}
+
+
+def knobs(winner: Parts) -> dict[str, Parts]:
+    """Return the winner with one knob moved, by the knob's name and value."""
+    optimizer, paste = winner["optimizer"], {"name": "copy_paste", "p": 0.5, "most": 4, "low": 0.5, "high": 1.5}
+    crop = {"name": "random_resized_crop", "p": 0.5, "smallest": 0.4}
+    moved: dict[str, Parts] = {
+        f"lr x {factor:g}": {"optimizer": {**optimizer, "lr": optimizer["lr"] * factor}} for factor in (0.25, 0.5, 2, 4)
+    }
+    moved |= {f"augmentation {name}": {"augmentation": {"name": name}} for name in ("none", "light", "heavy")}
+    moved |= {
+        "copy_paste": {"mixing": [{**paste, "resize": "jitter"}]},
+        "cutmix": {"mixing": [{"name": "cutmix", "p": 0.4, "area": 0.3}]},
+        "crop": {"operations": [*winner["operations"], crop]},
+        "weight_decay x 30": {"optimizer": {**optimizer, "weight_decay": optimizer["weight_decay"] * 30}},
+        "ema 0.99": {"ema_decay": 0.99},
+        "oversampling none": {"oversampling": {"name": "none"}},
+        "encoder_lr_factor 0.5": {"encoder_lr_factor": 0.5},
+        "scheduler cosine": {"scheduler": {"name": "cosine"}},
+        "loss cross_entropy": {"loss": {"name": "cross_entropy"}},
+    }
+    return {name: {**winner, **parts} for name, parts in moved.items()}
+
+
+def all_jobs(names: list[str]) -> list[Job]:
+    """Return what is trained, the most telling first."""
+    main, moved = [each for each in names if ":" not in each], [each for each in names if ":" in each]
+    return [
+        *(Job(name, (epochs,)) for epochs in sorted(BUDGETS, reverse=True) for name in main),
+        *(Job(name, (epochs,)) for epochs in (48, 12) for name in moved),
+        *(Job(name, CYCLES) for name in main),
+        *(Job(name, (48,), whole=True) for name in main),
+        *(Job(name, (100,)) for name in moved),
+    ]
+
+
+def train(job: Job, config: TrialConfig, cache: Cache, part: Part, scratch: Path, out: Path) -> str:
+    """Train one job and write its record; returns what to say of it."""
+    rows: list[dict[str, float]] = []
+    state, weights, kept = "finished", None, {}
+    began = time.perf_counter()
+    training_part = np.concatenate([part.train, part.val]) if job.whole else part.train
+    fold = FoldData(cache, training_part, part.val[:0] if job.whole else part.val)
+    try:
+        for cycle, epochs in enumerate(job.cycles):
+            chosen = dataclasses.replace(config, epochs=epochs, seed=cycle, fold=NO_FOLD if job.whole else 0)
+            training = FoldTraining(chosen, fold)
+            if weights is not None:
+                training.model.load_state_dict(weights)
+            best = -1.0
+            for epoch in range(1, epochs + 1):
+                before = [row["val_miou"] for row in rows if row["cycle"] == cycle and "val_miou" in row]
+                row, validated = training.epoch(epoch, before)
+                maps = predict(training, cache, part.test)
+                counts = confusions(maps, cache, part.test)
+                row["test_miou"] = mean_iou(torch.from_numpy(counts.sum(0)))
+                rows.append({"cycle": cycle, **{name: row[name] for name in KEPT if name in row}})
+                if validated is None or row["val_miou"] > best:
+                    best = row.get("val_miou", best)
+                    kept[cycle] = {"test": shares(counts), **({"val": shares(validated.at_256)} if validated else {})}
+                    if len(job.cycles) == 1:
+                        scored = part.test if job.whole else np.concatenate([part.val, part.test])
+                        views = [predict(training, cache, scored, view) for view in FLIPS]
+            weights = {name: tensor.clone() for name, tensor in training.model.state_dict().items()}
+    except Exception as error:
+        state = f"{type(error).__name__}: {error}".splitlines()[0]
+    if state == "finished" and len(job.cycles) == 1:
+        np.save(scratch / f"{job.name}.npy", np.stack([views[0], np.mean(views, 0, dtype=np.float32).round()]).astype(np.uint8))
+    arrays = {f"{name}{cycle}": each for cycle, of in kept.items() for name, each in of.items()}
+    with (out / f"{job.name}.npz").open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    content = {**dataclasses.asdict(job), "state": state, "rows": rows, "trial": config.to_dict()}
+    write_bytes(out / f"{job.name}.json", json.dumps(content).encode())
+    best = max((row.get("val_miou", row["test_miou"]) for row in rows), default=float("nan"))
+    return f"{state}, best {best:.3f}, last on the test part {rows[-1]['test_miou'] if rows else float('nan'):.3f}, " \
+           f"{time.perf_counter() - began:.0f} s"  # fmt: skip
+
+
+KEPT = ("val_miou", "val_miou_full", "test_miou", "train_loss", "val_loss", "train_s", "val_s")
+
+
+@torch.inference_mode()
+def predict(
+    training: FoldTraining, cache: Cache, positions: NDArray[np.int64], axes: tuple[int, ...] = ()
+) -> NDArray[np.uint8]:
+    """Return probabilities times 255, (N, C, S, S), of photos flipped along axes, and flipped back."""
+    model, found = training.stepper.evaluated.eval(), []
+    for start in range(0, len(positions), 64):
+        photos = torch.from_numpy(cache.images[positions[start : start + 64]])
+        turned = photos.flip([axis - 1 for axis in axes]) if axes else photos  # photos are (N, S, S, 3)
+        logits = training.stepper.logits(model, turned)
+        found.append(quantised(logits.flip(axes) if axes else logits).cpu().numpy())
+    return np.concatenate(found)
+
+
+def confusions(maps: NDArray[np.uint8] | torch.Tensor, cache: Cache, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return (N, C, C) of photos as the competition scores."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    sizes, found = cache.photo_sizes[positions], []
+    for start in range(0, len(positions), 64):
+        some = slice(start, start + 64)
+        truth = torch.from_numpy(cache.score_masks[positions[some]]).to(device)
+        classes = classes_at_256(torch.as_tensor(maps[some]).to(device), sizes[some])
+        found.append(confusion_matrices(truth, classes, len(CLASSES)).cpu().numpy())
+    return np.concatenate(found)
+
+
+def shares(counts: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Return hits, pixels in truth and in prediction, (N, C, 3), of confusion matrices (N, C, C)."""
+    return np.stack([counts.diagonal(axis1=1, axis2=2), counts.sum(2), counts.sum(1)], -1).astype(np.int32)
+
+
+def work(number: int, options: argparse.Namespace, jobs: Any, told: Any) -> None:
+    """Take jobs until there are none, or none that would end in time."""
+    del number
+    torch.set_num_threads(1)
+    cache, _ = build_cache(read_training(options.data), SIZE, options.out / "cache")
+    part = Part.of(cache)
+    configs = all_configs(options.out / "configs.json")
+    base = TrialConfig(
+        image_size=SIZE, encoder_weights=str(options.encoder_weights.absolute()), device=options.device,
+        precision="fp32" if options.device == "cuda" else "bf16", memory_format="channels_last",
+    ).to_dict()  # fmt: skip
+    spent, trained = 0.0, 0
+    while (job := jobs.get()) is not None:
+        left = options.deadline - time.time()
+        if trained and spent / trained * job.epochs > left or left < 0:
+            continue
+        began = time.perf_counter()
+        config = TrialConfig.from_dict({**base, **configs[job.config]})
+        said = train(job, config, cache, part, options.scratch, options.out)
+        if trained or job.epochs > 12:
+            spent, trained = spent + time.perf_counter() - began, trained + job.epochs
+        told.put(f"{time.strftime('%H:%M:%S')} {job.name}: {said}")
+    told.put(None)
+
+
+def main() -> None:
+    """Train what is missing, for as long as is allowed; or score ensembles."""
+    parser = argparse.ArgumentParser("benchmarks.long_curves")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--encoder-weights", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("runs/long_curves"))
+    parser.add_argument("--scratch", type=Path, help="where probabilities are kept (default OUT/scratch)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--minutes", type=float, default=180.0, help="begin no training that would not end in time")
+    parser.add_argument("--scale", type=float, default=1.0, help="of all epochs; below 1 to try the command")
+    parser.add_argument("--ensembles", action="store_true")
+    options = parser.parse_args()
+    options.scratch = options.scratch or options.out / "scratch"
+    for folder in (options.out, options.scratch):
+        folder.mkdir(parents=True, exist_ok=True)
+    options.deadline = time.time() + options.minutes * 60
+    cache, _ = build_cache(read_training(options.data), SIZE, options.out / "cache")
+    part = Part.of(cache)
+    print(f"{len(part.train)} photos train, {len(part.val)} validate, {len(part.test)} test", flush=True)
+    if options.ensembles:
+        score_ensembles(cache, part, options.scratch, options.out)
+        return
+    jobs = all_jobs(list(all_configs(options.out / "configs.json")))
+    if options.scale != 1:
+        jobs = [dataclasses.replace(job, cycles=tuple(max(round(each * options.scale), 1) for each in job.cycles))
+                for job in jobs]  # fmt: skip
+    left = [job for job in dict.fromkeys(jobs) if not (options.out / f"{job.name}.json").exists()]
+    print(f"{len(left)} of {len(jobs)} trainings are missing: {sum(job.epochs for job in left)} epochs", flush=True)
+    context = multiprocessing.get_context("spawn")
+    waiting, told = context.Queue(), context.Queue()
+    for job in [*left, *[None] * options.processes]:
+        waiting.put(job)
+    workers = [context.Process(target=work, args=(number, options, waiting, told)) for number in range(options.processes)]
+    for worker in workers:
+        worker.start()
+    ended = 0
+    while ended < options.processes and any(worker.is_alive() for worker in workers):
+        try:
+            said = told.get(timeout=5)
+        except Exception:
+            continue
+        ended += said is None
+        if said:
+            print(said, flush=True)
+    for worker in workers:
+        worker.join(10)
+
+
+def score_ensembles(cache: Cache, part: Part, scratch: Path, out: Path) -> None:
+    """Score every set of one to three members of a budget, and the best four to six, without and with flips."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    found = []
+    for path in sorted(out.glob("*.json")):
+        content = json.loads(path.read_text())
+        if content.get("state") == "finished" and len(content["cycles"]) == 1 and (scratch / f"{path.stem}.npy").exists():
+            best = max((row.get("val_miou", 0.0) for row in content["rows"]))
+            found.append((content["cycles"][0], content["whole"], content["config"], best, path.stem))
+    scores = []
+    for (epochs, whole), group in itertools.groupby(sorted(found), key=lambda each: each[:2]):
+        members = sorted(group, key=lambda each: -each[3])
+        main = [each for each in members if ":" not in each[2]]
+        maps = {each[2]: torch.from_numpy(np.load(scratch / f"{each[4]}.npy")).to(device) for each in members}
+        sets = [(each[2],) for each in members]
+        sets += [tuple(each[2] for each in some) for size in (2, 3) for some in itertools.combinations(main, size)]
+        sets += [tuple(each[2] for each in main[:size]) for size in (4, 5, 6, 8, 12) if size <= len(main)]
+        positions = part.test if whole else np.concatenate([part.val, part.test])
+        for chosen in sets:
+            for view in (0, 1):
+                mean = torch.stack([maps[name][view].float() for name in chosen]).mean(0).round().to(torch.uint8)
+                counts = confusions(mean, cache, positions)
+                parts = {"test": counts[-len(part.test) :], **({} if whole else {"val": counts[: len(part.val)]})}
+                scores.append({"epochs": epochs, "whole": whole, "members": chosen, "flips": bool(view),
+                               **{name: mean_iou(torch.from_numpy(each.sum(0))) for name, each in parts.items()}})  # fmt: skip
+        print(f"{epochs} epochs{' on all photos' if whole else ''}: {len(sets)} sets", flush=True)
+    write_bytes(out / "ensembles.json", json.dumps(scores).encode())
+
+
+if __name__ == "__main__":
+    main()
