@@ -5,7 +5,7 @@ N photos, M members, C classes.
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from analysis import crf
+from analysis.expectation import Expectation, epoch_luck, expect, trial_luck
 from analysis.filters import scaled
 from analysis.gate import Confusions, Gate
 from analysis.labelled import Labelled, open_labelled
-from analysis.members import Pool, read_pool, without
+from analysis.members import Member, Pool, read_pool, without
 from analysis.nested import Decision, decide, nested_confusions
 from analysis.outfold import Tick, mean_maps, view_maps, write_all
 from analysis.postprocess import ClassMap, confusions_of, crf_maps, fit_crf, fit_factors, fit_pieces
@@ -25,9 +26,11 @@ from analysis.samples import DamagedMemberError, FoldMaps, Samples, draw_samples
 from analysis.stored import store
 from analysis.tta import Augmentation, choose_views, usable_views, view_scores
 from analysis.views import PLAIN, VIEWS
-from trainable.bootstrap import Interval, miou_interval
+from trainable.bootstrap import Interval, miou_interval, tallies
 from trainable.classes import CLASSES
 from trainable.cores import cpu_count
+from trainable.files import read_json
+from trainable.finalists import pooled_confusion
 from trainable.probabilities import Map
 
 Say = Callable[[str], None]
@@ -89,10 +92,13 @@ def build(
     maps, before, augmentation = _views(made, decision, views)
     if filters:
         _filters(made, maps, before, crf_options)
+    expected = _expected(made, decision, before)
+    say(expected.told())
     record = {
         "method": decision.method, "reason": decision.reason, "scores": decision.scores,
         "views": list(augmentation.views), "filters": made.filters, "stages": made.stages, "gates": made.gates,
         "photos": len(made.labelled.file_names), "folds": list(pool.covered), "notes": list(made.pool.notes),
+        "expected": expected.record(),
     }  # fmt: skip
     return store(made.pool, decision.weights, runs, **record)
 
@@ -108,6 +114,29 @@ def _weights(made: Build) -> Decision:
         made.say(f"  {score:.4f}  {name}")
     made.say(f"weights: {decision.reason}; over the best single {decision.gain:+}")
     return decision
+
+
+def _expected(made: Build, decision: Decision, confusions: Confusions) -> Expectation:
+    """Return what to expect of the ensemble on the test photos, or on as many as there are labelled ones."""
+    shares = decision.weights.mean(1)
+    used = [(member, share) for member, share in zip(made.pool.members, shares, strict=True) if share]
+    epochs = sum(share * epoch_luck_of(member) for member, share in used) / sum(share for _, share in used)
+    # Weights were chosen without the photos they are scored on; one member alone was chosen by them.
+    rivals = [tallies(pooled_confusion(each.models)[1]) for each in made.pool.members]
+    trial = trial_luck(rivals) if len(used) == 1 else 0.0
+    models = sum(len(member.models) for member, _ in used)
+    test = made.labelled.dataset.root / "test.json"
+    unseen = len(read_json(test)["images"]) if test.exists() else len(made.labelled.dataset.photos)
+    found = expect(tallies(confusions), unseen, epochs, trial, models)
+    filtered = made.stages[-1]["value"] - found.measured  # what filters have added, each by its gate
+    return replace(found, **{name: getattr(found, name) + filtered for name in ("value", "low", "high", "measured")})
+
+
+def epoch_luck_of(member: Member) -> float:
+    """Return by how much the choice of their epochs flatters a member's models, in the mean."""
+    return float(
+        np.mean([epoch_luck([row["val_miou"] for row in folder.curve()]) for folder in member.models.values()])
+    )
 
 
 def _samples(made: Build) -> Samples:
@@ -130,9 +159,7 @@ def _reference(made: Build) -> Interval | None:
     return miou_interval(nested_confusions([first[0].maps], made.labelled, alone)["it"])
 
 
-def _views(
-    made: Build, decision: Decision, views: Sequence[str]
-) -> tuple[FoldMaps, Confusions, Augmentation]:
+def _views(made: Build, decision: Decision, views: Sequence[str]) -> tuple[FoldMaps, Confusions, Augmentation]:
     """Return the ensemble's out-of-fold maps over the chosen views, their confusion matrices, and the choice."""
     found: dict[str, FoldMaps] = {}
     used = [member for member, each in zip(made.pool.members, decision.weights, strict=True) if each.any()]

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from search.budget import check_budget, option
 from search.machine import AUTO
+from search.phase_plan import ORDER
 from search.plan import STOPPERS
 from spaces.encoders import GROUPS
 from spaces.table import JOINT, NONE, SPACES, space_names
@@ -134,7 +135,9 @@ def _check_fixed(given: dict[str, Any], earlier: str) -> None:
     rest = "leave it out or start a new run"
     if earlier == "extend" and fixed[0] == "epochs":
         rest = "its learning rates follow a schedule over these epochs, and more of them are another training; " + rest
-    raise ValueError(f"{option(fixed[0])} is fixed by the run that --{earlier} {'takes' if earlier == 'promote' else 'continues'}; {rest}")
+    raise ValueError(
+        f"{option(fixed[0])} is fixed by the run that --{earlier} {'takes' if earlier == 'promote' else 'continues'}; {rest}"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -184,6 +187,8 @@ def _add_search(group: Any) -> None:
     group.add_argument("--seeds", type=int, metavar="S", help="with --confirm: at most, to tell configs apart (default "
                        "1; 5 with a budget)")  # fmt: skip
     group.add_argument("--no-race", action="store_true", help="with --confirm: train all, also those shown to be worse")
+    group.add_argument("--to", choices=ORDER, help="go on after the search, each phase with its share of the budget: the "
+                       "best ones longer and larger, further folds, the ensemble, the submission, the final model")  # fmt: skip
     group.add_argument("--gpu-hours", type=float, metavar="H", help="end when GPUs (cores, where there are none) "
                        "were held for H hours in all")  # fmt: skip
     group.add_argument("--until", metavar="TIME", help="end so long after the start of this command: 90m, 2h, "

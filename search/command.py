@@ -72,16 +72,22 @@ class Command:
             EndedBySignalError: a signal came before the first trial.
         """
         self.options = options = parse(self.arguments)
-        if "promote" in options and "submit" not in options:
-            from search.promote import promotion  # imports SciPy
-
-            self.options = options = promotion(options)
         if "submit" in options:
             validate_submitted(options)
             set_up_access(local=False)
             from search.submit import submit
 
             return submit(self.arguments, options, self.console)
+        if "promote" in options:
+            from search.promote import promotion  # imports SciPy
+
+            self.options = options = promotion(options)
+        if "to" in options or "resume" in options:
+            from search.phases import begins_chain, carry_through
+
+            if begins_chain(options):
+                self.status = carry_through(options, self.arguments, self.console)
+                return self.status
         self.run = run = run_folder(options)
         earlier = earlier_name(options) is not None
         if earlier:

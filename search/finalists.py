@@ -2,7 +2,7 @@
 
 from search.plan import Plan
 from search.priors import read_priors
-from search.results import Standing, standings
+from search.results import standings
 from search.thawing import Thawing
 from trainable.artifacts import BROKEN, FINISHED, RUNNING, RunFolder
 
@@ -23,19 +23,7 @@ def find_finalists(run: RunFolder, plan: Plan, top: int | None, folds: int, incl
         raise ValueError(f"--folds must be 2 to {plan.folds}, the folds of run {run.path.name}, found {folds}")
     if top is not None and (top < 0 or not (top or include)):
         raise ValueError(f"--top must be at least 1, found {top}")
-    damaged: list[int] = []
-    ranking = standings(run, damaged)
-    if damaged:
-        raise ValueError(
-            f"trial {damaged[0]} of run {run.path.name} is damaged, in trial.json or curve.csv; --resume "
-            f"{run.path.name} mends what is cut off, then it can be confirmed"
-        )
-    sound = [each for each in ranking if each.best and each.state not in (*BROKEN, RUNNING)]
-    thawing = Thawing(run, plan.config.epochs, plan.trials, read_priors(run, plan.config.epochs))
-    thawing.load()
-    ends = thawing.ends() | {each.number: each.best["val_miou"] for each in sound
-                             if each.best and each.state == FINISHED}  # fmt: skip
-    ranked = distinct(run, sorted(sound, key=lambda each: -ends[each.number]))
+    ranked, sound = rank(run, plan)
     if not ranked:
         raise ValueError(
             f"no trial of run {run.path.name} has ended an epoch without failing, so none can be confirmed; go on with "
@@ -48,17 +36,39 @@ def find_finalists(run: RunFolder, plan: Plan, top: int | None, folds: int, incl
             f"--top {top} is more than the {len(ranked)} different trials of run {run.path.name} that can be "
             f"confirmed; use at most {len(ranked)}"
         )
-    unknown = set(include) - {each.number for each in sound}
+    unknown = set(include) - set(sound)
     if unknown:
-        there = ", ".join(str(each.number) for each in sorted(sound, key=lambda each: each.number))
+        there = ", ".join(map(str, sorted(sound)))
         raise ValueError(f"--include {min(unknown)}: no such trial that ended an epoch; there are {there}")
-    return list(dict.fromkeys([*(each.number for each in ranked[:top]), *include]))
+    return list(dict.fromkeys([*ranked[:top], *include]))
 
 
-def distinct(run: RunFolder, ranked: list[Standing]) -> list[Standing]:
+def rank(run: RunFolder, plan: Plan) -> tuple[list[int], list[int]]:
+    """Return the different trials of a run, the one that is to end best first, and all that ended an epoch.
+
+    Raises:
+        ValueError: a trial's records are damaged.
+    """
+    damaged: list[int] = []
+    ranking = standings(run, damaged)
+    if damaged:
+        raise ValueError(
+            f"trial {damaged[0]} of run {run.path.name} is damaged, in trial.json or curve.csv; --resume "
+            f"{run.path.name} mends what is cut off, then it can be confirmed"
+        )
+    sound = [each for each in ranking if each.best and each.state not in (*BROKEN, RUNNING)]
+    thawing = Thawing(run, plan.config.epochs, plan.trials, read_priors(run, plan.config.epochs))
+    thawing.load()
+    ends = thawing.ends() | {each.number: each.best["val_miou"] for each in sound
+                             if each.best and each.state == FINISHED}  # fmt: skip
+    numbers = [each.number for each in sound]
+    return distinct(run, sorted(numbers, key=lambda number: -ends[number])), numbers
+
+
+def distinct(run: RunFolder, ranked: list[int]) -> list[int]:
     """Return the trials without those whose config an earlier one has."""
-    first: dict[str, Standing] = {}
-    for each in ranked:
-        config = {**run.trial(each.number).config(), "encoder_weights": ""}  # which may have moved since
-        first.setdefault(str(sorted(config.items())), each)
+    first: dict[str, int] = {}
+    for number in ranked:
+        config = {**run.trial(number).config(), "encoder_weights": ""}  # which may have moved since
+        first.setdefault(str(sorted(config.items())), number)
     return list(first.values())

@@ -30,7 +30,7 @@ def run_folder(options: dict[str, Any]) -> RunFolder:
     """
     if (earlier := earlier_name(options)) is not None:
         return there(options, earlier)
-    run = _new(options, _new_name(options))
+    run = folder_named(options, _new_name(options))
     if "name" in options:
         _check_free(run)
     return run
@@ -67,7 +67,7 @@ def driven(options: dict[str, Any], run: RunFolder, tell: Tell) -> Iterator[tupl
         except ValueError:
             if "name" in options:
                 raise
-            run = _new(options, f"{default_name(options)}-{number}")
+            run = folder_named(options, f"{default_name(options)}-{number}")
     try:
         if run.uri and run.path.exists():
             shutil.rmtree(run.path)  # what is left of a run of that name that was removed
@@ -128,8 +128,8 @@ def _root(options: dict[str, Any]) -> Path:
     return check_root(Path(options.get("runs_dir", "runs")).absolute())
 
 
-def _new(options: dict[str, Any], name: str) -> RunFolder:
-    """Return a new run's folder of a name."""
+def folder_named(options: dict[str, Any], name: str) -> RunFolder:
+    """Return the folder that a run of a name has, be it there or not."""
     if is_uri(options.get("runs_dir")):
         return _remote(options, name)[1]
     return RunFolder(_root(options) / name)
@@ -148,7 +148,7 @@ def _check_free(run: RunFolder) -> None:
 
 
 def _is_of_driver(name: str) -> bool:
-    return is_claim(name) or name in (DRIVER, f".{DRIVER}.tmp", "stop.json")
+    return is_claim(name) or name in (DRIVER, f".{DRIVER}.tmp", "stop.json", "phases.json")
 
 
 def _missing_parents(path: Path) -> list[Path]:

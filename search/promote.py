@@ -53,7 +53,9 @@ def promoted_plan(plan: Plan, earlier: RunFolder, options: dict[str, Any]) -> Pl
     before, config = plan.config.epochs, plan.config
     epochs = options.get("epochs", LONGER * before)
     if epochs < before:
-        raise ValueError(f"--epochs with --promote must be at least the {before} of run {earlier.path.name}, found {epochs}")
+        raise ValueError(
+            f"--epochs with --promote must be at least the {before} of run {earlier.path.name}, found {epochs}"
+        )
     fold = options.get("fold", config.fold)
     if not 0 <= fold < plan.folds:
         raise ValueError(f"--fold must be 0 to {plan.folds - 1}, the folds of run {earlier.path.name}, found {fold}")

@@ -1,0 +1,140 @@
+"""Counts how often the interval of what to expect on unseen photos holds what they then show.
+
+    python -m benchmarks.expectation --data DIR --encoder-weights DIR [--cases 20] [--hours 1]
+
+Each case sets a test part aside by scenes, another one each time, and chooses on the other photos as a search does: of
+some configs, drawn from those of `python -m benchmarks.long_curves`, the best epoch each and the best of all, and an
+equal ensemble of the best two. Only then is the test part looked at. Half of the cases are of the demo data, with other
+scenes each time. Finished cases are kept and not trained again. The last line is json.
+"""
+
+import argparse
+import json
+import multiprocessing
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from analysis.expectation import HELD, epoch_luck, expect, trial_luck
+from benchmarks.long_curves import all_configs, confusions, predict
+from trainable.bootstrap import tallies
+from trainable.cache import Cache, build_cache
+from trainable.coco import read_training
+from trainable.comparing import miou
+from trainable.config import TrialConfig
+from trainable.data import FoldData
+from trainable.dealing import make_folds
+from trainable.demo import demo_data
+from trainable.files import write_bytes
+from trainable.training import FoldTraining
+
+SIZE, EPOCHS, CONFIGS, PARTS = 64, 8, 4, 4
+"""Pixels per side, epochs of a training, configs to choose from, and parts of which one is set aside."""
+
+
+def case(number: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Choose on own photos, and return what was expected and what the test part then shows."""
+    torch.set_num_threads(1)
+    rng, demo = np.random.default_rng(number), bool(number % 2)
+    root = demo_data(options.out / f"demo{number}", 240, 1, seed=number) if demo else options.data
+    cache, _ = build_cache(read_training(root), SIZE, options.out / "cache")
+    _, test = make_folds(cache, PARTS, number).split(cache.file_names, 0)
+    own, val = make_folds(cache, 5, number).split(cache.file_names, 0)
+    train, val = np.setdiff1d(own, test), np.setdiff1d(val, test)
+    known = all_configs(options.out / "configs.json")
+    names = rng.choice([name for name in known if ":" not in name], CONFIGS, replace=False)
+    trained = [_trained(TrialConfig.from_dict({**known[name], "image_size": SIZE, "epochs": EPOCHS, "seed": number,
+                        "encoder_weights": str(options.encoder_weights), "device": "cpu", "threads": 1,
+                        "memory_format": "channels_last", "precision": "bf16"}), cache, train, val, test)
+               for name in names]  # fmt: skip
+    rivals = [tallies(confusions(maps[0], cache, val)) for _, maps in trained]
+    values = [miou(each) for each in rivals]
+    order = np.argsort(values)[::-1]
+    best, pair = int(order[0]), order[:2]
+    luck = [epoch_luck(curve) for curve, _ in trained]
+    single = expect(rivals[best], len(test), luck[best], trial_luck(rivals))
+    mean = [np.mean([trained[place][1][part] for place in pair], 0).round().astype(np.uint8) for part in (0, 1)]
+    together = expect(tallies(confusions(mean[0], cache, val)), len(test), float(np.mean([luck[each] for each in pair])),
+                      trial_luck(rivals), models=2)  # fmt: skip
+    shown = {"single": trained[best][1][1], "pair": mean[1]}
+    return {
+        "case": number, "set": "demo" if demo else options.data.name, "photos": [len(train), len(val), len(test)],
+        **{name: {"expected": each.record(), "shown": miou(tallies(confusions(shown[name], cache, test)))}
+           for name, each in (("single", single), ("pair", together))},
+    }  # fmt: skip
+
+
+def _trained(
+    config: TrialConfig, cache: Cache, train: NDArray[np.int64], val: NDArray[np.int64], test: NDArray[np.int64]
+) -> tuple[list[float], list[NDArray[np.uint8]]]:
+    """Return a training's curve, and of its best epoch the maps of validation and test photos."""
+    training, curve, best = FoldTraining(config, FoldData(cache, train, val)), list[float](), list[NDArray[np.uint8]]()
+    for epoch in range(1, config.epochs + 1):
+        row, _ = training.epoch(epoch, curve)
+        if not curve or row["val_miou"] > max(curve):
+            best = [predict(training, cache, positions) for positions in (val, test)]
+        curve.append(row["val_miou"])
+    return curve, best
+
+
+def _run(given: tuple[int, argparse.Namespace]) -> str:
+    number, options = given
+    found = case(number, options)
+    write_bytes(options.out / f"case{number:03d}.json", json.dumps(found).encode())
+    return _told(found)
+
+
+def _told(found: dict[str, Any]) -> str:
+    parts = [f"{name} {each['expected']['value']:.3f} ({each['expected']['low']:.3f} to {each['expected']['high']:.3f}), "
+             f"shown {each['shown']:.3f}{'' if _holds(each) else '  OUTSIDE'}"
+             for name, each in ((name, found[name]) for name in ("single", "pair"))]  # fmt: skip
+    return f"case {found['case']} {found['set']}: {'; '.join(parts)}"
+
+
+def _holds(each: dict[str, Any]) -> bool:
+    return bool(each["expected"]["low"] <= each["shown"] <= each["expected"]["high"])
+
+
+def main() -> None:
+    """Train the cases that are missing, and count."""
+    parser = argparse.ArgumentParser("benchmarks.expectation")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--encoder-weights", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("runs/expectation"))
+    parser.add_argument("--cases", type=int, default=20)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--hours", type=float, default=2.0, help="begin no case after so long")
+    options = parser.parse_args()
+    options.out, options.data = options.out.absolute(), options.data.absolute()
+    options.encoder_weights = options.encoder_weights.absolute()
+    options.out.mkdir(parents=True, exist_ok=True)
+    all_configs(options.out / "configs.json")
+    deadline = time.monotonic() + options.hours * 3600
+    left = [number for number in range(options.cases) if not (options.out / f"case{number:03d}.json").exists()]
+    with multiprocessing.get_context("spawn").Pool(options.processes, maxtasksperchild=1) as pool:
+        while left and time.monotonic() < deadline:
+            now, left = left[: options.processes], left[options.processes :]
+            for told in pool.map(_run, [(number, options) for number in now], chunksize=1):
+                print(told, flush=True)
+    cases = [json.loads(path.read_text()) for path in sorted(options.out.glob("case*.json"))]
+    figures: dict[str, Any] = {"cases": len(cases), "held": HELD}
+    for name in ("single", "pair"):
+        errors = [each[name]["shown"] - each[name]["expected"]["value"] for each in cases]
+        plain = [each[name]["shown"] - each[name]["expected"]["measured"] for each in cases]
+        figures[name] = {
+            "covered": round(float(np.mean([_holds(each[name]) for each in cases])), 3),
+            "shown_less_expected": round(float(np.mean(errors)), 4),
+            "shown_less_measured": round(float(np.mean(plain)), 4),
+            "half_width": round(float(np.mean([(each[name]["expected"]["high"] - each[name]["expected"]["low"]) / 2 for each in cases])), 4),
+        }  # fmt: skip
+    for name in ("single", "pair"):
+        print(f"{name}: {figures[name]}")
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

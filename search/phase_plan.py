@@ -1,0 +1,116 @@
+"""How the hours are shared between a short search, longer and larger trainings, and members of an ensemble.
+
+The rule is a measured one: docs/budgets.md has the figures and the commands they come from. On the same hours, larger
+photos gain more than longer trainings, up to the photos' own size; beyond four times the epochs of the search nothing
+is gained by length; and several models gain more than one that is trained on.
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+SEARCH, PROMOTE, CONFIRM, ENSEMBLE, SUBMISSION, MODEL = (
+    "search", "promote", "confirm", "ensemble", "submission", "model",
+)  # fmt: skip
+ORDER = (SEARCH, PROMOTE, CONFIRM, ENSEMBLE, SUBMISSION, MODEL)
+
+SHARES = {SEARCH: 0.3, PROMOTE: 0.4, CONFIRM: 0.2}
+"""Of the budget. The rest is for the ensemble and what follows from it; what a phase leaves over goes to the next."""
+
+LONGER = (1, 2, 4)
+"""Times the search's epochs that a promoted config may train."""
+
+TOP = (2, 3, 4, 6)
+"""Configs that may be promoted."""
+
+STEP = 32
+"""Pixels between two image sizes to choose from: every network takes multiples of it."""
+
+LARGEST = 512
+"""Pixels: photos are not enlarged beyond the competition's size."""
+
+GAIN_SIZE, GAIN_EPOCHS, GAIN_MEMBERS = 0.06, 0.011, 0.008
+"""val_miou for each doubling of the image's side, of the epochs and of the members."""
+
+OVERHEAD = 1.15
+"""Wall seconds of a phase for each second of its training and validating, shared between workers."""
+
+
+@dataclass(frozen=True)
+class Longer:
+    """What the promoted configs train."""
+
+    top: int  # configs
+    epochs: int
+    size: int  # pixels per side
+    seconds: float  # of wall time, if none is stopped early
+    gain: float  # val_miou over what the search's best has, as measured elsewhere
+
+
+def choose_longer(
+    epoch_s: Sequence[tuple[float, int]], epochs: int, base: int, native: int, workers: int, seconds: float
+) -> Longer:
+    """Return how many of the best configs to promote, to how many epochs, at which size.
+
+    Args:
+        epoch_s: seconds of an epoch and image size of each config that could be promoted, the best first.
+        epochs: of a trial of the search.
+        base: image size of the search, pixels.
+        native: side of the photos, pixels.
+        workers: trainings at a time.
+        seconds: of wall time that there are.
+    """
+    largest = max(min(native, LARGEST) // STEP * STEP, base)
+    sizes = [base, *range((base // STEP + 1) * STEP, largest + 1, STEP)]
+    tops = [top for top in TOP if top <= len(epoch_s)] or [len(epoch_s)]
+    found = []
+    for top, longer, size in itertools.product(tops, LONGER, sizes):
+        each = [longer * epochs * second * (size / own) ** 2 for second, own in epoch_s[:top]]
+        wall = OVERHEAD * max(max(each), sum(each) / min(workers, top))
+        gain = GAIN_SIZE * math.log2(size / base) + GAIN_EPOCHS * math.log2(longer) + GAIN_MEMBERS * math.log2(top)
+        found.append(Longer(top, longer * epochs, size, wall, gain))
+    fitting = [each for each in found if each.seconds <= seconds]
+    return (
+        max(fitting, key=lambda each: (each.gain, -each.seconds))
+        if fitting
+        else min(found, key=lambda each: each.seconds)
+    )
+
+
+@dataclass(frozen=True)
+class Further:
+    """What is trained on further folds."""
+
+    top: int  # configs, 0 for none
+    folds: int  # of each, the promoted run's own included
+    seconds: float  # of wall time
+    gain: float
+
+
+def choose_further(training_s: Sequence[float], folds: int, workers: int, seconds: float) -> Further:
+    """Return how many of the best promoted configs train on how many folds.
+
+    Args:
+        training_s: seconds of a whole training of each, the best first.
+        folds: that the photos are dealt into.
+        workers: trainings at a time.
+        seconds: of wall time that there are.
+    """
+    found = [Further(0, 1, 0.0, 0.0)]
+    for top, count in itertools.product(range(1, min(len(training_s), 3) + 1), range(2, folds + 1)):
+        trainings = sorted(each for each in training_s[:top] for _ in range(count - 1))
+        rounds = math.ceil(len(trainings) / workers)
+        wall = OVERHEAD * max(trainings[-1] * rounds, sum(trainings) / workers)
+        found.append(Further(top, count, wall, GAIN_MEMBERS * math.log2(top * count)))
+    return max((each for each in found if each.seconds <= seconds), key=lambda each: (each.gain, -each.seconds))
+
+
+def shares_left(done: Sequence[str], seconds: float) -> dict[str, float]:
+    """Return the seconds of each phase that is to come, where so many are left."""
+    rest = 1 - sum(SHARES.values())
+    weights: Mapping[str, float] = {
+        **{name: share for name, share in SHARES.items() if name not in done},
+        ENSEMBLE: rest,
+    }
+    return {name: seconds * weight / sum(weights.values()) for name, weight in weights.items()}

@@ -1,0 +1,234 @@
+"""The way from photos to a submission under one budget: how hours are shared, and that the chain goes on anywhere."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+import search.phases as phases
+from search.arguments import parse
+from search.comparable import MEASURED
+from search.machine import Machine
+from search.phase_plan import (
+    CONFIRM,
+    ENSEMBLE,
+    LARGEST,
+    MODEL,
+    ORDER,
+    PROMOTE,
+    SEARCH,
+    SHARES,
+    SUBMISSION,
+    choose_further,
+    choose_longer,
+    shares_left,
+)
+from search.phases import Carrier, Chain, Phase, begins_chain, carry_through, read_chain
+from search.plan import Plan, new_plan
+from search.promote import promoted_plan
+from spaces.table import GIVEN, find_space
+from trainable.artifacts import FINISHED, STOPPED, RunFolder
+from trainable.files import write_json
+
+CPU = Machine(cores=2, gpus=0)
+
+
+def console():
+    return Console(quiet=True)
+
+
+@pytest.fixture
+def run(tmp_path, photos):
+    """A search of four trials with curves, as its folder has them."""
+    return begin_run(tmp_path / "runs" / "short", photos)
+
+
+def begin_run(path, photos, **options):
+    run = RunFolder(path)
+    run.path.mkdir(parents=True)
+    plan = new_plan({"epochs": 4, "trials": 4, "data": photos, "image_size": 64, **options}, CPU)
+    write_json(run.path / "search.json", {"plan": plan.__dict__, "folds_hash": "f", **MEASURED})
+    for number in range(4):
+        folder = run.trial(number)
+        folder.path.mkdir(parents=True)
+        config = replace(plan.config, loss={"name": "dice"}, optimizer={"name": "adamw", "lr": 1e-3 * (number + 1)})
+        write_json(folder.path / "config.json", config.to_dict())
+        epochs = 2 if number == 3 else 4
+        folder.write_curve([row(epoch, 0.1 + 0.05 * number + 0.01 * epoch) for epoch in range(1, epochs + 1)])
+        folder.write_params({"lr": 1e-3 * (number + 1), "loss": "dice"})
+        folder.write_status(STOPPED if number == 3 else FINISHED, "")
+    write_json(run.path / "hours.json", {"unit": "core-hours", "per_trial": 1, "held": {}, "shares": {},
+                                         "sessions": [{"began": 0.0, "ended": 100.0, "size": 2}]})  # fmt: skip
+    return run
+
+
+def row(epoch, value):
+    return {"epoch": epoch, "val_miou": value, "val_miou_full": value, "train_s": 4.0, "val_s": 1.0}
+
+
+# How hours are shared
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0.1, 100), st.sampled_from([64, 96, 128])), min_size=1, max_size=8),
+    st.integers(1, 30), st.sampled_from([64, 96, 256]), st.integers(60, 1200), st.integers(1, 16), st.floats(1, 1e6),
+)  # fmt: skip
+def test_what_is_promoted_fits_or_is_the_least_there_is(epoch_s, epochs, base, native, workers, seconds):
+    chosen = choose_longer(epoch_s, epochs, base, native, workers, seconds)
+    least = choose_longer(epoch_s, epochs, base, native, workers, 0.0)
+    assert 1 <= chosen.top <= len(epoch_s)
+    assert chosen.epochs >= epochs and chosen.epochs % epochs == 0
+    assert base <= chosen.size <= max(min(native, LARGEST), base)
+    assert chosen.seconds <= seconds or chosen == least
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.floats(10, 1e5), st.floats(1.1, 10))
+def test_more_hours_never_promise_less(seconds, more):
+    costs = [(5.0, 96), (8.0, 96), (3.0, 64), (20.0, 128)]
+    first, second = (choose_longer(costs, 12, 96, 512, 2, each) for each in (seconds, seconds * more))
+    assert second.gain >= first.gain or first.seconds > seconds
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(1, 1e4), min_size=1, max_size=6), st.integers(2, 6), st.integers(1, 8), st.floats(0, 1e6))
+def test_further_folds_fit_into_their_share(training_s, folds, workers, seconds):
+    chosen = choose_further(training_s, folds, workers, seconds)
+    assert chosen.seconds <= seconds and chosen.folds <= folds and chosen.top <= len(training_s)
+    assert (chosen.top == 0) == (chosen.folds == 1)
+
+
+def test_what_a_phase_leaves_over_goes_to_the_next_ones():
+    whole, later = shares_left([], 100.0), shares_left([SEARCH], 100.0)
+    assert whole[SEARCH] == pytest.approx(100 * SHARES[SEARCH])
+    assert sum(whole.values()) == pytest.approx(100) and sum(later.values()) == pytest.approx(100)
+    assert later[PROMOTE] / later[CONFIRM] == pytest.approx(whole[PROMOTE] / whole[CONFIRM])
+
+
+# Promoting
+
+
+def plan_of(run):
+    return Plan(**run.search()["plan"])
+
+
+def test_promoted_configs_keep_what_is_theirs_and_get_the_budget(run):
+    plan = promoted_plan(plan_of(run), run, {"epochs": 16, "image_size": 96, "top": 2, "include": [0], "fold": 1})
+    assert plan.space == GIVEN and plan.trials == 3 and plan.image_sizes == [96]
+    configs = plan.given_configs()
+    assert [config.optimizer["lr"] for config in configs] == pytest.approx([4e-3, 3e-3, 1e-3])
+    assert {(config.epochs, config.image_size, config.fold) for config in configs} == {(16, 96, 1)}
+    space = find_space(plan.space, plan.scope)
+    assert [params["promoted"] for params in space.first_trials] == ["short:3", "short:2", "short:0"]
+
+
+@pytest.mark.parametrize(("options", "rule"), [
+    ({"epochs": 3}, "at least the 4"), ({"fold": 5}, "0 to 4"), ({"top": 9}, "more than the 4"),
+    ({"include": [7]}, "no such trial"),
+])  # fmt: skip
+def test_what_cannot_be_promoted_is_refused(run, options, rule):
+    with pytest.raises(ValueError, match=rule):
+        promoted_plan(plan_of(run), run, options)
+
+
+@pytest.mark.parametrize("words", [
+    ["--promote", "a", "--space", "losses"], ["--promote", "a", "--resume", "b"], ["--promote", "a", "--trials", "3"],
+    ["--promote", "a", "--seeds", "2"], ["--space", "given"],
+])  # fmt: skip
+def test_options_that_do_not_go_with_promote(words):
+    with pytest.raises(ValueError, match="fixed by the run|pass one|belongs to|unknown space"):
+        parse(words)
+
+
+# The chain
+
+
+def test_only_what_is_asked_for_more_than_a_search_is_a_chain(tmp_path, run):
+    here = {"runs_dir": tmp_path / "runs"}
+    assert begins_chain({"to": SUBMISSION, **here})
+    assert not begins_chain({"to": SEARCH, **here})
+    assert not begins_chain({"resume": "short", **here})
+    Carrier(run, Chain(SUBMISSION, {"until": "1h"}, []), {}, console())._write()
+    assert begins_chain({"resume": "short", **here})
+    assert not begins_chain({"resume": "short", "to": SEARCH, **here})
+
+
+def test_a_chain_without_a_budget_or_without_test_photos_is_refused(tmp_path, photos):
+    with pytest.raises(ValueError, match="--until"):
+        carry_through({"to": SUBMISSION}, [], console())
+    (photos / "test.json").unlink(missing_ok=True)
+    with pytest.raises(ValueError, match=r"test\.json"):
+        carry_through({"to": SUBMISSION, "until": "1h", "data": photos}, [], console())
+
+
+def test_a_chain_is_read_as_it_was_written_and_damage_is_said(run):
+    chain = Chain(MODEL, {"cost": 5.0, "rate": 2.0}, ["--space", "joint"],
+                  [Phase(SEARCH, ["search/run.py"], "short", 12.5, 0, {"val_miou": 0.2}), Phase(PROMOTE, [], "", skipped="why")])  # fmt: skip
+    Carrier(run, chain, {}, console())._write()
+    assert read_chain(run) == chain
+    assert chain.ended(SEARCH) and chain.ended(PROMOTE) and not chain.ended(CONFIRM)
+    for damage in ("{", "[]", json.dumps({"format": 99, "to": MODEL, "limit": {}, "asked": [], "phases": []})):
+        (run.path / "phases.json").write_text(damage)
+        with pytest.raises(ValueError, match="cannot be read"):
+            read_chain(run)
+
+
+@pytest.fixture
+def commands(run, monkeypatch):
+    """A chain whose commands are not run but taken down; what each leaves behind is made by hand."""
+    done = []
+
+    def do(self, phase):
+        done.append(phase)
+        phase.seconds, phase.status = 60.0, self.fails.get(phase.name, 0)
+        if phase.name == PROMOTE:
+            begin_run(self.long.path, plan_of(run).data, epochs=int(phase.command[phase.command.index("--epochs") + 1]))
+        return phase.status
+
+    monkeypatch.setattr(Carrier, "_do", do)
+    monkeypatch.setattr(Carrier, "_found", lambda self, name: {"trials": 1})
+    monkeypatch.setattr(Carrier, "fails", {}, raising=False)
+    return done
+
+
+def test_every_phase_is_a_command_of_its_own_within_its_share(run, commands):
+    chain = Chain(MODEL, {"until": "1h"}, ["--space", "losses"])
+    assert Carrier(run, chain, {}, console()).carry() == 0
+    assert [phase.name for phase in commands] == [SEARCH, PROMOTE, CONFIRM, ENSEMBLE, SUBMISSION, MODEL]
+    for phase in commands[:3]:
+        words = parse([*phase.command[1:]])
+        assert 0 < float(words["until"][:-1]) <= 3600
+    promote, confirm = (parse(phase.command[1:]) for phase in commands[1:3])
+    assert promote["promote"] == "short" and promote["name"] == "short-long" and promote["fold"] == 1
+    assert confirm["confirm"] == "short-long" and confirm["seeds"] == 1
+
+
+def test_a_chain_goes_on_where_a_phase_failed(run, commands, monkeypatch):
+    chain = Chain(SUBMISSION, {"until": "1h"}, ["--space", "losses"])
+    monkeypatch.setattr(Carrier, "fails", {CONFIRM: 143})
+    assert Carrier(run, chain, {}, console()).carry() == 143
+    monkeypatch.setattr(Carrier, "fails", {})
+    commands.clear()
+    again = read_chain(run)
+    assert again is not None and Carrier(run, again, {}, console()).carry() == 0
+    assert [phase.name for phase in commands] == [CONFIRM, ENSEMBLE, SUBMISSION]
+    assert [phase.name for phase in again.phases] == list(ORDER[: ORDER.index(SUBMISSION) + 1])
+
+
+def test_hours_are_shared_by_what_the_search_held(run):
+    carrier = Carrier(run, Chain(SUBMISSION, {"cost": 6.0, "rate": 3.0}, []), {}, console())
+    assert carrier.seconds() == pytest.approx(2 * 3600 / 2)  # 2 hours of two cores
+    (run.path / "hours.json").unlink()
+    assert math.isinf(carrier.seconds())
+
+
+def test_the_reference_recipe_is_promoted_where_it_fits(run):
+    carrier = Carrier(run, Chain(SUBMISSION, {"until": "9h"}, []), {}, console())
+    longer, numbers = carrier.longer(plan_of(run), 1e6)
+    assert 0 in numbers and len(numbers) == longer.top
+    assert phases.epoch_seconds(run, 2) == (5.0, 64)
