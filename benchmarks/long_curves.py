@@ -100,9 +100,9 @@ def all_configs(file: Path) -> dict[str, Parts]:
 
 def chosen_configs() -> dict[str, Parts]:
     """Return the reference recipe, the recorded winner with its knobs, and configs of curves.parquet."""
-    import optuna  # noqa: PLC0415
+    import optuna
 
-    from benchmarks.replay.recorded import read_curves  # noqa: PLC0415
+    from benchmarks.replay.recorded import read_curves
 
     curves, drawn, facts = read_curves()
     scope = facts["scope"]
@@ -242,7 +242,7 @@ def work(number: int, options: argparse.Namespace, jobs: Any, told: Any) -> None
     spent, trained = 0.0, 0
     while (job := jobs.get()) is not None:
         left = options.deadline - time.time()
-        if trained and spent / trained * job.epochs > left or left < 0:
+        if (trained and spent / trained * job.epochs > left) or left < 0:
             continue
         began = time.perf_counter()
         config = TrialConfig.from_dict({**base, **configs[job.config]})
@@ -309,7 +309,7 @@ def score_ensembles(cache: Cache, part: Part, scratch: Path, out: Path) -> None:
     for path in sorted(out.glob("*.json")):
         content = json.loads(path.read_text())
         if content.get("state") == "finished" and len(content["cycles"]) == 1 and (scratch / f"{path.stem}.npy").exists():
-            best = max((row.get("val_miou", 0.0) for row in content["rows"]))
+            best = max(row.get("val_miou", 0.0) for row in content["rows"])
             found.append((content["cycles"][0], content["whole"], content["config"], best, path.stem))
     scores = []
     for (epochs, whole), group in itertools.groupby(sorted(found), key=lambda each: each[:2]):

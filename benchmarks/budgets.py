@@ -1,0 +1,149 @@
+"""What longer trainings, more members and flips gain: reads what `python -m benchmarks.long_curves` has recorded.
+
+    python -m benchmarks.budgets [FILE]
+
+Prints the tables of docs/budgets.md. The last line is json. `--pack FOLDER` makes FILE from a folder of single records.
+"""
+
+import argparse
+import gzip
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+FILE = Path(__file__).parent / "gpu" / "2026-11-27-h200-long-curves.json.gz"
+COLUMNS = ("val_miou", "test_miou", "train_loss", "val_loss")
+LATE = 6
+"""Of a training, the last sixth: its mean says what a config comes to without the luck of an epoch."""
+
+Array = NDArray[np.float64]
+Curves = Mapping[tuple[str, int], dict[str, Array]]
+"""By config and epochs, each column."""
+
+
+def pack(folder: Path, file: Path, facts: dict[str, Any]) -> None:
+    """Write one file of a folder's records."""
+    trainings = []
+    for path in sorted(folder.glob("*.json")):
+        content = json.loads(path.read_text())
+        if isinstance(content, dict) and "rows" in content:
+            content.pop("trial")
+            columns = [name for name in COLUMNS if name in content["rows"][0]]
+            rows = [[round(row[name], 5) for name in columns] for row in content["rows"]]
+            trainings.append({**content, "columns": columns, "rows": rows})
+    scored = json.loads((folder / "ensembles.json").read_text())
+    rounded = [{**each, **{name: round(each[name], 5) for name in ("test", "val") if name in each}} for each in scored]
+    configs = json.loads((folder / "configs.json").read_text())
+    whole = {**facts, "configs": configs, "trainings": trainings, "ensembles": rounded}
+    file.write_bytes(gzip.compress(json.dumps(whole, separators=(",", ":")).encode(), 9, mtime=0))
+
+
+def curves_of(content: dict[str, Any]) -> Curves:
+    """Return the curves of single trainings that held a fold out."""
+    return {
+        (each["config"], each["cycles"][0]): {
+            name: np.array([row[place] for row in each["rows"]]) for place, name in enumerate(each["columns"])
+        }
+        for each in content["trainings"]
+        if len(each["cycles"]) == 1 and not each["whole"] and each["state"] == "finished"
+    }
+
+
+def late(curve: Array) -> float:
+    """Return the mean over the last sixth."""
+    return float(curve[-max(len(curve) // LATE, 1) :].mean())
+
+
+def luck(curve: dict[str, Array]) -> tuple[float, float]:
+    """Return how far the best validated epoch stands out over its neighbours, there and on the test part."""
+    val, test = curve["val_miou"], curve["test_miou"]
+    best, side = int(val.argmax()), max(1, round(0.05 * len(val)))
+    around = np.delete(np.arange(max(best - side, 0), min(best + side + 1, len(val))), min(best, side))
+    return float(val[best] - val[around].mean()), float(test[best] - test[around].mean())
+
+
+def main() -> None:
+    """Print what the curves say."""
+    parser = argparse.ArgumentParser("benchmarks.budgets")
+    parser.add_argument("file", type=Path, nargs="?", default=FILE)
+    parser.add_argument("--pack", type=Path, metavar="FOLDER")
+    parser.add_argument("--facts", type=json.loads, default={}, help="card, date and so on, as json")
+    options = parser.parse_args()
+    if options.pack:
+        pack(options.pack, options.file, options.facts)
+    content = json.loads(gzip.decompress(options.file.read_bytes()))
+    curves = curves_of(content)
+    figures: dict[str, Any] = {"ends": _ends(curves), "ranks": _ranks(curves)}
+    figures |= {"members": _members(content), "luck": _luck(curves)}
+    print(json.dumps(figures))
+
+
+def _ends(curves: Curves) -> dict[str, Any]:
+    budgets = sorted({epochs for _, epochs in curves})
+    main = [name for name in dict.fromkeys(name for name, _ in curves) if ":" not in name]
+    print("mIoU on the test part: at the best validated epoch, and the mean of the last sixth of all epochs")
+    print(f"{'config':12s}" + "".join(f"{epochs:>8d} epochs" for epochs in budgets))
+    for name in main:
+        cells = []
+        for epochs in budgets:
+            if (curve := curves.get((name, epochs))) is None:
+                cells.append(f"{'-':>15s}")
+                continue
+            best = curve["test_miou"][int(curve["val_miou"].argmax())]
+            cells.append(f"{best:8.3f} {late(curve['test_miou']):6.3f}")
+        print(f"{name:12s}" + "".join(cells))
+    common = [name for name in main if all((name, epochs) in curves for epochs in budgets)]
+    means = {epochs: round(float(np.mean([late(curves[name, epochs]["test_miou"]) for name in common])), 4)
+             for epochs in budgets}  # fmt: skip
+    print(f"mean of the last sixth over the {len(common)} configs with all budgets: {means}\n")
+    return {str(epochs): value for epochs, value in means.items()}
+
+
+def _ranks(curves: Curves) -> dict[str, Any]:
+    found = {}
+    budgets = sorted({epochs for _, epochs in curves})
+    print("rank correlation of a short budget's best validated epoch with what a longer one comes to on the test part")
+    for short in budgets:
+        for long in [epochs for epochs in budgets if epochs > short]:
+            names = [name for name, epochs in curves if epochs == long and ":" not in name and (name, short) in curves]
+            ends = [late(curves[name, long]["test_miou"]) for name in names]
+            own = float(spearmanr([curves[name, short]["val_miou"].max() for name in names], ends)[0])
+            part = float(spearmanr([curves[name, long]["val_miou"][:short].max() for name in names], ends)[0])
+            print(f"  {short} to {long} epochs, {len(names)} configs: {own:.2f}; the first {short} of the {long}: {part:.2f}")
+            found[f"{short}-{long}"] = [round(own, 2), round(part, 2)]
+    print()
+    return found
+
+
+def _members(content: dict[str, Any]) -> dict[str, Any]:
+    found = {}
+    print("mean mIoU on the test part of all sets of so many members, and of the tenth that is best on the validation fold")
+    scored = [each for each in content["ensembles"] if not each["whole"] and not any(":" in name for name in each["members"])]
+    for epochs in sorted({each["epochs"] for each in scored}):
+        for size in (1, 2, 3):
+            cells = []
+            for flips in (False, True):
+                some = sorted((each for each in scored if each["epochs"] == epochs and len(each["members"]) == size
+                               and each["flips"] == flips), key=lambda each: -float(each["val"]))  # fmt: skip
+                cells += [np.mean([each["test"] for each in some]),
+                          np.mean([each["test"] for each in some[: max(len(some) // 10, 1)]])]  # fmt: skip
+            print(f"  {epochs:3d} epochs, {size} members: {cells[0]:.3f}, best tenth {cells[1]:.3f}; with flips {cells[2]:.3f}, {cells[3]:.3f}")
+            found[f"{size}x{epochs}"] = [round(float(each), 4) for each in cells]
+    print()
+    return found
+
+
+def _luck(curves: Curves) -> dict[str, Any]:
+    pairs = np.array([luck(curve) for curve in curves.values()])
+    here, there = pairs.mean(0)
+    print(f"the best validated epoch stands out by {here:.4f} there and by {there:.4f} on the test part: {1 - there / here:.0%} is luck")
+    return {"val": round(float(here), 4), "test": round(float(there), 4), "trainings": len(pairs)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,330 @@
+"""Holds the whole chain against what its users would do without it, on photos that nothing has seen.
+
+    python -m benchmarks.chain --data DIR --encoder-weights DIR --core-minutes 60 --seed 0 [--arms ours reference ...]
+
+A quarter of the photos, by scenes, is set aside before anything else; each arm gets the others, the same encoders, and
+the same core-seconds:
+
+    reference   the reference recipe trained for all of it, and for half: the better one on the validation fold
+    flips       the same with flips at test time
+    random      half of it on random configs of `joint`, the rest on the best one of them, trained anew
+    stock       the same with Ray Tune, Optuna and ASHA as they come
+    ours        python search/run.py --space joint --to submission
+
+What an arm has done is kept in --out and not done again. The last line is json: mIoU on the test part of each arm, and
+ours less each other with its paired interval (95%).
+"""
+
+import argparse
+import dataclasses
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.long_curves import FLIPS, chosen_configs, confusions, predict
+from spaces.encoders import GROUPS, STRIDES, pairs
+from spaces.table import JOINT, Scope, Space, find_space
+from trainable.artifacts import RunFolder
+from trainable.bootstrap import paired_interval, tallies
+from trainable.cache import Cache, build_cache
+from trainable.classes import CLASSES
+from trainable.coco import read_training
+from trainable.comparing import miou
+from trainable.config import TrialConfig
+from trainable.data import FoldData
+from trainable.dealing import make_folds
+from trainable.files import write_bytes
+from trainable.metrics import confusion_matrices
+from trainable.training import DivergedError, FoldTraining
+
+ROOT = Path(__file__).parents[1]
+SIZE = 96
+"""Pixels per side of the search of every arm; what `ours` does beyond it is its own decision."""
+SHORT, GRACE, FOLDS, TEST_PARTS = 12, 3, 5, 4
+ARMS = ("reference", "flips", "random", "stock", "ours")
+CORES = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Photos:
+    """The photos of one set: those that an arm may see, and those that it may not."""
+
+    own: Path  # data folder: train_all.json, and test.json without answers
+    whole: Path
+    out: Path
+    weights: Path
+
+    def cache(self, size: int) -> Cache:
+        """Return the own photos."""
+        return build_cache(read_training(self.own), size, self.out / "cache")[0]
+
+    def fold(self, size: int, seed: int) -> FoldData:
+        """Return the own photos with fold 0 to validate."""
+        cache = self.cache(size)
+        return FoldData.of(cache, make_folds(cache, FOLDS, seed), 0)
+
+    def test(self, size: int) -> tuple[Cache, NDArray[np.int64]]:
+        """Return the whole cache and where the test part is in it: for scoring alone."""
+        cache, _ = build_cache(read_training(self.whole), size, self.out / "cache")
+        names = {image["file_name"] for image in json.loads((self.own / "test.json").read_text())["images"]}
+        return cache, np.array([place for place, name in enumerate(cache.file_names) if name in names])
+
+    def config(self, parts: dict[str, Any], epochs: int, seed: int) -> TrialConfig:
+        """Return a config that trains on one core."""
+        return TrialConfig.from_dict({
+            "image_size": SIZE, **parts, "epochs": epochs, "seed": seed, "encoder_weights": str(self.weights),
+            "device": "cpu", "threads": 1, "workers": 0, "precision": "auto", "memory_format": "auto",
+        })  # fmt: skip
+
+
+def set_aside(whole: Path, out: Path, weights: Path) -> Photos:
+    """Write the data folder that arms may see; the photos in it are links."""
+    own = out / "own"
+    content = json.loads((whole / "train_all.json").read_text())
+    if not (own / "test.json").exists():
+        cache, _ = build_cache(read_training(whole), SIZE, out / "cache")
+        _, test = make_folds(cache, TEST_PARTS, 1).split(cache.file_names, 0)
+        hidden = {cache.file_names[place] for place in test}
+        own.mkdir(parents=True, exist_ok=True)
+        for image in content["images"]:
+            link = own / image["file_name"]
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if not link.exists():
+                link.symlink_to((whole / image["file_name"]).resolve())
+        for name, wanted in (("train_all.json", False), ("test.json", True)):
+            images = [each for each in content["images"] if (each["file_name"] in hidden) == wanted]
+            ids = {each["id"] for each in images}
+            notes = [] if wanted else [each for each in content["annotations"] if each["image_id"] in ids]
+            write_bytes(own / name, json.dumps({**content, "images": images, "annotations": notes}).encode())
+    return Photos(own, whole, out, weights)
+
+
+def joint(photos: Photos) -> Space:
+    """Return the space of the arms that draw from it, without its first trials: they are the product's knowledge."""
+    there = [model for model in pairs("light") if (photos.weights / f"{model[1]}.safetensors").exists()]
+    sound = [model for model in there if model[0] not in ("dpt", "pan")]  # not built at this size, see record_curves
+    assert GROUPS["light"]
+    return find_space(JOINT, Scope(tuple(sound), {**STRIDES, "deeplabv3plus": (16,)}, (SIZE, 64, 128), epochs=SHORT))
+
+
+class Long:
+    """A training that ends when its core-seconds are spent: measured first, so that its schedule fits."""
+
+    def __init__(self, photos: Photos, parts: dict[str, Any], seconds: float, seed: int):
+        config = photos.config(parts, 2, seed)
+        began = time.process_time()
+        FoldTraining(config, photos.fold(config.image_size, seed)).epoch(1, [])
+        took = time.process_time() - began
+        self.epochs = max(int((seconds - took) / took), 1)
+        self.config = photos.config(parts, self.epochs, seed)
+        self.photos, self.seconds, self.began = photos, seconds, began
+
+    def train(self) -> dict[str, Any]:
+        """Train, and return the test part's maps of the best epoch, without and with flips."""
+        size = self.config.image_size
+        training, curve = FoldTraining(self.config, self.photos.fold(size, self.config.seed)), list[float]()
+        cache, test = self.photos.test(size)
+        best: dict[str, Any] = {}
+        for epoch in range(1, self.epochs + 1):
+            row, _ = training.epoch(epoch, curve)
+            if not curve or row["val_miou"] > max(curve):
+                views = [predict(training, cache, test, view) for view in FLIPS]
+                best = {"plain": views[0], "flips": np.mean(views, 0).round().astype(np.uint8)}
+            curve.append(row["val_miou"])
+            if time.process_time() - self.began > self.seconds:
+                break
+        found = {name: confusions(maps, cache, test) for name, maps in best.items()}
+        return {"val_miou": max(curve), "epochs": len(curve), "of": self.epochs, "size": size, "config": self.config.to_dict(),
+                "core_s": time.process_time() - self.began, "counts": {name: each.tolist() for name, each in found.items()}}  # fmt: skip
+
+
+def _long(photos: Photos, parts: dict[str, Any], seconds: float, seed: int) -> dict[str, Any]:
+    torch.set_num_threads(1)
+    return Long(photos, parts, seconds, seed).train()
+
+
+def _short(photos: Photos, parts: dict[str, Any], seed: int) -> tuple[float, float]:
+    """Return the best val_miou of a short training and its core-seconds."""
+    torch.set_num_threads(1)
+    began, curve = time.process_time(), [0.0]
+    try:
+        config = photos.config(parts, SHORT, seed)
+        training = FoldTraining(config, photos.fold(config.image_size, seed))
+        for epoch in range(1, SHORT + 1):
+            curve.append(training.epoch(epoch, curve[1:])[0]["val_miou"])
+    except (DivergedError, ValueError):
+        pass
+    return max(curve), time.process_time() - began
+
+
+def reference(photos: Photos, seconds: float, seed: int) -> dict[str, Any]:
+    """Train the reference recipe for all the core-seconds and for half of them, side by side; the better one counts."""
+    parts = chosen_configs()["reference"]
+    with _pool() as pool:
+        waiting = [pool.apply_async(_long, (photos, parts, share * seconds, seed)) for share in (1.0, 0.5)]
+        found = [each.get() for each in waiting]
+    return max(found, key=lambda each: float(each["val_miou"]))
+
+
+def random(photos: Photos, seconds: float, seed: int) -> dict[str, Any]:
+    """Try random configs for half of the core-seconds, and train the best one for the rest."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    space, study = joint(photos), optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    tried: list[tuple[float, dict[str, Any]]] = []
+    spent, running = 0.0, list[tuple[Any, dict[str, Any]]]()
+    with _pool() as pool:
+        while spent < seconds / 2 or running:
+            while spent < seconds / 2 and len(running) < CORES:
+                parts = space.sample(study.ask())
+                running.append((pool.apply_async(_short, (photos, parts, seed)), parts))
+            running[0][0].wait(0.5)
+            for each in [each for each in running if each[0].ready()]:
+                running.remove(each)
+                value, took = each[0].get()
+                spent += took
+                tried.append((value, each[1]))
+    return _winner_long(photos, tried, seconds - spent, seed)
+
+
+def stock(photos: Photos, seconds: float, seed: int) -> dict[str, Any]:
+    """Let Ray Tune with Optuna and ASHA search for half of the core-seconds, and train the best one for the rest."""
+    import ray
+    from ray import tune
+    from ray.tune.schedulers import ASHAScheduler
+    from ray.tune.search.optuna import OptunaSearch
+
+    space, out, deadline = joint(photos), photos.out / f"stock-{seed}", time.time() + seconds / 2 / CORES
+    os.environ["PYTHONPATH"] = str(ROOT)
+    ray.init(num_cpus=CORES, include_dashboard=False, log_to_driver=False)
+    try:
+        given = ray.put((photos, seed))
+
+        def trial(config: dict[str, Any]) -> None:
+            told, number = ray.get(given)
+            torch.set_num_threads(1)
+            made = told.config({name: value for name, value in config["parts"].items()}, SHORT, number)
+            training, curve = FoldTraining(made, told.fold(made.image_size, number)), list[float]()
+            for epoch in range(1, SHORT + 1):
+                curve.append(training.epoch(epoch, curve)[0]["val_miou"])
+                tune.report({"val_miou": curve[-1], "best": max(curve), "epoch": epoch})
+
+        search = OptunaSearch(
+            _defined(space), metric="val_miou", mode="max", sampler=optuna.samplers.TPESampler(seed=seed)
+        )
+        tuner = tune.Tuner(
+            tune.with_resources(trial, {"cpu": 1}),
+            tune_config=tune.TuneConfig(
+                search_alg=search, num_samples=-1, time_budget_s=max(deadline - time.time(), 1),
+                scheduler=ASHAScheduler(time_attr="epoch", metric="val_miou", mode="max", max_t=SHORT, grace_period=GRACE),
+            ),
+            run_config=tune.RunConfig(storage_path=str(out), verbose=0),
+        )  # fmt: skip
+        results = tuner.fit()
+        tried = [(float(each.metrics["best"]), each.config["parts"]) for each in results
+                 if each.metrics and "best" in each.metrics and each.config]  # fmt: skip
+    finally:
+        ray.shutdown()
+    return _winner_long(photos, tried, seconds / 2, seed)
+
+
+def _defined(space: Space) -> Callable[[Any], dict[str, Any]]:
+    return lambda trial: {"parts": space.sample(trial)}
+
+
+def _winner_long(
+    photos: Photos, tried: list[tuple[float, dict[str, Any]]], seconds: float, seed: int
+) -> dict[str, Any]:
+    best = max(tried, key=lambda each: each[0])
+    with _pool() as pool:
+        found: dict[str, Any] = pool.apply(_long, (photos, best[1], seconds, seed))
+    return {**found, "tried": len(tried), "short_val_miou": best[0]}
+
+
+def ours(photos: Photos, seconds: float, seed: int) -> dict[str, Any]:
+    """Run the product: as many core-seconds as its processes hold the cores for."""
+    runs = photos.out / f"runs-{seconds:.0f}-{seed}"
+    command = [sys.executable, str(ROOT / "search/run.py"), "--space", JOINT, "--data", str(photos.own), "--encoders", "light",
+               "--encoder-weights", str(photos.weights), "--image-size", str(SIZE), "--seed", str(seed), "--name", "ours",
+               "--runs-dir", str(runs), "--cache-dir", str(photos.out / "cache"), "--to", "submission"]  # fmt: skip
+    if (runs / "ours" / "phases.json").exists():
+        command = [sys.executable, str(ROOT / "search/run.py"), "--resume", "ours", "--runs-dir", str(runs)]
+    began = time.monotonic()
+    with (photos.out / f"ours-{seconds:.0f}-{seed}.log").open("a") as log:
+        subprocess.run([*command, "--until", f"{seconds / CORES:.0f}s"], check=True, stdout=log, stderr=log, cwd=ROOT,
+                       env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+    held = (time.monotonic() - began) * CORES
+    phases = json.loads((runs / "ours" / "phases.json").read_text())["phases"]
+    stored = json.loads((RunFolder(runs / "ours-long").path / "ensemble" / "ensemble.json").read_text())
+    return {"core_s": held, "phases": phases, "expected": stored["expected"],
+            "counts": {"plain": submission_counts(photos, runs / "ours" / "submission.csv").tolist()}}  # fmt: skip
+
+
+def submission_counts(photos: Photos, path: Path) -> NDArray[np.int64]:
+    """Return the confusion matrices (N, C, C) of a submission, photos as in the test part."""
+    import pandas as pd
+
+    table = pd.read_csv(path).set_index("image_id")["PredictionString"]
+    cache, test = photos.test(SIZE)
+    maps = np.stack([np.array(table[cache.file_names[place]].split(), np.uint8).reshape(256, 256) for place in test])
+    return confusion_matrices(torch.from_numpy(cache.score_masks[test]), torch.from_numpy(maps), len(CLASSES)).numpy()
+
+
+def _pool() -> Any:
+    return multiprocessing.get_context("spawn").Pool(CORES, maxtasksperchild=1)
+
+
+def main() -> None:
+    """Run the arms that are missing, and compare."""
+    parser = argparse.ArgumentParser("benchmarks.chain")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--encoder-weights", type=Path, required=True)
+    parser.add_argument("--core-minutes", type=float, default=60.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
+    parser.add_argument("--out", type=Path, default=Path("runs/chain"))
+    options = parser.parse_args()
+    out = options.out.absolute() / options.data.resolve().name
+    photos = set_aside(options.data.resolve(), out, options.encoder_weights.resolve())
+    seconds = options.core_minutes * 60
+    arms: dict[str, Any] = {}
+    for name in options.arms:
+        kept = "reference" if name == "flips" else name
+        path = out / f"{kept}-{options.core_minutes:g}-{options.seed}.json"
+        if not path.exists():
+            began = time.monotonic()
+            found = {"reference": reference, "random": random, "stock": stock, "ours": ours}[kept](
+                photos, seconds, options.seed
+            )
+            write_bytes(path, json.dumps({**found, "wall_s": time.monotonic() - began}).encode())
+        content = json.loads(path.read_text())
+        counts = np.array(content["counts"]["flips" if name == "flips" else "plain"])
+        arms[name] = tallies(counts)
+        told = {
+            key: content[key]
+            for key in ("val_miou", "epochs", "of", "size", "tried", "core_s", "expected")
+            if key in content
+        }
+        print(f"{name}: mIoU {miou(arms[name]):.4f} on {len(counts)} unseen photos; {told}", flush=True)
+    figures: dict[str, Any] = {"set": out.name, "core_minutes": options.core_minutes, "seed": options.seed,
+                               "miou": {name: round(miou(each), 4) for name, each in arms.items()}}  # fmt: skip
+    if "ours" in arms:
+        less = {name: paired_interval(arms["ours"], each) for name, each in arms.items() if name != "ours"}
+        for name, each in less.items():
+            print(f"ours less {name}: {each:+}")
+        figures["ours_less"] = {name: each.bounds for name, each in less.items()}
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
