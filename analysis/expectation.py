@@ -51,17 +51,11 @@ class Expectation:
 
     def told(self) -> str:
         """Return it in a sentence."""
-        chosen = ", ".join(
-            f"{name} {-value:+.3f}"
-            for name, value in (("best epochs", self.epochs), ("best trial", self.trial))
-            if value
-        )
-        less = (
-            f"; out of fold {self.measured:.3f}, less what was chosen: {chosen}"
-            if chosen
-            else f"; out of fold {self.measured:.3f}"
-        )
-        return f"expected on {self.photos} unseen photos: mIoU {self.value:.3f} ({self.low:.3f} to {self.high:.3f}, {HELD:.0%}){less}"
+        named = (("best epochs", self.epochs), ("best trial", self.trial))
+        chosen = ", ".join(f"{name} {-value:+.3f}" for name, value in named if value)
+        less = f"; out of fold {self.measured:.3f}" + f", less what was chosen: {chosen}" * bool(chosen)
+        held = f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f}, {HELD:.0%})"
+        return f"expected on {self.photos} unseen photos: mIoU {held}{less}"
 
     def record(self) -> dict[str, Any]:
         """Return it as json holds it."""

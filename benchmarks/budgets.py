@@ -114,7 +114,8 @@ def _ranks(curves: Curves) -> dict[str, Any]:
             ends = [late(curves[name, long]["test_miou"]) for name in names]
             own = float(spearmanr([curves[name, short]["val_miou"].max() for name in names], ends)[0])
             part = float(spearmanr([curves[name, long]["val_miou"][:short].max() for name in names], ends)[0])
-            print(f"  {short} to {long} epochs, {len(names)} configs: {own:.2f}; the first {short} of the {long}: {part:.2f}")
+            of = f"{short} to {long} epochs, {len(names)} configs"
+            print(f"  {of}: {own:.2f}; the first {short} of the {long}: {part:.2f}")
             found[f"{short}-{long}"] = [round(own, 2), round(part, 2)]
     print()
     return found
@@ -122,8 +123,9 @@ def _ranks(curves: Curves) -> dict[str, Any]:
 
 def _members(content: dict[str, Any]) -> dict[str, Any]:
     found = {}
-    print("mean mIoU on the test part of all sets of so many members, and of the tenth that is best on the validation fold")
-    scored = [each for each in content["ensembles"] if not each["whole"] and not any(":" in name for name in each["members"])]
+    print("mean mIoU on the test part of all sets of so many members, and of the tenth that validates best")
+    scored = [each for each in content["ensembles"]
+              if not each["whole"] and not any(":" in name for name in each["members"])]  # fmt: skip
     for epochs in sorted({each["epochs"] for each in scored}):
         for size in (1, 2, 3):
             cells = []
@@ -132,7 +134,8 @@ def _members(content: dict[str, Any]) -> dict[str, Any]:
                                and each["flips"] == flips), key=lambda each: -float(each["val"]))  # fmt: skip
                 cells += [np.mean([each["test"] for each in some]),
                           np.mean([each["test"] for each in some[: max(len(some) // 10, 1)]])]  # fmt: skip
-            print(f"  {epochs:3d} epochs, {size} members: {cells[0]:.3f}, best tenth {cells[1]:.3f}; with flips {cells[2]:.3f}, {cells[3]:.3f}")
+            told = f"{cells[0]:.3f}, best tenth {cells[1]:.3f}; with flips {cells[2]:.3f}, {cells[3]:.3f}"
+            print(f"  {epochs:3d} epochs, {size} members: {told}")
             found[f"{size}x{epochs}"] = [round(float(each), 4) for each in cells]
     print()
     return found
@@ -141,7 +144,8 @@ def _members(content: dict[str, Any]) -> dict[str, Any]:
 def _luck(curves: Curves) -> dict[str, Any]:
     pairs = np.array([luck(curve) for curve in curves.values()])
     here, there = pairs.mean(0)
-    print(f"the best validated epoch stands out by {here:.4f} there and by {there:.4f} on the test part: {1 - there / here:.0%} is luck")
+    told = f"{here:.4f} there and by {there:.4f} on the test part: {1 - there / here:.0%} is luck"
+    print(f"the best validated epoch stands out by {told}")
     return {"val": round(float(here), 4), "test": round(float(there), 4), "trainings": len(pairs)}
 
 

@@ -23,7 +23,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +32,8 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.long_curves import FLIPS, chosen_configs, confusions, predict
-from spaces.encoders import GROUPS, STRIDES, pairs
-from spaces.table import JOINT, Scope, Space, find_space
+from spaces.encoders import STRIDES, pairs
+from spaces.table import JOINT, Scope, find_space
 from trainable.artifacts import RunFolder
 from trainable.bootstrap import paired_interval, tallies
 from trainable.cache import Cache, build_cache
@@ -110,12 +109,21 @@ def set_aside(whole: Path, out: Path, weights: Path) -> Photos:
     return Photos(own, whole, out, weights)
 
 
-def joint(photos: Photos) -> Space:
-    """Return the space of the arms that draw from it, without its first trials: they are the product's knowledge."""
-    there = [model for model in pairs("light") if (photos.weights / f"{model[1]}.safetensors").exists()]
-    sound = [model for model in there if model[0] not in ("dpt", "pan")]  # not built at this size, see record_curves
-    assert GROUPS["light"]
-    return find_space(JOINT, Scope(tuple(sound), {**STRIDES, "deeplabv3plus": (16,)}, (SIZE, 64, 128), epochs=SHORT))
+@dataclasses.dataclass(frozen=True)
+class Joint:
+    """The space of the arms that draw from it, without its first trials: they are the product's knowledge.
+
+    It is no closure: Tune keeps the space it is given in its snapshots.
+    """
+
+    weights: Path
+
+    def __call__(self, trial: Any) -> dict[str, Any]:
+        """Return the parts of a config."""
+        there = [model for model in pairs("light") if (self.weights / f"{model[1]}.safetensors").exists()]
+        sound = tuple(model for model in there if model[0] not in ("dpt", "pan"))  # not built at these sizes
+        strides = {**STRIDES, "deeplabv3plus": (16,)}
+        return {"parts": find_space(JOINT, Scope(sound, strides, (SIZE, 64, 128), epochs=SHORT)).sample(trial)}
 
 
 class Long:
@@ -145,8 +153,11 @@ class Long:
             if time.process_time() - self.began > self.seconds:
                 break
         found = {name: confusions(maps, cache, test) for name, maps in best.items()}
-        return {"val_miou": max(curve), "epochs": len(curve), "of": self.epochs, "size": size, "config": self.config.to_dict(),
-                "core_s": time.process_time() - self.began, "counts": {name: each.tolist() for name, each in found.items()}}  # fmt: skip
+        return {
+            "val_miou": max(curve), "epochs": len(curve), "of": self.epochs, "size": size,
+            "config": self.config.to_dict(), "core_s": time.process_time() - self.began,
+            "counts": {name: each.tolist() for name, each in found.items()},
+        }  # fmt: skip
 
 
 def _long(photos: Photos, parts: dict[str, Any], seconds: float, seed: int) -> dict[str, Any]:
@@ -180,13 +191,13 @@ def reference(photos: Photos, seconds: float, seed: int) -> dict[str, Any]:
 def random(photos: Photos, seconds: float, seed: int) -> dict[str, Any]:
     """Try random configs for half of the core-seconds, and train the best one for the rest."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    space, study = joint(photos), optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    space, study = Joint(photos.weights), optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     tried: list[tuple[float, dict[str, Any]]] = []
     spent, running = 0.0, list[tuple[Any, dict[str, Any]]]()
     with _pool() as pool:
         while spent < seconds / 2 or running:
             while spent < seconds / 2 and len(running) < CORES:
-                parts = space.sample(study.ask())
+                parts = space(study.ask())["parts"]
                 running.append((pool.apply_async(_short, (photos, parts, seed)), parts))
             running[0][0].wait(0.5)
             for each in [each for each in running if each[0].ready()]:
@@ -204,7 +215,7 @@ def stock(photos: Photos, seconds: float, seed: int) -> dict[str, Any]:
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
-    space, out, deadline = joint(photos), photos.out / f"stock-{seed}", time.time() + seconds / 2 / CORES
+    out, deadline = photos.out / f"stock-{seed}", time.time() + seconds / 2 / CORES
     os.environ["PYTHONPATH"] = str(ROOT)
     ray.init(num_cpus=CORES, include_dashboard=False, log_to_driver=False)
     try:
@@ -213,33 +224,32 @@ def stock(photos: Photos, seconds: float, seed: int) -> dict[str, Any]:
         def trial(config: dict[str, Any]) -> None:
             told, number = ray.get(given)
             torch.set_num_threads(1)
-            made = told.config({name: value for name, value in config["parts"].items()}, SHORT, number)
+            made = told.config(dict(config["parts"]), SHORT, number)
             training, curve = FoldTraining(made, told.fold(made.image_size, number)), list[float]()
             for epoch in range(1, SHORT + 1):
                 curve.append(training.epoch(epoch, curve)[0]["val_miou"])
                 tune.report({"val_miou": curve[-1], "best": max(curve), "epoch": epoch})
 
         search = OptunaSearch(
-            _defined(space), metric="val_miou", mode="max", sampler=optuna.samplers.TPESampler(seed=seed)
+            Joint(photos.weights), metric="val_miou", mode="max", sampler=optuna.samplers.TPESampler(seed=seed)
         )
         tuner = tune.Tuner(
             tune.with_resources(trial, {"cpu": 1}),
             tune_config=tune.TuneConfig(
                 search_alg=search, num_samples=-1, time_budget_s=max(deadline - time.time(), 1),
-                scheduler=ASHAScheduler(time_attr="epoch", metric="val_miou", mode="max", max_t=SHORT, grace_period=GRACE),
+                scheduler=ASHAScheduler(
+                    time_attr="epoch", metric="val_miou", mode="max", max_t=SHORT, grace_period=GRACE
+                ),
             ),
             run_config=tune.RunConfig(storage_path=str(out), verbose=0),
         )  # fmt: skip
         results = tuner.fit()
-        tried = [(float(each.metrics["best"]), each.config["parts"]) for each in results
+        ended = [results[place] for place in range(len(results))]
+        tried = [(float(each.metrics["best"]), each.config["parts"]) for each in ended
                  if each.metrics and "best" in each.metrics and each.config]  # fmt: skip
     finally:
         ray.shutdown()
     return _winner_long(photos, tried, seconds / 2, seed)
-
-
-def _defined(space: Space) -> Callable[[Any], dict[str, Any]]:
-    return lambda trial: {"parts": space.sample(trial)}
 
 
 def _winner_long(
@@ -254,9 +264,11 @@ def _winner_long(
 def ours(photos: Photos, seconds: float, seed: int) -> dict[str, Any]:
     """Run the product: as many core-seconds as its processes hold the cores for."""
     runs = photos.out / f"runs-{seconds:.0f}-{seed}"
-    command = [sys.executable, str(ROOT / "search/run.py"), "--space", JOINT, "--data", str(photos.own), "--encoders", "light",
-               "--encoder-weights", str(photos.weights), "--image-size", str(SIZE), "--seed", str(seed), "--name", "ours",
-               "--runs-dir", str(runs), "--cache-dir", str(photos.out / "cache"), "--to", "submission"]  # fmt: skip
+    command = [
+        sys.executable, str(ROOT / "search/run.py"), "--space", JOINT, "--data", str(photos.own), "--name", "ours",
+        "--encoders", "light", "--encoder-weights", str(photos.weights), "--image-size", str(SIZE),
+        "--seed", str(seed), "--runs-dir", str(runs), "--cache-dir", str(photos.out / "cache"), "--to", "submission",
+    ]  # fmt: skip
     if (runs / "ours" / "phases.json").exists():
         command = [sys.executable, str(ROOT / "search/run.py"), "--resume", "ours", "--runs-dir", str(runs)]
     began = time.monotonic()

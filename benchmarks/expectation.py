@@ -58,8 +58,8 @@ def case(number: int, options: argparse.Namespace) -> dict[str, Any]:
     luck = [epoch_luck(curve) for curve, _ in trained]
     single = expect(rivals[best], len(test), luck[best], trial_luck(rivals))
     mean = [np.mean([trained[place][1][part] for place in pair], 0).round().astype(np.uint8) for part in (0, 1)]
-    together = expect(tallies(confusions(mean[0], cache, val)), len(test), float(np.mean([luck[each] for each in pair])),
-                      trial_luck(rivals), models=2)  # fmt: skip
+    epochs = float(np.mean([luck[each] for each in pair]))
+    together = expect(tallies(confusions(mean[0], cache, val)), len(test), epochs, trial_luck(rivals), models=2)
     shown = {"single": trained[best][1][1], "pair": mean[1]}
     return {
         "case": number, "set": "demo" if demo else options.data.name, "photos": [len(train), len(val), len(test)],
@@ -89,9 +89,11 @@ def _run(given: tuple[int, argparse.Namespace]) -> str:
 
 
 def _told(found: dict[str, Any]) -> str:
-    parts = [f"{name} {each['expected']['value']:.3f} ({each['expected']['low']:.3f} to {each['expected']['high']:.3f}), "
-             f"shown {each['shown']:.3f}{'' if _holds(each) else '  OUTSIDE'}"
-             for name, each in ((name, found[name]) for name in ("single", "pair"))]  # fmt: skip
+    parts = []
+    for name in ("single", "pair"):
+        value, low, high = (found[name]["expected"][part] for part in ("value", "low", "high"))
+        outside = "" if _holds(found[name]) else "  OUTSIDE"
+        parts.append(f"{name} {value:.3f} ({low:.3f} to {high:.3f}), shown {found[name]['shown']:.3f}{outside}")
     return f"case {found['case']} {found['set']}: {'; '.join(parts)}"
 
 
@@ -125,11 +127,12 @@ def main() -> None:
     for name in ("single", "pair"):
         errors = [each[name]["shown"] - each[name]["expected"]["value"] for each in cases]
         plain = [each[name]["shown"] - each[name]["expected"]["measured"] for each in cases]
+        widths = [each[name]["expected"]["high"] - each[name]["expected"]["low"] for each in cases]
         figures[name] = {
             "covered": round(float(np.mean([_holds(each[name]) for each in cases])), 3),
             "shown_less_expected": round(float(np.mean(errors)), 4),
             "shown_less_measured": round(float(np.mean(plain)), 4),
-            "half_width": round(float(np.mean([(each[name]["expected"]["high"] - each[name]["expected"]["low"]) / 2 for each in cases])), 4),
+            "half_width": round(float(np.mean(widths)) / 2, 4),
         }  # fmt: skip
     for name in ("single", "pair"):
         print(f"{name}: {figures[name]}")

@@ -14,6 +14,7 @@ import dataclasses
 import itertools
 import json
 import multiprocessing
+import queue
 import re
 import time
 from dataclasses import dataclass
@@ -108,7 +109,8 @@ def chosen_configs() -> dict[str, Parts]:
     scope = facts["scope"]
     models = tuple((architecture, encoder) for architecture, encoder in scope["models"])
     space = find_space(JOINT, Scope(models, STRIDES, (SIZE,), epochs=BUDGETS[-1]))
-    fixed = [space.sample(optuna.trial.FixedTrial(params)) for params in space.first_trials]
+    trials: list[Any] = [optuna.trial.FixedTrial(params) for params in space.first_trials]
+    fixed = [space.sample(trial) for trial in trials]
     found = {REFERENCE: {**fixed[0], "loss": {"name": "focal", "gamma": 2.0}}, WINNER: fixed[-1]}
     first = [each for each in curves if not each.seed and not each.fold and each.state == "finished"]
     ranked = sorted(first, key=lambda each: -float(each.rows["val_miou"].max()))
@@ -183,8 +185,9 @@ def train(job: Job, config: TrialConfig, cache: Cache, part: Part, scratch: Path
     except Exception as error:
         state = f"{type(error).__name__}: {error}".splitlines()[0]
     if state == "finished" and len(job.cycles) == 1:
-        np.save(scratch / f"{job.name}.npy", np.stack([views[0], np.mean(views, 0, dtype=np.float32).round()]).astype(np.uint8))
-    arrays = {f"{name}{cycle}": each for cycle, of in kept.items() for name, each in of.items()}
+        with_flips = np.mean(views, 0, dtype=np.float32).round().astype(np.uint8)
+        np.save(scratch / f"{job.name}.npy", np.stack([views[0], with_flips]))
+    arrays: dict[str, Any] = {f"{name}{cycle}": each for cycle, of in kept.items() for name, each in of.items()}
     with (out / f"{job.name}.npz").open("wb") as file:
         np.savez_compressed(file, **arrays)
     content = {**dataclasses.asdict(job), "state": state, "rows": rows, "trial": config.to_dict()}
@@ -228,9 +231,8 @@ def shares(counts: NDArray[np.int64]) -> NDArray[np.int32]:
     return np.stack([counts.diagonal(axis1=1, axis2=2), counts.sum(2), counts.sum(1)], -1).astype(np.int32)
 
 
-def work(number: int, options: argparse.Namespace, jobs: Any, told: Any) -> None:
+def work(options: argparse.Namespace, jobs: Any, told: Any) -> None:
     """Take jobs until there are none, or none that would end in time."""
-    del number
     torch.set_num_threads(1)
     cache, _ = build_cache(read_training(options.data), SIZE, options.out / "cache")
     part = Part.of(cache)
@@ -286,14 +288,14 @@ def main() -> None:
     waiting, told = context.Queue(), context.Queue()
     for job in [*left, *[None] * options.processes]:
         waiting.put(job)
-    workers = [context.Process(target=work, args=(number, options, waiting, told)) for number in range(options.processes)]
+    workers = [context.Process(target=work, args=(options, waiting, told)) for _ in range(options.processes)]
     for worker in workers:
         worker.start()
     ended = 0
     while ended < options.processes and any(worker.is_alive() for worker in workers):
         try:
             said = told.get(timeout=5)
-        except Exception:
+        except queue.Empty:
             continue
         ended += said is None
         if said:
@@ -305,14 +307,15 @@ def main() -> None:
 def score_ensembles(cache: Cache, part: Part, scratch: Path, out: Path) -> None:
     """Score every set of one to three members of a budget, and the best four to six, without and with flips."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    found = []
+    trained = []
     for path in sorted(out.glob("*.json")):
         content = json.loads(path.read_text())
-        if content.get("state") == "finished" and len(content["cycles"]) == 1 and (scratch / f"{path.stem}.npy").exists():
+        kept = (scratch / f"{path.stem}.npy").exists()
+        if kept and content["state"] == "finished" and len(content["cycles"]) == 1:
             best = max(row.get("val_miou", 0.0) for row in content["rows"])
-            found.append((content["cycles"][0], content["whole"], content["config"], best, path.stem))
+            trained.append((content["cycles"][0], content["whole"], content["config"], best, path.stem))
     scores = []
-    for (epochs, whole), group in itertools.groupby(sorted(found), key=lambda each: each[:2]):
+    for (epochs, whole), group in itertools.groupby(sorted(trained), key=lambda each: each[:2]):
         members = sorted(group, key=lambda each: -each[3])
         main = [each for each in members if ":" not in each[2]]
         maps = {each[2]: torch.from_numpy(np.load(scratch / f"{each[4]}.npy")).to(device) for each in members}
@@ -325,8 +328,8 @@ def score_ensembles(cache: Cache, part: Part, scratch: Path, out: Path) -> None:
                 mean = torch.stack([maps[name][view].float() for name in chosen]).mean(0).round().to(torch.uint8)
                 counts = confusions(mean, cache, positions)
                 parts = {"test": counts[-len(part.test) :], **({} if whole else {"val": counts[: len(part.val)]})}
-                scores.append({"epochs": epochs, "whole": whole, "members": chosen, "flips": bool(view),
-                               **{name: mean_iou(torch.from_numpy(each.sum(0))) for name, each in parts.items()}})  # fmt: skip
+                found = {name: mean_iou(torch.from_numpy(each.sum(0))) for name, each in parts.items()}
+                scores.append({"epochs": epochs, "whole": whole, "members": chosen, "flips": bool(view), **found})
         print(f"{epochs} epochs{' on all photos' if whole else ''}: {len(sets)} sets", flush=True)
     write_bytes(out / "ensembles.json", json.dumps(scores).encode())
 

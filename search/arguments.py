@@ -136,7 +136,8 @@ def _check_fixed(given: dict[str, Any], earlier: str) -> None:
     if earlier == "extend" and fixed[0] == "epochs":
         rest = "its learning rates follow a schedule over these epochs, and more of them are another training; " + rest
     raise ValueError(
-        f"{option(fixed[0])} is fixed by the run that --{earlier} {'takes' if earlier == 'promote' else 'continues'}; {rest}"
+        f"{option(fixed[0])} is fixed by the run that --{earlier} "
+        f"{'takes' if earlier == 'promote' else 'continues'}; {rest}"
     )
 
 
@@ -175,20 +176,21 @@ def _add_search(group: Any) -> None:
                        "with; 0: only its stopped ones go on), from another --space if given")  # fmt: skip
     group.add_argument("--warm-start", nargs="+", metavar="RUN", help="begin with what earlier runs found, by name or "
                        "path; other spaces, data or epochs may be theirs")  # fmt: skip
-    group.add_argument("--promote", metavar="NAME", help="a new run: the best configs of that one, anew, for --epochs N "
-                       "(default 4 times its), at --image-size PX if given")  # fmt: skip
+    group.add_argument("--promote", metavar="NAME", help="a new run: the best configs of that one, anew, for "
+                       "--epochs N (default 4 times its), at --image-size PX if given")  # fmt: skip
     group.add_argument("--keep-gb", type=float, metavar="GB", help="budget for all checkpoints of the run: the worst "
                        "trials' go first (default: keep all)")  # fmt: skip
     group.add_argument("--confirm", metavar="NAME", help="race the best configs of a run over its other folds")
     group.add_argument("--top", type=int, metavar="K", help="with --confirm or --promote: how many configs (default 3, "
                        "or all where there are fewer)")  # fmt: skip
-    group.add_argument("--include", type=int, nargs="+", metavar="N", help="with --confirm or --promote: further trials, "
-                       "by number")  # fmt: skip
+    group.add_argument("--include", type=int, nargs="+", metavar="N", help="with --confirm or --promote: further "
+                       "trials, by number")  # fmt: skip
     group.add_argument("--seeds", type=int, metavar="S", help="with --confirm: at most, to tell configs apart (default "
                        "1; 5 with a budget)")  # fmt: skip
     group.add_argument("--no-race", action="store_true", help="with --confirm: train all, also those shown to be worse")
-    group.add_argument("--to", choices=ORDER, help="go on after the search, each phase with its share of the budget: the "
-                       "best ones longer and larger, further folds, the ensemble, the submission, the final model")  # fmt: skip
+    group.add_argument("--to", choices=ORDER, help="go on after the search, each phase with its share of the budget: "
+                       "the best ones longer and larger, further folds, the ensemble, the submission, the final "
+                       "model")  # fmt: skip
     group.add_argument("--gpu-hours", type=float, metavar="H", help="end when GPUs (cores, where there are none) "
                        "were held for H hours in all")  # fmt: skip
     group.add_argument("--until", metavar="TIME", help="end so long after the start of this command: 90m, 2h, "

@@ -283,8 +283,8 @@ class Carrier:
                 phase.status = None  # it is to go on, once there is more
                 self._write()
                 raise ValueError(
-                    f"{self._limit()} is too little: its share for phase {name}, {show_span(phase.seconds)}, ended no epoch. "
-                    f"Go on with more of it: {self._again()} {option(next(iter(self.chain.limit)))} MORE"
+                    f"{self._limit()} is too little: its share for phase {name}, {show_span(phase.seconds)}, ended no "
+                    f"epoch. Go on with more of it: {self._again()} {option(next(iter(self.chain.limit)))} MORE"
                 )
             self._write()
             if name in SHARES:
@@ -371,8 +371,8 @@ class Carrier:
         needed = timing[0] * plan.config.epochs * plan.folds / (plan.folds - 1) if timing else math.inf
         command = ["analysis/refit.py", "--run", self._place(self.long)]
         if needed > self.left():
-            why = f"it takes {show_span(needed)} and {show_span(max(self.left(), 0))} are left; {shlex.join(['python', *command])} trains it"
-            return Phase(MODEL, [], "", skipped=why)
+            left = f"it takes {show_span(needed)} and {show_span(max(self.left(), 0))} are left"
+            return Phase(MODEL, [], "", skipped=f"{left}; {shlex.join(['python', *command])} trains it")
         resume = ["--resume"] if (self.long.refit.path / "refit.json").exists() else []
         return Phase(MODEL, [*command, *resume], "one model, trained on all photos")
 

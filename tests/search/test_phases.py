@@ -141,7 +141,7 @@ def test_what_cannot_be_promoted_is_refused(run, options, rule):
     ["--promote", "a", "--seeds", "2"], ["--space", "given"],
 ])  # fmt: skip
 def test_options_that_do_not_go_with_promote(words):
-    with pytest.raises(ValueError, match="fixed by the run|pass one|belongs to|unknown space"):
+    with pytest.raises(ValueError, match=r"fixed by the run|pass one|belongs to|unknown space"):
         parse(words)
 
 
@@ -167,8 +167,8 @@ def test_a_chain_without_a_budget_or_without_test_photos_is_refused(tmp_path, ph
 
 
 def test_a_chain_is_read_as_it_was_written_and_damage_is_said(run):
-    chain = Chain(MODEL, {"cost": 5.0, "rate": 2.0}, ["--space", "joint"],
-                  [Phase(SEARCH, ["search/run.py"], "short", 12.5, 0, {"val_miou": 0.2}), Phase(PROMOTE, [], "", skipped="why")])  # fmt: skip
+    done = [Phase(SEARCH, ["search/run.py"], "short", 12.5, 0, {"val_miou": 0.2}), Phase(PROMOTE, [], "", skipped="why")]
+    chain = Chain(MODEL, {"cost": 5.0, "rate": 2.0}, ["--space", "joint"], done)
     Carrier(run, chain, {}, console())._write()
     assert read_chain(run) == chain
     assert chain.ended(SEARCH) and chain.ended(PROMOTE) and not chain.ended(CONFIRM)
