@@ -26,6 +26,7 @@ from analysis.samples import DamagedMemberError, FoldMaps, Samples, draw_samples
 from analysis.stored import store
 from analysis.tta import Augmentation, choose_views, usable_views, view_scores
 from analysis.views import PLAIN, VIEWS
+from trainable.artifacts import RunFolder
 from trainable.bootstrap import Interval, miou_interval, tallies
 from trainable.classes import CLASSES
 from trainable.cores import cpu_count
@@ -150,9 +151,9 @@ def _samples(made: Build) -> Samples:
 
 
 def _reference(made: Build) -> Interval | None:
-    """Return the score of the first run's first trial, which is the reference recipe, where it is a member."""
-    run = made.runs[0].resolve()
-    first = [member for member in made.pool.members if member.number == 0 and member.run.path == run]
+    """Return the score of the first run's reference recipe, where that is a member."""
+    run = RunFolder(made.runs[0].resolve())
+    first = [member for member in made.pool.members if (member.run.path, member.number) == (run.path, run.reference())]
     if not first:
         return None
     alone = {part: {"it": np.ones((1, len(CLASSES)))} for part in set(made.labelled.part.tolist())}

@@ -47,16 +47,17 @@ def row(run: RunFolder) -> tuple[str, ...]:
     """
     if not run.trials():
         raise ValueError(f"{run.path} is not a run folder with trials")
-    best, first = run.best_trial(), run.trial(0)
-    if not first.curve():
-        raise ValueError(f"the first trial of {run.path}, the reference recipe, has ended no epoch")
+    best, number = run.best_trial(), run.reference()
+    first = run.trial(number or 0)
+    if number is not None and not first.curve():
+        raise ValueError(f"trial {number} of {run.path}, the reference recipe, has ended no epoch")
     plan = run.search()["plan"]
     spent = sum(len(folder.curve()) for folder in run.trials())
-    of_best, of_first = (folder.confusion()["at_256"] for folder in (best, first))
     cells = (plan["space"], str(len(run.trials())), f"{spent} of {len(run.trials()) * plan['base']['epochs']}")
-    reference, gain = str(miou_interval(of_first)), f"{_gain(of_best, of_first, len(run.trials())):+}"
-    if (run.path / "priors.json").exists():
-        reference = gain = "-"  # its first trial is an earlier search's best
+    of_best, reference, gain = best.confusion()["at_256"], "-", "-"
+    if number is not None:
+        of_first = first.confusion()["at_256"]
+        reference, gain = str(miou_interval(of_first)), f"{_gain(of_best, of_first, len(run.trials())):+}"
     return (*cells, reference, str(miou_interval(of_best)), gain, _config(best))
 
 

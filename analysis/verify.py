@@ -29,7 +29,7 @@ OPENERS = {
 }
 """How a file without a checksum is looked at, by its suffix."""
 
-OTHERS = ("driver.json", "hours.json", "priors.json", "memory.json", "ensemble/ensemble.json")
+OTHERS = ("driver.json", "hours.json", "priors.json", "phases.json", "memory.json", "ensemble/ensemble.json")
 """Records of a run that it may have."""
 
 

@@ -67,7 +67,7 @@ def choose_longer(
     found = []
     for top, longer, size in itertools.product(tops, LONGER, sizes):
         each = [longer * epochs * second * (size / own) ** 2 for second, own in epoch_s[:top]]
-        wall = OVERHEAD * max(max(each), sum(each) / min(workers, top))
+        wall = OVERHEAD * makespan(each, workers)
         gain = GAIN_SIZE * math.log2(size / base) + GAIN_EPOCHS * math.log2(longer) + GAIN_MEMBERS * math.log2(top)
         found.append(Longer(top, longer * epochs, size, wall, gain))
     fitting = [each for each in found if each.seconds <= seconds]
@@ -99,11 +99,19 @@ def choose_further(training_s: Sequence[float], folds: int, workers: int, second
     """
     found = [Further(0, 1, 0.0, 0.0)]
     for top, count in itertools.product(range(1, min(len(training_s), 3) + 1), range(2, folds + 1)):
-        trainings = sorted(each for each in training_s[:top] for _ in range(count - 1))
-        rounds = math.ceil(len(trainings) / workers)
-        wall = OVERHEAD * max(trainings[-1] * rounds, sum(trainings) / workers)
+        if top == 1 and count < folds:
+            continue  # an ensemble compares members on the folds that they share: one alone needs all
+        wall = OVERHEAD * makespan([each for each in training_s[:top] for _ in range(count - 1)], workers)
         found.append(Further(top, count, wall, GAIN_MEMBERS * math.log2(top * count)))
     return max((each for each in found if each.seconds <= seconds), key=lambda each: (each.gain, -each.seconds))
+
+
+def makespan(seconds: Sequence[float], workers: int) -> float:
+    """Return the wall time of some trainings, the longest first, each by the next worker that is free."""
+    busy = [0.0] * workers
+    for each in sorted(seconds, reverse=True):
+        busy[busy.index(min(busy))] += each
+    return max(busy)
 
 
 def shares_left(done: Sequence[str], seconds: float) -> dict[str, float]:

@@ -382,8 +382,8 @@ class Carrier:
             ranking = [each for each in standings(self.run if name == SEARCH else self.long)
                        if each.best and each.state not in BROKEN]  # fmt: skip
             epochs = sum(each.epochs for each in ranking)
-            return {"val_miou": float(ranking[0].best["val_miou"]) if ranking and ranking[0].best else math.nan,
-                    "trials": len(ranking), "epochs": epochs}  # fmt: skip
+            best = {"val_miou": float(ranking[0].best["val_miou"])} if ranking and ranking[0].best else {}
+            return {**best, "trials": len(ranking), "epochs": epochs}
         if name == CONFIRM:
             models = [fold_models(trial) for trial in self.long.trials() if trial.status()["state"] not in BROKEN]
             return {"models": sum(len(each) for each in models if len(each) > 1)}

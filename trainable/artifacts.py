@@ -5,6 +5,7 @@
     runs/NAME/study.journal       the Optuna study (optuna-dashboard opens it)
     runs/NAME/study-1.journal     what it was before the run was first extended
     runs/NAME/priors.json         what a warm start took from earlier runs
+    runs/NAME/phases.json         how far it is on its way to a submission, if that was asked for
     runs/NAME/hours.json          how long it held the machine, and each trial its part
     runs/NAME/memory.json         what its networks keep in memory, where trials are packed on GPUs
     runs/NAME/trials/0007/        one folder per trial, by its number in the study:
@@ -272,6 +273,16 @@ class RunFolder:
     def folds_classes(self) -> list[str]:
         """Return the class names of the run."""
         return read_record(self.folds, folds_rule)["classes"]
+
+    def reference(self) -> int | None:
+        """Return the trial that has the reference recipe, the first of a space, or None where there is none.
+
+        A warm start begins with earlier winners. Of promoted configs it is the one that was another run's first.
+        """
+        if (self.path / "priors.json").exists():
+            return None
+        given = list(self.search()["plan"].get("given", ()))
+        return next((number for number, origin in enumerate(given) if origin.endswith(":0")), None) if given else 0
 
     def trial(self, number: int) -> TrialFolder:
         """Return the folder of one trial, which need not exist yet."""

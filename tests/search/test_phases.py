@@ -2,6 +2,10 @@
 
 import json
 import math
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -31,6 +35,7 @@ from search.phases import Carrier, Chain, Phase, begins_chain, carry_through, re
 from search.plan import Plan, new_plan
 from search.promote import promoted_plan
 from spaces.table import GIVEN, find_space
+from tests.conftest import ROOT, write_photos
 from trainable.artifacts import FINISHED, STOPPED, RunFolder
 from trainable.files import write_json
 
@@ -167,7 +172,8 @@ def test_a_chain_without_a_budget_or_without_test_photos_is_refused(tmp_path, ph
 
 
 def test_a_chain_is_read_as_it_was_written_and_damage_is_said(run):
-    done = [Phase(SEARCH, ["search/run.py"], "short", 12.5, 0, {"val_miou": 0.2}), Phase(PROMOTE, [], "", skipped="why")]
+    done = [Phase(SEARCH, ["search/run.py"], "short", 12.5, 0, {"val_miou": 0.2})]
+    done.append(Phase(PROMOTE, [], "", skipped="why"))
     chain = Chain(MODEL, {"cost": 5.0, "rate": 2.0}, ["--space", "joint"], done)
     Carrier(run, chain, {}, console())._write()
     assert read_chain(run) == chain
@@ -232,3 +238,32 @@ def test_the_reference_recipe_is_promoted_where_it_fits(run):
     longer, numbers = carrier.longer(plan_of(run), 1e6)
     assert 0 in numbers and len(numbers) == longer.top
     assert phases.epoch_seconds(run, 2) == (5.0, 64)
+
+
+@pytest.mark.slow
+def test_a_chain_that_is_interrupted_goes_on_to_a_submission(tmp_path):
+    content = write_photos(tmp_path / "data", count=24)
+    test = {**content, "images": content["images"][:3], "annotations": []}
+    (tmp_path / "data" / "test.json").write_text(json.dumps(test))
+    places = ["--runs-dir", str(tmp_path / "runs")]
+    begin = ["--space", "losses", "--data", str(tmp_path / "data"), "--cache-dir", str(tmp_path / "cache"),
+             "--name", "a", "--image-size", "32", "--batch-size", "5", "--architecture", "unet", "--encoder", "tu-test_resnet",
+             "--trials", "2", "--epochs", "1", "--folds", "2", "--to", "submission", "--until", "30m"]  # fmt: skip
+    run = RunFolder(tmp_path / "runs" / "a")
+    command = [sys.executable, str(ROOT / "search" / "run.py"), *places]
+    first = subprocess.Popen([*command, *begin], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + 240
+    while not ((chain := read_chain(run)) and chain.phase(PROMOTE)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(2)
+    first.send_signal(signal.SIGINT)
+    said = first.communicate(timeout=120)[0]
+    assert first.returncode == 130, said
+    assert "--resume a" in said.splitlines()[-1]
+    done = subprocess.run([*command, "--resume", "a"], capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "What each phase has come to" in done.stdout and "expected on 3 unseen photos" in done.stdout
+    assert (run.path / "submission.csv").exists()
+    chain = read_chain(run)
+    assert chain is not None and all(chain.ended(name) for name in ORDER[: ORDER.index(SUBMISSION) + 1])
+    assert chain.phase(SEARCH).status == 0 and done.stdout.count("phase search:") == 0  # it was not done again
