@@ -32,7 +32,7 @@ def run_folder(options: dict[str, Any]) -> RunFolder:
         return there(options, earlier)
     run = folder_named(options, _new_name(options))
     if "name" in options:
-        _check_free(run)
+        check_free(run)
     return run
 
 
@@ -59,10 +59,10 @@ def driven(options: dict[str, Any], run: RunFolder, tell: Tell) -> Iterator[tupl
     for number in count(2):
         made = _missing_parents(run.path)
         try:
-            _check_free(run)
+            check_free(run)
             run.path.mkdir(parents=True, exist_ok=True)
             beat = claimed(run, tell)
-            _check_free(run)  # another search may have come and gone
+            check_free(run)  # another search may have come and gone
             break
         except ValueError:
             if "name" in options:
@@ -135,7 +135,7 @@ def folder_named(options: dict[str, Any], name: str) -> RunFolder:
     return RunFolder(_root(options) / name)
 
 
-def _check_free(run: RunFolder) -> None:
+def check_free(run: RunFolder) -> None:
     """Refuse a name whose folder holds anything but what is left of a search that came to nothing."""
     if run.uri:
         taken, root = Remote(run.uri).exists("search.json"), run.uri.rsplit("/", 1)[0]

@@ -47,6 +47,10 @@ class Longer:
     seconds: float  # of wall time, if none is stopped early
     gain: float  # val_miou over what the search's best has, as measured elsewhere
 
+    def told(self) -> str:
+        """Return it in words."""
+        return f"the best {self.top} configs, {self.epochs} epochs at {self.size} px"
+
 
 def choose_longer(
     epoch_s: Sequence[tuple[float, int]], epochs: int, base: int, native: int, workers: int, seconds: float
@@ -86,6 +90,10 @@ class Further:
     folds: int  # of each, the promoted run's own included
     seconds: float  # of wall time
     gain: float
+
+    def told(self) -> str:
+        """Return it in words."""
+        return f"the best {self.top} on {self.folds} folds" if self.top else "no further fold is paid for"
 
 
 def choose_further(training_s: Sequence[float], folds: int, workers: int, seconds: float) -> Further:

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-import search.phases as phases
 from search.arguments import parse
+from search.chain import Chain, Phase, read_chain, write_chain
 from search.comparable import MEASURED
 from search.machine import Machine
+from search.phase_commands import Commands, epoch_seconds
 from search.phase_plan import (
     CONFIRM,
     ENSEMBLE,
@@ -31,7 +32,7 @@ from search.phase_plan import (
     choose_longer,
     shares_left,
 )
-from search.phases import Carrier, Chain, Phase, begins_chain, carry_through, read_chain
+from search.phases import Carrier, begins_chain, carry_through
 from search.plan import Plan, new_plan
 from search.promote import promoted_plan
 from spaces.table import GIVEN, find_space
@@ -158,7 +159,7 @@ def test_only_what_is_asked_for_more_than_a_search_is_a_chain(tmp_path, run):
     assert begins_chain({"to": SUBMISSION, **here})
     assert not begins_chain({"to": SEARCH, **here})
     assert not begins_chain({"resume": "short", **here})
-    Carrier(run, Chain(SUBMISSION, {"until": "1h"}, []), {}, console())._write()
+    write_chain(run, Chain(SUBMISSION, {"until": "1h"}, []))
     assert begins_chain({"resume": "short", **here})
     assert not begins_chain({"resume": "short", "to": SEARCH, **here})
 
@@ -175,7 +176,7 @@ def test_a_chain_is_read_as_it_was_written_and_damage_is_said(run):
     done = [Phase(SEARCH, ["search/run.py"], "short", 12.5, 0, {"val_miou": 0.2})]
     done.append(Phase(PROMOTE, [], "", skipped="why"))
     chain = Chain(MODEL, {"cost": 5.0, "rate": 2.0}, ["--space", "joint"], done)
-    Carrier(run, chain, {}, console())._write()
+    write_chain(run, chain)
     assert read_chain(run) == chain
     assert chain.ended(SEARCH) and chain.ended(PROMOTE) and not chain.ended(CONFIRM)
     for damage in ("{", "[]", json.dumps({"format": 99, "to": MODEL, "limit": {}, "asked": [], "phases": []})):
@@ -193,18 +194,19 @@ def commands(run, monkeypatch):
         done.append(phase)
         phase.seconds, phase.status = 60.0, self.fails.get(phase.name, 0)
         if phase.name == PROMOTE:
-            begin_run(self.long.path, plan_of(run).data, epochs=int(phase.command[phase.command.index("--epochs") + 1]))
+            epochs = int(phase.command[phase.command.index("--epochs") + 1])
+            begin_run(self.commands.long.path, plan_of(run).data, epochs=epochs)
         return phase.status
 
     monkeypatch.setattr(Carrier, "_do", do)
-    monkeypatch.setattr(Carrier, "_found", lambda self, name: {"trials": 1})
+    monkeypatch.setattr(Commands, "found", lambda self, name: {"trials": 1})
     monkeypatch.setattr(Carrier, "fails", {}, raising=False)
     return done
 
 
 def test_every_phase_is_a_command_of_its_own_within_its_share(run, commands):
     chain = Chain(MODEL, {"until": "1h"}, ["--space", "losses"])
-    assert Carrier(run, chain, {}, console()).carry() == 0
+    assert Carrier(Commands(run, chain, {}), console()).carry() == 0
     assert [phase.name for phase in commands] == [SEARCH, PROMOTE, CONFIRM, ENSEMBLE, SUBMISSION, MODEL]
     for phase in commands[:3]:
         words = parse([*phase.command[1:]])
@@ -217,27 +219,26 @@ def test_every_phase_is_a_command_of_its_own_within_its_share(run, commands):
 def test_a_chain_goes_on_where_a_phase_failed(run, commands, monkeypatch):
     chain = Chain(SUBMISSION, {"until": "1h"}, ["--space", "losses"])
     monkeypatch.setattr(Carrier, "fails", {CONFIRM: 143})
-    assert Carrier(run, chain, {}, console()).carry() == 143
+    assert Carrier(Commands(run, chain, {}), console()).carry() == 143
     monkeypatch.setattr(Carrier, "fails", {})
     commands.clear()
     again = read_chain(run)
-    assert again is not None and Carrier(run, again, {}, console()).carry() == 0
+    assert again is not None and Carrier(Commands(run, again, {}), console()).carry() == 0
     assert [phase.name for phase in commands] == [CONFIRM, ENSEMBLE, SUBMISSION]
     assert [phase.name for phase in again.phases] == list(ORDER[: ORDER.index(SUBMISSION) + 1])
 
 
 def test_hours_are_shared_by_what_the_search_held(run):
-    carrier = Carrier(run, Chain(SUBMISSION, {"cost": 6.0, "rate": 3.0}, []), {}, console())
-    assert carrier.seconds() == pytest.approx(2 * 3600 / 2)  # 2 hours of two cores
+    commands = Commands(run, Chain(SUBMISSION, {"cost": 6.0, "rate": 3.0}, []), {})
+    assert commands.seconds() == pytest.approx(2 * 3600 / 2)  # 2 hours of two cores
     (run.path / "hours.json").unlink()
-    assert math.isinf(carrier.seconds())
+    assert math.isinf(commands.seconds())
 
 
 def test_the_reference_recipe_is_promoted_where_it_fits(run):
-    carrier = Carrier(run, Chain(SUBMISSION, {"until": "9h"}, []), {}, console())
-    longer, numbers = carrier.longer(plan_of(run), 1e6)
-    assert 0 in numbers and len(numbers) == longer.top
-    assert phases.epoch_seconds(run, 2) == (5.0, 64)
+    longer, numbers = Commands(run, Chain(SUBMISSION, {"until": "9h"}, []), {}).longer()
+    assert numbers.index(0) == 2 and len(numbers) == longer.top
+    assert epoch_seconds(run, 2) == (5.0, 64)
 
 
 @pytest.mark.slow
@@ -247,8 +248,9 @@ def test_a_chain_that_is_interrupted_goes_on_to_a_submission(tmp_path):
     (tmp_path / "data" / "test.json").write_text(json.dumps(test))
     places = ["--runs-dir", str(tmp_path / "runs")]
     begin = ["--space", "losses", "--data", str(tmp_path / "data"), "--cache-dir", str(tmp_path / "cache"),
-             "--name", "a", "--image-size", "32", "--batch-size", "5", "--architecture", "unet", "--encoder", "tu-test_resnet",
-             "--trials", "2", "--epochs", "1", "--folds", "2", "--to", "submission", "--until", "30m"]  # fmt: skip
+             "--name", "a", "--image-size", "32", "--batch-size", "5", "--architecture", "unet",
+             "--encoder", "tu-test_resnet", "--trials", "2", "--epochs", "1", "--folds", "2",
+             "--to", "submission", "--until", "30m"]  # fmt: skip
     run = RunFolder(tmp_path / "runs" / "a")
     command = [sys.executable, str(ROOT / "search" / "run.py"), *places]
     first = subprocess.Popen([*command, *begin], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -1,0 +1,103 @@
+"""How far a search is on its way to a submission: phases.json in its run folder."""
+
+import json
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from trainable.artifacts import RunFolder
+from trainable.files import read_json, write_bytes
+from trainable.remote import Remote
+
+FILE = "phases.json"
+FORMAT = 1
+
+
+@dataclass
+class Phase:
+    """One command of the chain, and what became of it."""
+
+    name: str
+    command: list[str]
+    told: str  # what it does, in words
+    seconds: float = 0.0  # that it has taken, over all sessions
+    status: int | None = None  # of the last time it ended; None: it has not
+    found: dict[str, float] = field(default_factory=dict)  # figures of what came of it
+    skipped: str = ""  # why it was not needed
+
+
+@dataclass
+class Chain:
+    """How far a search is on its way to a submission: the content of phases.json."""
+
+    to: str
+    limit: dict[str, Any]  # until, gpu_hours or cost (with rate), as given
+    asked: list[str]  # further options of the search
+    phases: list[Phase] = field(default_factory=list)
+    format: int = FORMAT
+
+    @property
+    def spent(self) -> float:
+        """Seconds of wall time so far."""
+        return sum(each.seconds for each in self.phases)
+
+    def phase(self, name: str) -> Phase | None:
+        """Return a phase that has begun, or None."""
+        return next((each for each in self.phases if each.name == name), None)
+
+    def put(self, phase: Phase) -> Phase:
+        """Take a phase's new command in, with the time that it has taken before."""
+        before = self.phase(phase.name)
+        if before:
+            phase.seconds = before.seconds
+            self.phases[self.phases.index(before)] = phase
+        else:
+            self.phases.append(phase)
+        return phase
+
+    def ended(self, name: str) -> bool:
+        """Tell whether a phase has done its work."""
+        phase = self.phase(name)
+        return phase is not None and (phase.status == 0 or bool(phase.skipped))
+
+
+def read_chain(run: RunFolder) -> Chain | None:
+    """Return how far a run's chain has come, or None where it has none.
+
+    Raises:
+        ValueError: phases.json is damaged, or of a later version.
+    """
+    try:
+        if run.uri:
+            content = json.loads(Remote(run.uri).read(FILE)) if Remote(run.uri).exists(FILE) else None
+        else:
+            content = read_json(run.path / FILE) if (run.path / FILE).exists() else None
+        if content is None:
+            return None
+        if content["format"] > FORMAT:
+            raise ValueError(f"it has format {content['format']}, this version reads up to {FORMAT}")
+        return Chain(**{**content, "phases": [Phase(**each) for each in content["phases"]]})
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{run.path / FILE} cannot be read ({error}): restore it, or name a --to that the run has left"
+        ) from error
+
+
+def write_chain(run: RunFolder, chain: Chain) -> None:
+    """Write it, where the run is."""
+    content = json.dumps(asdict(chain), indent=1).encode()
+    if run.uri:
+        Remote(run.uri).write(FILE, content)
+        return
+    run.path.mkdir(parents=True, exist_ok=True)
+    write_bytes(run.path / FILE, content)
+
+
+def forget_chain(run: RunFolder) -> None:
+    """Remove it, and the folder if nothing else has come of the run."""
+    with suppress(OSError):
+        if run.uri:
+            Remote(run.uri).delete(FILE)
+        else:
+            (run.path / FILE).unlink(missing_ok=True)
+            run.path.rmdir()

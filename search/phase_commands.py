@@ -1,0 +1,230 @@
+"""The command of each phase on the way to a submission, by what those before it have come to."""
+
+import math
+import shlex
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from search.budget import LIMITS, duration, option
+from search.chain import Chain, Phase
+from search.finalists import rank
+from search.phase_plan import (
+    CONFIRM,
+    ENSEMBLE,
+    MODEL,
+    PROMOTE,
+    SEARCH,
+    SHARES,
+    SUBMISSION,
+    Further,
+    Longer,
+    choose_further,
+    choose_longer,
+    shares_left,
+)
+from search.plan import Plan, stored_plan
+from search.results import runs_dir_option, standings
+from search.run_status import show_span
+from search.spent import read_hours
+from trainable.artifacts import BROKEN, RunFolder
+from trainable.coco import read_training
+from trainable.demo import find_data
+from trainable.fetch import local_data
+from trainable.files import read_json
+from trainable.finalists import fold_models
+from trainable.remote import Remote
+
+MACHINE = ("address", "gpus", "concurrent", "gpus_per_trial")
+"""Options that every command that trains gets."""
+
+QUICK_S = 2 * 3600.0
+"""Seconds of wall time from which on test-time augmentation and post-processing are tried: below, hours gain more."""
+
+MOST_TRIALS = 100
+"""Of a search that its share of the budget ends."""
+
+REFERENCE_PLACE = 2
+"""Of those that are promoted: the reference recipe is the third at the latest, so that it is there where three fit."""
+
+
+class Commands:
+    """What is to be done, and with how much of the budget."""
+
+    def __init__(self, run: RunFolder, chain: Chain, options: dict[str, Any]):
+        self.run, self.chain, self.options = run, chain, options
+        self.long = RunFolder(run.path.with_name(f"{run.path.name}-long"), f"{run.uri}-long" if run.uri else None)
+        self.of = {SEARCH: self._search, PROMOTE: self._promote, CONFIRM: self._confirm, ENSEMBLE: self._ensemble,
+                   SUBMISSION: self._submission, MODEL: self._model}  # fmt: skip
+
+    def size(self) -> float:
+        """Return the GPUs, or cores, that the search held, 0 before it has begun."""
+        sessions = read_hours(self.run)["sessions"]
+        return float(sessions[-1]["size"]) if sessions else 0.0
+
+    def seconds(self) -> float:
+        """Return the wall time that the budget comes to; infinite while it is not known what hours are shared by."""
+        if "until" in self.chain.limit:
+            return duration(self.chain.limit["until"])
+        size = self.size()
+        return self.hours() * 3600 / size if size else math.inf
+
+    def hours(self) -> float:
+        """Return the GPU-hours, or core-hours, of the budget, where it is given in them."""
+        limit = self.chain.limit
+        return float(limit["gpu_hours"] if "gpu_hours" in limit else limit["cost"] / limit["rate"])
+
+    def left(self) -> float:
+        """Return the seconds of wall time that are left."""
+        return self.seconds() - self.chain.spent
+
+    def limit(self) -> str:
+        """Return the budget as it was given."""
+        return " ".join(f"{option(name)} {value}" for name, value in self.chain.limit.items())
+
+    def again(self) -> str:
+        """Return the command that goes on."""
+        return shlex.join(["python", "search/run.py", "--resume", self.run.path.name, *runs_dir_option(self.run)])
+
+    def longer(self) -> tuple[Longer, list[int]]:
+        """Return what is promoted, and the trials' numbers, the reference recipe among them where three fit."""
+        plan, seconds = stored_plan(self.run, {}), shares_left([SEARCH], self.left())[PROMOTE]
+        timed = {number: timing for number in rank(self.run, plan)[0] if (timing := epoch_seconds(self.run, number))}
+        numbers = list(timed)
+        reference = self.run.reference()
+        if reference in numbers[REFERENCE_PLACE:]:
+            numbers.remove(reference)
+            numbers.insert(REFERENCE_PLACE, reference)
+        longer = choose_longer([timed[number] for number in numbers], plan.config.epochs, plan.config.image_size,
+                               native_size(plan), max(int(self.size()), 1), seconds)  # fmt: skip
+        return longer, numbers[: longer.top]
+
+    def further(self) -> Further:
+        """Return what is confirmed."""
+        plan, seconds = stored_plan(self.long, {}), shares_left([SEARCH, PROMOTE], self.left())[CONFIRM]
+        ranked, _ = rank(self.long, plan)
+        costs = [timing[0] * plan.config.epochs for number in ranked if (timing := epoch_seconds(self.long, number))]
+        return choose_further(costs, plan.folds, max(int(self.size()), 1), seconds)
+
+    def found(self, name: str) -> dict[str, float]:
+        """Return figures of what a phase has come to."""
+        if name in (SEARCH, PROMOTE):
+            ranking = [each for each in standings(self.run if name == SEARCH else self.long)
+                       if each.best and each.state not in BROKEN]  # fmt: skip
+            epochs = sum(each.epochs for each in ranking)
+            best = {"val_miou": float(ranking[0].best["val_miou"])} if ranking and ranking[0].best else {}
+            return {**best, "trials": len(ranking), "epochs": epochs}
+        if name == CONFIRM:
+            models = [fold_models(trial) for trial in self.long.trials() if trial.status()["state"] not in BROKEN]
+            return {"models": sum(len(each) for each in models if len(each) > 1)}
+        if name == ENSEMBLE:
+            stored = read_json(self.long.path / "ensemble" / "ensemble.json")
+            stages = {each["name"]: each["value"] for each in stored["stages"]}
+            return {**stages, "expected on unseen photos": stored["expected"]["value"]}
+        return {}
+
+    def _search(self) -> Phase:
+        share, before = SHARES[SEARCH], self.chain.phase(SEARCH)
+        if "until" in self.chain.limit:
+            budget = ["--until", f"{max(share * self.seconds() - (before.seconds if before else 0), 1):.0f}s"]
+        else:  # counts what the run has spent before
+            budget = ["--gpu-hours", f"{share * self.hours():.6g}"]
+        if is_there(self.run):
+            command = ["--resume", self.run.path.name, *runs_dir_option(self.run), *self._machine()]
+        else:
+            command = [*self.chain.asked, "--name", self.run.path.name]
+            command += [] if "--trials" in self.chain.asked else ["--trials", str(MOST_TRIALS)]
+        return Phase(SEARCH, ["search/run.py", *command, "--to", SEARCH, *budget], "short trainings of many configs")
+
+    def _promote(self) -> Phase:
+        until = _until(shares_left([SEARCH], self.left())[PROMOTE])
+        place = runs_dir_option(self.run)
+        if is_there(self.long):
+            plan = stored_plan(self.long, {})
+            told = f"{plan.trials} configs, {plan.config.epochs} epochs at {plan.config.image_size} px"
+            command = ["--resume", self.long.path.name, *place, "--to", SEARCH]
+        else:
+            plan, (longer, numbers) = stored_plan(self.run, {}), self.longer()
+            told = f"{longer.told()}, on a fold that the search did not see"
+            command = ["--promote", self.run.path.name, *place, "--name", self.long.path.name]
+            command += ["--top", "0", "--include", *map(str, numbers), "--epochs", str(longer.epochs)]
+            command += ["--image-size", str(longer.size), "--fold", str((plan.config.fold + 1) % plan.folds)]
+        return Phase(PROMOTE, ["search/run.py", *command, *self._machine(), *until], told)
+
+    def _confirm(self) -> Phase:
+        plan, further = stored_plan(self.long, {}), self.further()
+        if not further.top:
+            return Phase(CONFIRM, [], "", skipped="the budget pays no training on a further fold")
+        command = ["--confirm", self.long.path.name, *runs_dir_option(self.run), "--top", str(further.top)]
+        command += ["--folds", str(max(further.folds, plan.config.fold + 1)), "--seeds", "1", *self._machine()]
+        until = _until(shares_left([SEARCH, PROMOTE], self.left())[CONFIRM])
+        return Phase(CONFIRM, ["search/run.py", *command, *until], further.told())
+
+    def _ensemble(self) -> Phase:
+        command = ["analysis/ensemble.py", "--run", place_of(self.long)]
+        quick = self.seconds() < QUICK_S
+        command += ["--no-tta", "--crf-options", "0"] if quick else []
+        told = "weights" + ("" if quick else ", test-time augmentation and filters, each only where it gains")
+        return Phase(ENSEMBLE, command, told)
+
+    def _submission(self) -> Phase:
+        out = self.run.path / "submission.csv"
+        command = ["analysis/ensemble_predict.py", "--run", place_of(self.long), "--out", str(out)]
+        return Phase(SUBMISSION, command, f"the test photos, to {out}")
+
+    def _model(self) -> Phase:
+        plan, best = stored_plan(self.long, {}), self.long.best_trial()
+        timing = epoch_seconds(self.long, best.number)
+        needed = timing[0] * plan.config.epochs * plan.folds / (plan.folds - 1) if timing else math.inf
+        command = ["analysis/refit.py", "--run", place_of(self.long)]
+        if needed > self.left():
+            left = f"it takes {show_span(needed)} and {show_span(max(self.left(), 0))} are left"
+            return Phase(MODEL, [], "", skipped=f"{left}; {shlex.join(['python', *command])} trains it")
+        resume = ["--resume"] if (self.long.refit.path / "refit.json").exists() else []
+        return Phase(MODEL, [*command, *resume], "one model, trained on all photos")
+
+    def _machine(self) -> list[str]:
+        """Return the options of the machine: those of this command, else as the search had them."""
+        words, asked = [], self.chain.asked
+        for name in MACHINE:
+            if name in self.options:
+                words += [option(name), str(self.options[name])]
+            elif option(name) in asked:
+                words += [option(name), asked[asked.index(option(name)) + 1]]
+        return words
+
+
+def limit_of(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of the budget, as given."""
+    return {name: options[name] for name in (*LIMITS, "rate") if name in options}
+
+
+def is_there(run: RunFolder) -> bool:
+    """Tell whether a run has begun."""
+    if run.uri:
+        return Remote(run.uri).exists("search.json")
+    return (run.path / "search.json").exists()
+
+
+def place_of(run: RunFolder) -> str:
+    """Return a run as analysis commands take it."""
+    return run.uri or str(run.path)
+
+
+def epoch_seconds(run: RunFolder, number: int) -> tuple[float, int] | None:
+    """Return the seconds that an epoch of a trial took, and its image size; None where it has ended none."""
+    folder = run.trial(number)
+    if not (rows := folder.curve()):
+        return None
+    return median(row["train_s"] + row["val_s"] for row in rows), int(folder.config()["image_size"])
+
+
+def native_size(plan: Plan) -> int:
+    """Return the side of the photos, in pixels: the median of the longer ones."""
+    cache_dir = Path(plan.cache_dir)
+    root = find_data(local_data(plan.data, cache_dir) if plan.data else None, cache_dir)
+    return int(median(max(photo.height, photo.width) for photo in read_training(root).photos))
+
+
+def _until(seconds: float) -> list[str]:
+    return ["--until", f"{max(seconds, 1):.0f}s"]

@@ -1,0 +1,82 @@
+"""What is told on the way to a submission: the plan, with what each phase is to come to, and what each has gained."""
+
+import math
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from search.chain import Phase
+from search.phase_commands import Commands
+from search.phase_plan import (
+    CONFIRM,
+    ENSEMBLE,
+    MODEL,
+    PROMOTE,
+    SEARCH,
+    SHARES,
+    SUBMISSION,
+    shares_left,
+)
+from search.run_status import show_span
+
+WHAT = {
+    SEARCH: "short trainings of many configs", PROMOTE: "the best ones longer, on larger photos",
+    CONFIRM: "the best of these on further folds", ENSEMBLE: "their weights, each step only where it gains",
+    SUBMISSION: "the test photos", MODEL: "one model on all photos, if there is time",
+}  # fmt: skip
+
+
+def plan_table(commands: Commands, wanted: Sequence[str]) -> Table:
+    """Return what is done and to come, with the time of each phase and the val_miou it is to come to.
+
+    What is to come is a forecast: the best val_miou so far and what such steps have gained elsewhere (docs/budgets.md).
+    """
+    chain = commands.chain
+    table = Table(title=f"Plan to {chain.to}: {commands.limit()}", title_justify="left", box=None)
+    for title, side in (("phase", "left"), ("what", "left"), ("time", "right"), ("val_miou", "right")):
+        table.add_column(title, justify="right" if side == "right" else "left")
+    done = [name for name in wanted if chain.ended(name)]
+    known = math.isfinite(commands.seconds())
+    shares = shares_left(done, commands.left()) if known else {}
+    best: float | None = None
+    for name in wanted:
+        phase = chain.phase(name)
+        if phase and chain.ended(name):
+            best = phase.found.get("val_miou", best)
+            value = f"{phase.found['val_miou']:.3f}" if "val_miou" in phase.found else ""
+            table.add_row(name, *_done(phase), value)
+            continue
+        told, gain = _to_come(commands, name, done)
+        share = SHARES.get(name)
+        time = show_span(shares[name]) if name in shares else f"{share:.0%}" if share and not known else ""
+        best = None if best is None or gain is None else best + gain
+        table.add_row(name, told, time, f"about {best:.3f}" if best is not None and gain else "")
+    return table
+
+
+def gains_table(phases: Sequence[Phase]) -> Table:
+    """Return what each phase has come to."""
+    table = Table(title="What each phase has come to", title_justify="left", box=None)
+    for title in ("phase", "time", "came to"):
+        table.add_column(title)
+    for phase in phases:
+        figures = [f"{name} {value:.4f}" if isinstance(value, float) else f"{value} {name}"
+                   for name, value in phase.found.items()]  # fmt: skip
+        took = "" if phase.skipped else show_span(phase.seconds)
+        table.add_row(phase.name, took, phase.skipped or ", ".join(figures) or phase.told)
+    return table
+
+
+def _done(phase: Phase) -> tuple[str, str]:
+    return phase.told or phase.skipped, "left out" if phase.skipped else f"{show_span(phase.seconds)} taken"
+
+
+def _to_come(commands: Commands, name: str, done: Sequence[str]) -> tuple[str, float | None]:
+    """Return what a phase is to do and to gain, None where the phases before it have to say so first."""
+    if name == PROMOTE and SEARCH in done:
+        longer, _ = commands.longer()
+        return longer.told(), longer.gain
+    if name == CONFIRM and PROMOTE in done:
+        further = commands.further()
+        return further.told(), further.gain
+    return WHAT[name], None if name in (SEARCH, PROMOTE, CONFIRM) else 0.0
