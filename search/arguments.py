@@ -99,6 +99,8 @@ def parse(arguments: list[str] | None = None) -> dict[str, Any]:
     of_confirm = OF_CONFIRM[2:] if "promote" in given else OF_CONFIRM
     if "confirm" not in given and (alone := [name for name in of_confirm if name in given]):
         raise ValueError(f"{option(alone[0])} belongs to --confirm NAME; add that, or leave it out")
+    if "pseudo_labels" in given and given.get("to", ORDER[0]) == ORDER[0]:
+        raise ValueError(f"--pseudo-labels belongs to --to, which goes on after the search; add --to {ORDER[-2]}, say")
     _check_ranges(given)
     return given
 
@@ -191,6 +193,8 @@ def _add_search(group: Any) -> None:
     group.add_argument("--to", choices=ORDER, help="go on after the search, each phase with its share of the budget: "
                        "the best ones longer and larger, further folds, the ensemble, the submission, the final "
                        "model")  # fmt: skip
+    group.add_argument("--pseudo-labels", action="store_true", help="with --to: a round of training on soft labels of "
+                       "the test photos too, which the ensemble takes where it gains")  # fmt: skip
     group.add_argument("--gpu-hours", type=float, metavar="H", help="end when GPUs (cores, where there are none) "
                        "were held for H hours in all")  # fmt: skip
     group.add_argument("--until", metavar="TIME", help="end so long after the start of this command: 90m, 2h, "

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from search.phase_plan import phases_to
 from trainable.artifacts import RunFolder
 from trainable.files import read_json, write_bytes
 from trainable.remote import Remote
@@ -34,7 +35,18 @@ class Chain:
     limit: dict[str, Any]  # until, gpu_hours or cost (with rate), as given
     asked: list[str]  # further options of the search
     phases: list[Phase] = field(default_factory=list)
+    pseudo_labels: bool = False  # a round of them is asked for
     format: int = FORMAT
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """All phases, in their order."""
+        return phases_to(self.to, self.pseudo_labels)
+
+    @property
+    def to_come(self) -> list[str]:
+        """The phases that have not ended."""
+        return [name for name in self.wanted if not self.ended(name)]
 
     @property
     def spent(self) -> float:

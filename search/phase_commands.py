@@ -12,11 +12,14 @@ from search.finalists import rank
 from search.phase_plan import (
     CONFIRM,
     ENSEMBLE,
+    EXTRA,
+    EXTRA_FOLDS,
+    LABEL,
     MODEL,
     PROMOTE,
     SEARCH,
-    SHARES,
     SUBMISSION,
+    TOGETHER,
     Further,
     Longer,
     choose_further,
@@ -53,9 +56,16 @@ class Commands:
 
     def __init__(self, run: RunFolder, chain: Chain, options: dict[str, Any]):
         self.run, self.chain, self.options = run, chain, options
-        self.long = RunFolder(run.path.with_name(f"{run.path.name}-long"), f"{run.uri}-long" if run.uri else None)
-        self.of = {SEARCH: self._search, PROMOTE: self._promote, CONFIRM: self._confirm, ENSEMBLE: self._ensemble,
-                   SUBMISSION: self._submission, MODEL: self._model}  # fmt: skip
+        self.long, self.extra = (
+            RunFolder(run.path.with_name(f"{run.path.name}-{more}"), f"{run.uri}-{more}" if run.uri else None)
+            for more in ("long", "extra")
+        )
+        self.labels = run.path / "pseudo_labels"
+        self.of = {
+            SEARCH: self._search, PROMOTE: self._promote, CONFIRM: self._confirm, ENSEMBLE: self._ensemble,
+            LABEL: self._label, EXTRA: self._extra, EXTRA_FOLDS: self._extra_folds, TOGETHER: self._together,
+            SUBMISSION: self._submission, MODEL: self._model,
+        }  # fmt: skip
 
     def size(self) -> float:
         """Return the GPUs, or cores, that the search held, 0 before it has begun."""
@@ -78,6 +88,10 @@ class Commands:
         """Return the seconds of wall time that are left."""
         return self.seconds() - self.chain.spent
 
+    def share(self, name: str) -> float:
+        """Return the seconds of a phase that is to come."""
+        return shares_left(self.chain.to_come, self.left())[name]
+
     def limit(self) -> str:
         """Return the budget as it was given."""
         return " ".join(f"{option(name)} {value}" for name, value in self.chain.limit.items())
@@ -88,7 +102,7 @@ class Commands:
 
     def longer(self) -> tuple[Longer, list[int]]:
         """Return what is promoted, and the trials' numbers, the reference recipe among them where three fit."""
-        plan, seconds = stored_plan(self.run, {}), shares_left([SEARCH], self.left())[PROMOTE]
+        plan, seconds = stored_plan(self.run, {}), self.share(PROMOTE)
         timed = {number: timing for number in rank(self.run, plan)[0] if (timing := epoch_seconds(self.run, number))}
         numbers = list(timed)
         reference = self.run.reference()
@@ -101,30 +115,30 @@ class Commands:
 
     def further(self) -> Further:
         """Return what is confirmed."""
-        plan, seconds = stored_plan(self.long, {}), shares_left([SEARCH, PROMOTE], self.left())[CONFIRM]
+        plan, seconds = stored_plan(self.long, {}), self.share(CONFIRM)
         ranked, _ = rank(self.long, plan)
         costs = [timing[0] * plan.config.epochs for number in ranked if (timing := epoch_seconds(self.long, number))]
         return choose_further(costs, plan.folds, max(int(self.size()), 1), seconds)
 
     def found(self, name: str) -> dict[str, float]:
         """Return figures of what a phase has come to."""
-        if name in (SEARCH, PROMOTE):
-            ranking = [each for each in standings(self.run if name == SEARCH else self.long)
-                       if each.best and each.state not in BROKEN]  # fmt: skip
+        if name in (SEARCH, PROMOTE, EXTRA):
+            run = {SEARCH: self.run, PROMOTE: self.long, EXTRA: self.extra}[name]
+            ranking = [each for each in standings(run) if each.best and each.state not in BROKEN]
             epochs = sum(each.epochs for each in ranking)
             best = {"val_miou": float(ranking[0].best["val_miou"])} if ranking and ranking[0].best else {}
             return {**best, "trials": len(ranking), "epochs": epochs}
         if name == CONFIRM:
             models = [fold_models(trial) for trial in self.long.trials() if trial.status()["state"] not in BROKEN]
             return {"models": sum(len(each) for each in models if len(each) > 1)}
-        if name == ENSEMBLE:
+        if name in (ENSEMBLE, TOGETHER):
             stored = read_json(self.long.path / "ensemble" / "ensemble.json")
             stages = {each["name"]: each["value"] for each in stored["stages"]}
             return {**stages, "expected on unseen photos": stored["expected"]["value"]}
         return {}
 
     def _search(self) -> Phase:
-        share, before = SHARES[SEARCH], self.chain.phase(SEARCH)
+        share, before = shares_left(self.chain.wanted, 1.0)[SEARCH], self.chain.phase(SEARCH)
         if "until" in self.chain.limit:
             budget = ["--until", f"{max(share * self.seconds() - (before.seconds if before else 0), 1):.0f}s"]
         else:  # counts what the run has spent before
@@ -137,7 +151,7 @@ class Commands:
         return Phase(SEARCH, ["search/run.py", *command, "--to", SEARCH, *budget], "short trainings of many configs")
 
     def _promote(self) -> Phase:
-        until = _until(shares_left([SEARCH], self.left())[PROMOTE])
+        until = _until(self.share(PROMOTE))
         place = runs_dir_option(self.run)
         if is_there(self.long):
             plan = stored_plan(self.long, {})
@@ -157,7 +171,7 @@ class Commands:
             return Phase(CONFIRM, [], "", skipped="the budget pays no training on a further fold")
         command = ["--confirm", self.long.path.name, *runs_dir_option(self.run), "--top", str(further.top)]
         command += ["--folds", str(max(further.folds, plan.config.fold + 1)), "--seeds", "1", *self._machine()]
-        until = _until(shares_left([SEARCH, PROMOTE], self.left())[CONFIRM])
+        until = _until(self.share(CONFIRM))
         return Phase(CONFIRM, ["search/run.py", *command, *until], further.told())
 
     def _ensemble(self) -> Phase:
@@ -167,9 +181,37 @@ class Commands:
         told = "weights" + ("" if quick else ", test-time augmentation and filters, each only where it gains")
         return Phase(ENSEMBLE, command, told)
 
+    def _label(self) -> Phase:
+        data = str(data_of(stored_plan(self.run, {})))
+        command = ["analysis/pseudo_label.py", "--run", place_of(self.long), "--data", data, "--out", str(self.labels)]
+        return Phase(LABEL, command, f"soft labels of the test photos, to {self.labels}")
+
+    def _extra(self) -> Phase:
+        plan, best = stored_plan(self.long, {}), self.long.best_trial().number
+        told, place = f"the best config, trial {best}, on the pseudo labels too", runs_dir_option(self.run)
+        if is_there(self.extra):
+            command = ["--resume", self.extra.path.name, *place, "--to", SEARCH]
+        else:
+            command = ["--promote", self.long.path.name, *place, "--name", self.extra.path.name, "--top", "0"]
+            command += ["--include", str(best), "--epochs", str(plan.config.epochs), "--extra", str(self.labels)]
+        return Phase(EXTRA, ["search/run.py", *command, *self._machine(), *_until(self.share(EXTRA))], told)
+
+    def _extra_folds(self) -> Phase:
+        folds = read_json(self.long.path / "ensemble" / "ensemble.json")["folds"]
+        if len(folds) < 2:
+            return Phase(EXTRA_FOLDS, [], "", skipped="the ensemble has models of one fold")
+        command = ["--confirm", self.extra.path.name, *runs_dir_option(self.run), "--folds", str(max(folds) + 1)]
+        command += ["--seeds", "1", *self._machine(), *_until(self.share(EXTRA_FOLDS))]
+        return Phase(EXTRA_FOLDS, ["search/run.py", *command], f"the same on folds {', '.join(map(str, folds))}")
+
+    def _together(self) -> Phase:
+        command = [*self._ensemble().command, "--run", place_of(self.extra)]
+        return Phase(TOGETHER, command, "the ensemble again, with the models of the pseudo labels")
+
     def _submission(self) -> Phase:
         out = self.run.path / "submission.csv"
-        command = ["analysis/ensemble_predict.py", "--run", place_of(self.long), "--out", str(out)]
+        runs = [self.long, *([self.extra] if self.chain.ended(TOGETHER) else [])]
+        command = ["analysis/ensemble_predict.py", "--run", *map(place_of, runs), "--out", str(out)]
         return Phase(SUBMISSION, command, f"the test photos, to {out}")
 
     def _model(self) -> Phase:
@@ -221,9 +263,13 @@ def epoch_seconds(run: RunFolder, number: int) -> tuple[float, int] | None:
 
 def native_size(plan: Plan) -> int:
     """Return the side of the photos, in pixels: the median of the longer ones."""
+    return int(median(max(photo.height, photo.width) for photo in read_training(data_of(plan)).photos))
+
+
+def data_of(plan: Plan) -> Path:
+    """Return the data folder on this machine."""
     cache_dir = Path(plan.cache_dir)
-    root = find_data(local_data(plan.data, cache_dir) if plan.data else None, cache_dir)
-    return int(median(max(photo.height, photo.width) for photo in read_training(root).photos))
+    return find_data(local_data(plan.data, cache_dir) if plan.data else None, cache_dir)
 
 
 def _until(seconds: float) -> list[str]:

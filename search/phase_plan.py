@@ -7,16 +7,20 @@ is gained by length; and several models gain more than one that is trained on.
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 SEARCH, PROMOTE, CONFIRM, ENSEMBLE, SUBMISSION, MODEL = (
     "search", "promote", "confirm", "ensemble", "submission", "model",
 )  # fmt: skip
+LABEL, EXTRA, EXTRA_FOLDS, TOGETHER = PSEUDO_LABELS = ("label", "extra", "extra-folds", "together")
 ORDER = (SEARCH, PROMOTE, CONFIRM, ENSEMBLE, SUBMISSION, MODEL)
 
-SHARES = {SEARCH: 0.3, PROMOTE: 0.4, CONFIRM: 0.2}
-"""Of the budget. The rest is for the ensemble and what follows from it; what a phase leaves over goes to the next."""
+SHARES = {SEARCH: 0.3, PROMOTE: 0.4, CONFIRM: 0.2, EXTRA: 0.2, EXTRA_FOLDS: 0.1}
+"""Of the budget, as far as these phases are asked for: they share what the rest leaves in these proportions."""
+
+REST = 0.1
+"""Of the budget: for the ensemble and what follows from it. What a phase leaves over goes to those after it."""
 
 LONGER = (1, 2, 4)
 """Times the search's epochs that a promoted config may train."""
@@ -122,11 +126,17 @@ def makespan(seconds: Sequence[float], workers: int) -> float:
     return max(busy)
 
 
-def shares_left(done: Sequence[str], seconds: float) -> dict[str, float]:
-    """Return the seconds of each phase that is to come, where so many are left."""
-    rest = 1 - sum(SHARES.values())
-    weights: Mapping[str, float] = {
-        **{name: share for name, share in SHARES.items() if name not in done},
-        ENSEMBLE: rest,
-    }
-    return {name: seconds * weight / sum(weights.values()) for name, weight in weights.items()}
+def phases_to(last: str, pseudo_labels: bool = False) -> tuple[str, ...]:
+    """Return the phases up to one, with or without a round of pseudo labels after the first ensemble."""
+    wanted = ORDER[: ORDER.index(last) + 1]
+    if not pseudo_labels or ENSEMBLE not in wanted:
+        return wanted
+    after = wanted.index(ENSEMBLE) + 1
+    return (*wanted[:after], *PSEUDO_LABELS, *wanted[after:])
+
+
+def shares_left(to_come: Sequence[str], seconds: float) -> dict[str, float]:
+    """Return the seconds of each of the phases to come that has a share, where so many are left for all of them."""
+    weights = {name: SHARES[name] for name in to_come if name in SHARES}
+    whole = sum(weights.values()) + REST
+    return {name: seconds * weight / whole for name, weight in {**weights, ENSEMBLE: REST}.items()}

@@ -10,11 +10,14 @@ from search.phase_commands import Commands
 from search.phase_plan import (
     CONFIRM,
     ENSEMBLE,
+    EXTRA,
+    EXTRA_FOLDS,
+    LABEL,
     MODEL,
     PROMOTE,
     SEARCH,
-    SHARES,
     SUBMISSION,
+    TOGETHER,
     shares_left,
 )
 from search.run_status import show_span
@@ -22,11 +25,13 @@ from search.run_status import show_span
 WHAT = {
     SEARCH: "short trainings of many configs", PROMOTE: "the best ones longer, on larger photos",
     CONFIRM: "the best of these on further folds", ENSEMBLE: "their weights, each step only where it gains",
+    LABEL: "soft labels of the test photos", EXTRA: "the best config on these too",
+    EXTRA_FOLDS: "the same on the ensemble's folds", TOGETHER: "the ensemble again, with these models",
     SUBMISSION: "the test photos", MODEL: "one model on all photos, if there is time",
 }  # fmt: skip
 
 
-def plan_table(commands: Commands, wanted: Sequence[str]) -> Table:
+def plan_table(commands: Commands) -> Table:
     """Return what is done and to come, with the time of each phase and the val_miou it is to come to.
 
     What is to come is a forecast: the best val_miou so far and what such steps have gained elsewhere (docs/budgets.md).
@@ -35,20 +40,18 @@ def plan_table(commands: Commands, wanted: Sequence[str]) -> Table:
     table = Table(title=f"Plan to {chain.to}: {commands.limit()}", title_justify="left", box=None)
     for title, side in (("phase", "left"), ("what", "left"), ("time", "right"), ("val_miou", "right")):
         table.add_column(title, justify="right" if side == "right" else "left")
-    done = [name for name in wanted if chain.ended(name)]
     known = math.isfinite(commands.seconds())
-    shares = shares_left(done, commands.left()) if known else {}
+    shares = shares_left(chain.to_come, commands.left() if known else 1.0)
     best: float | None = None
-    for name in wanted:
+    for name in chain.wanted:
         phase = chain.phase(name)
         if phase and chain.ended(name):
             best = phase.found.get("val_miou", best)
             value = f"{phase.found['val_miou']:.3f}" if "val_miou" in phase.found else ""
             table.add_row(name, *_done(phase), value)
             continue
-        told, gain = _to_come(commands, name, done)
-        share = SHARES.get(name)
-        time = show_span(shares[name]) if name in shares else f"{share:.0%}" if share and not known else ""
+        told, gain = _to_come(commands, name)
+        time = "" if name not in shares else show_span(shares[name]) if known else f"{shares[name]:.0%}"
         best = None if best is None or gain is None else best + gain
         table.add_row(name, told, time, f"about {best:.3f}" if best is not None and gain else "")
     return table
@@ -71,12 +74,12 @@ def _done(phase: Phase) -> tuple[str, str]:
     return phase.told or phase.skipped, "left out" if phase.skipped else f"{show_span(phase.seconds)} taken"
 
 
-def _to_come(commands: Commands, name: str, done: Sequence[str]) -> tuple[str, float | None]:
+def _to_come(commands: Commands, name: str) -> tuple[str, float | None]:
     """Return what a phase is to do and to gain, None where the phases before it have to say so first."""
-    if name == PROMOTE and SEARCH in done:
+    if name == PROMOTE and commands.chain.ended(SEARCH):
         longer, _ = commands.longer()
         return longer.told(), longer.gain
-    if name == CONFIRM and PROMOTE in done:
+    if name == CONFIRM and commands.chain.ended(PROMOTE):
         further = commands.further()
         return further.told(), further.gain
     return WHAT[name], None if name in (SEARCH, PROMOTE, CONFIRM) else 0.0

@@ -22,7 +22,7 @@ from search.chain import Chain, Phase, forget_chain, read_chain, write_chain
 from search.ends import BAD_INPUT, SIGNALS
 from search.folders import check_free, default_name, folder_named
 from search.phase_commands import Commands, is_there, limit_of
-from search.phase_plan import ENSEMBLE, MODEL, ORDER, PROMOTE, SEARCH, SHARES, SUBMISSION
+from search.phase_plan import ENSEMBLE, EXTRA, MODEL, PROMOTE, SEARCH, SHARES, SUBMISSION
 from search.phase_tables import gains_table, plan_table
 from search.results import tell_end
 from search.run_names import check_name
@@ -71,8 +71,9 @@ def carry_through(options: dict[str, Any], given: Sequence[str], console: Consol
         raise ValueError(f"{rule}: add --until 8h, --gpu-hours H, or --cost M with --rate")
     _check_test_photos(options)
     run = folder_named(options, check_name(options.get("name") or default_name(options)))
-    commands = Commands(run, Chain(options["to"], limit, _search_options(given)), options)
-    for each in (run, commands.long):
+    chain = Chain(options["to"], limit, _search_options(given), pseudo_labels="pseudo_labels" in options)
+    commands = Commands(run, chain, options)
+    for each in (run, commands.long, commands.extra):
         check_free(each)
         if read_chain(each):
             name = run.path.name
@@ -94,15 +95,15 @@ class Carrier:
         """Run what is left; returns the exit status."""
         handlers = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
         try:
-            return self._carry(ORDER[: ORDER.index(self.chain.to) + 1])
+            return self._carry()
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
 
-    def _carry(self, wanted: Sequence[str]) -> int:
+    def _carry(self) -> int:
         write_chain(self.run, self.chain)
-        self.console.print(plan_table(self.commands, wanted))
-        for name in [each for each in wanted if not self.chain.ended(each)]:
+        self.console.print(plan_table(self.commands))
+        for name in self.chain.to_come:
             phase = self.chain.put(self.commands.of[name]())
             if phase.skipped:
                 self._say(f"phase {name}: left out, {phase.skipped}")
@@ -113,7 +114,7 @@ class Carrier:
                 self._check_paid(phase)
             write_chain(self.run, self.chain)
             if name in SHARES:
-                self.console.print(plan_table(self.commands, wanted))
+                self.console.print(plan_table(self.commands))
         self.console.print(gains_table(self.chain.phases))
         return 0
 
@@ -159,7 +160,7 @@ class Carrier:
         Raises:
             ValueError: it has ended no epoch.
         """
-        if phase.name not in (SEARCH, PROMOTE) or phase.found["trials"]:
+        if phase.name not in (SEARCH, PROMOTE, EXTRA) or phase.found["trials"]:
             return
         phase.status = None  # it is to go on, once there is more
         write_chain(self.run, self.chain)
@@ -184,7 +185,7 @@ def _search_options(given: Sequence[str]) -> list[str]:
     """Return a command line without what the phases have for themselves: an option and its value each."""
     leave = {option(name) for name in (*LIMITS, "rate", "name", "to")}
     left: list[str] = []
-    words = iter(given)
+    words = iter(word for word in given if word != option("pseudo_labels"))
     for word in words:
         if word in leave:
             next(words, None)

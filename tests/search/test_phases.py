@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -21,6 +22,9 @@ from search.phase_commands import Commands, epoch_seconds
 from search.phase_plan import (
     CONFIRM,
     ENSEMBLE,
+    EXTRA,
+    EXTRA_FOLDS,
+    LABEL,
     LARGEST,
     MODEL,
     ORDER,
@@ -28,6 +32,7 @@ from search.phase_plan import (
     SEARCH,
     SHARES,
     SUBMISSION,
+    TOGETHER,
     choose_further,
     choose_longer,
     shares_left,
@@ -55,7 +60,7 @@ def run(tmp_path, photos):
 
 def begin_run(path, photos, **options):
     run = RunFolder(path)
-    run.path.mkdir(parents=True)
+    run.path.mkdir(parents=True, exist_ok=True)
     plan = new_plan({"epochs": 4, "trials": 4, "data": photos, "image_size": 64, **options}, CPU)
     write_json(run.path / "search.json", {"plan": plan.__dict__, "folds_hash": "f", **MEASURED})
     for number in range(4):
@@ -110,7 +115,7 @@ def test_further_folds_fit_into_their_share(training_s, folds, workers, seconds)
 
 
 def test_what_a_phase_leaves_over_goes_to_the_next_ones():
-    whole, later = shares_left([], 100.0), shares_left([SEARCH], 100.0)
+    whole, later = shares_left(ORDER, 100.0), shares_left(ORDER[1:], 100.0)
     assert whole[SEARCH] == pytest.approx(100 * SHARES[SEARCH])
     assert sum(whole.values()) == pytest.approx(100) and sum(later.values()) == pytest.approx(100)
     assert later[PROMOTE] / later[CONFIRM] == pytest.approx(whole[PROMOTE] / whole[CONFIRM])
@@ -214,6 +219,22 @@ def test_every_phase_is_a_command_of_its_own_within_its_share(run, commands):
     promote, confirm = (parse(phase.command[1:]) for phase in commands[1:3])
     assert promote["promote"] == "short" and promote["name"] == "short-long" and promote["fold"] == 1
     assert confirm["confirm"] == "short-long" and confirm["seeds"] == 1
+
+
+def test_a_round_of_pseudo_labels_comes_after_the_first_ensemble(run, commands):
+    chain = Chain(SUBMISSION, {"until": "1h"}, ["--space", "losses"], pseudo_labels=True)
+    (run.path.with_name("short-long") / "ensemble").mkdir(parents=True)
+    write_json(run.path.with_name("short-long") / "ensemble" / "ensemble.json", {"folds": [0, 1]})
+    assert Carrier(Commands(run, chain, {}), console()).carry() == 0
+    assert [phase.name for phase in commands] == [
+        SEARCH, PROMOTE, CONFIRM, ENSEMBLE, LABEL, EXTRA, EXTRA_FOLDS, TOGETHER, SUBMISSION,
+    ]  # fmt: skip
+    extra = parse(next(phase for phase in commands if phase.name == EXTRA).command[1:])
+    assert extra["promote"] == "short-long" and extra["name"] == "short-extra" and extra["epochs"] == 16
+    submission = commands[-1].command
+    assert [Path(word).name for word in submission[2:4]] == ["short-long", "short-extra"]
+    with pytest.raises(ValueError, match="belongs to --to"):
+        parse(["--pseudo-labels"])
 
 
 def test_a_chain_goes_on_where_a_phase_failed(run, commands, monkeypatch):
