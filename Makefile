@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+# Two tests at a time, or one where there is one core; tests/conftest.py says which go together. PARALLEL= for one.
+PARALLEL ?= -n logical --maxprocesses 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: search test test-fast test-all test-cluster lint bench chaos audit lock clean
 
@@ -9,13 +11,13 @@ search: .venv/ready  ## the main job on generated demo data (ARGS="--data DIR" f
 	$(BIN)/python search/run.py --space losses $(ARGS)
 
 test: lint  ## everything: ruff, mypy, all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-fast: .venv/ready  ## the inner loop: no test that starts Ray or trains for seconds
 	$(BIN)/python -m pytest -m "not slow"
 
 test-all: lint  ## the same with 7,000 cases of fuzzing
-	$(BIN)/python -m pytest --hypothesis-profile=all
+	$(BIN)/python -m pytest $(PARALLEL) --hypothesis-profile=all
 
 test-cluster: .venv/ready  ## `ray up` over hosts made of network namespaces; Linux, root, sshd (five minutes)
 	$(BIN)/python -m tests.cluster

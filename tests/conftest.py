@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 import torch
 from hypothesis import settings
 from PIL import Image
+from xdist.scheduler import LoadScopeScheduling
 
 from search.access import set_up_access
 from trainable.cache import Cache, build_cache
@@ -39,6 +41,33 @@ pytest_plugins = ("tests.small_run",)
 settings.register_profile("all", max_examples=1000)  # of each fuzz test, with `make test-all`
 
 set_up_access(local=True)  # before a test imports Ray, as `search/run.py` does
+
+
+class RayTogether(LoadScopeScheduling):
+    """Shares the tests out between workers by module, whose fixtures are then made once; but one runs all of Ray's.
+
+    Two Rays would take each other's cores and memory, of which each believes that it has all.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.split("::")[0]
+        return "ray" if starts_ray(module) else module
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> RayTogether:
+    return RayTogether(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let Ray's tests go first: they take the longest, and the other worker does all else meanwhile."""
+    items.sort(key=lambda item: not starts_ray(item.nodeid.split("::")[0]))
+
+
+@cache
+def starts_ray(module: str) -> bool:
+    """Say whether a module has slow tests of a search."""
+    return module.startswith("tests/search/") and "@pytest.mark.slow" in (ROOT / module).read_text()
 
 
 @pytest.fixture(autouse=True, scope="session")
