@@ -1,7 +1,9 @@
-"""A small real run: trials trained on generated photos, with the study a search would have left."""
+"""Small real runs: trials trained on generated photos, with the study a search would have left; and a search's own."""
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
-from tests.conftest import SIDE, write_photos
+from tests.conftest import ROOT, SIDE, write_photos
 from trainable.artifacts import FAILED, FINISHED, STOPPED, RunFolder
 from trainable.cache import build_cache
 from trainable.coco import read_training
@@ -35,6 +37,26 @@ DISTRIBUTIONS = {
     "loss": CategoricalDistribution(("cross_entropy", "dice")),
     "elastic": CategoricalDistribution((False, True)),
 }
+
+SMALL = ["--image-size", str(SIDE), "--batch-size", "5", "--architecture", "unet", "--encoder", "tu-test_resnet"]
+"""Options of a search with the smallest real network."""
+
+
+def command(folder: Path, data: Path, *more: str) -> list[str]:
+    """Return the command line of a search in a folder."""
+    places = {"--data": data, "--runs-dir": folder / "runs", "--cache-dir": folder / "cache"}
+    options = [str(word) for place in places.items() for word in place]
+    return [sys.executable, str(ROOT / "search" / "run.py"), *options, *more]
+
+
+@pytest.fixture(scope="session")
+def ended_search(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], RunFolder]:
+    """What a search of five trials on real Ray has printed, and its run: for reading, or to go on from a copy."""
+    folder = tmp_path_factory.mktemp("ended")
+    write_photos(folder / "data", count=30)
+    options = ["--name", "a", "--trials", "5", "--epochs", "4", "--folds", "3", *SMALL]
+    done = subprocess.run(command(folder, folder / "data", *options), capture_output=True, text=True)
+    return done, RunFolder(folder / "runs" / "a")
 
 
 @pytest.fixture(scope="session")

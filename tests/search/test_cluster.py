@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -18,9 +19,8 @@ import pytest
 from search.access import token_file
 from search.submit import without
 from tests.conftest import ROOT, wait_until_open, write_photos
+from tests.small_run import SMALL
 from trainable.artifacts import RunFolder
-
-SMALL = ["--image-size", "32", "--batch-size", "5", "--architecture", "unet", "--encoder", "tu-test_resnet"]
 
 # Each node has a folder for Ray of its own, as hosts have: agents that share one take the shipped code from each other.
 # Dead raylets are waited for, as init does on hosts: while one is a zombie its workers believe that it lives.
@@ -147,18 +147,22 @@ def options(cluster, data, name):
 @pytest.mark.slow
 def test_who_has_no_token_is_refused(cluster):
     knock = ["-c", f"import ray; ray.init('{cluster.address}', logging_level='ERROR'); print('in')"]
-    for more in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "0" * 64}):
-        refused = cluster.run(*knock, environment={"RAY_gcs_server_port_wait_time_s": "2", **more})
-        assert refused.returncode != 0 and "in" not in refused.stdout, refused
-        assert "Error" in refused.stderr
-    let_in = cluster.run(*knock)
+    search = ["search/run.py", "--address", cluster.address]
+    off, wrong = {"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "0" * 64}
+    soon = {"RAY_gcs_server_port_wait_time_s": "2"}
+    asked = [(knock, off | soon), (knock, wrong | soon), (knock, {}), (search, wrong), (search, off)]
+    with ThreadPoolExecutor() as pool:  # at once: those that are refused wait for seconds
+        told = pool.map(lambda each: cluster.run(*each[0], environment=each[1]), asked)
+        *refused, let_in, stranger, open_to_all = told
+    for each in refused:
+        assert each.returncode != 0 and "in" not in each.stdout, each
+        assert "Error" in each.stderr
     assert let_in.stdout == "in\n", let_in
     assert cluster.token.stat().st_mode & 0o777 == 0o600
-    told = cluster.run("search/run.py", "--address", cluster.address, environment={"RAY_AUTH_TOKEN": "0" * 64})
-    assert told.returncode == 2 and told.stderr.count("\n") == 1, told
-    assert "no Ray cluster lets this machine in" in told.stderr
-    told = cluster.run("search/run.py", "--address", cluster.address, environment={"RAY_AUTH_MODE": "disabled"})
-    assert told.returncode == 2 and "whoever reaches a port of such a Ray runs code as you" in told.stderr
+    assert stranger.returncode == 2 and stranger.stderr.count("\n") == 1, stranger
+    assert "no Ray cluster lets this machine in" in stranger.stderr
+    assert open_to_all.returncode == 2
+    assert "whoever reaches a port of such a Ray runs code as you" in open_to_all.stderr
 
 
 @pytest.mark.slow

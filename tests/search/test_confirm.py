@@ -1,5 +1,6 @@
 """Finalists: who they are, what they lack, and a whole confirmation on real Ray."""
 
+import shutil
 import subprocess
 import sys
 
@@ -16,8 +17,7 @@ from search.packing import DoesNotFitError
 from search.plan import new_plan
 from search.racer import Racer
 from search.racing import Race, rungs_of
-from tests.conftest import ROOT, write_photos
-from tests.search.test_run import SMALL, command
+from tests.conftest import ROOT
 from trainable.artifacts import FAILED, FINISHED, INTERRUPTED, OOM, RUNNING, STOPPED, RunFolder
 from trainable.bootstrap import mean_ious
 from trainable.files import write_json
@@ -222,11 +222,8 @@ def test_what_a_training_needs_is_what_its_config_s_last_one_took(tmp_path, plan
 
 
 @pytest.mark.slow
-def test_finalists_predict_every_photo_out_of_fold(tmp_path):
-    data = tmp_path / "data"
-    write_photos(data, count=30)
-    options = ["--name", "a", "--trials", "3", "--epochs", "2", "--grace", "1", "--folds", "3", *SMALL]
-    subprocess.run(command(tmp_path, data, *options), capture_output=True, check=True)
+def test_finalists_predict_every_photo_out_of_fold(tmp_path, ended_search):
+    shutil.copytree(ended_search[1].path, tmp_path / "runs" / "a")
     run = RunFolder(tmp_path / "runs" / "a")
     confirm = [sys.executable, str(ROOT / "search" / "run.py"), "--confirm", "a", "--top", "2",
                "--runs-dir", str(tmp_path / "runs")]  # fmt: skip
@@ -250,7 +247,7 @@ def test_finalists_predict_every_photo_out_of_fold(tmp_path):
         names, matrices = pooled_confusion(models)
         assert len(set(names)) == 30 and 0 < mean_ious(matrices)[0] <= 1
         assert all(folder.config()["fold"] == fold for fold, folder in models.items())
-        assert all(len(folder.curve()) == 2 for folder in models.values())
+        assert all(len(folder.curve()) == 4 for folder in models.values())
         assert sum(len(Maps.open(folder.out_of_fold).row_of) for folder in models.values()) == 30
     assert "0 trainings to go" in confirmed("--no-race")[0]
     wrong = subprocess.run([*confirm, "--epochs", "3"], capture_output=True, text=True)

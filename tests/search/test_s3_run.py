@@ -12,9 +12,8 @@ import pytest
 from analysis.verify import main as verify
 from search.status import main as status
 from tests.conftest import ROOT, write_photos
+from tests.small_run import SMALL
 from trainable.remote import Remote, local_copy
-
-SMALL = ["--image-size", "32", "--batch-size", "5", "--architecture", "unet", "--encoder", "tu-test_resnet"]
 
 
 def command(tmp_path, cache, *more):
