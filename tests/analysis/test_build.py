@@ -229,7 +229,8 @@ def test_one_command_writes_a_valid_submission(built, tmp_path, capsys):
 
 
 def test_an_ensemble_is_made_where_none_is_stored(confirmed, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(ensemble_predict, "build_shown", partial(build_shown, crf_options=0))
+    quick = partial(build_shown, crf_options=0, views=(PLAIN,), filters=False)
+    monkeypatch.setattr(ensemble_predict, "build_shown", quick)
     assert predict_main(["--run", str(confirmed.path), "--out", str(tmp_path / "s.csv")]) == 0
     out = capsys.readouterr().out
     assert "no ensemble is stored yet: making one" in out and ensemble_file(confirmed).exists()
