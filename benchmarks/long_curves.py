@@ -42,6 +42,8 @@ SIZE = 96
 """Pixels per side."""
 BUDGETS = (12, 24, 48, 100)
 """Epochs."""
+LARGER = (160, 224)
+"""Pixels per side, with the shortest budget."""
 CYCLES = (12, 12, 24, 52)
 """Epochs of each cycle that goes on from the one before: together 12, 24, 48 and 100."""
 RANKS = (0, 1, 2, 3, 4, 6, 8, 16, 24, 40)
@@ -62,12 +64,14 @@ class Job:
     config: str
     cycles: tuple[int, ...]  # epochs
     whole: bool = False  # all own photos train, none validates
+    size: int = SIZE
 
     @property
     def name(self) -> str:
         """Name its files."""
         config = re.sub(r"[^a-z0-9.]+", "_", self.config)
-        return f"{config}-{'+'.join(map(str, self.cycles))}{'-whole' if self.whole else ''}"
+        size = f"-{self.size}px" * (self.size != SIZE)
+        return f"{config}-{'+'.join(map(str, self.cycles))}{'-whole' if self.whole else ''}{size}"
 
     @property
     def epochs(self) -> int:
@@ -147,6 +151,7 @@ def all_jobs(names: list[str]) -> list[Job]:
     main, moved = [each for each in names if ":" not in each], [each for each in names if ":" in each]
     return [
         *(Job(name, (epochs,)) for epochs in sorted(BUDGETS, reverse=True) for name in main),
+        *(Job(name, BUDGETS[:1], size=size) for size in LARGER for name in main),
         *(Job(name, (epochs,)) for epochs in (48, 12) for name in moved),
         *(Job(name, CYCLES) for name in main),
         *(Job(name, (48,), whole=True) for name in main),
@@ -247,7 +252,8 @@ def work(options: argparse.Namespace, jobs: Any, told: Any) -> None:
         if (trained and spent / trained * job.epochs > left) or left < 0:
             continue
         began = time.perf_counter()
-        config = TrialConfig.from_dict({**base, **configs[job.config]})
+        config = TrialConfig.from_dict({**base, **configs[job.config], "image_size": job.size})
+        cache, _ = build_cache(read_training(options.data), job.size, options.out / "cache")
         said = train(job, config, cache, part, options.scratch, options.out)
         if trained or job.epochs > 12:
             spent, trained = spent + time.perf_counter() - began, trained + job.epochs
@@ -265,6 +271,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=180.0, help="begin no training that would not end in time")
+    parser.add_argument("--only", default="", help="part of the names of the trainings to do, such as 160px")
     parser.add_argument("--scale", type=float, default=1.0, help="of all epochs; below 1 to try the command")
     parser.add_argument("--ensembles", action="store_true")
     options = parser.parse_args()
@@ -282,7 +289,8 @@ def main() -> None:
     if options.scale != 1:
         jobs = [dataclasses.replace(job, cycles=tuple(max(round(each * options.scale), 1) for each in job.cycles))
                 for job in jobs]  # fmt: skip
-    left = [job for job in dict.fromkeys(jobs) if not (options.out / f"{job.name}.json").exists()]
+    left = [job for job in dict.fromkeys(jobs)
+            if options.only in job.name and not (options.out / f"{job.name}.json").exists()]  # fmt: skip
     print(f"{len(left)} of {len(jobs)} trainings are missing: {sum(job.epochs for job in left)} epochs", flush=True)
     context = multiprocessing.get_context("spawn")
     waiting, told = context.Queue(), context.Queue()
@@ -311,7 +319,7 @@ def score_ensembles(cache: Cache, part: Part, scratch: Path, out: Path) -> None:
     for path in sorted(out.glob("*.json")):
         content = json.loads(path.read_text())
         kept = (scratch / f"{path.stem}.npy").exists()
-        if kept and content["state"] == "finished" and len(content["cycles"]) == 1:
+        if kept and content["state"] == "finished" and len(content["cycles"]) == 1 and content["size"] == SIZE:
             best = max(row.get("val_miou", 0.0) for row in content["rows"])
             trained.append((content["cycles"][0], content["whole"], content["config"], best, path.stem))
     scores = []
