@@ -43,14 +43,17 @@ def pack(folder: Path, file: Path, facts: dict[str, Any]) -> None:
     file.write_bytes(gzip.compress(json.dumps(whole, separators=(",", ":")).encode(), 9, mtime=0))
 
 
-def curves_of(content: dict[str, Any]) -> Curves:
-    """Return the curves of single trainings that held a fold out."""
+def curves_of(content: dict[str, Any], size: int = 96) -> Curves:
+    """Return the curves of single trainings at an image size that held a fold out."""
     return {
         (each["config"], each["cycles"][0]): {
             name: np.array([row[place] for row in each["rows"]]) for place, name in enumerate(each["columns"])
         }
         for each in content["trainings"]
-        if len(each["cycles"]) == 1 and not each["whole"] and each["state"] == "finished"
+        if len(each["cycles"]) == 1
+        and not each["whole"]
+        and each["state"] == "finished"
+        and each.get("size", 96) == size
     }
 
 
@@ -79,7 +82,7 @@ def main() -> None:
     content = json.loads(gzip.decompress(options.file.read_bytes()))
     curves = curves_of(content)
     figures: dict[str, Any] = {"ends": _ends(curves), "ranks": _ranks(curves)}
-    figures |= {"members": _members(content), "luck": _luck(curves)}
+    figures |= {"members": _members(content), "luck": _luck(curves), "sizes": _sizes(content)}
     print(json.dumps(figures))
 
 
@@ -138,6 +141,19 @@ def _members(content: dict[str, Any]) -> dict[str, Any]:
             print(f"  {epochs:3d} epochs, {size} members: {told}")
             found[f"{size}x{epochs}"] = [round(float(each), 4) for each in cells]
     print()
+    return found
+
+
+def _sizes(content: dict[str, Any]) -> dict[str, Any]:
+    """Compare image sizes over the configs that have both, with the same epochs."""
+    found = {}
+    first = curves_of(content)
+    for size in sorted({each.get("size", 96) for each in content["trainings"]} - {96}):
+        pairs = [(late(curve["test_miou"]), late(first[job]["test_miou"]))
+                 for job, curve in curves_of(content, size).items() if job in first]  # fmt: skip
+        larger, smaller = np.mean(pairs, axis=0)
+        print(f"{size} px, {len(pairs)} trainings: {larger:.4f} on the test part, at 96 px {smaller:.4f}")
+        found[str(size)] = [round(float(larger), 4), round(float(smaller), 4), len(pairs)]
     return found
 
 
