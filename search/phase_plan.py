@@ -115,7 +115,7 @@ def choose_further(training_s: Sequence[float], folds: int, workers: int, second
             continue  # an ensemble compares members on the folds that they share: one alone needs all
         wall = OVERHEAD * makespan([each for each in training_s[:top] for _ in range(count - 1)], workers)
         found.append(Further(top, count, wall, GAIN_MEMBERS * math.log2(top * count)))
-    return max((each for each in found if each.seconds <= seconds), key=lambda each: (each.gain, -each.seconds))
+    return max((each for each in found if each.seconds <= max(seconds, 0)), key=lambda each: (each.gain, -each.seconds))
 
 
 def makespan(seconds: Sequence[float], workers: int) -> float:

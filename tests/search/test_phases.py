@@ -107,10 +107,10 @@ def test_more_hours_never_promise_less(seconds, more):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.floats(1, 1e4), min_size=1, max_size=6), st.integers(2, 6), st.integers(1, 8), st.floats(0, 1e6))
+@given(st.lists(st.floats(1, 1e4), min_size=1, max_size=6), st.integers(2, 6), st.integers(1, 8), st.floats(-100, 1e6))
 def test_further_folds_fit_into_their_share(training_s, folds, workers, seconds):
     chosen = choose_further(training_s, folds, workers, seconds)
-    assert chosen.seconds <= seconds and chosen.folds <= folds and chosen.top <= len(training_s)
+    assert chosen.seconds <= max(seconds, 0) and chosen.folds <= folds and chosen.top <= len(training_s)
     assert (chosen.top == 0) == (chosen.folds == 1)
 
 
