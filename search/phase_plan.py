@@ -16,7 +16,7 @@ SEARCH, PROMOTE, CONFIRM, ENSEMBLE, SUBMISSION, MODEL = (
 LABEL, EXTRA, EXTRA_FOLDS, TOGETHER = PSEUDO_LABELS = ("label", "extra", "extra-folds", "together")
 ORDER = (SEARCH, PROMOTE, CONFIRM, ENSEMBLE, SUBMISSION, MODEL)
 
-SHARES = {SEARCH: 0.3, PROMOTE: 0.4, CONFIRM: 0.2, EXTRA: 0.2, EXTRA_FOLDS: 0.1}
+SHARES = {SEARCH: 0.2, PROMOTE: 0.6, CONFIRM: 0.1, EXTRA: 0.2, EXTRA_FOLDS: 0.1}
 """Of the budget, as far as these phases are asked for: they share what the rest leaves in these proportions."""
 
 REST = 0.1
