@@ -40,11 +40,11 @@ def find_finalists(run: RunFolder, plan: Plan, top: int | None, folds: int, incl
     if unknown:
         there = ", ".join(map(str, sorted(sound)))
         raise ValueError(f"--include {min(unknown)}: no such trial that ended an epoch; there are {there}")
-    return list(dict.fromkeys([*ranked[:top], *include]))
+    return list(dict.fromkeys([*list(ranked)[:top], *include]))
 
 
-def rank(run: RunFolder, plan: Plan) -> tuple[list[int], list[int]]:
-    """Return the different trials of a run, the one that is to end best first, and all that ended an epoch.
+def rank(run: RunFolder, plan: Plan) -> tuple[dict[int, float], list[int]]:
+    """Return where the different trials of a run are to end, the best first, and all that ended an epoch.
 
     Raises:
         ValueError: a trial's records are damaged.
@@ -62,7 +62,8 @@ def rank(run: RunFolder, plan: Plan) -> tuple[list[int], list[int]]:
     ends = thawing.ends() | {each.number: each.best["val_miou"] for each in sound
                              if each.best and each.state == FINISHED}  # fmt: skip
     numbers = [each.number for each in sound]
-    return distinct(run, sorted(numbers, key=lambda number: -ends[number])), numbers
+    ranked = distinct(run, sorted(numbers, key=lambda number: -ends[number]))
+    return {number: float(ends[number]) for number in ranked}, numbers
 
 
 def distinct(run: RunFolder, ranked: list[int]) -> list[int]:

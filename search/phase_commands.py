@@ -20,6 +20,7 @@ from search.phase_plan import (
     SEARCH,
     SUBMISSION,
     TOGETHER,
+    Candidate,
     Further,
     Longer,
     choose_further,
@@ -46,9 +47,6 @@ QUICK_S = 2 * 3600.0
 
 MOST_TRIALS = 100
 """Of a search that its share of the budget ends."""
-
-REFERENCE_PLACE = 2
-"""Of those that are promoted: the reference recipe is the third at the latest, so that it is there where three fit."""
 
 
 class Commands:
@@ -100,18 +98,15 @@ class Commands:
         """Return the command that goes on."""
         return shlex.join(["python", "search/run.py", "--resume", self.run.path.name, *runs_dir_option(self.run)])
 
-    def longer(self) -> tuple[Longer, list[int]]:
-        """Return what is promoted, and the trials' numbers, the reference recipe among them where three fit."""
-        plan, seconds = stored_plan(self.run, {}), self.share(PROMOTE)
-        timed = {number: timing for number in rank(self.run, plan)[0] if (timing := epoch_seconds(self.run, number))}
-        numbers = list(timed)
-        reference = self.run.reference()
-        if reference in numbers[REFERENCE_PLACE:]:
-            numbers.remove(reference)
-            numbers.insert(REFERENCE_PLACE, reference)
-        longer = choose_longer([timed[number] for number in numbers], plan.config.epochs, plan.config.image_size,
-                               native_size(plan), max(int(self.size()), 1), seconds)  # fmt: skip
-        return longer, numbers[: longer.top]
+    def longer(self) -> Longer:
+        """Return what is promoted."""
+        plan = stored_plan(self.run, {})
+        candidates = [Candidate(number, end, *timing) for number, end in rank(self.run, plan)[0].items()
+                      if (timing := epoch_seconds(self.run, number))]  # fmt: skip
+        return choose_longer(
+            candidates, plan.config.epochs, plan.config.image_size, native_size(plan), max(int(self.size()), 1),
+            self.share(PROMOTE), self.run.reference(),
+        )  # fmt: skip
 
     def further(self) -> Further:
         """Return what is confirmed."""
@@ -158,10 +153,10 @@ class Commands:
             told = f"{plan.trials} configs, {plan.config.epochs} epochs at {plan.config.image_size} px"
             command = ["--resume", self.long.path.name, *place, "--to", SEARCH]
         else:
-            plan, (longer, numbers) = stored_plan(self.run, {}), self.longer()
+            plan, longer = stored_plan(self.run, {}), self.longer()
             told = f"{longer.told()}, on a fold that the search did not see"
             command = ["--promote", self.run.path.name, *place, "--name", self.long.path.name]
-            command += ["--top", "0", "--include", *map(str, numbers), "--epochs", str(longer.epochs)]
+            command += ["--top", "0", "--include", *map(str, longer.numbers), "--epochs", str(longer.epochs)]
             command += ["--image-size", str(longer.size), "--fold", str((plan.config.fold + 1) % plan.folds)]
         return Phase(PROMOTE, ["search/run.py", *command, *self._machine(), *until], told)
 

@@ -10,6 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from trainable.counts import counted
+
 SEARCH, PROMOTE, CONFIRM, ENSEMBLE, SUBMISSION, MODEL = (
     "search", "promote", "confirm", "ensemble", "submission", "model",
 )  # fmt: skip
@@ -37,53 +39,92 @@ LARGEST = 512
 GAIN_SIZE, GAIN_EPOCHS, GAIN_MEMBERS = 0.06, 0.011, 0.008
 """val_miou for each doubling of the image's side, of the epochs and of the members."""
 
+MOST_SKIPPED = 8
+"""Of the best configs may be left out for ones that cost less."""
+
+REFERENCE_PLACE = 2
+"""Of those that are promoted: the reference recipe is the third at the latest, so that it is there where three fit."""
+
 OVERHEAD = 1.15
 """Wall seconds of a phase for each second of its training and validating, shared between workers."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A config that could be promoted."""
+
+    number: int  # of its trial
+    end: float  # val_miou that it is to end with in the search
+    epoch_s: float  # seconds of an epoch there
+    size: int  # pixels per side there
 
 
 @dataclass(frozen=True)
 class Longer:
     """What the promoted configs train."""
 
-    top: int  # configs
+    numbers: tuple[int, ...]  # of the trials
     epochs: int
     size: int  # pixels per side
     seconds: float  # of wall time, if none is stopped early
-    gain: float  # val_miou over what the search's best has, as measured elsewhere
+    value: float  # val_miou that the best of them is to come to, by what such steps have gained elsewhere
 
     def told(self) -> str:
         """Return it in words."""
-        return f"the best {self.top} configs, {self.epochs} epochs at {self.size} px"
+        return f"{counted(len(self.numbers), 'config')}, {self.epochs} epochs at {self.size} px"
 
 
 def choose_longer(
-    epoch_s: Sequence[tuple[float, int]], epochs: int, base: int, native: int, workers: int, seconds: float
-) -> Longer:
-    """Return how many of the best configs to promote, to how many epochs, at which size.
+    candidates: Sequence[Candidate], epochs: int, base: int, native: int, workers: int, seconds: float,
+    reference: int | None = None,
+) -> Longer:  # fmt: skip
+    """Return which configs to promote, to how many epochs, at which size.
+
+    Of all epochs and sizes the best configs that fit are taken: a cheap one that can train on larger photos, or longer,
+    may be worth more than one that is ahead of it. The reference recipe is the third at the latest, if it fits.
 
     Args:
-        epoch_s: seconds of an epoch and image size of each config that could be promoted, the best first.
+        candidates: at least one.
         epochs: of a trial of the search.
         base: image size of the search, pixels.
         native: side of the photos, pixels.
         workers: trainings at a time.
         seconds: of wall time that there are.
+        reference: trial of the reference recipe.
     """
     largest = max(min(native, LARGEST) // STEP * STEP, base)
     sizes = [base, *range((base // STEP + 1) * STEP, largest + 1, STEP)]
-    tops = [top for top in TOP if top <= len(epoch_s)] or [len(epoch_s)]
+    # At one size: what came so far on smaller photos comes further on these.
+    ranked = sorted(candidates, key=lambda each: (GAIN_SIZE * math.log2(each.size) - each.end, each.number))
     found = []
-    for top, longer, size in itertools.product(tops, LONGER, sizes):
-        each = [longer * epochs * second * (size / own) ** 2 for second, own in epoch_s[:top]]
-        wall = OVERHEAD * makespan(each, workers)
-        gain = GAIN_SIZE * math.log2(size / base) + GAIN_EPOCHS * math.log2(longer) + GAIN_MEMBERS * math.log2(top)
-        found.append(Longer(top, longer * epochs, size, wall, gain))
-    fitting = [each for each in found if each.seconds <= seconds]
-    return (
-        max(fitting, key=lambda each: (each.gain, -each.seconds))
-        if fitting
-        else min(found, key=lambda each: each.seconds)
-    )
+    for top, longer, size, first in itertools.product(TOP, LONGER, sizes, range(min(len(ranked), MOST_SKIPPED))):
+        chosen = _fitting(ranked[first:], top, longer * epochs, size, workers, seconds, reference)
+        if len(chosen) == min(top, len(ranked)):
+            best = max(each.end + GAIN_SIZE * math.log2(size / each.size) for each in chosen)
+            value = best + GAIN_EPOCHS * math.log2(longer) + GAIN_MEMBERS * math.log2(len(chosen))
+            wall = _wall(chosen, longer * epochs, size, workers)
+            found.append(Longer(tuple(each.number for each in chosen), longer * epochs, size, wall, value))
+    if found:
+        return max(found, key=lambda each: (each.value, -each.seconds))
+    cheapest = min(candidates, key=lambda each: _wall([each], epochs, base, workers))
+    return Longer((cheapest.number,), epochs, base, _wall([cheapest], epochs, base, workers), cheapest.end)
+
+
+def _fitting(
+    ranked: Sequence[Candidate], top: int, epochs: int, size: int, workers: int, seconds: float, reference: int | None
+) -> list[Candidate]:
+    """Return the best configs whose trainings fit together, `top` at most."""
+    chosen: list[Candidate] = []
+    recipe = [each for each in ranked if each.number == reference] if top > REFERENCE_PLACE else []
+    others = [each for each in ranked if each not in recipe]
+    for each in [*others[:REFERENCE_PLACE], *recipe, *others[REFERENCE_PLACE:]]:
+        if len(chosen) < top and _wall([*chosen, each], epochs, size, workers) <= seconds:
+            chosen.append(each)
+    return chosen
+
+
+def _wall(chosen: Sequence[Candidate], epochs: int, size: int, workers: int) -> float:
+    return OVERHEAD * makespan([epochs * each.epoch_s * (size / each.size) ** 2 for each in chosen], workers)
 
 
 @dataclass(frozen=True)

@@ -50,10 +50,10 @@ def plan_table(commands: Commands) -> Table:
             value = f"{phase.found['val_miou']:.3f}" if "val_miou" in phase.found else ""
             table.add_row(name, *_done(phase), value)
             continue
-        told, gain = _to_come(commands, name)
+        told, gain, reached = _to_come(commands, name)
         time = "" if name not in shares else show_span(shares[name]) if known else f"{shares[name]:.0%}"
-        best = None if best is None or gain is None else best + gain
-        table.add_row(name, told, time, f"about {best:.3f}" if best is not None and gain else "")
+        best = reached if reached is not None else None if best is None or gain is None else best + gain
+        table.add_row(name, told, time, f"about {best:.3f}" if best is not None and gain != 0 else "")
     return table
 
 
@@ -74,12 +74,12 @@ def _done(phase: Phase) -> tuple[str, str]:
     return phase.told or phase.skipped, "left out" if phase.skipped else f"{show_span(phase.seconds)} taken"
 
 
-def _to_come(commands: Commands, name: str) -> tuple[str, float | None]:
-    """Return what a phase is to do and to gain, None where the phases before it have to say so first."""
+def _to_come(commands: Commands, name: str) -> tuple[str, float | None, float | None]:
+    """Return what a phase is to do, to gain and to come to, None where those before it have to say so first."""
     if name == PROMOTE and commands.chain.ended(SEARCH):
-        longer, _ = commands.longer()
-        return longer.told(), longer.gain
+        longer = commands.longer()
+        return longer.told(), None, longer.value
     if name == CONFIRM and commands.chain.ended(PROMOTE):
         further = commands.further()
-        return further.told(), further.gain
-    return WHAT[name], None if name in (SEARCH, PROMOTE, CONFIRM) else 0.0
+        return further.told(), further.gain, None
+    return WHAT[name], None if name in (SEARCH, PROMOTE, CONFIRM) else 0.0, None

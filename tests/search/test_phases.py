@@ -33,6 +33,7 @@ from search.phase_plan import (
     SHARES,
     SUBMISSION,
     TOGETHER,
+    Candidate,
     choose_further,
     choose_longer,
     shares_left,
@@ -90,20 +91,34 @@ def row(epoch, value):
     st.integers(1, 30), st.sampled_from([64, 96, 256]), st.integers(60, 1200), st.integers(1, 16), st.floats(1, 1e6),
 )  # fmt: skip
 def test_what_is_promoted_fits_or_is_the_least_there_is(epoch_s, epochs, base, native, workers, seconds):
-    chosen = choose_longer(epoch_s, epochs, base, native, workers, seconds)
-    least = choose_longer(epoch_s, epochs, base, native, workers, 0.0)
-    assert 1 <= chosen.top <= len(epoch_s)
+    candidates = candidates_of(epoch_s)
+    chosen = choose_longer(candidates, epochs, base, native, workers, seconds, reference=len(epoch_s) - 1)
+    least = choose_longer(candidates, epochs, base, native, workers, 0.0)
+    assert len(set(chosen.numbers)) == len(chosen.numbers) and set(chosen.numbers) <= set(range(len(epoch_s)))
     assert chosen.epochs >= epochs and chosen.epochs % epochs == 0
     assert base <= chosen.size <= max(min(native, LARGEST), base)
     assert chosen.seconds <= seconds or chosen == least
+    assert len(chosen.numbers) < 3 or len(epoch_s) - 1 in chosen.numbers or len(least.numbers) == 1
+
+
+def candidates_of(epoch_s):
+    return [Candidate(number, 0.3 - 0.01 * number, *each) for number, each in enumerate(epoch_s)]
+
+
+def test_a_cheap_config_that_affords_larger_photos_is_taken_before_one_that_is_just_ahead():
+    ahead, cheap, behind = Candidate(0, 0.21, 40.0, 96), Candidate(1, 0.2, 5.0, 96), Candidate(2, 0.1, 5.0, 96)
+    assert set(choose_longer([ahead, cheap, behind], 12, 96, 512, 2, 2000).numbers) == {1, 2}
+    assert set(choose_longer([ahead, cheap, behind], 12, 96, 512, 2, 1e9).numbers) == {0, 1, 2}
+    far = Candidate(0, 0.4, 40.0, 96)
+    assert 0 in choose_longer([far, cheap, behind], 12, 96, 512, 2, 2000).numbers
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.floats(10, 1e5), st.floats(1.1, 10))
-def test_more_hours_never_promise_less(seconds, more):
-    costs = [(5.0, 96), (8.0, 96), (3.0, 64), (20.0, 128)]
+def test_more_hours_do_not_promise_less_but_for_the_grid(seconds, more):
+    costs = candidates_of([(5.0, 96), (8.0, 96), (3.0, 64), (20.0, 128)])
     first, second = (choose_longer(costs, 12, 96, 512, 2, each) for each in (seconds, seconds * more))
-    assert second.gain >= first.gain or first.seconds > seconds
+    assert second.value >= first.value - 0.01 or first.seconds > seconds
 
 
 @settings(max_examples=100, deadline=None)
@@ -257,8 +272,8 @@ def test_hours_are_shared_by_what_the_search_held(run):
 
 
 def test_the_reference_recipe_is_promoted_where_it_fits(run):
-    longer, numbers = Commands(run, Chain(SUBMISSION, {"until": "9h"}, []), {}).longer()
-    assert numbers.index(0) == 2 and len(numbers) == longer.top
+    longer = Commands(run, Chain(SUBMISSION, {"until": "9h"}, []), {}).longer()
+    assert longer.numbers.index(0) == 2
     assert epoch_seconds(run, 2) == (5.0, 64)
 
 
