@@ -183,18 +183,15 @@ def _add_search(group: Any) -> None:
     group.add_argument("--keep-gb", type=float, metavar="GB", help="budget for all checkpoints of the run: the worst "
                        "trials' go first (default: keep all)")  # fmt: skip
     group.add_argument("--confirm", metavar="NAME", help="race the best configs of a run over its other folds")
-    group.add_argument("--top", type=int, metavar="K", help="with --confirm or --promote: how many configs (default 3, "
-                       "or all where there are fewer)")  # fmt: skip
+    group.add_argument("--top", type=int, metavar="K", help="with --confirm or --promote: how many configs (default 3)")
     group.add_argument("--include", type=int, nargs="+", metavar="N", help="with --confirm or --promote: further "
                        "trials, by number")  # fmt: skip
     group.add_argument("--seeds", type=int, metavar="S", help="with --confirm: at most, to tell configs apart (default "
                        "1; 5 with a budget)")  # fmt: skip
     group.add_argument("--no-race", action="store_true", help="with --confirm: train all, also those shown to be worse")
-    group.add_argument("--to", choices=ORDER, help="go on after the search, each phase with its share of the budget: "
-                       "the best ones longer and larger, further folds, the ensemble, the submission, the final "
-                       "model")  # fmt: skip
-    group.add_argument("--pseudo-labels", action="store_true", help="with --to: a round of training on soft labels of "
-                       "the test photos too, which the ensemble takes where it gains")  # fmt: skip
+    group.add_argument("--to", choices=ORDER, metavar="PHASE", help="after the search go on, all sharing the budget: "
+                       f"{', '.join(ORDER[1:])}")  # fmt: skip
+    group.add_argument("--pseudo-labels", action="store_true", help="with --to: train on labels of the test photos too")
     group.add_argument("--gpu-hours", type=float, metavar="H", help="end when GPUs (cores, where there are none) "
                        "were held for H hours in all")  # fmt: skip
     group.add_argument("--until", metavar="TIME", help="end so long after the start of this command: 90m, 2h, "

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from search.phase_plan import phases_to
+from search.run_names import is_there
 from trainable.artifacts import RunFolder
 from trainable.files import read_json, write_bytes
 from trainable.remote import Remote
@@ -83,7 +84,7 @@ def read_chain(run: RunFolder) -> Chain | None:
         if run.uri:
             content = json.loads(Remote(run.uri).read(FILE)) if Remote(run.uri).exists(FILE) else None
         else:
-            content = read_json(run.path / FILE) if (run.path / FILE).exists() else None
+            content = read_json(run.path / FILE) if is_there(run.path / FILE) else None
         if content is None:
             return None
         if content["format"] > FORMAT:

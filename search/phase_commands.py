@@ -138,7 +138,7 @@ class Commands:
             budget = ["--until", f"{max(share * self.seconds() - (before.seconds if before else 0), 1):.0f}s"]
         else:  # counts what the run has spent before
             budget = ["--gpu-hours", f"{share * self.hours():.6g}"]
-        if is_there(self.run):
+        if has_begun(self.run):
             command = ["--resume", self.run.path.name, *runs_dir_option(self.run), *self._machine()]
         else:
             command = [*self.chain.asked, "--name", self.run.path.name]
@@ -148,7 +148,7 @@ class Commands:
     def _promote(self) -> Phase:
         until = _until(self.share(PROMOTE))
         place = runs_dir_option(self.run)
-        if is_there(self.long):
+        if has_begun(self.long):
             plan = stored_plan(self.long, {})
             told = f"{plan.trials} configs, {plan.config.epochs} epochs at {plan.config.image_size} px"
             command = ["--resume", self.long.path.name, *place, "--to", SEARCH]
@@ -184,7 +184,7 @@ class Commands:
     def _extra(self) -> Phase:
         plan, best = stored_plan(self.long, {}), self.long.best_trial().number
         told, place = f"the best config, trial {best}, on the pseudo labels too", runs_dir_option(self.run)
-        if is_there(self.extra):
+        if has_begun(self.extra):
             command = ["--resume", self.extra.path.name, *place, "--to", SEARCH]
         else:
             command = ["--promote", self.long.path.name, *place, "--name", self.extra.path.name, "--top", "0"]
@@ -236,7 +236,7 @@ def limit_of(options: dict[str, Any]) -> dict[str, Any]:
     return {name: options[name] for name in (*LIMITS, "rate") if name in options}
 
 
-def is_there(run: RunFolder) -> bool:
+def has_begun(run: RunFolder) -> bool:
     """Tell whether a run has begun."""
     if run.uri:
         return Remote(run.uri).exists("search.json")

@@ -21,11 +21,11 @@ from search.budget import LIMITS, option
 from search.chain import Chain, Phase, forget_chain, read_chain, write_chain
 from search.ends import BAD_INPUT, SIGNALS
 from search.folders import check_free, default_name, folder_named
-from search.phase_commands import Commands, is_there, limit_of
+from search.phase_commands import Commands, has_begun, limit_of
 from search.phase_plan import ENSEMBLE, EXTRA, MODEL, PROMOTE, SEARCH, SHARES, SUBMISSION
 from search.phase_tables import gains_table, plan_table
 from search.results import tell_end
-from search.run_names import check_name
+from search.run_names import check_name, is_there
 from search.run_status import show_span
 from trainable.artifacts import RunFolder
 from trainable.remote import is_uri
@@ -147,7 +147,7 @@ class Carrier:
 
     def _ended_early(self, phase: Phase, status: int) -> int:
         """Say how to go on, or leave no name taken by a search that was refused."""
-        if status == BAD_INPUT.status and phase.name == SEARCH and not is_there(self.run):
+        if status == BAD_INPUT.status and phase.name == SEARCH and not has_begun(self.run):
             forget_chain(self.run)
             return status
         again = "" if status == BAD_INPUT.status else self.commands.again()
@@ -176,9 +176,8 @@ class Carrier:
 
 def _folder_of(options: dict[str, Any]) -> RunFolder:
     """Return the folder of the run that is to be resumed; the search may have been killed before it became one."""
-    run = folder_named(options, options["resume"])
-    by_path = Path(options["resume"])
-    return RunFolder(by_path.absolute()) if not run.uri and not run.path.exists() and by_path.is_dir() else run
+    run, by_path = folder_named(options, options["resume"]), Path(options["resume"])
+    return RunFolder(by_path.absolute()) if not run.uri and not is_there(run.path) and is_there(by_path) else run
 
 
 def _search_options(given: Sequence[str]) -> list[str]:
