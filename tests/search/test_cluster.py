@@ -247,7 +247,7 @@ def test_nodes_fill_evenly_and_a_dead_and_a_frozen_one_cost_no_epoch(cluster, da
     try:
         until(lambda: search.poll() is not None or all_have({}), 150)
         assert search.poll() is None, search.stdout.read()
-        assert cluster.training() == [1, 1, 1]
+        until(lambda: cluster.training() == [1, 1, 1], 30)  # between two epochs a worker may just be reporting
         raylet = psutil.Process(cluster.raylets[2])
         frozen = [raylet, *raylet.children(recursive=True)]
         for each in frozen:
