@@ -44,6 +44,7 @@ bench: .venv/ready  ## side-by-side ratios; real photos from ../shared/data/tras
 	$(BIN)/python -m benchmarks.replay --seeds 20
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.racing
+	$(BIN)/python -m benchmarks.budgets
 
 chaos: .venv/ready  ## 50 searches with random kills and full disks (half an hour, this machine only)
 	$(BIN)/python -m benchmarks.chaos
