@@ -127,7 +127,8 @@ class Commands:
             models = [fold_models(trial) for trial in self.long.trials() if trial.status()["state"] not in BROKEN]
             return {"models": sum(len(each) for each in models if len(each) > 1)}
         if name in (ENSEMBLE, TOGETHER):
-            stored = read_json(self.long.path / "ensemble" / "ensemble.json")
+            more = f"-with-{self.extra.path.name}" * (name == TOGETHER)
+            stored = read_json(self.long.path / "ensemble" / f"ensemble{more}.json")
             stages = {each["name"]: each["value"] for each in stored["stages"]}
             return {**stages, "expected on unseen photos": stored["expected"]["value"]}
         return {}

@@ -21,6 +21,7 @@ from search.phase_plan import (
     shares_left,
 )
 from search.run_status import show_span
+from trainable.counts import counted
 
 WHAT = {
     SEARCH: "short trainings of many configs", PROMOTE: "the best ones longer, on larger photos",
@@ -63,7 +64,7 @@ def gains_table(phases: Sequence[Phase]) -> Table:
     for title in ("phase", "time", "came to"):
         table.add_column(title)
     for phase in phases:
-        figures = [f"{name} {value:.4f}" if isinstance(value, float) else f"{value} {name}"
+        figures = [f"{name} {value:.4f}" if isinstance(value, float) else counted(int(value), name.removesuffix("s"))
                    for name, value in phase.found.items()]  # fmt: skip
         took = "" if phase.skipped else show_span(phase.seconds)
         table.add_row(phase.name, took, phase.skipped or ", ".join(figures) or phase.told)
