@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trainable.bootstrap import Tallies, resamples, sums_to_mious, value_draws
 from trainable.comparing import miou
@@ -93,11 +94,14 @@ def expect(
 def epoch_luck(curve: Sequence[float]) -> float:
     """Return by how much the best epoch of a curve flatters, from how far it stands out over its neighbours."""
     values = np.asarray(curve, np.float64)
-    if len(values) < 2:
-        return 0.0
-    best, side = int(values.argmax()), max(1, round(NEIGHBOURS * len(values)))
+    return LUCK * stands_out(values, values) if len(values) > 1 else 0.0
+
+
+def stands_out(chosen_by: NDArray[np.float64], values: NDArray[np.float64]) -> float:
+    """Return how far values stand out over their neighbours at the epoch that is best by others, two epochs or more."""
+    best, side = int(chosen_by.argmax()), max(1, round(NEIGHBOURS * len(chosen_by)))
     around = np.delete(values[max(best - side, 0) : best + side + 1], min(best, side))
-    return LUCK * float(values[best] - around.mean())
+    return float(values[best] - around.mean())
 
 
 def trial_luck(rivals: Sequence[Tallies], seed: int = 0) -> float:

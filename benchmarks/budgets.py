@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from analysis.expectation import stands_out
+
 FILE = Path(__file__).parent / "gpu" / "2026-11-27-h200-long-curves.json.gz"
 COLUMNS = ("val_miou", "test_miou", "train_loss", "val_loss")
 LATE = 6
@@ -60,14 +62,6 @@ def curves_of(content: dict[str, Any], size: int = 96) -> Curves:
 def late(curve: Array) -> float:
     """Return the mean over the last sixth."""
     return float(curve[-max(len(curve) // LATE, 1) :].mean())
-
-
-def luck(curve: dict[str, Array]) -> tuple[float, float]:
-    """Return how far the best validated epoch stands out over its neighbours, there and on the test part."""
-    val, test = curve["val_miou"], curve["test_miou"]
-    best, side = int(val.argmax()), max(1, round(0.05 * len(val)))
-    around = np.delete(np.arange(max(best - side, 0), min(best + side + 1, len(val))), min(best, side))
-    return float(val[best] - val[around].mean()), float(test[best] - test[around].mean())
 
 
 def main() -> None:
@@ -158,7 +152,8 @@ def _sizes(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _luck(curves: Curves) -> dict[str, Any]:
-    pairs = np.array([luck(curve) for curve in curves.values()])
+    pairs = np.array([[stands_out(curve["val_miou"], curve[name]) for name in ("val_miou", "test_miou")]
+                      for curve in curves.values()])  # fmt: skip
     here, there = pairs.mean(0)
     told = f"{here:.4f} there and by {there:.4f} on the test part: {1 - there / here:.0%} is luck"
     print(f"the best validated epoch stands out by {told}")

@@ -31,7 +31,8 @@ import optuna
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.long_curves import FLIPS, chosen_configs, confusions, predict
+from benchmarks.long_curves import chosen_configs
+from benchmarks.unseen import FLIPS, confusions, predict
 from spaces.encoders import STRIDES, pairs
 from spaces.table import JOINT, Scope, find_space
 from trainable.artifacts import RunFolder

@@ -20,7 +20,8 @@ import torch
 from numpy.typing import NDArray
 
 from analysis.expectation import HELD, epoch_luck, expect, trial_luck
-from benchmarks.long_curves import all_configs, confusions, predict
+from benchmarks.long_curves import all_configs
+from benchmarks.unseen import confusions, predict
 from trainable.bootstrap import tallies
 from trainable.cache import Cache, build_cache
 from trainable.coco import read_training

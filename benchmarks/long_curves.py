@@ -25,17 +25,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.unseen import FLIPS, confusions, predict
 from spaces.encoders import STRIDES
 from spaces.table import JOINT, Scope, find_space
 from trainable.cache import Cache, build_cache
-from trainable.classes import CLASSES
 from trainable.coco import read_training
 from trainable.config import NO_FOLD, TrialConfig
 from trainable.data import FoldData
 from trainable.dealing import make_folds
 from trainable.files import write_bytes
-from trainable.metrics import confusion_matrices, mean_iou
-from trainable.probabilities import classes_at_256, quantised
+from trainable.metrics import mean_iou
 from trainable.training import FoldTraining
 
 SIZE = 96
@@ -51,9 +50,6 @@ RANKS = (0, 1, 2, 3, 4, 6, 8, 16, 24, 40)
 REFERENCE, WINNER = "reference", "winner"
 """The reference recipe, and the best recorded config of `joint`: the first and the last of the space's first trials."""
 TEST_PARTS, FOLDS = 4, 5
-FLIPS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))
-"""Axes of each view."""
-
 Parts = dict[str, Any]
 
 
@@ -203,32 +199,6 @@ def train(job: Job, config: TrialConfig, cache: Cache, part: Part, scratch: Path
 
 
 KEPT = ("val_miou", "val_miou_full", "test_miou", "train_loss", "val_loss", "train_s", "val_s")
-
-
-@torch.inference_mode()
-def predict(
-    training: FoldTraining, cache: Cache, positions: NDArray[np.int64], axes: tuple[int, ...] = ()
-) -> NDArray[np.uint8]:
-    """Return probabilities times 255, (N, C, S, S), of photos flipped along axes, and flipped back."""
-    model, found = training.stepper.evaluated.eval(), []
-    for start in range(0, len(positions), 64):
-        photos = torch.from_numpy(cache.images[positions[start : start + 64]])
-        turned = photos.flip([axis - 1 for axis in axes]) if axes else photos  # photos are (N, S, S, 3)
-        logits = training.stepper.logits(model, turned)
-        found.append(quantised(logits.flip(axes) if axes else logits).cpu().numpy())
-    return np.concatenate(found)
-
-
-def confusions(maps: NDArray[np.uint8] | torch.Tensor, cache: Cache, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return (N, C, C) of photos as the competition scores."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    sizes, found = cache.photo_sizes[positions], []
-    for start in range(0, len(positions), 64):
-        some = slice(start, start + 64)
-        truth = torch.from_numpy(cache.score_masks[positions[some]]).to(device)
-        classes = classes_at_256(torch.as_tensor(maps[some]).to(device), sizes[some])
-        found.append(confusion_matrices(truth, classes, len(CLASSES)).cpu().numpy())
-    return np.concatenate(found)
 
 
 def shares(counts: NDArray[np.int64]) -> NDArray[np.int32]:

@@ -3,9 +3,11 @@
 import json
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
-from search.phase_plan import phases_to
+from search.folders import folder_named
+from search.phase_plan import SEARCH, phases_to
 from search.run_names import is_there
 from trainable.artifacts import RunFolder
 from trainable.files import read_json, write_bytes
@@ -72,6 +74,23 @@ class Chain:
         """Tell whether a phase has done its work."""
         phase = self.phase(name)
         return phase is not None and (phase.status == 0 or bool(phase.skipped))
+
+
+def begins_chain(options: dict[str, Any]) -> bool:
+    """Tell whether a command line asks for more than one phase, or goes on with a run that was asked for more.
+
+    Raises:
+        ValueError: the run's phases.json is damaged.
+    """
+    if options.get("to", SEARCH) != SEARCH:
+        return True
+    return "resume" in options and "to" not in options and read_chain(chain_folder(options)) is not None
+
+
+def chain_folder(options: dict[str, Any]) -> RunFolder:
+    """Return the folder of the run that is to be resumed; the search may have been killed before it became one."""
+    run, by_path = folder_named(options, options["resume"]), Path(options["resume"])
+    return RunFolder(by_path.absolute()) if not run.uri and not is_there(run.path) and is_there(by_path) else run
 
 
 def read_chain(run: RunFolder) -> Chain | None:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from search.access import set_up_access
 from search.arguments import parse
+from search.chain import begins_chain
 from search.claim import check_undriven
 from search.comparable import check_comparable
 from search.ends import BAD_INPUT, BUG, CAUSES, CTRL_C
@@ -82,12 +83,11 @@ class Command:
             from search.promote import promotion  # imports SciPy
 
             self.options = options = promotion(options)
-        if "to" in options or "resume" in options:
-            from search.phases import begins_chain, carry_through
+        if begins_chain(options):
+            from search.phases import carry_through  # imports SciPy
 
-            if begins_chain(options):
-                self.status = carry_through(options, self.arguments, self.console)
-                return self.status
+            self.status = carry_through(options, self.arguments, self.console)
+            return self.status
         self.run = run = run_folder(options)
         earlier = earlier_name(options) is not None
         if earlier:

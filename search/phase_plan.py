@@ -18,6 +18,15 @@ SEARCH, PROMOTE, CONFIRM, ENSEMBLE, SUBMISSION, MODEL = (
 LABEL, EXTRA, EXTRA_FOLDS, TOGETHER = PSEUDO_LABELS = ("label", "extra", "extra-folds", "together")
 ORDER = (SEARCH, PROMOTE, CONFIRM, ENSEMBLE, SUBMISSION, MODEL)
 
+WHAT = {
+    SEARCH: "short trainings of many configs", PROMOTE: "the best ones longer, on larger photos",
+    CONFIRM: "the best of these on further folds", ENSEMBLE: "their weights, each step only where it gains",
+    LABEL: "soft labels of the test photos", EXTRA: "the best config on these too",
+    EXTRA_FOLDS: "the same on the ensemble's folds", TOGETHER: "the ensemble again, with these models",
+    SUBMISSION: "the test photos", MODEL: "one model on all photos, if there is time",
+}  # fmt: skip
+"""What each phase does, in words."""
+
 SHARES = {SEARCH: 0.2, PROMOTE: 0.6, CONFIRM: 0.1, EXTRA: 0.2, EXTRA_FOLDS: 0.1}
 """Of the budget, as far as these phases are asked for: they share what the rest leaves in these proportions."""
 

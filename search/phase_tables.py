@@ -7,29 +7,9 @@ from rich.table import Table
 
 from search.chain import Phase
 from search.phase_commands import Commands
-from search.phase_plan import (
-    CONFIRM,
-    ENSEMBLE,
-    EXTRA,
-    EXTRA_FOLDS,
-    LABEL,
-    MODEL,
-    PROMOTE,
-    SEARCH,
-    SUBMISSION,
-    TOGETHER,
-    shares_left,
-)
+from search.phase_plan import CONFIRM, PROMOTE, SEARCH, WHAT, shares_left
 from search.run_status import show_span
 from trainable.counts import counted
-
-WHAT = {
-    SEARCH: "short trainings of many configs", PROMOTE: "the best ones longer, on larger photos",
-    CONFIRM: "the best of these on further folds", ENSEMBLE: "their weights, each step only where it gains",
-    LABEL: "soft labels of the test photos", EXTRA: "the best config on these too",
-    EXTRA_FOLDS: "the same on the ensemble's folds", TOGETHER: "the ensemble again, with these models",
-    SUBMISSION: "the test photos", MODEL: "one model on all photos, if there is time",
-}  # fmt: skip
 
 
 def plan_table(commands: Commands) -> Table:
@@ -48,13 +28,11 @@ def plan_table(commands: Commands) -> Table:
         phase = chain.phase(name)
         if phase and chain.ended(name):
             best = phase.found.get("val_miou", best)
-            value = f"{phase.found['val_miou']:.3f}" if "val_miou" in phase.found else ""
-            table.add_row(name, *_done(phase), value)
+            table.add_row(name, *_done(phase), f"{phase.found['val_miou']:.3f}" if "val_miou" in phase.found else "")
             continue
-        told, gain, reached = _to_come(commands, name)
+        told, value = _to_come(commands, name, best)
         time = "" if name not in shares else show_span(shares[name]) if known else f"{shares[name]:.0%}"
-        best = reached if reached is not None else None if best is None or gain is None else best + gain
-        table.add_row(name, told, time, f"about {best:.3f}" if best is not None and gain != 0 else "")
+        table.add_row(name, told, time, "" if value is None else f"about {value:.3f}")
     return table
 
 
@@ -75,12 +53,12 @@ def _done(phase: Phase) -> tuple[str, str]:
     return phase.told or phase.skipped, "left out" if phase.skipped else f"{show_span(phase.seconds)} taken"
 
 
-def _to_come(commands: Commands, name: str) -> tuple[str, float | None, float | None]:
-    """Return what a phase is to do, to gain and to come to, None where those before it have to say so first."""
+def _to_come(commands: Commands, name: str, best: float | None) -> tuple[str, float | None]:
+    """Return what a phase is to do and to come to; None where those before it, which have come to `best`, say so."""
     if name == PROMOTE and commands.chain.ended(SEARCH):
         longer = commands.longer()
-        return longer.told(), None, longer.value
+        return longer.told(), longer.value
     if name == CONFIRM and commands.chain.ended(PROMOTE):
         further = commands.further()
-        return further.told(), further.gain, None
-    return WHAT[name], None if name in (SEARCH, PROMOTE, CONFIRM) else 0.0, None
+        return further.told(), best + further.gain if best is not None and further.top else None
+    return WHAT[name], None

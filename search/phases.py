@@ -18,31 +18,19 @@ from typing import Any
 from rich.console import Console
 
 from search.budget import LIMITS, option
-from search.chain import Chain, Phase, forget_chain, read_chain, write_chain
+from search.chain import Chain, Phase, chain_folder, forget_chain, read_chain, write_chain
 from search.ends import BAD_INPUT, SIGNALS
 from search.folders import check_free, default_name, folder_named
 from search.phase_commands import Commands, has_begun, limit_of
 from search.phase_plan import ENSEMBLE, EXTRA, MODEL, PROMOTE, SEARCH, SHARES, SUBMISSION
 from search.phase_tables import gains_table, plan_table
 from search.results import tell_end
-from search.run_names import check_name, is_there
+from search.run_names import check_name
 from search.run_status import show_span
-from trainable.artifacts import RunFolder
 from trainable.remote import is_uri
 
 LOOK_S = 10.0
 """Seconds between two looks at the command that runs; so much of its time a kill may lose."""
-
-
-def begins_chain(options: dict[str, Any]) -> bool:
-    """Tell whether a command line asks for more than one phase, or goes on with a run that was asked for more.
-
-    Raises:
-        ValueError: the run's phases.json is damaged.
-    """
-    if options.get("to", SEARCH) != SEARCH:
-        return True
-    return "resume" in options and "to" not in options and read_chain(_folder_of(options)) is not None
 
 
 def carry_through(options: dict[str, Any], given: Sequence[str], console: Console) -> int:
@@ -57,7 +45,7 @@ def carry_through(options: dict[str, Any], given: Sequence[str], console: Consol
         ValueError: options that do not fit, or a run that is there already.
     """
     if "resume" in options:
-        run = _folder_of(options)
+        run = chain_folder(options)
         chain = read_chain(run)
         if chain is None:
             raise ValueError(f"run {run.path.name} was not begun with --to; begin a new run with it, or leave it out")
@@ -172,12 +160,6 @@ class Carrier:
 
     def _say(self, text: str, style: str = "") -> None:
         self.console.print(text, style=style, highlight=False, soft_wrap=True)
-
-
-def _folder_of(options: dict[str, Any]) -> RunFolder:
-    """Return the folder of the run that is to be resumed; the search may have been killed before it became one."""
-    run, by_path = folder_named(options, options["resume"]), Path(options["resume"])
-    return RunFolder(by_path.absolute()) if not run.uri and not is_there(run.path) and is_there(by_path) else run
 
 
 def _search_options(given: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from search.arguments import parse
-from search.chain import Chain, Phase, read_chain, write_chain
+from search.chain import Chain, Phase, begins_chain, read_chain, write_chain
 from search.comparable import MEASURED
 from search.machine import Machine
 from search.phase_commands import Commands, epoch_seconds
@@ -39,7 +39,7 @@ from search.phase_plan import (
     choose_longer,
     shares_left,
 )
-from search.phases import Carrier, begins_chain, carry_through
+from search.phases import Carrier, carry_through
 from search.plan import Plan, new_plan
 from search.promote import promoted_plan
 from spaces.table import GIVEN, find_space
