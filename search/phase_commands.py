@@ -6,8 +6,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from search.budget import LIMITS, duration, option
+from search.budget import LIMITS, option
 from search.chain import Chain, Phase
+from search.chain_hours import ChainHours
 from search.finalists import rank
 from search.phase_plan import (
     CONFIRM,
@@ -30,7 +31,6 @@ from search.phase_plan import (
 from search.plan import Plan, stored_plan
 from search.results import runs_dir_option, standings
 from search.run_status import show_span
-from search.spent import read_hours
 from trainable.artifacts import BROKEN, RunFolder
 from trainable.coco import read_training
 from trainable.demo import find_data
@@ -53,7 +53,7 @@ class Commands:
     """What is to be done, and with how much of the budget."""
 
     def __init__(self, run: RunFolder, chain: Chain, options: dict[str, Any]):
-        self.run, self.chain, self.options = run, chain, options
+        self.run, self.chain, self.options, self.hours = run, chain, options, ChainHours(run, chain)
         self.long, self.extra = (
             RunFolder(run.path.with_name(f"{run.path.name}-{more}"), f"{run.uri}-{more}" if run.uri else None)
             for more in ("long", "extra")
@@ -65,35 +65,6 @@ class Commands:
             SUBMISSION: self._submission, MODEL: self._model,
         }  # fmt: skip
 
-    def size(self) -> float:
-        """Return the GPUs, or cores, that the search held, 0 before it has begun."""
-        sessions = read_hours(self.run)["sessions"]
-        return float(sessions[-1]["size"]) if sessions else 0.0
-
-    def seconds(self) -> float:
-        """Return the wall time that the budget comes to; infinite while it is not known what hours are shared by."""
-        if "until" in self.chain.limit:
-            return duration(self.chain.limit["until"])
-        size = self.size()
-        return self.hours() * 3600 / size if size else math.inf
-
-    def hours(self) -> float:
-        """Return the GPU-hours, or core-hours, of the budget, where it is given in them."""
-        limit = self.chain.limit
-        return float(limit["gpu_hours"] if "gpu_hours" in limit else limit["cost"] / limit["rate"])
-
-    def left(self) -> float:
-        """Return the seconds of wall time that are left."""
-        return self.seconds() - self.chain.spent
-
-    def share(self, name: str) -> float:
-        """Return the seconds of a phase that is to come."""
-        return shares_left(self.chain.to_come, self.left())[name]
-
-    def limit(self) -> str:
-        """Return the budget as it was given."""
-        return " ".join(f"{option(name)} {value}" for name, value in self.chain.limit.items())
-
     def again(self) -> str:
         """Return the command that goes on."""
         return shlex.join(["python", "search/run.py", "--resume", self.run.path.name, *runs_dir_option(self.run)])
@@ -104,16 +75,16 @@ class Commands:
         candidates = [Candidate(number, end, *timing) for number, end in rank(self.run, plan)[0].items()
                       if (timing := epoch_seconds(self.run, number))]  # fmt: skip
         return choose_longer(
-            candidates, plan.config.epochs, plan.config.image_size, native_size(plan), max(int(self.size()), 1),
-            self.share(PROMOTE), self.run.reference(),
+            candidates, plan.config.epochs, plan.config.image_size, native_size(plan), self.hours.workers(),
+            self.hours.share(PROMOTE), self.run.reference(),
         )  # fmt: skip
 
     def further(self) -> Further:
         """Return what is confirmed."""
-        plan, seconds = stored_plan(self.long, {}), self.share(CONFIRM)
+        plan, seconds = stored_plan(self.long, {}), self.hours.share(CONFIRM)
         ranked, _ = rank(self.long, plan)
         costs = [timing[0] * plan.config.epochs for number in ranked if (timing := epoch_seconds(self.long, number))]
-        return choose_further(costs, plan.folds, max(int(self.size()), 1), seconds)
+        return choose_further(costs, plan.folds, self.hours.workers(), seconds)
 
     def found(self, name: str) -> dict[str, float]:
         """Return figures of what a phase has come to."""
@@ -136,9 +107,9 @@ class Commands:
     def _search(self) -> Phase:
         share, before = shares_left(self.chain.wanted, 1.0)[SEARCH], self.chain.phase(SEARCH)
         if "until" in self.chain.limit:
-            budget = ["--until", f"{max(share * self.seconds() - (before.seconds if before else 0), 1):.0f}s"]
+            budget = ["--until", f"{max(share * self.hours.seconds() - (before.seconds if before else 0), 1):.0f}s"]
         else:  # counts what the run has spent before
-            budget = ["--gpu-hours", f"{share * self.hours():.6g}"]
+            budget = ["--gpu-hours", f"{share * self.hours.given():.6g}"]
         if has_begun(self.run):
             command = ["--resume", self.run.path.name, *runs_dir_option(self.run), *self._machine()]
         else:
@@ -147,7 +118,7 @@ class Commands:
         return Phase(SEARCH, ["search/run.py", *command, "--to", SEARCH, *budget], "short trainings of many configs")
 
     def _promote(self) -> Phase:
-        until = _until(self.share(PROMOTE))
+        until = _until(self.hours.share(PROMOTE))
         place = runs_dir_option(self.run)
         if has_begun(self.long):
             plan = stored_plan(self.long, {})
@@ -167,12 +138,12 @@ class Commands:
             return Phase(CONFIRM, [], "", skipped="the budget pays no training on a further fold")
         command = ["--confirm", self.long.path.name, *runs_dir_option(self.run), "--top", str(further.top)]
         command += ["--folds", str(max(further.folds, plan.config.fold + 1)), "--seeds", "1", *self._machine()]
-        until = _until(self.share(CONFIRM))
+        until = _until(self.hours.share(CONFIRM))
         return Phase(CONFIRM, ["search/run.py", *command, *until], further.told())
 
     def _ensemble(self) -> Phase:
         command = ["analysis/ensemble.py", "--run", place_of(self.long)]
-        quick = self.seconds() < QUICK_S
+        quick = self.hours.seconds() < QUICK_S
         command += ["--no-tta", "--crf-options", "0"] if quick else []
         told = "weights" + ("" if quick else ", test-time augmentation and filters, each only where it gains")
         return Phase(ENSEMBLE, command, told)
@@ -190,14 +161,14 @@ class Commands:
         else:
             command = ["--promote", self.long.path.name, *place, "--name", self.extra.path.name, "--top", "0"]
             command += ["--include", str(best), "--epochs", str(plan.config.epochs), "--extra", str(self.labels)]
-        return Phase(EXTRA, ["search/run.py", *command, *self._machine(), *_until(self.share(EXTRA))], told)
+        return Phase(EXTRA, ["search/run.py", *command, *self._machine(), *_until(self.hours.share(EXTRA))], told)
 
     def _extra_folds(self) -> Phase:
         folds = read_json(self.long.path / "ensemble" / "ensemble.json")["folds"]
         if len(folds) < 2:
             return Phase(EXTRA_FOLDS, [], "", skipped="the ensemble has models of one fold")
         command = ["--confirm", self.extra.path.name, *runs_dir_option(self.run), "--folds", str(max(folds) + 1)]
-        command += ["--seeds", "1", *self._machine(), *_until(self.share(EXTRA_FOLDS))]
+        command += ["--seeds", "1", *self._machine(), *_until(self.hours.share(EXTRA_FOLDS))]
         return Phase(EXTRA_FOLDS, ["search/run.py", *command], f"the same on folds {', '.join(map(str, folds))}")
 
     def _together(self) -> Phase:
@@ -215,8 +186,8 @@ class Commands:
         timing = epoch_seconds(self.long, best.number)
         needed = timing[0] * plan.config.epochs * plan.folds / (plan.folds - 1) if timing else math.inf
         command = ["analysis/refit.py", "--run", place_of(self.long)]
-        if needed > self.left():
-            left = f"it takes {show_span(needed)} and {show_span(max(self.left(), 0))} are left"
+        if needed > self.hours.left():
+            left = f"it takes {show_span(needed)} and {show_span(max(self.hours.left(), 0))} are left"
             return Phase(MODEL, [], "", skipped=f"{left}; {shlex.join(['python', *command])} trains it")
         resume = ["--resume"] if (self.long.refit.path / "refit.json").exists() else []
         return Phase(MODEL, [*command, *resume], "one model, trained on all photos")

@@ -18,11 +18,11 @@ def plan_table(commands: Commands) -> Table:
     What is to come is a forecast: the best val_miou so far and what such steps have gained elsewhere (docs/budgets.md).
     """
     chain = commands.chain
-    table = Table(title=f"Plan to {chain.to}: {commands.limit()}", title_justify="left", box=None)
+    table = Table(title=f"Plan to {chain.to}: {commands.hours.limit()}", title_justify="left", box=None)
     for title, side in (("phase", "left"), ("what", "left"), ("time", "right"), ("val_miou", "right")):
         table.add_column(title, justify="right" if side == "right" else "left")
-    known = math.isfinite(commands.seconds())
-    shares = shares_left(chain.to_come, commands.left() if known else 1.0)
+    known = math.isfinite(commands.hours.seconds())
+    shares = shares_left(chain.to_come, commands.hours.left() if known else 1.0)
     best: float | None = None
     for name in chain.wanted:
         phase = chain.phase(name)

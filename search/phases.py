@@ -152,9 +152,9 @@ class Carrier:
             return
         phase.status = None  # it is to go on, once there is more
         write_chain(self.run, self.chain)
-        limit = next(iter(self.chain.limit))
+        limit, took = next(iter(self.chain.limit)), show_span(phase.seconds)
         raise ValueError(
-            f"{self.commands.limit()} is too little: its share for phase {phase.name}, {show_span(phase.seconds)}, "
+            f"{self.commands.hours.limit()} is too little: its share for phase {phase.name}, {took}, "
             f"ended no epoch. Go on with more of it:\n  {self.commands.again()} {option(limit)} MORE"
         )
 

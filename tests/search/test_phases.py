@@ -17,6 +17,7 @@ from rich.console import Console
 
 from search.arguments import parse
 from search.chain import Chain, Phase, begins_chain, read_chain, write_chain
+from search.chain_hours import ChainHours
 from search.comparable import MEASURED
 from search.machine import Machine
 from search.phase_commands import Commands, epoch_seconds
@@ -271,10 +272,10 @@ def test_a_chain_goes_on_where_a_phase_failed(run, commands, monkeypatch):
 
 
 def test_hours_are_shared_by_what_the_search_held(run):
-    commands = Commands(run, Chain(SUBMISSION, {"cost": 6.0, "rate": 3.0}, []), {})
-    assert commands.seconds() == pytest.approx(2 * 3600 / 2)  # 2 hours of two cores
+    hours = ChainHours(run, Chain(SUBMISSION, {"cost": 6.0, "rate": 3.0}, []))
+    assert hours.seconds() == pytest.approx(2 * 3600 / 2)  # 2 hours of two cores
     (run.path / "hours.json").unlink()
-    assert math.isinf(commands.seconds())
+    assert math.isinf(hours.seconds())
 
 
 def test_the_reference_recipe_is_promoted_where_it_fits(run):

@@ -1,11 +1,11 @@
-"""The chain's benchmark: what is set aside stays hidden, and is scored where it is."""
+"""The part of a data set that benchmarks set aside: it stays hidden, and is scored where it is."""
 
 import json
 
 import numpy as np
 import pytest
 
-import benchmarks.chain as chain
+import benchmarks.hidden as hidden_part
 from tests.conftest import write_photos
 from trainable.cache import SCORE_SIZE
 from trainable.classes import CLASSES
@@ -15,8 +15,8 @@ from trainable.coco import read_training
 @pytest.fixture
 def photos(tmp_path, monkeypatch):
     write_photos(tmp_path / "set", count=20)
-    monkeypatch.setattr(chain, "SIZE", 32)
-    return chain.set_aside(tmp_path / "set", tmp_path / "out", tmp_path)
+    monkeypatch.setattr(hidden_part, "SIZE", 32)
+    return hidden_part.set_aside(tmp_path / "set", tmp_path / "out", tmp_path)
 
 
 def test_arms_see_no_answer_and_all_other_photos(photos):
@@ -26,7 +26,7 @@ def test_arms_see_no_answer_and_all_other_photos(photos):
     assert hidden["annotations"] == []
     assert {each["image_id"] for each in own["annotations"]} == {each["id"] for each in own["images"]}
     assert {photo.file_name for photo in read_training(photos.own).photos} == names[0]
-    assert chain.set_aside(photos.whole, photos.out, photos.weights) == photos
+    assert hidden_part.set_aside(photos.whole, photos.out, photos.weights) == photos
 
 
 def test_a_submission_is_scored_on_the_photos_it_is_of(photos, tmp_path):
@@ -38,6 +38,6 @@ def test_a_submission_is_scored_on_the_photos_it_is_of(photos, tmp_path):
     for place in reversed(test):  # in another order
         lines.append(f"{cache.file_names[place]},{' '.join(map(str, cache.score_masks[place].ravel()))}")
     (tmp_path / "right.csv").write_text("\n".join(lines))
-    counts = chain.submission_counts(photos, tmp_path / "right.csv")
+    counts = hidden_part.submission_counts(photos, tmp_path / "right.csv")
     assert counts.shape == (len(test), len(CLASSES), len(CLASSES))
     assert counts.sum() == len(test) * SCORE_SIZE**2 and np.trace(counts.sum(0)) == counts.sum()

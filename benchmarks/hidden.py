@@ -1,0 +1,87 @@
+"""Sets a part of a data set aside by scenes, so that nothing sees its answers, and scores submissions on it."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trainable.cache import Cache, build_cache
+from trainable.classes import CLASSES
+from trainable.coco import read_training
+from trainable.config import TrialConfig
+from trainable.data import FoldData
+from trainable.dealing import make_folds
+from trainable.files import write_bytes
+from trainable.metrics import confusion_matrices
+
+SIZE = 96
+"""Pixels per side of the search of every arm; what `ours` does beyond it is its own decision."""
+FOLDS, TEST_PARTS = 5, 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Photos:
+    """The photos of one set: those that an arm may see, and those that it may not."""
+
+    own: Path  # data folder: train_all.json, and test.json without answers
+    whole: Path
+    out: Path
+    weights: Path
+
+    def cache(self, size: int) -> Cache:
+        """Return the own photos."""
+        return build_cache(read_training(self.own), size, self.out / "cache")[0]
+
+    def fold(self, size: int, seed: int) -> FoldData:
+        """Return the own photos with fold 0 to validate."""
+        cache = self.cache(size)
+        return FoldData.of(cache, make_folds(cache, FOLDS, seed), 0)
+
+    def test(self, size: int) -> tuple[Cache, NDArray[np.int64]]:
+        """Return the whole cache and where the test part is in it: for scoring alone."""
+        cache, _ = build_cache(read_training(self.whole), size, self.out / "cache")
+        names = {image["file_name"] for image in json.loads((self.own / "test.json").read_text())["images"]}
+        return cache, np.array([place for place, name in enumerate(cache.file_names) if name in names])
+
+    def config(self, parts: dict[str, Any], epochs: int, seed: int) -> TrialConfig:
+        """Return a config that trains on one core."""
+        return TrialConfig.from_dict({
+            "image_size": SIZE, **parts, "epochs": epochs, "seed": seed, "encoder_weights": str(self.weights),
+            "device": "cpu", "threads": 1, "workers": 0, "precision": "auto", "memory_format": "auto",
+        })  # fmt: skip
+
+
+def set_aside(whole: Path, out: Path, weights: Path) -> Photos:
+    """Write the data folder that arms may see; the photos in it are links."""
+    own = out / "own"
+    content = json.loads((whole / "train_all.json").read_text())
+    if not (own / "test.json").exists():
+        cache, _ = build_cache(read_training(whole), SIZE, out / "cache")
+        _, test = make_folds(cache, TEST_PARTS, 1).split(cache.file_names, 0)
+        hidden = {cache.file_names[place] for place in test}
+        own.mkdir(parents=True, exist_ok=True)
+        for image in content["images"]:
+            link = own / image["file_name"]
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if not link.exists():
+                link.symlink_to((whole / image["file_name"]).resolve())
+        for name, wanted in (("train_all.json", False), ("test.json", True)):
+            images = [each for each in content["images"] if (each["file_name"] in hidden) == wanted]
+            ids = {each["id"] for each in images}
+            notes = [] if wanted else [each for each in content["annotations"] if each["image_id"] in ids]
+            write_bytes(own / name, json.dumps({**content, "images": images, "annotations": notes}).encode())
+    return Photos(own, whole, out, weights)
+
+
+def submission_counts(photos: Photos, path: Path) -> NDArray[np.int64]:
+    """Return the confusion matrices (N, C, C) of a submission, photos as in the test part."""
+    import pandas as pd
+
+    table = pd.read_csv(path).set_index("image_id")["PredictionString"]
+    cache, test = photos.test(SIZE)
+    maps = np.stack([np.array(table[cache.file_names[place]].split(), np.uint8).reshape(256, 256) for place in test])
+    return confusion_matrices(torch.from_numpy(cache.score_masks[test]), torch.from_numpy(maps), len(CLASSES)).numpy()
