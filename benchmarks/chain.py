@@ -5,7 +5,8 @@
 A quarter of the photos, by scenes, is set aside before anything else; each arm gets the others, the same encoders, and
 the same core-seconds:
 
-    reference   the reference recipe trained for all of it, and for half: the better one on the validation fold
+    reference   the reference recipe trained for all of it, for half, and for half on photos twice as large: the best
+                one on the validation fold
     flips       the same with flips at test time
     random      half of it on random configs of `joint`, the rest on the best one of them, trained anew
     stock       the same with Ray Tune, Optuna and ASHA as they come
@@ -46,6 +47,8 @@ SHORT, GRACE = 12, 3
 """Epochs of a short training, and before ASHA may stop one."""
 ARMS = ("reference", "flips", "random", "stock", "ours")
 CORES = 2
+REFERENCE_BUDGETS = ((1.0, SIZE), (0.5, SIZE), (0.5, 2 * SIZE))
+"""Shares of the core-seconds, with pixels per side."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,12 +122,14 @@ def _short(photos: Photos, parts: dict[str, Any], seed: int) -> tuple[float, flo
 
 
 def reference(photos: Photos, seconds: float, seed: int) -> dict[str, Any]:
-    """Train the reference recipe for all the core-seconds and for half of them, side by side; the better one counts."""
+    """Train the reference recipe with each of its budgets, side by side; the best one counts."""
     parts = chosen_configs()["reference"]
     with _pool() as pool:
-        waiting = [pool.apply_async(_long, (photos, parts, share * seconds, seed)) for share in (1.0, 0.5)]
+        waiting = [pool.apply_async(_long, (photos, {**parts, "image_size": size}, share * seconds, seed))
+                   for share, size in REFERENCE_BUDGETS]  # fmt: skip
         found = [each.get() for each in waiting]
-    return max(found, key=lambda each: float(each["val_miou"]))
+    best = max(found, key=lambda each: float(each["val_miou"]))
+    return {**best, "budgets": [{**each, "counts": each["counts"]["plain"]} for each in found]}
 
 
 def random(photos: Photos, seconds: float, seed: int) -> dict[str, Any]:
