@@ -1,13 +1,15 @@
 """How far a search is on its way to a submission: phases.json in its run folder."""
 
 import json
+import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from search.folders import folder_named
-from search.phase_plan import SEARCH, phases_to
+from search.phase_plan import EXTRA, EXTRA_FOLDS, SEARCH, phases_to
+from search.process import identity, is_alive
 from search.run_names import is_there
 from trainable.artifacts import RunFolder
 from trainable.files import read_json, write_bytes
@@ -15,6 +17,12 @@ from trainable.remote import Remote
 
 FILE = "phases.json"
 FORMAT = 1
+
+LOOK_S = 10.0
+"""Seconds between two looks at the command that runs; so much of its time a kill may lose."""
+
+FRESH_S = 6 * LOOK_S
+"""Seconds after which one that is carried on elsewhere, and was not seen since, counts as gone."""
 
 
 @dataclass
@@ -39,7 +47,21 @@ class Chain:
     asked: list[str]  # further options of the search
     phases: list[Phase] = field(default_factory=list)
     pseudo_labels: bool = False  # a round of them is asked for
+    by: dict[str, Any] = field(default_factory=dict)  # the process that carries it, and when it was seen last
     format: int = FORMAT
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left of it."""
+        return not self.to_come
+
+    @property
+    def carried(self) -> bool:
+        """Whether a process carries it on."""
+        if self.done or not self.by:
+            return False
+        alive = is_alive(self.by)
+        return time.time() - self.by["seen"] < FRESH_S if alive is None else alive
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -93,6 +115,12 @@ def chain_folder(options: dict[str, Any]) -> RunFolder:
     return RunFolder(by_path.absolute()) if not run.uri and not is_there(run.path) and is_there(by_path) else run
 
 
+def phase_run(run: RunFolder, name: str) -> RunFolder:
+    """Return the run that a phase of a run's chain trains in: its own, or the one beside it of longer trainings."""
+    more = "" if name == SEARCH else "-extra" if name in (EXTRA, EXTRA_FOLDS) else "-long"
+    return RunFolder(run.path.with_name(run.path.name + more), run.uri + more if run.uri else None)
+
+
 def read_chain(run: RunFolder) -> Chain | None:
     """Return how far a run's chain has come, or None where it has none.
 
@@ -116,7 +144,8 @@ def read_chain(run: RunFolder) -> Chain | None:
 
 
 def write_chain(run: RunFolder, chain: Chain) -> None:
-    """Write it, where the run is."""
+    """Write it, where the run is, as carried by this process."""
+    chain.by = {**identity(), "seen": time.time()}
     content = json.dumps(asdict(chain), indent=1).encode()
     if run.uri:
         Remote(run.uri).write(FILE, content)

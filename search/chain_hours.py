@@ -42,7 +42,7 @@ class ChainHours:
 
     def share(self, name: str) -> float:
         """Return the seconds of a phase that is to come."""
-        return shares_left(self.chain.to_come, self.left())[name]
+        return shares_left(self.chain.to_come, self.left(), self.seconds())[name]
 
     def limit(self) -> str:
         """Return the budget as it was given."""

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from search.budget import LIMITS, option
-from search.chain import Chain, Phase
+from search.chain import Chain, Phase, phase_run
 from search.chain_hours import ChainHours
 from search.finalists import rank
 from search.phase_plan import (
@@ -54,10 +54,7 @@ class Commands:
 
     def __init__(self, run: RunFolder, chain: Chain, options: dict[str, Any]):
         self.run, self.chain, self.options, self.hours = run, chain, options, ChainHours(run, chain)
-        self.long, self.extra = (
-            RunFolder(run.path.with_name(f"{run.path.name}-{more}"), f"{run.uri}-{more}" if run.uri else None)
-            for more in ("long", "extra")
-        )
+        self.long, self.extra = phase_run(run, PROMOTE), phase_run(run, EXTRA)
         self.labels = run.path / "pseudo_labels"
         self.of = {
             SEARCH: self._search, PROMOTE: self._promote, CONFIRM: self._confirm, ENSEMBLE: self._ensemble,
@@ -105,7 +102,7 @@ class Commands:
         return {}
 
     def _search(self) -> Phase:
-        share, before = shares_left(self.chain.wanted, 1.0)[SEARCH], self.chain.phase(SEARCH)
+        share, before = shares_left(self.chain.wanted, 1.0, 1.0)[SEARCH], self.chain.phase(SEARCH)
         if "until" in self.chain.limit:
             budget = ["--until", f"{max(share * self.hours.seconds() - (before.seconds if before else 0), 1):.0f}s"]
         else:  # counts what the run has spent before

@@ -27,11 +27,12 @@ WHAT = {
 }  # fmt: skip
 """What each phase does, in words."""
 
-SHARES = {SEARCH: 0.2, PROMOTE: 0.6, CONFIRM: 0.1, EXTRA: 0.2, EXTRA_FOLDS: 0.1}
-"""Of the budget, as far as these phases are asked for: they share what the rest leaves in these proportions."""
+SHARES = {SEARCH: 0.2, PROMOTE: 0.6, CONFIRM: 0.1, EXTRA: 0.2, EXTRA_FOLDS: 0.1, MODEL: 0.1}
+"""In these proportions the phases that are asked for share the budget, less the rest; so they share what one of them
+leaves over."""
 
-REST = 0.1
-"""Of the budget: for the ensemble and what follows from it. What a phase leaves over goes to those after it."""
+REST = 0.05
+"""Of the whole budget: for the ensemble and the submission, which took 2% of half an hour with two members."""
 
 LONGER = (1, 2, 4)
 """Times the search's epochs that a promoted config may train."""
@@ -54,8 +55,12 @@ MOST_SKIPPED = 8
 REFERENCE_PLACE = 2
 """Of those that are promoted: the reference recipe is the third at the latest, so that it is there where three fit."""
 
-OVERHEAD = 1.15
-"""Wall seconds of a phase for each second of its training and validating, shared between workers."""
+FIXED_SIDE = 60
+"""Pixels: an epoch costs as if each photo had a square of this side more, whatever its own size. From 64 to 224 px an
+epoch of three networks takes 3.3 to 4.7 times as long at 224 as at 96 px (the square of the sides: 5.4)."""
+
+START_S, OVERHEAD = 60.0, 1.05
+"""Wall seconds until a phase's first training begins, and for each second of its training and validating."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +116,8 @@ def choose_longer(
         if len(chosen) == min(top, len(ranked)):
             best = max(each.end + GAIN_SIZE * math.log2(size / each.size) for each in chosen)
             value = best + GAIN_EPOCHS * math.log2(longer) + GAIN_MEMBERS * math.log2(len(chosen))
-            wall = _wall(chosen, longer * epochs, size, workers)
-            found.append(Longer(tuple(each.number for each in chosen), longer * epochs, size, wall, value))
+            took = _wall(chosen, longer * epochs, size, workers)
+            found.append(Longer(tuple(each.number for each in chosen), longer * epochs, size, took, value))
     if found:
         return max(found, key=lambda each: (each.value, -each.seconds))
     cheapest = min(candidates, key=lambda each: _wall([each], epochs, base, workers))
@@ -133,7 +138,7 @@ def _fitting(
 
 
 def _wall(chosen: Sequence[Candidate], epochs: int, size: int, workers: int) -> float:
-    return OVERHEAD * makespan([epochs * each.epoch_s * (size / each.size) ** 2 for each in chosen], workers)
+    return wall([epochs * each.epoch_s * area(size) / area(each.size) for each in chosen], workers)
 
 
 @dataclass(frozen=True)
@@ -163,9 +168,19 @@ def choose_further(training_s: Sequence[float], folds: int, workers: int, second
     for top, count in itertools.product(range(1, min(len(training_s), 3) + 1), range(2, folds + 1)):
         if top == 1 and count < folds:
             continue  # an ensemble compares members on the folds that they share: one alone needs all
-        wall = OVERHEAD * makespan([each for each in training_s[:top] for _ in range(count - 1)], workers)
-        found.append(Further(top, count, wall, GAIN_MEMBERS * math.log2(top * count)))
+        took = wall([each for each in training_s[:top] for _ in range(count - 1)], workers)
+        found.append(Further(top, count, took, GAIN_MEMBERS * math.log2(top * count)))
     return max((each for each in found if each.seconds <= max(seconds, 0)), key=lambda each: (each.gain, -each.seconds))
+
+
+def area(size: int) -> int:
+    """Return what an epoch costs by the image size, in pixels of each photo."""
+    return size**2 + FIXED_SIDE**2
+
+
+def wall(seconds: Sequence[float], workers: int) -> float:
+    """Return the wall time of a phase with some trainings."""
+    return START_S + OVERHEAD * makespan(seconds, workers)
 
 
 def makespan(seconds: Sequence[float], workers: int) -> float:
@@ -185,8 +200,17 @@ def phases_to(last: str, pseudo_labels: bool = False) -> tuple[str, ...]:
     return (*wanted[:after], *PSEUDO_LABELS, *wanted[after:])
 
 
-def shares_left(to_come: Sequence[str], seconds: float) -> dict[str, float]:
-    """Return the seconds of each of the phases to come that has a share, where so many are left for all of them."""
+def shares_left(to_come: Sequence[str], seconds: float, budget: float) -> dict[str, float]:
+    """Return the seconds of each of the phases to come that has a share, and of the ensemble with the submission.
+
+    Args:
+        to_come: names of the phases.
+        seconds: that are left for all of them.
+        budget: that there were at first.
+    """
     weights = {name: SHARES[name] for name in to_come if name in SHARES}
-    whole = sum(weights.values()) + REST
-    return {name: seconds * weight / whole for name, weight in {**weights, ENSEMBLE: REST}.items()}
+    if not weights:
+        return {ENSEMBLE: seconds}
+    rest = min(REST * budget, seconds / 2)
+    whole = sum(weights.values())
+    return {**{name: (seconds - rest) * weight / whole for name, weight in weights.items()}, ENSEMBLE: rest}

@@ -1,11 +1,10 @@
 """What is told on the way to a submission: the plan, with what each phase is to come to, and what each has gained."""
 
 import math
-from collections.abc import Sequence
 
 from rich.table import Table
 
-from search.chain import Phase
+from search.chain import Chain, Phase
 from search.phase_commands import Commands
 from search.phase_plan import CONFIRM, PROMOTE, SEARCH, WHAT, shares_left
 from search.run_status import show_span
@@ -22,7 +21,8 @@ def plan_table(commands: Commands) -> Table:
     for title, side in (("phase", "left"), ("what", "left"), ("time", "right"), ("val_miou", "right")):
         table.add_column(title, justify="right" if side == "right" else "left")
     known = math.isfinite(commands.hours.seconds())
-    shares = shares_left(chain.to_come, commands.hours.left() if known else 1.0)
+    left, budget = (commands.hours.left(), commands.hours.seconds()) if known else (1.0, 1.0)
+    shares = shares_left(chain.to_come, left, budget)
     best: float | None = None
     for name in chain.wanted:
         phase = chain.phase(name)
@@ -36,12 +36,16 @@ def plan_table(commands: Commands) -> Table:
     return table
 
 
-def gains_table(phases: Sequence[Phase]) -> Table:
-    """Return what each phase has come to."""
-    table = Table(title="What each phase has come to", title_justify="left", box=None)
+def gains_table(chain: Chain) -> Table:
+    """Return what each phase has come to, or is to do."""
+    table = Table(title=f"What each phase to {chain.to} has come to", title_justify="left", box=None)
     for title in ("phase", "time", "came to"):
         table.add_column(title)
-    for phase in phases:
+    for name in chain.wanted:
+        phase = chain.phase(name)
+        if phase is None:
+            table.add_row(name, "", "to come", style="dim")
+            continue
         figures = [f"{name} {value:.4f}" if isinstance(value, float) else counted(int(value), name.removesuffix("s"))
                    for name, value in phase.found.items()]  # fmt: skip
         took = "" if phase.skipped else show_span(phase.seconds)

@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 
 from search.budget import LIMITS, option
-from search.chain import Chain, Phase, chain_folder, forget_chain, read_chain, write_chain
+from search.chain import LOOK_S, Chain, Phase, chain_folder, forget_chain, read_chain, write_chain
 from search.ends import BAD_INPUT, SIGNALS
 from search.folders import check_free, default_name, folder_named
 from search.phase_commands import Commands, has_begun, limit_of
@@ -28,9 +28,6 @@ from search.results import tell_end
 from search.run_names import check_name
 from search.run_status import show_span
 from trainable.remote import is_uri
-
-LOOK_S = 10.0
-"""Seconds between two looks at the command that runs; so much of its time a kill may lose."""
 
 
 def carry_through(options: dict[str, Any], given: Sequence[str], console: Console) -> int:
@@ -101,9 +98,9 @@ class Carrier:
                 phase.found = self.commands.found(name)
                 self._check_paid(phase)
             write_chain(self.run, self.chain)
-            if name in SHARES:
+            if name in SHARES and self.chain.to_come:
                 self.console.print(plan_table(self.commands))
-        self.console.print(gains_table(self.chain.phases))
+        self.console.print(gains_table(self.chain))
         return 0
 
     def _do(self, phase: Phase) -> int:

@@ -9,6 +9,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from search.chain import Chain, read_chain
 from search.ends import ENDS
 from search.heartbeat import ENDED, GONE, RUNNING, driver, driver_state
 from search.results import Standing, runs_dir_option, show_params, standings
@@ -37,6 +38,7 @@ class Status:
     left_s: float | None = None
     ranking: list[Standing] = field(default_factory=list)
     damaged: list[int] = field(default_factory=list)  # trials that cannot be read
+    chain: Chain | None = None  # where it is on its way to a submission
 
     @property
     def ended(self) -> int:
@@ -54,6 +56,7 @@ def status_of(run: RunFolder, beat: str | None = None) -> Status:
     if not (run.path / "search.json").exists():
         return Status(run.path.name, "damaged", NO_RECORD)
     try:
+        chain = read_chain(RunFolder(run.path))
         plan = run.search()["plan"]
         trials, epochs = int(plan["trials"]), int(plan["base"]["epochs"])
         damaged: list[int] = []
@@ -61,7 +64,7 @@ def status_of(run: RunFolder, beat: str | None = None) -> Status:
     except DAMAGE as error:
         return Status(run.path.name, "damaged", f"cannot be read: {error}")
     told, beat = driver(run), beat or driver_state(run)
-    status = Status(run.path.name, "", "", trials, epochs, ranking=ranking, damaged=damaged)
+    status = Status(run.path.name, "", "", trials, epochs, ranking=ranking, damaged=damaged, chain=chain)
     for each in ranking:
         state = each.state if beat == RUNNING or each.state != RUNNING_TRIAL else "interrupted"
         status.counts[state] = status.counts.get(state, 0) + 1
@@ -79,13 +82,29 @@ def _state(run: RunFolder, status: Status, told: dict[str, Any], beat: str) -> t
     if beat == RUNNING:
         where = f"process {told.get('pid')} on {told.get('host')}, seen {seen}"
         return ("stopping", f"saving and stopping: {where}") if run.stop_requested() else ("running", where)
+    if status.chain:
+        return _chain_state(run, status.chain)
     resumable = told.get("end") in [each.name for each in ENDS if each.resumable]
     if status.ended >= status.trials:
         return "finished", f"ended {seen}" if told else "all trials have ended"
     why = told["why"] if resumable and isinstance(told.get("why"), str) else "stopped"
     how = {GONE: f"its search is gone without a word, last seen {seen}", ENDED: f"{why}, {seen}"}
-    resume = "go on with: " + shlex.join(["python", "search/run.py", "--resume", run.path.name, *runs_dir_option(run)])
-    return "interrupted", f"{how.get(beat, 'nobody drives it')}; {resume}"
+    return "interrupted", f"{how.get(beat, 'nobody drives it')}; {_resume(run)}"
+
+
+def _chain_state(run: RunFolder, chain: Chain) -> tuple[str, str]:
+    """Return how a chain stands while its search does not run."""
+    if chain.done:
+        return "finished", f"all phases to {chain.to} have ended"
+    phase = chain.to_come[0]
+    if chain.carried:
+        begun = chain.phase(phase)
+        return "running", f"phase {phase} on the way to {chain.to}, {show_span(begun.seconds if begun else 0)} so far"
+    return "interrupted", f"in phase {phase} on the way to {chain.to}; {_resume(run)}"
+
+
+def _resume(run: RunFolder) -> str:
+    return "go on with: " + shlex.join(["python", "search/run.py", "--resume", run.path.name, *runs_dir_option(run)])
 
 
 def _left(status: Status, told: dict[str, Any]) -> float | None:

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 
+from search.chain import phase_run
 from search.heartbeat import RUNNING, driver_state, driver_states, request_stop
+from search.phase_tables import gains_table
 from search.run_names import check_there, runs_in
-from search.run_status import overview, page, status_of
+from search.run_status import Status, overview, page, status_of
 from trainable.artifacts import RunFolder
 from trainable.cache import default_cache_dir
 from trainable.remote import Remote, is_uri, working_copy
@@ -26,9 +28,17 @@ STOP_S = 60.0
 
 def stop(run: RunFolder, console: Console) -> int:
     """Ask a run's search to stop and wait until it has; returns the exit status."""
+    chain = status_of(run).chain
+    if chain and chain.carried:  # what trains now is asked: the chain ends with it
+        run = phase_run(run, chain.to_come[0])
     if driver_state(run, _refresh(run.uri, run.path)) != RUNNING:
-        console.print(f"nobody drives run {run.path.name}: {status_of(run).told}", highlight=False, soft_wrap=True)
-        return 0
+        if chain and chain.carried:
+            where = f"Ctrl-C or SIGTERM to process {chain.by['pid']} on {chain.by['host']} ends it"
+            told = f"phase {chain.to_come[0]} trains nothing now that could be asked to stop: {where}"
+        else:
+            told = f"nobody drives run {run.path.name}: {status_of(run).told}"
+        console.print(told, highlight=False, soft_wrap=True)
+        return 1 if chain and chain.carried else 0
     request_stop(run)
     if run.uri:
         Remote(run.uri).push(run.path, (run.stop_request.name,))
@@ -82,7 +92,7 @@ def _root(runs_dir: str) -> Path:
 def bring(remote: Remote, root: Path) -> None:
     """Bring what of the runs is read here."""
     small = [name for name in remote.files() if name.endswith(("search.json", "driver.json", "stop.json", "trial.json",
-                                                               "curve.csv"))]  # fmt: skip
+                                                               "curve.csv", "phases.json"))]  # fmt: skip
     remote.pull(root, small)
     for path in [*root.glob("stop.json"), *root.glob("*/stop.json")]:
         if str(path.relative_to(root)) not in small:
@@ -114,17 +124,22 @@ def _one(run: RunFolder, options: argparse.Namespace, console: Console) -> int:
     if options.json:
         sys.stdout.write(json.dumps(asdict(status), indent=2) + "\n")
     elif options.watch and console.is_terminal:
-        with Live(page(status, console), console=console) as live:
+        with Live(_whole(status, console), console=console) as live:
             while status.state in ("running", "stopping"):
                 time.sleep(2)
                 if run.uri:
                     with contextlib.suppress(OSError):  # what was brought last stays on the screen
                         bring(Remote(run.uri), run.path)
                 status = status_of(run)
-                live.update(page(status, console))
+                live.update(_whole(status, console))
     else:
-        console.print(page(status, console), soft_wrap=True)
+        console.print(_whole(status, console), soft_wrap=True)
     return 1 if status.state == "damaged" else 0
+
+
+def _whole(status: Status, console: Console) -> Group:
+    """Return how a run stands, with the phases of its way to a submission."""
+    return Group(page(status, console), *([gains_table(status.chain)] if status.chain else []))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -32,6 +32,7 @@ from search.phase_plan import (
     ORDER,
     PROMOTE,
     SEARCH,
+    REST,
     SHARES,
     SUBMISSION,
     TOGETHER,
@@ -132,10 +133,13 @@ def test_further_folds_fit_into_their_share(training_s, folds, workers, seconds)
 
 
 def test_what_a_phase_leaves_over_goes_to_the_next_ones():
-    whole, later = shares_left(ORDER, 100.0), shares_left(ORDER[1:], 100.0)
-    assert whole[SEARCH] == pytest.approx(100 * SHARES[SEARCH])
+    whole, later = shares_left(ORDER, 100.0, 100.0), shares_left(ORDER[1:], 100.0, 100.0)
+    assert whole[ENSEMBLE] == later[ENSEMBLE] == pytest.approx(100 * REST)
+    assert whole[SEARCH] == pytest.approx(100 * (1 - REST) * SHARES[SEARCH])
     assert sum(whole.values()) == pytest.approx(100) and sum(later.values()) == pytest.approx(100)
     assert later[PROMOTE] / later[CONFIRM] == pytest.approx(whole[PROMOTE] / whole[CONFIRM])
+    assert shares_left([CONFIRM, ENSEMBLE], 40.0, 100.0)[CONFIRM] == pytest.approx(40 - 100 * REST)
+    assert shares_left([CONFIRM, ENSEMBLE], 4.0, 100.0)[CONFIRM] == pytest.approx(2)
 
 
 # Promoting

@@ -1,10 +1,13 @@
 import json
 import threading
 import time
+from dataclasses import asdict, replace
 
 import pytest
 
+from search.chain import Chain, Phase, write_chain
 from search.heartbeat import Heartbeat
+from search.phase_plan import PROMOTE, SEARCH
 from search.run_status import show_span, status_of
 from search.status import main
 from tests.search.test_results import add_trial
@@ -149,3 +152,47 @@ def test_runs_on_s3_are_shown_from_anywhere(runs, s3, capsys, tmp_path, monkeypa
 ])  # fmt: skip
 def test_spans_are_short(seconds, shown):
     assert show_span(seconds) == shown
+
+
+def test_a_chain_is_shown_by_the_phase_that_it_is_in(runs, capsys):
+    run = make(runs, "a")
+    searched = Phase(SEARCH, [], "short", 90.0, 0, {"val_miou": 0.3})
+    promoted = Phase(PROMOTE, [], "longer", 120.0)
+    chain = Chain("ensemble", {"until": "1h"}, [], [searched, promoted])
+    write_chain(run, chain)
+    assert main(["a", "--runs-dir", str(runs)]) == 0
+    out = capsys.readouterr().out
+    assert "run a: running (phase promote on the way to ensemble, 2 min so far)" in out
+    assert "val_miou 0.3000" in out and out.count("to come") == 2
+    assert main(["--runs-dir", str(runs), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["chain"]["to"] == "ensemble"
+
+    chain.by = {**chain.by, "process_started": 1}  # another process of that number, by now
+    (run.path / "phases.json").write_text(json.dumps(asdict(chain)))
+    assert status_of(run).state == "interrupted"
+    assert "--resume a" in status_of(run).told
+    elsewhere = {**chain.by, "boot": "another machine's"}
+    for seen, state in ((time.time() - 5, "running"), (time.time() - 3600, "interrupted")):
+        (run.path / "phases.json").write_text(json.dumps(asdict(replace(chain, by={**elsewhere, "seen": seen}))))
+        assert status_of(run).state == state
+
+    chain.phases = [Phase(name, [], "", 1.0, 0) for name in chain.wanted]
+    write_chain(run, chain)
+    assert status_of(run).state == "finished"
+    (run.path / "phases.json").write_text("{")
+    assert status_of(run).state == "damaged"
+
+
+def test_what_a_chain_trains_now_is_asked_to_stop(runs, capsys):
+    run, long = make(runs, "a"), make(runs, "a-long")
+    write_chain(run, Chain("ensemble", {"until": "1h"}, [], [Phase(SEARCH, [], "", 1.0, 0)]))
+    assert main(["a", "--runs-dir", str(runs), "--stop"]) == 1
+    assert "phase promote trains nothing now" in capsys.readouterr().out
+    asked = threading.Event()
+    with Heartbeat(long, FACTS, on_stop=asked.set) as beat:
+        stopper = threading.Thread(target=main, args=(["a", "--runs-dir", str(runs), "--stop"],))
+        stopper.start()
+        assert asked.wait(20)
+        beat.close()
+        stopper.join(20)
+    assert "asked run a-long to stop" in capsys.readouterr().out
