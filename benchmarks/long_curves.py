@@ -3,20 +3,23 @@
     python -m benchmarks.long_curves --data DIR --encoder-weights DIR [--device cuda --processes 16 --minutes 9]
 
 Short budgets choose what is fast. This records what they miss: the same configs with 12, 24, 48 and 100 epochs, each
-with a schedule of its own length; the same again as cycles, each from the weights of the one before; one knob at a time
-moved away from the recorded winner; and all own photos trained on, where no fold is held out. The test part, a quarter
-by scenes, is predicted after every epoch and decides nothing. Goes on where it was stopped; `--ensembles` then scores
-all sets of up to three members of each budget. `python -m benchmarks.budgets` reads what comes out.
+with a schedule of its own length; the same again as cycles, each from the weights of the one before, at one image size
+or at a larger one in the last cycle; one knob at a time moved away from the recorded winner; and all own photos trained
+on, where no fold is held out. The test part, a quarter by scenes, is predicted after every epoch and decides nothing.
+Goes on where it was stopped; `--ensembles` then scores all sets of up to three members of each budget.
+`python -m benchmarks.budgets` reads what comes out.
 """
 
 import argparse
 import dataclasses
+import functools
 import itertools
 import json
 import multiprocessing
 import queue
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +45,7 @@ SIZE = 96
 BUDGETS = (12, 24, 48, 100)
 """Epochs."""
 LARGER = (160, 224)
-"""Pixels per side, with the shortest budget."""
+"""Pixels per side, with the shortest budget; the first of them from the state of the short training too."""
 CYCLES = (12, 12, 24, 52)
 """Epochs of each cycle that goes on from the one before: together 12, 24, 48 and 100."""
 RANKS = (0, 1, 2, 3, 4, 6, 8, 16, 24, 40)
@@ -60,13 +63,19 @@ class Job:
     config: str
     cycles: tuple[int, ...]  # epochs
     whole: bool = False  # all own photos train, none validates
-    size: int = SIZE
+    size: int = SIZE  # pixels per side, of the last cycle
+    first_size: int = 0  # of the cycles before, 0 for the same
+
+    @property
+    def sizes(self) -> list[int]:
+        """Return the image size of each cycle."""
+        return [self.first_size or self.size] * (len(self.cycles) - 1) + [self.size]
 
     @property
     def name(self) -> str:
         """Name its files."""
         config = re.sub(r"[^a-z0-9.]+", "_", self.config)
-        size = f"-{self.size}px" * (self.size != SIZE)
+        size = f"-{self.size}px" * (self.size != SIZE) + f"-from{self.first_size}px" * (self.first_size > 0)
         return f"{config}-{'+'.join(map(str, self.cycles))}{'-whole' if self.whole else ''}{size}"
 
     @property
@@ -148,6 +157,7 @@ def all_jobs(names: list[str]) -> list[Job]:
     return [
         *(Job(name, (epochs,)) for epochs in sorted(BUDGETS, reverse=True) for name in main),
         *(Job(name, BUDGETS[:1], size=size) for size in LARGER for name in main),
+        *(Job(name, (BUDGETS[0], BUDGETS[0]), size=LARGER[0], first_size=SIZE) for name in main),
         *(Job(name, (epochs,)) for epochs in (48, 12) for name in moved),
         *(Job(name, CYCLES) for name in main),
         *(Job(name, (48,), whole=True) for name in main),
@@ -155,17 +165,19 @@ def all_jobs(names: list[str]) -> list[Job]:
     ]
 
 
-def train(job: Job, config: TrialConfig, cache: Cache, part: Part, scratch: Path, out: Path) -> str:
+def train(job: Job, config: TrialConfig, cache_of: Callable[[int], Cache], part: Part, scratch: Path, out: Path) -> str:
     """Train one job and write its record; returns what to say of it."""
     rows: list[dict[str, float]] = []
     state, weights, kept = "finished", None, {}
     began = time.perf_counter()
     training_part = np.concatenate([part.train, part.val]) if job.whole else part.train
-    fold = FoldData(cache, training_part, part.val[:0] if job.whole else part.val)
     try:
-        for cycle, epochs in enumerate(job.cycles):
-            chosen = dataclasses.replace(config, epochs=epochs, seed=cycle, fold=NO_FOLD if job.whole else 0)
-            training = FoldTraining(chosen, fold)
+        for cycle, (epochs, size) in enumerate(zip(job.cycles, job.sizes, strict=True)):
+            cache = cache_of(size)
+            chosen = dataclasses.replace(
+                config, epochs=epochs, seed=cycle, fold=NO_FOLD if job.whole else 0, image_size=size
+            )
+            training = FoldTraining(chosen, FoldData(cache, training_part, part.val[:0] if job.whole else part.val))
             if weights is not None:
                 training.model.load_state_dict(weights)
             best = -1.0
@@ -209,8 +221,12 @@ def shares(counts: NDArray[np.int64]) -> NDArray[np.int32]:
 def work(options: argparse.Namespace, jobs: Any, told: Any) -> None:
     """Take jobs until there are none, or none that would end in time."""
     torch.set_num_threads(1)
-    cache, _ = build_cache(read_training(options.data), SIZE, options.out / "cache")
-    part = Part.of(cache)
+
+    @functools.cache
+    def cache_of(size: int) -> Cache:
+        return build_cache(read_training(options.data), size, options.out / "cache")[0]
+
+    part = Part.of(cache_of(SIZE))
     configs = all_configs(options.out / "configs.json")
     base = TrialConfig(
         image_size=SIZE, encoder_weights=str(options.encoder_weights.absolute()), device=options.device,
@@ -223,8 +239,7 @@ def work(options: argparse.Namespace, jobs: Any, told: Any) -> None:
             continue
         began = time.perf_counter()
         config = TrialConfig.from_dict({**base, **configs[job.config], "image_size": job.size})
-        cache, _ = build_cache(read_training(options.data), job.size, options.out / "cache")
-        said = train(job, config, cache, part, options.scratch, options.out)
+        said = train(job, config, cache_of, part, options.scratch, options.out)
         if trained or job.epochs > 12:
             spent, trained = spent + time.perf_counter() - began, trained + job.epochs
         told.put(f"{time.strftime('%H:%M:%S')} {job.name}: {said}")
