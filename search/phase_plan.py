@@ -49,6 +49,9 @@ LARGEST = 512
 GAIN_SIZE, GAIN_EPOCHS, GAIN_MEMBERS = 0.06, 0.011, 0.008
 """val_miou for each doubling of the image's side, of the epochs and of the members."""
 
+MOST_CONFIRMED = 3
+"""Of the promoted configs train on further folds."""
+
 MOST_SKIPPED = 8
 """Of the best configs may be left out for ones that cost less."""
 
@@ -124,6 +127,19 @@ def choose_longer(
     return Longer((cheapest.number,), epochs, base, _wall([cheapest], epochs, base, workers), cheapest.end)
 
 
+def most_gained(base: int | None) -> dict[str, float]:
+    """Return the val_miou that each phase gains at most, by what such steps have gained elsewhere.
+
+    Args:
+        base: image size of the search, pixels; None where it is not known: then nothing counts for larger photos.
+    """
+    larger = GAIN_SIZE * math.log2(max(LARGEST / base, 1)) if base else 0.0
+    return {
+        PROMOTE: larger + GAIN_EPOCHS * math.log2(LONGER[-1]) + GAIN_MEMBERS * math.log2(TOP[-1]),
+        CONFIRM: GAIN_MEMBERS * math.log2(MOST_CONFIRMED * 2),
+    }
+
+
 def _fitting(
     ranked: Sequence[Candidate], top: int, epochs: int, size: int, workers: int, seconds: float, reference: int | None
 ) -> list[Candidate]:
@@ -165,7 +181,7 @@ def choose_further(training_s: Sequence[float], folds: int, workers: int, second
         seconds: of wall time that there are.
     """
     found = [Further(0, 1, 0.0, 0.0)]
-    for top, count in itertools.product(range(1, min(len(training_s), 3) + 1), range(2, folds + 1)):
+    for top, count in itertools.product(range(1, min(len(training_s), MOST_CONFIRMED) + 1), range(2, folds + 1)):
         if top == 1 and count < folds:
             continue  # an ensemble compares members on the folds that they share: one alone needs all
         took = wall([each for each in training_s[:top] for _ in range(count - 1)], workers)

@@ -6,7 +6,7 @@ from rich.table import Table
 
 from search.chain import Chain, Phase
 from search.phase_commands import Commands
-from search.phase_plan import CONFIRM, PROMOTE, SEARCH, WHAT, shares_left
+from search.phase_plan import CONFIRM, PROMOTE, SEARCH, WHAT, most_gained, shares_left
 from search.run_status import show_span
 from trainable.counts import counted
 
@@ -32,7 +32,7 @@ def plan_table(commands: Commands) -> Table:
             continue
         told, value = _to_come(commands, name, best)
         time = "" if name not in shares else show_span(shares[name]) if known else f"{shares[name]:.0%}"
-        table.add_row(name, told, time, "" if value is None else f"about {value:.3f}")
+        table.add_row(name, told, time, value)
     return table
 
 
@@ -57,12 +57,13 @@ def _done(phase: Phase) -> tuple[str, str]:
     return phase.told or phase.skipped, "left out" if phase.skipped else f"{show_span(phase.seconds)} taken"
 
 
-def _to_come(commands: Commands, name: str, best: float | None) -> tuple[str, float | None]:
-    """Return what a phase is to do and to come to; None where those before it, which have come to `best`, say so."""
+def _to_come(commands: Commands, name: str, best: float | None) -> tuple[str, str]:
+    """Return what a phase is to do, and the val_miou it is to come to, or to add while `best` is not known."""
     if name == PROMOTE and commands.chain.ended(SEARCH):
         longer = commands.longer()
-        return longer.told(), longer.value
+        return longer.told(), f"about {longer.value:.3f}"
     if name == CONFIRM and commands.chain.ended(PROMOTE):
         further = commands.further()
-        return further.told(), best + further.gain if best is not None and further.top else None
-    return WHAT[name], None
+        return further.told(), f"about {best + further.gain:.3f}" if best is not None and further.top else ""
+    gained = most_gained(commands.options.get("image_size")).get(name)
+    return WHAT[name], "" if gained is None else f"up to +{gained:.2f}"

@@ -1,6 +1,7 @@
 """The way from photos to a submission under one budget: how hours are shared, and that the chain goes on anywhere."""
 
 import importlib
+import io
 import json
 import math
 import signal
@@ -41,6 +42,7 @@ from search.phase_plan import (
     choose_longer,
     shares_left,
 )
+from search.phase_tables import plan_table
 from search.phases import Carrier, carry_through
 from search.plan import Plan, new_plan
 from search.promote import promoted_plan
@@ -315,3 +317,16 @@ def test_a_chain_that_is_interrupted_goes_on(tmp_path):
     assert done.stdout.count("phase search:") == 0  # it was not done again
     long = RunFolder(tmp_path / "runs" / "a-long")
     assert len(long.trials()) == 2 and {trial.config()["fold"] for trial in long.trials()} == {1}
+
+
+def test_the_plan_says_what_to_expect_before_anything_is_known(tmp_path, run):
+    def lines(*phases, **options):
+        screen = Console(width=100, file=io.StringIO())
+        screen.print(plan_table(Commands(run, Chain(SUBMISSION, {"until": "1h"}, [], list(phases)), options)))
+        return {line.split()[0]: line.split() for line in screen.file.getvalue().splitlines()}
+
+    first = lines(image_size=128)
+    assert first["promote"][-1] == "+0.16" and first["confirm"][-1] == "+0.02"  # four times the side is two doublings
+    assert float(lines()["promote"][-1]) < 0.05
+    later = lines(Phase(SEARCH, [], "short", 9.0, 0, {"val_miou": 0.2}), image_size=64)
+    assert later["search"][-1] == "0.200" and later["promote"][-2] == "about"
