@@ -10,6 +10,7 @@ from search.budget import LIMITS, option
 from search.chain import Chain, Phase, phase_run
 from search.chain_hours import ChainHours
 from search.finalists import rank
+from search.folders import LARGE
 from search.phase_plan import (
     CONFIRM,
     ENSEMBLE,
@@ -42,6 +43,9 @@ from trainable.remote import Remote
 MACHINE = ("address", "gpus", "concurrent", "gpus_per_trial")
 """Options that every command that trains gets."""
 
+LABELS, SUBMISSION_FILE = "pseudo_labels", "submission.csv"
+"""In the search's run folder."""
+
 QUICK_S = 2 * 3600.0
 """Seconds of wall time from which on test-time augmentation and post-processing are tried: below, hours gain more."""
 
@@ -55,7 +59,7 @@ class Commands:
     def __init__(self, run: RunFolder, chain: Chain, options: dict[str, Any]):
         self.run, self.chain, self.options, self.hours = run, chain, options, ChainHours(run, chain)
         self.long, self.extra = phase_run(run, PROMOTE), phase_run(run, EXTRA)
-        self.labels = run.path / "pseudo_labels"
+        self.labels = run.path / LABELS
         self.of = {
             SEARCH: self._search, PROMOTE: self._promote, CONFIRM: self._confirm, ENSEMBLE: self._ensemble,
             LABEL: self._label, EXTRA: self._extra, EXTRA_FOLDS: self._extra_folds, TOGETHER: self._together,
@@ -65,6 +69,23 @@ class Commands:
     def again(self) -> str:
         """Return the command that goes on."""
         return shlex.join(["python", "search/run.py", "--resume", self.run.path.name, *runs_dir_option(self.run)])
+
+    def share(self, name: str = "") -> None:
+        """Bring what others have written of runs at a URI, and send what a phase has left here that is not there.
+
+        Args:
+            name: of the phase that has just ended.
+        """
+        if not self.run.uri:
+            return
+        if name == LABEL:
+            Remote(f"{self.run.uri}/{LABELS}").push(self.labels)
+        if name == SUBMISSION:
+            Remote(self.run.uri).push(self.run.path, (SUBMISSION_FILE,))
+        for run in (self.run, self.long, self.extra):
+            Remote(str(run.uri)).pull(run.path, leave=LARGE)
+        if self.chain.ended(LABEL):
+            Remote(f"{self.run.uri}/{LABELS}").pull(self.labels)
 
     def longer(self) -> Longer:
         """Return what is promoted."""
@@ -173,7 +194,7 @@ class Commands:
         return Phase(TOGETHER, command, "the ensemble again, with the models of the pseudo labels")
 
     def _submission(self) -> Phase:
-        out = self.run.path / "submission.csv"
+        out = self.run.path / SUBMISSION_FILE
         runs = [self.long, *([self.extra] if self.chain.ended(TOGETHER) else [])]
         command = ["analysis/ensemble_predict.py", "--run", *map(place_of, runs), "--out", str(out)]
         return Phase(SUBMISSION, command, f"the test photos, to {out}")

@@ -24,6 +24,7 @@ from search.folders import check_free, default_name, folder_named
 from search.phase_commands import Commands, has_begun, limit_of
 from search.phase_plan import ENSEMBLE, EXTRA, MODEL, PROMOTE, SEARCH, SHARES, SUBMISSION
 from search.phase_tables import gains_table, plan_table
+from search.plan import stored_plan
 from search.results import tell_end
 from search.run_names import check_name
 from search.run_status import show_span
@@ -48,13 +49,17 @@ def carry_through(options: dict[str, Any], given: Sequence[str], console: Consol
             raise ValueError(f"run {run.path.name} was not begun with --to; begin a new run with it, or leave it out")
         chain.to = options.get("to", chain.to)
         chain.limit = limit_of(options) or chain.limit
-        return Carrier(Commands(run, chain, options), console).carry()
+        commands = Commands(run, chain, options)
+        commands.share()
+        if has_begun(run):
+            _check_test_photos(chain.to, stored_plan(run, {}).data)
+        return Carrier(commands, console).carry()
     if {"extend", "confirm", "promote"} & options.keys():
         raise ValueError(f"--to {options['to']} begins with a search, or goes on with one by --resume; leave it out")
     if not (limit := limit_of(options)):
         rule = f"--to {options['to']} shares a budget between phases"
         raise ValueError(f"{rule}: add --until 8h, --gpu-hours H, or --cost M with --rate")
-    _check_test_photos(options)
+    _check_test_photos(options["to"], options.get("data"))
     run = folder_named(options, check_name(options.get("name") or default_name(options)))
     chain = Chain(options["to"], limit, _search_options(given), pseudo_labels="pseudo_labels" in options)
     commands = Commands(run, chain, options)
@@ -95,6 +100,7 @@ class Carrier:
             elif status := self._do(phase):
                 return self._ended_early(phase, status)
             else:
+                self.commands.share(name)
                 phase.found = self.commands.found(name)
                 self._check_paid(phase)
             write_chain(self.run, self.chain)
@@ -172,12 +178,11 @@ def _search_options(given: Sequence[str]) -> list[str]:
     return left
 
 
-def _check_test_photos(options: dict[str, Any]) -> None:
+def _check_test_photos(to: str, data: str | Path | None) -> None:
     """See that there are photos to predict, where a submission is asked for."""
-    data = options.get("data")
-    if options["to"] not in (SUBMISSION, MODEL) or data is None or is_uri(data):
+    if to not in (SUBMISSION, MODEL) or data is None or is_uri(data):
         return
     if not (Path(data) / "test.json").exists():
         raise ValueError(
-            f"--to {options['to']} predicts the photos of test.json, and {data} has none; use --to {ENSEMBLE}"
+            f"--to {to} predicts the photos of test.json, and {data} has none; use --to {ENSEMBLE}"
         )
