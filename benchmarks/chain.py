@@ -12,8 +12,8 @@ the same core-seconds:
     stock       the same with Ray Tune, Optuna and ASHA as they come
     ours        python search/run.py --space joint --to submission
 
-What an arm has done is kept in --out and not done again. The last line is json: mIoU on the test part of each arm, and
-ours less each other with its paired interval (95%).
+DIR is a data folder, or demo-easy, demo-middle or demo-hard. What an arm has done is kept in --out and not done again.
+The last line is json: mIoU on the test part of each arm, and ours less each other with its paired interval (95%).
 """
 
 import argparse
@@ -31,7 +31,7 @@ import numpy as np
 import optuna
 import torch
 
-from benchmarks.hidden import SIZE, Photos, set_aside, submission_counts
+from benchmarks.hidden import DEMO, SIZE, Photos, data_folder, set_aside, submission_counts
 from benchmarks.long_curves import chosen_configs
 from benchmarks.unseen import FLIPS, confusions, predict
 from spaces.encoders import STRIDES, pairs
@@ -233,15 +233,16 @@ def _pool() -> Any:
 def main() -> None:
     """Run the arms that are missing, and compare."""
     parser = argparse.ArgumentParser("benchmarks.chain")
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", required=True, help=f"a folder, or {', '.join(DEMO)}")
     parser.add_argument("--encoder-weights", type=Path, required=True)
     parser.add_argument("--core-minutes", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
     parser.add_argument("--out", type=Path, default=Path("runs/chain"))
     options = parser.parse_args()
-    out = options.out.absolute() / options.data.resolve().name
-    photos = set_aside(options.data.resolve(), out, options.encoder_weights.resolve())
+    data = data_folder(options.data, options.out.absolute() / "data")
+    out = options.out.absolute() / data.name
+    photos = set_aside(data, out, options.encoder_weights.resolve())
     seconds = options.core_minutes * 60
     arms: dict[str, Any] = {}
     for name in options.arms:

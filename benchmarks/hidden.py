@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,12 +17,18 @@ from trainable.coco import read_training
 from trainable.config import TrialConfig
 from trainable.data import FoldData
 from trainable.dealing import make_folds
+from trainable.demo import demo_data
 from trainable.files import write_bytes
 from trainable.metrics import confusion_matrices
 
 SIZE = 96
 """Pixels per side of the search of every arm; what `ours` does beyond it is its own decision."""
 FOLDS, TEST_PARTS = 5, 4
+
+DEMO = {"demo-easy": (0.0, 0.0), "demo-middle": (0.8, 12.0), "demo-hard": (1.4, 30.0)}
+"""Demo data in three difficulties: photos blurred by a standard deviation in pixels, then noise, of 255."""
+
+DEMO_PHOTOS = 340
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +83,24 @@ def set_aside(whole: Path, out: Path, weights: Path) -> Photos:
             notes = [] if wanted else [each for each in content["annotations"] if each["image_id"] in ids]
             write_bytes(own / name, json.dumps({**content, "images": images, "annotations": notes}).encode())
     return Photos(own, whole, out, weights)
+
+
+def data_folder(data: str, out: Path) -> Path:
+    """Return the data folder of a path, or of a name of DEMO, which is made in `out` if it is not there."""
+    if data not in DEMO:
+        return Path(data).resolve()
+    folder, (blur, noise) = out / data, DEMO[data]
+    if not folder.exists():
+        made = folder.with_name(f"{data}-unfinished")
+        shutil.rmtree(made, ignore_errors=True)
+        demo_data(made, DEMO_PHOTOS, 1)
+        rng = np.random.default_rng(0)
+        for path in sorted(made.glob("*/*.jpg")):
+            pixels = cv2.imread(str(path)).astype(np.float32)
+            pixels = (cv2.GaussianBlur(pixels, (0, 0), blur) if blur else pixels) + rng.normal(0, noise, pixels.shape)
+            cv2.imwrite(str(path), pixels.clip(0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 95])
+        made.rename(folder)
+    return folder
 
 
 def submission_counts(photos: Photos, path: Path) -> NDArray[np.int64]:
