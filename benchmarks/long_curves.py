@@ -52,6 +52,8 @@ RANKS = (0, 1, 2, 3, 4, 6, 8, 16, 24, 40)
 """Of the 160 configs in curves.parquet, by their best of 9 epochs: those that are trained beside the two below."""
 REFERENCE, WINNER = "reference", "winner"
 """The reference recipe, and the best recorded config of `joint`: the first and the last of the space's first trials."""
+QUICK, QUICK_SIZE = "curve74", 64
+"""The config whose epochs are the shortest, and its pixels per side: its knobs can be moved on a CPU."""
 TEST_PARTS, FOLDS = 4, 5
 Parts = dict[str, Any]
 
@@ -126,39 +128,43 @@ def chosen_configs() -> dict[str, Parts]:
     for rank in RANKS:
         number = ranked[rank].number
         found[f"curve{number}"] = {**drawn[number]["parts"], "image_size": SIZE}
-    return found | {f"{WINNER}:{name}": parts for name, parts in knobs(fixed[-1]).items()}
+    moved = {f"{of}:{name}": parts for of in (WINNER, QUICK) for name, parts in knobs(found[of]).items()}
+    return found | moved
 
 
-def knobs(winner: Parts) -> dict[str, Parts]:
-    """Return the winner with one knob moved, by the knob's name and value."""
-    optimizer, paste = winner["optimizer"], {"name": "copy_paste", "p": 0.5, "most": 4, "low": 0.5, "high": 1.5}
+def knobs(config: Parts) -> dict[str, Parts]:
+    """Return a config with one knob moved, by the knob's name and value."""
+    optimizer, paste = config["optimizer"], {"name": "copy_paste", "p": 0.5, "most": 4, "low": 0.5, "high": 1.5}
     crop = {"name": "random_resized_crop", "p": 0.5, "smallest": 0.4}
     moved: dict[str, Parts] = {
         f"lr x {factor:g}": {"optimizer": {**optimizer, "lr": optimizer["lr"] * factor}} for factor in (0.25, 0.5, 2, 4)
     }
     moved |= {f"augmentation {name}": {"augmentation": {"name": name}} for name in ("none", "light", "heavy")}
+    decay = "weight_decay" if "weight_decay" in optimizer else "l2"
     moved |= {
         "copy_paste": {"mixing": [{**paste, "resize": "jitter"}]},
         "cutmix": {"mixing": [{"name": "cutmix", "p": 0.4, "area": 0.3}]},
-        "crop": {"operations": [*winner["operations"], crop]},
-        "weight_decay x 30": {"optimizer": {**optimizer, "weight_decay": optimizer["weight_decay"] * 30}},
+        "crop": {"operations": [*config["operations"], crop]},
+        "weight_decay x 30": {"optimizer": {**optimizer, decay: optimizer[decay] * 30}},
         "ema 0.99": {"ema_decay": 0.99},
         "oversampling none": {"oversampling": {"name": "none"}},
         "encoder_lr_factor 0.5": {"encoder_lr_factor": 0.5},
         "scheduler cosine": {"scheduler": {"name": "cosine"}},
         "loss cross_entropy": {"loss": {"name": "cross_entropy"}},
     }
-    return {name: {**winner, **parts} for name, parts in moved.items()}
+    return {name: {**config, **parts} for name, parts in moved.items() if {**config, **parts} != config}
 
 
 def all_jobs(names: list[str]) -> list[Job]:
     """Return what is trained, the most telling first."""
-    main, moved = [each for each in names if ":" not in each], [each for each in names if ":" in each]
+    main, moved = [each for each in names if ":" not in each], [each for each in names if each.startswith(f"{WINNER}:")]
+    quick = [each for each in names if each.split(":")[0] == QUICK]
     return [
         *(Job(name, (epochs,)) for epochs in sorted(BUDGETS, reverse=True) for name in main),
         *(Job(name, BUDGETS[:1], size=size) for size in LARGER for name in main),
         *(Job(name, (BUDGETS[0], BUDGETS[0]), size=LARGER[0], first_size=SIZE) for name in main),
         *(Job(name, (epochs,)) for epochs in (48, 12) for name in moved),
+        *(Job(name, (epochs,), size=QUICK_SIZE) for epochs in (48, 12) for name in quick),
         *(Job(name, CYCLES) for name in main),
         *(Job(name, (48,), whole=True) for name in main),
         *(Job(name, (100,)) for name in moved),
@@ -256,7 +262,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=180.0, help="begin no training that would not end in time")
-    parser.add_argument("--only", default="", help="part of the names of the trainings to do, such as 160px")
+    parser.add_argument("--only", default="", metavar="PATTERN", help="of the names of the trainings to do: 160px, ...")
     parser.add_argument("--scale", type=float, default=1.0, help="of all epochs; below 1 to try the command")
     parser.add_argument("--ensembles", action="store_true")
     options = parser.parse_args()
@@ -275,7 +281,7 @@ def main() -> None:
         jobs = [dataclasses.replace(job, cycles=tuple(max(round(each * options.scale), 1) for each in job.cycles))
                 for job in jobs]  # fmt: skip
     left = [job for job in dict.fromkeys(jobs)
-            if options.only in job.name and not (options.out / f"{job.name}.json").exists()]  # fmt: skip
+            if re.search(options.only, job.name) and not (options.out / f"{job.name}.json").exists()]  # fmt: skip
     print(f"{len(left)} of {len(jobs)} trainings are missing: {sum(job.epochs for job in left)} epochs", flush=True)
     context = multiprocessing.get_context("spawn")
     waiting, told = context.Queue(), context.Queue()
