@@ -12,8 +12,9 @@ the same core-seconds:
     stock       the same with Ray Tune, Optuna and ASHA as they come
     ours        python search/run.py --space joint --to submission
 
-DIR is a data folder, or demo-easy, demo-middle or demo-hard. What an arm has done is kept in --out and not done again.
-The last line is json: mIoU on the test part of each arm, and ours less each other with its paired interval (95%).
+DIR is a data folder, or demo-easy, demo-middle or demo-hard. What an arm has come to is kept in --records and not
+done again. The last line is json: mIoU on the test part of each arm, and ours less each other with its paired interval
+(95%).
 """
 
 import argparse
@@ -24,6 +25,8 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
@@ -31,21 +34,19 @@ import numpy as np
 import optuna
 import torch
 
+from benchmarks.chain_records import ARMS, REFERENCE, Race, compare, counted, keep
 from benchmarks.hidden import DEMO, SIZE, Photos, data_folder, set_aside, submission_counts
 from benchmarks.long_curves import chosen_configs
 from benchmarks.unseen import FLIPS, confusions, predict
+from search.phase_plan import PROMOTE
 from spaces.encoders import STRIDES, pairs
 from spaces.table import JOINT, Scope, find_space
 from trainable.artifacts import RunFolder
-from trainable.bootstrap import paired_interval, tallies
-from trainable.comparing import miou
-from trainable.files import write_bytes
 from trainable.training import DivergedError, FoldTraining
 
 ROOT = Path(__file__).parents[1]
 SHORT, GRACE = 12, 3
 """Epochs of a short training, and before ASHA may stop one."""
-ARMS = ("reference", "flips", "random", "stock", "ours")
 CORES = 2
 REFERENCE_BUDGETS = ((1.0, SIZE), (0.5, SIZE), (0.5, 2 * SIZE))
 """Shares of the core-seconds, with pixels per side."""
@@ -97,8 +98,8 @@ class Long:
         found = {name: confusions(maps, cache, test) for name, maps in best.items()}
         return {
             "val_miou": max(curve), "epochs": len(curve), "of": self.epochs, "size": size,
-            "config": self.config.to_dict(), "core_s": time.process_time() - self.began,
-            "counts": {name: each.tolist() for name, each in found.items()},
+            "config": {**self.config.to_dict(), "encoder_weights": "given"}, "core_s": time.process_time() - self.began,
+            "tallies": {name: counted(each) for name, each in found.items()},
         }  # fmt: skip
 
 
@@ -121,15 +122,18 @@ def _short(photos: Photos, parts: dict[str, Any], seed: int) -> tuple[float, flo
     return max(curve), time.process_time() - began
 
 
-def reference(photos: Photos, seconds: float, seed: int) -> dict[str, Any]:
-    """Train the reference recipe with each of its budgets, side by side; the best one counts."""
+def reference(photos: Photos, seconds: float, race: Race, records: Path) -> None:
+    """Train the reference recipe with each of its budgets that is missing, side by side."""
     parts = chosen_configs()["reference"]
-    with _pool() as pool:
-        waiting = [pool.apply_async(_long, (photos, {**parts, "image_size": size}, share * seconds, seed))
-                   for share, size in REFERENCE_BUDGETS]  # fmt: skip
-        found = [each.get() for each in waiting]
-    best = max(found, key=lambda each: float(each["val_miou"]))
-    return {**best, "budgets": [{**each, "counts": each["counts"]["plain"]} for each in found]}
+    with ThreadPool(CORES) as threads:
+
+        def train(budget: tuple[float, int]) -> None:
+            share, size = budget
+            with _pool(1) as pool:
+                one = (photos, {**parts, "image_size": size}, share * seconds, race.seed)
+                keep(records, race, f"{REFERENCE}{share:g}x{size}", partial(pool.apply, _long, one))
+
+        threads.map(train, REFERENCE_BUDGETS, chunksize=1)
 
 
 def random(photos: Photos, seconds: float, seed: int) -> dict[str, Any]:
@@ -220,14 +224,16 @@ def ours(photos: Photos, seconds: float, seed: int) -> dict[str, Any]:
         subprocess.run([*command, "--until", f"{seconds / CORES:.0f}s"], check=True, stdout=log, stderr=log, cwd=ROOT,
                        env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
     held = (time.monotonic() - began) * CORES
-    phases = json.loads((runs / "ours" / "phases.json").read_text())["phases"]
+    chain = json.loads((runs / "ours" / "phases.json").read_text())
+    phases = [{key: each[key] for key in ("name", "seconds", "found")} for each in chain["phases"]]
+    promoted = next(each["told"] for each in chain["phases"] if each["name"] == PROMOTE)
     stored = json.loads((RunFolder(runs / "ours-long").path / "ensemble" / "ensemble.json").read_text())
-    return {"core_s": held, "phases": phases, "expected": stored["expected"],
-            "counts": {"plain": submission_counts(photos, runs / "ours" / "submission.csv").tolist()}}  # fmt: skip
+    return {"core_s": held, "phases": phases, "promoted": promoted, "expected": stored["expected"],
+            "tallies": {"plain": counted(submission_counts(photos, runs / "ours" / "submission.csv"))}}  # fmt: skip
 
 
-def _pool() -> Any:
-    return multiprocessing.get_context("spawn").Pool(CORES, maxtasksperchild=1)
+def _pool(processes: int = CORES) -> Any:
+    return multiprocessing.get_context("spawn").Pool(processes, maxtasksperchild=1)
 
 
 def main() -> None:
@@ -239,38 +245,19 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
     parser.add_argument("--out", type=Path, default=Path("runs/chain"))
+    parser.add_argument("--records", type=Path, help="folder of what arms have come to (default OUT/records)")
     options = parser.parse_args()
     data = data_folder(options.data, options.out.absolute() / "data")
-    out = options.out.absolute() / data.name
-    photos = set_aside(data, out, options.encoder_weights.resolve())
-    seconds = options.core_minutes * 60
-    arms: dict[str, Any] = {}
+    photos = set_aside(data, options.out.absolute() / data.name, options.encoder_weights.resolve())
+    race = Race(data.name, options.core_minutes, options.seed)
+    records, seconds = options.records or options.out / "records", options.core_minutes * 60
+    makers = {"random": random, "stock": stock, "ours": ours}
     for name in options.arms:
-        kept = "reference" if name == "flips" else name
-        path = out / f"{kept}-{options.core_minutes:g}-{options.seed}.json"
-        if not path.exists():
-            began = time.monotonic()
-            found = {"reference": reference, "random": random, "stock": stock, "ours": ours}[kept](
-                photos, seconds, options.seed
-            )
-            write_bytes(path, json.dumps({**found, "wall_s": time.monotonic() - began}).encode())
-        content = json.loads(path.read_text())
-        counts = np.array(content["counts"]["flips" if name == "flips" else "plain"])
-        arms[name] = tallies(counts)
-        told = {
-            key: content[key]
-            for key in ("val_miou", "epochs", "of", "size", "tried", "core_s", "expected")
-            if key in content
-        }
-        print(f"{name}: mIoU {miou(arms[name]):.4f} on {len(counts)} unseen photos; {told}", flush=True)
-    figures: dict[str, Any] = {"set": out.name, "core_minutes": options.core_minutes, "seed": options.seed,
-                               "miou": {name: round(miou(each), 4) for name, each in arms.items()}}  # fmt: skip
-    if "ours" in arms:
-        less = {name: paired_interval(arms["ours"], each) for name, each in arms.items() if name != "ours"}
-        for name, each in less.items():
-            print(f"ours less {name}: {each:+}")
-        figures["ours_less"] = {name: each.bounds for name, each in less.items()}
-    print(json.dumps(figures))
+        if name in makers:
+            keep(records, race, name, partial(makers[name], photos, seconds, options.seed))
+        else:
+            reference(photos, seconds, race, records)
+    print(json.dumps(compare(records, race)))
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def _measured(config: TrialConfig, folder: Path, ways: list[tuple[str, str]]) ->
     if len(ways) < 2:
         return ways[0] if ways else (config.precision, "channels_last")
     model = (config.architecture, config.encoder, config.decoder, config.image_size, ways)
-    key = json.dumps([*model, config.threads, torch.__version__, _processor()])
+    key = json.dumps([*model, config.threads, torch.__version__, processor()])
     path = folder / f"speed-{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +118,8 @@ def _step(config: TrialConfig) -> Callable[[], object]:
 
 
 @cache
-def _processor() -> str:
+def processor() -> str:
+    """Return the processor's name, as the system tells it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
