@@ -34,7 +34,7 @@ FREE: dict[str, tuple[str, ...]] = {
 
 LOWEST = {
     "trials": 1, "epochs": 1, "grace": 1, "reduction": 2, "seed": 0, "folds": 2, "fold": 0, "image_size": 32,
-    "batch_size": 1, "gpus": 1, "concurrent": 1, "top": 1, "include": 0, "seeds": 1,
+    "batch_size": 1, "gpus": 1, "concurrent": 1, "top": 1, "include": 0, "seeds": 1, "vary": 0,
 }  # fmt: skip
 """The smallest value of each option that is a whole number."""
 
@@ -99,6 +99,8 @@ def parse(arguments: list[str] | None = None) -> dict[str, Any]:
     of_confirm = OF_CONFIRM[2:] if "promote" in given else OF_CONFIRM
     if "confirm" not in given and (alone := [name for name in of_confirm if name in given]):
         raise ValueError(f"{option(alone[0])} belongs to --confirm NAME; add that, or leave it out")
+    if "vary" in given and "promote" not in given:
+        raise ValueError("--vary belongs to --promote NAME; add that, or leave it out")
     if "pseudo_labels" in given and given.get("to", ORDER[0]) == ORDER[0]:
         raise ValueError(f"--pseudo-labels belongs to --to, which goes on after the search; add --to {ORDER[-2]}, say")
     _check_ranges(given)
@@ -180,12 +182,14 @@ def _add_search(group: Any) -> None:
                        "path; other spaces, data or epochs may be theirs")  # fmt: skip
     group.add_argument("--promote", metavar="NAME", help="a new run: the best configs of that one, anew, for "
                        "--epochs N (default 4 times its), at --image-size PX if given")  # fmt: skip
-    group.add_argument("--keep-gb", type=float, metavar="GB", help="budget for all checkpoints of the run: the worst "
-                       "trials' go first (default: keep all)")  # fmt: skip
+    group.add_argument("--keep-gb", type=float, metavar="GB", help="of all checkpoints: the worst trials' go first "
+                       "(default: keep all)")  # fmt: skip
     group.add_argument("--confirm", metavar="NAME", help="race the best configs of a run over its other folds")
     group.add_argument("--top", type=int, metavar="K", help="with --confirm or --promote: how many configs (default 3)")
     group.add_argument("--include", type=int, nargs="+", metavar="N", help="with --confirm or --promote: further "
                        "trials, by number")  # fmt: skip
+    group.add_argument("--vary", type=int, metavar="V", help="with --promote: variants of them, with rate, augmentation "
+                       "... drawn anew")  # fmt: skip
     group.add_argument("--seeds", type=int, metavar="S", help="with --confirm: at most, to tell configs apart (default "
                        "1; 5 with a budget)")  # fmt: skip
     group.add_argument("--no-race", action="store_true", help="with --confirm: train all, also those shown to be worse")

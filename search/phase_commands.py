@@ -147,6 +147,7 @@ class Commands:
             told = f"{longer.told()}, on a fold that the search did not see"
             command = ["--promote", self.run.path.name, *place, "--name", self.long.path.name]
             command += ["--top", "0", "--include", *map(str, longer.numbers), "--epochs", str(longer.epochs)]
+            command += ["--vary", str(longer.variants)] if longer.variants else []
             command += ["--image-size", str(longer.size), "--fold", str((plan.config.fold + 1) % plan.folds)]
         return Phase(PROMOTE, ["search/run.py", *command, *self._machine(), *until], told)
 

@@ -8,7 +8,7 @@ is gained by length; and several models gain more than one that is trained on.
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trainable.counts import counted
 
@@ -49,6 +49,10 @@ LARGEST = 512
 GAIN_SIZE, GAIN_EPOCHS, GAIN_MEMBERS = 0.06, 0.011, 0.008
 """val_miou for each doubling of the image's side, of the epochs and of the members."""
 
+MOST_VARIANTS = 2
+"""Of each promoted config, with the knobs moved whose best value depends on the budget: what hours buy once there are
+the most configs, epochs and pixels."""
+
 MOST_CONFIRMED = 3
 """Of the promoted configs train on further folds."""
 
@@ -85,10 +89,12 @@ class Longer:
     size: int  # pixels per side
     seconds: float  # of wall time, if none is stopped early
     value: float  # val_miou that the best of them is to come to, by what such steps have gained elsewhere
+    variants: int = 0  # of these configs, beside them
 
     def told(self) -> str:
         """Return it in words."""
-        return f"{counted(len(self.numbers), 'config')}, {self.epochs} epochs at {self.size} px"
+        more = f" and {counted(self.variants, 'variant')} of them" if self.variants else ""
+        return f"{counted(len(self.numbers), 'config')}{more}, {self.epochs} epochs at {self.size} px"
 
 
 def choose_longer(
@@ -122,9 +128,26 @@ def choose_longer(
             took = _wall(chosen, longer * epochs, size, workers)
             found.append(Longer(tuple(each.number for each in chosen), longer * epochs, size, took, value))
     if found:
-        return max(found, key=lambda each: (each.value, -each.seconds))
+        taken = max(found, key=lambda each: (each.value, -each.seconds))
+        most = min(TOP[-1], len(ranked)), LONGER[-1] * epochs, sizes[-1]
+        if (len(taken.numbers), taken.epochs, taken.size) != most:
+            return taken
+        chosen = [next(each for each in ranked if each.number == number) for number in taken.numbers]
+        return _varied(taken, chosen, workers, seconds)
     cheapest = min(candidates, key=lambda each: _wall([each], epochs, base, workers))
     return Longer((cheapest.number,), epochs, base, _wall([cheapest], epochs, base, workers), cheapest.end)
+
+
+def _varied(longer: Longer, chosen: Sequence[Candidate], workers: int, seconds: float) -> Longer:
+    """Add as many variants, of the configs in turn, as what is left of the seconds pays, MOST_VARIANTS of each."""
+    varied = longer
+    for count in range(1, MOST_VARIANTS * len(chosen) + 1):
+        trained = [*chosen, *(chosen[place % len(chosen)] for place in range(count))]
+        took = _wall(trained, longer.epochs, longer.size, workers)
+        if took > seconds:
+            break
+        varied = replace(longer, variants=count, seconds=took)
+    return varied
 
 
 def most_gained(base: int | None) -> dict[str, float]:

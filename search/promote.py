@@ -9,10 +9,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import optuna
+
 from search.finalists import find_finalists
 from search.folders import there
 from search.plan import Plan, place, stored_plan, weights_place
-from spaces.table import GIVEN
+from spaces.table import GIVEN, space_names
+from spaces.variants import variant
 from trainable.artifacts import RunFolder
 
 LONGER = 4
@@ -61,6 +64,7 @@ def promoted_plan(plan: Plan, earlier: RunFolder, options: dict[str, Any]) -> Pl
         raise ValueError(f"--fold must be 0 to {plan.folds - 1}, the folds of run {earlier.path.name}, found {fold}")
     numbers = find_finalists(earlier, plan, options.get("top"), plan.folds, options.get("include", []))
     given = {f"{earlier.path.name}:{number}": _parts(earlier, number, options.get("image_size")) for number in numbers}
+    given |= _variants(given, options.get("vary", 0), plan.space, config.seed)
     size = options.get("image_size", config.image_size)
     weights = options.get("encoder_weights")
     base = replace(
@@ -74,6 +78,18 @@ def promoted_plan(plan: Plan, earlier: RunFolder, options: dict[str, Any]) -> Pl
         stopper=options.get("stopper", plan.stopper), grace=min(max(epochs // 4, 1), 10),
         keep_gb=options.get("keep_gb"), pretrained=base.encoder_weights != "none",
     )  # fmt: skip
+
+
+def _variants(given: dict[str, dict[str, Any]], count: int, space: str, seed: int) -> dict[str, dict[str, Any]]:
+    """Return so many variants of configs, of each in turn, under its name with ~1, ~2 and so on."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    names = () if space == GIVEN else space_names(space)
+    found = {}
+    for number in range(count):
+        name = list(given)[number % len(given)]
+        found[f"{name}~{number // len(given) + 1}"] = variant(study.ask(), given[name], names)
+    return found
 
 
 def _parts(run: RunFolder, number: int, image_size: int | None) -> dict[str, Any]:

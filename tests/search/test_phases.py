@@ -46,7 +46,7 @@ from search.phase_tables import plan_table
 from search.phases import Carrier, carry_through
 from search.plan import Plan, new_plan
 from search.promote import promoted_plan
-from spaces.table import GIVEN, find_space
+from spaces.table import GIVEN, JOINT, find_space
 from tests.conftest import ROOT, write_photos
 from trainable.artifacts import FINISHED, STOPPED, RunFolder
 from trainable.files import write_json
@@ -126,6 +126,16 @@ def test_more_hours_do_not_promise_less_but_for_the_grid(seconds, more):
     assert second.value >= first.value - 0.01 or first.seconds > seconds
 
 
+def test_what_is_left_over_once_nothing_else_grows_pays_variants():
+    costs = candidates_of([(5.0, 96), (8.0, 96), (3.0, 64)])
+    whole = choose_longer(costs, 12, 96, 256, 2, 1e9)
+    assert len(whole.numbers) == 3 and whole.epochs == 48 and whole.size == 256
+    assert whole.variants == 6 and "6 variants of them" in whole.told()
+    some = choose_longer(costs, 12, 96, 256, 2, 0.7 * whole.seconds)
+    assert 0 < some.variants < 6 and some.seconds <= 0.7 * whole.seconds
+    assert not choose_longer(costs, 12, 96, 512, 2, 3000).variants
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.floats(1, 1e4), min_size=1, max_size=6), st.integers(2, 6), st.integers(1, 8), st.floats(-100, 1e6))
 def test_further_folds_fit_into_their_share(training_s, folds, workers, seconds):
@@ -161,6 +171,23 @@ def test_promoted_configs_keep_what_is_theirs_and_get_the_budget(run):
     assert [params["promoted"] for params in space.first_trials] == ["short:3", "short:2", "short:0"]
 
 
+def test_variants_move_what_depends_on_the_budget_and_nothing_else(run):
+    write_json(run.path / "search.json", {**run.search(), "plan": {**run.search()["plan"], "space": "losses"}})
+    options = {"epochs": 16, "image_size": 96, "top": 2, "vary": 3}
+    plan = promoted_plan(plan_of(run), run, options)
+    assert list(plan.given) == ["short:3", "short:2", "short:3~1", "short:2~1", "short:3~2"] and plan.trials == 5
+    for name in ("short:3~1", "short:3~2"):
+        of, it = plan.given["short:3"], plan.given[name]
+        assert 0.4 <= it["optimizer"]["lr"] / of["optimizer"]["lr"] <= 2.5
+        assert {**it, "optimizer": of["optimizer"]} == of  # the search varied no more
+    assert promoted_plan(plan_of(run), run, options).given == plan.given
+    every = Plan(**{**plan_of(run).__dict__, "space": JOINT})
+    many = promoted_plan(every, run, {**options, "vary": 40}).given
+    assert len({each["oversampling"]["name"] for each in many.values()}) > 1
+    assert len({each["augmentation"]["name"] for each in many.values()}) > 1
+    assert {each["image_size"] for each in many.values()} == {96}
+
+
 @pytest.mark.parametrize(("options", "rule"), [
     ({"epochs": 3}, "at least the 4"), ({"fold": 5}, "0 to 4"), ({"top": 9}, "more than the 4"),
     ({"include": [7]}, "no such trial"),
@@ -172,7 +199,7 @@ def test_what_cannot_be_promoted_is_refused(run, options, rule):
 
 @pytest.mark.parametrize("words", [
     ["--promote", "a", "--space", "losses"], ["--promote", "a", "--resume", "b"], ["--promote", "a", "--trials", "3"],
-    ["--promote", "a", "--seeds", "2"], ["--space", "given"],
+    ["--promote", "a", "--seeds", "2"], ["--space", "given"], ["--vary", "2"],
 ])  # fmt: skip
 def test_options_that_do_not_go_with_promote(words):
     with pytest.raises(ValueError, match=r"fixed by the run|pass one|belongs to|unknown space"):
