@@ -188,8 +188,8 @@ def _add_search(group: Any) -> None:
     group.add_argument("--top", type=int, metavar="K", help="with --confirm or --promote: how many configs (default 3)")
     group.add_argument("--include", type=int, nargs="+", metavar="N", help="with --confirm or --promote: further "
                        "trials, by number")  # fmt: skip
-    group.add_argument("--vary", type=int, metavar="V", help="with --promote: variants of them, with rate, augmentation "
-                       "... drawn anew")  # fmt: skip
+    group.add_argument("--vary", type=int, metavar="V", help="with --promote: variants of them, with rate, "
+                       "augmentation ... drawn anew")  # fmt: skip
     group.add_argument("--seeds", type=int, metavar="S", help="with --confirm: at most, to tell configs apart (default "
                        "1; 5 with a budget)")  # fmt: skip
     group.add_argument("--no-race", action="store_true", help="with --confirm: train all, also those shown to be worse")
