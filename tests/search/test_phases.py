@@ -338,7 +338,7 @@ def test_a_chain_that_is_interrupted_goes_on(tmp_path):
     assert "--resume a" in said.splitlines()[-1]
     done = subprocess.run([*command, "--resume", "a"], capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "What each phase has come to" in done.stdout
+    assert "What each phase to promote has come to" in done.stdout
     chain = read_chain(run)
     assert chain is not None and chain.ended(SEARCH) and chain.ended(PROMOTE)
     assert done.stdout.count("phase search:") == 0  # it was not done again
