@@ -96,7 +96,8 @@ def data_folder(data: str, out: Path) -> Path:
         demo_data(made, DEMO_PHOTOS, 1)
         rng = np.random.default_rng(0)
         for path in sorted(made.glob("*/*.jpg")):
-            pixels = cv2.imread(str(path)).astype(np.float32)
+            pixels: Any = cv2.imread(str(path))
+            pixels = pixels.astype(np.float32)
             pixels = (cv2.GaussianBlur(pixels, (0, 0), blur) if blur else pixels) + rng.normal(0, noise, pixels.shape)
             cv2.imwrite(str(path), pixels.clip(0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 95])
         made.rename(folder)
