@@ -34,9 +34,9 @@ import numpy as np
 import optuna
 import torch
 
-from benchmarks.chain_records import ARMS, REFERENCE, Race, compare, counted, keep
+from benchmarks.chain_records import ARMS, REFERENCE, Race, compare, keep, tallied
 from benchmarks.hidden import DEMO, SIZE, Photos, data_folder, set_aside, submission_counts
-from benchmarks.long_curves import chosen_configs
+from benchmarks.long_jobs import chosen_configs
 from benchmarks.unseen import FLIPS, confusions, predict
 from search.phase_plan import PROMOTE
 from spaces.encoders import STRIDES, pairs
@@ -101,7 +101,7 @@ class Long:
         return {
             "val_miou": max(curve), "epochs": len(curve), "of": self.epochs, "size": size,
             "config": {**self.config.to_dict(), "encoder_weights": "given"}, "core_s": time.process_time() - self.began,
-            "tallies": {name: counted(each) for name, each in found.items()},
+            "tallies": {name: tallied(each) for name, each in found.items()},
         }  # fmt: skip
 
 
@@ -231,7 +231,7 @@ def ours(photos: Photos, seconds: float, seed: int) -> dict[str, Any]:
     promoted = next(each["told"] for each in chain["phases"] if each["name"] == PROMOTE)
     stored = json.loads((RunFolder(runs / "ours-long").path / "ensemble" / "ensemble.json").read_text())
     return {"core_s": held, "phases": phases, "promoted": promoted, "expected": stored["expected"],
-            "tallies": {"plain": counted(submission_counts(photos, runs / "ours" / "submission.csv"))}}  # fmt: skip
+            "tallies": {"plain": tallied(submission_counts(photos, runs / "ours" / "submission.csv"))}}  # fmt: skip
 
 
 def _pool(processes: int = CORES) -> Any:

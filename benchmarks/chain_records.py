@@ -44,7 +44,7 @@ class Race:
         return folder / f"{self.data}-{self.minutes:g}-{self.seed}-{piece}.json.gz"
 
 
-def counted(maps: NDArray[np.int64]) -> list[list[int]]:
+def tallied(maps: NDArray[np.int64]) -> list[list[int]]:
     """Return the tallies (N, 2C) of confusion matrices (N, C, C), as json holds them."""
     found: list[list[int]] = tallies(maps).astype(np.int64).tolist()
     return found

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from analysis.expectation import HELD, epoch_luck, expect, trial_luck
-from benchmarks.long_curves import all_configs
+from benchmarks.long_jobs import all_configs
 from benchmarks.unseen import confusions, predict
 from trainable.bootstrap import tallies
 from trainable.cache import Cache, build_cache

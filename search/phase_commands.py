@@ -70,7 +70,7 @@ class Commands:
         """Return the command that goes on."""
         return shlex.join(["python", "search/run.py", "--resume", self.run.path.name, *runs_dir_option(self.run)])
 
-    def share(self, name: str = "") -> None:
+    def exchange(self, name: str = "") -> None:
         """Bring what others have written of runs at a URI, and send what a phase has left here that is not there.
 
         Args:

@@ -50,7 +50,7 @@ def carry_through(options: dict[str, Any], given: Sequence[str], console: Consol
         chain.to = options.get("to", chain.to)
         chain.limit = limit_of(options) or chain.limit
         commands = Commands(run, chain, options)
-        commands.share()
+        commands.exchange()
         if has_begun(run):
             _check_test_photos(chain.to, stored_plan(run, {}).data)
         return Carrier(commands, console).carry()
@@ -100,7 +100,7 @@ class Carrier:
             elif status := self._do(phase):
                 return self._ended_early(phase, status)
             else:
-                self.commands.share(name)
+                self.commands.exchange(name)
                 phase.found = self.commands.found(name)
                 self._check_paid(phase)
             write_chain(self.run, self.chain)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from benchmarks.chain_records import FOLDER, Race, arms_of, compare, counted, keep
+from benchmarks.chain_records import FOLDER, Race, arms_of, compare, keep, tallied
 from trainable.bootstrap import tallies
 
 RACE = Race("some-set", 60.0, 3)
@@ -12,12 +12,12 @@ def record(hits, **more):
     """N photos of two classes, of which a share of the pixels of each is right."""
     maps = np.array([[[int(100 * share), 100 - int(100 * share)], [100 - int(100 * share), int(100 * share)]]
                      for share in hits])  # fmt: skip
-    return {"tallies": {"plain": counted(maps), "flips": counted(maps[::-1])}, **more}
+    return {"tallies": {"plain": tallied(maps), "flips": tallied(maps[::-1])}, **more}
 
 
 def test_tallies_are_kept_as_they_are():
     maps = np.random.default_rng(0).integers(0, 9, (5, 3, 3))
-    assert (np.array(counted(maps)) == tallies(maps)).all()
+    assert (np.array(tallied(maps)) == tallies(maps)).all()
 
 
 def test_a_record_is_made_once_and_the_reference_is_its_best_budget(tmp_path, capsys):
