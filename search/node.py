@@ -83,8 +83,8 @@ def versions() -> dict[str, str]:
 def code_hash() -> str:
     """Return a hash of the sources that would train here."""
     digest, root = hashlib.sha256(), Path(__file__).parents[1]
-    for path in sorted(path for folder in ("spaces", "trainable", "search") for path in (root / folder).glob("*.py")):
-        digest.update(path.name.encode() + path.read_bytes())
+    for path in sorted(path for folder in ("spaces", "trainable", "search") for path in (root / folder).rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()[:12]
 
 

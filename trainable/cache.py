@@ -1,7 +1,7 @@
 """Decodes each photo and mask once per node, into uint8 memmaps at the training size that all trials share.
 
 A cache is a folder named by what it was made of: the json files, each photo's size and time of change, the image size
-and the code that makes it. It is built aside, by one process under a lock, and renamed when whole: a kill at any
+and `VERSION`. It is built aside, by one process under a lock, and renamed when whole: a kill at any
 moment leaves no half cache, and the next build clears what was left over.
 """
 
@@ -21,12 +21,17 @@ from filelock import FileLock
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from trainable import annotations, coco, coco_entries, coco_images, confidence, photo_modes, photos, resampling, scenes
 from trainable.classes import CLASSES, IGNORE_INDEX
-from trainable.coco import Dataset, Photo
+from trainable.coco import Dataset, Photo, check, draw_mask
+from trainable.confidence import CERTAIN, read_confidence, shrink_confidence
 from trainable.files import read_json, write_json
+from trainable.photos import UNREADABLE, upright
 from trainable.problems import Problem
 from trainable.resampling import SCORE_SIZE, resize_mask, resize_photo, score_mask
+from trainable.scenes import scene_hashes
+
+VERSION = 1
+"""Of what a cache holds. It grows with each change of how photos are decoded, resized or annotated, see its test."""
 
 
 @dataclass(frozen=True)
@@ -145,10 +150,7 @@ def build_cache(
 
 def cache_key(dataset: Dataset, image_size: int, skip_bad: bool = False) -> str:
     """Return the name of the cache folder: a hash of all that decides its content."""
-    digest = hashlib.sha256(f"{dataset.json_hash} {image_size} {skip_bad}".encode())
-    modules = (annotations, coco, coco_entries, coco_images, confidence, photo_modes, photos, resampling, scenes)
-    for source in (__file__, *(str(module.__file__) for module in modules)):
-        digest.update(Path(source).read_bytes())
+    digest = hashlib.sha256(f"{VERSION} {dataset.json_hash} {image_size} {skip_bad}".encode())
     for photo in dataset.photos:
         digest.update(f"{photo.file_name} {_stamp(photo.path)}".encode())
         if photo.confidence:
@@ -200,7 +202,7 @@ def _build(dataset: Dataset, size: int, path: Path, skip_bad: bool, announce: Ca
             faults = pool.map(lambda index: _decode(dataset.photos[index], index, arrays), good)
             found = tuple(fault for fault in faults if fault)
         dataset = replace(dataset, problems=dataset.problems + found)
-        kept = {photo.file_name for photo in coco.check(dataset, skip_bad).photos}
+        kept = {photo.file_name for photo in check(dataset, skip_bad).photos}
         keep = [index for index, photo in enumerate(dataset.photos) if photo.file_name in kept]
         for name, array in arrays.items():
             array.flush()
@@ -236,20 +238,20 @@ def _arrays(folder: Path, count: int, size: int, soft: bool) -> dict[str, Any]:
 def _decode(photo: Photo, index: int, arrays: dict[str, Any]) -> Problem | None:
     size = arrays["masks"].shape[1]
     try:
-        image = photos.upright(photo.path)
-        sure = confidence.read_confidence(photo.confidence) if photo.confidence else None
-    except photos.UNREADABLE as error:
+        image = upright(photo.path)
+        sure = read_confidence(photo.confidence) if photo.confidence else None
+    except UNREADABLE as error:
         return Problem(photo.file_name, f"photo {photo.file_name} cannot be decoded ({error}); replace it")
-    mask = coco.draw_mask(photo)
+    mask = draw_mask(photo)
     arrays["images"][index] = resize_photo(np.asarray(image), size)
     arrays["masks"][index] = resize_mask(mask, size)
     arrays["score_masks"][index] = score_mask(mask)
     if sure is not None:
-        arrays["confidence"][index] = confidence.shrink_confidence(sure, mask, arrays["masks"][index])
+        arrays["confidence"][index] = shrink_confidence(sure, mask, arrays["masks"][index])
     elif "confidence" in arrays:
-        arrays["confidence"][index] = confidence.CERTAIN
+        arrays["confidence"][index] = CERTAIN
     arrays["class_pixels"][index] = np.bincount(mask.ravel(), minlength=IGNORE_INDEX)[: len(CLASSES)]
     arrays["photo_sizes"][index] = mask.shape
     arrays["annotation_counts"][index] = len(photo.annotations)
-    arrays["scene_hashes"][index] = scenes.scene_hashes(image)
+    arrays["scene_hashes"][index] = scene_hashes(image)
     return None

@@ -1,3 +1,5 @@
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -7,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.conftest import write_photos
-from trainable.cache import DiskFullError, build_cache, cache_key, needed_bytes
+from trainable.cache import VERSION, DiskFullError, build_cache, cache_key, needed_bytes
 from trainable.coco import draw_mask, read_training
 from trainable.demo import demo_data
 from trainable.problems import DataError
@@ -38,6 +41,21 @@ def test_is_found_again_and_made_anew_when_anything_changes(photos, tmp_path):
     assert cache_key(dataset, 64) != cache_key(dataset, 32)
     os.utime(photos / "batch_01_vt" / "0001.jpg", (1, 1))
     assert cache_key(read_training(photos), 32) != first.path.name
+
+
+def test_content_is_that_of_its_version(tmp_path):
+    """Where this fails, `VERSION` has to grow, or searches would train on what earlier code has cached."""
+    content = write_photos(tmp_path, 3)
+    for image in content["images"]:
+        path = (tmp_path / image["file_name"]).with_suffix(".png")  # decoded the same by every library
+        Image.fromarray((np.arange(32 * 32 * 3) * (image["id"] + 7) % 251).astype(np.uint8).reshape(32, 32, 3)).save(path)
+        image["file_name"] = str(path.relative_to(tmp_path))
+    (tmp_path / "train_all.json").write_text(json.dumps(content))
+    cache, _ = build_cache(read_training(tmp_path), 24, tmp_path / "cache")
+    digest = hashlib.sha256()
+    for content in (cache.images, cache.masks, cache.score_masks, cache.class_pixels, cache.photo_sizes):
+        digest.update(np.ascontiguousarray(content).tobytes())
+    assert (VERSION, digest.hexdigest()[:16]) == (1, "01dbb4ebb9560b00")
 
 
 def test_cut_off_photo_is_a_problem_found_on_decoding(photos, tmp_path):
