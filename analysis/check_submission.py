@@ -8,9 +8,9 @@ from typing import Any
 
 from rich.console import Console
 
-from analysis.submission import class_map, header_problems, numbered_lines, split_row
-from trainable.coco_json import listed_names, not_a_folder
-from trainable.terminal import open_console
+from analysis.prediction.submission import class_map, header_problems, numbered_lines, split_row
+from trainable.coco.json_file import listed_names, not_a_folder
+from trainable.machine.terminal import open_console
 
 
 def check_submission(

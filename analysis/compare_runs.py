@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from trainable.artifacts import RunFolder, TrialFolder
-from trainable.bootstrap import Interval, mean_ious, miou_interval, resamples
-from trainable.comparing import ALPHA
-from trainable.noise import gap
-from trainable.terminal import open_console
+from trainable.machine.terminal import open_console
+from trainable.metric.bootstrap import Interval, mean_ious, miou_interval, resamples
+from trainable.metric.noise import gap
+from trainable.metric.paired_comparison import ALPHA
+from trainable.run_folder.folders import RunFolder, TrialFolder
 
 HEAD = ("space", "trials", "epochs", "reference recipe", "best", "best less reference", "best config")
 

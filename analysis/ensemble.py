@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from trainable.files import read_json
-from trainable.remote import push_back, run_option
-from trainable.terminal import open_console
+from trainable.machine.terminal import open_console
+from trainable.storage.atomic_write import read_json
+from trainable.storage.remote import push_back, run_option
 
 # The CRF's processes import this file as well, so PyTorch is imported where it is used: they need none of it.
 
@@ -25,7 +25,7 @@ CRF_OPTIONS = 16
 
 def main(arguments: list[str] | None = None) -> int:
     """Build and store the ensemble; returns the exit status."""
-    from analysis.views import PLAIN, VIEWS
+    from analysis.prediction.views import PLAIN, VIEWS
 
     options = _parser().parse_args(arguments)
     console = open_console(wide=True)
@@ -43,8 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def build_shown(runs: list[Path], console: Console, **options: Any) -> Path:
-    """Build an ensemble while showing what is found; returns the stored file. Options as `analysis.build.build` has."""
-    from analysis.build import build
+    """Build an ensemble while showing what is found; returns the stored file. Options are those of `build`."""
+    from analysis.ensembling.build import build
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:

@@ -14,13 +14,13 @@ from rich.console import Console
 
 from analysis.check_submission import check_file
 from analysis.ensemble import build_shown
-from trainable.artifacts import RunFolder
-from trainable.remote import run_option
-from trainable.terminal import open_console
+from trainable.machine.terminal import open_console
+from trainable.run_folder.folders import RunFolder
+from trainable.storage.remote import run_option
 
 # The CRF's processes import this file as well, so PyTorch is imported where it is used: they need none of it.
 if TYPE_CHECKING:
-    from analysis.stored import Ensemble
+    from analysis.prediction.ensemble_file import Ensemble
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         data = options.data or _data_of(runs[0])
         if options.check:
             return check_file(options.check, data)
-        from analysis.predicting import Outputs, predict_test
+        from analysis.prediction.test_prediction import Outputs, predict_test
 
         ensemble = _ensemble(runs, options, console)
         outputs = Outputs(options.out.absolute(), options.masks, options.probabilities)
@@ -51,8 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _ensemble(runs: list[Path], options: argparse.Namespace, console: Console) -> "Ensemble":
-    from analysis.soup import with_soups
-    from analysis.stored import Ensemble, NoEnsembleError, newer, refitted
+    from analysis.ensembling.weight_soup import with_soups
+    from analysis.prediction.ensemble_file import Ensemble, NoEnsembleError, newer, refitted
 
     if options.refit:
         return refitted(runs)
@@ -69,7 +69,7 @@ def _ensemble(runs: list[Path], options: argparse.Namespace, console: Console) -
 
 
 def _data_of(path: Path) -> Path:
-    from analysis.run_data import data_folder
+    from analysis.pool.run_data import data_folder
 
     run = RunFolder(path.absolute())
     if not (run.path / "search.json").exists():

@@ -13,16 +13,16 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from rich.console import Console
 
-from analysis.pictures import PALETTE
+from analysis.pool.run_data import labelled_cache
 from analysis.predict import load_model, predict_classes
-from analysis.run_data import labelled_cache
-from trainable.artifacts import RunFolder
-from trainable.cache import Cache
+from analysis.reporting.pictures import PALETTE
 from trainable.classes import CLASSES
 from trainable.config import TrialConfig
-from trainable.metrics import mean_iou
-from trainable.remote import run_option
-from trainable.terminal import open_console
+from trainable.dataset.cache import Cache
+from trainable.machine.terminal import open_console
+from trainable.metric.confusion import mean_iou
+from trainable.run_folder.folders import RunFolder
+from trainable.storage.remote import run_option
 
 
 def main(arguments: list[str] | None = None) -> int:

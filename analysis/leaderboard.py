@@ -10,10 +10,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from analysis.leaderboard_files import folds_of, millions, write_files
-from analysis.standings import Board, Entry, leaderboard
-from trainable.remote import run_option
-from trainable.terminal import open_console
+from analysis.results.board import Board, Entry, leaderboard
+from analysis.results.exports import folds_of, millions, write_files
+from trainable.machine.terminal import open_console
+from trainable.storage.remote import run_option
 
 SHOWN = 20
 """Trials printed where --top does not say otherwise."""

@@ -17,21 +17,21 @@ from rich.console import Console
 from safetensors import SafetensorError
 from torch import Tensor
 
-from analysis.photos import Photo, read_photo
-from analysis.stored import Ensemble, Voter, stored_or_best
-from analysis.views import VIEWS, View
-from trainable.artifacts import TrialFolder
-from trainable.checkpoint import load_tensors
+from analysis.prediction.ensemble_file import Ensemble, Voter, stored_or_best
+from analysis.prediction.photo_input import Photo, read_photo
+from analysis.prediction.views import VIEWS, View
 from trainable.classes import CLASSES
 from trainable.config import TrialConfig
-from trainable.cores import cpu_count
-from trainable.models import Segmenter, build_model
-from trainable.probabilities import Map, at_256, kept, rounded
-from trainable.remote import run_option
-from trainable.resampling import SCORE_SIZE, resize_photo
-from trainable.score_maps import Sizes
-from trainable.stepping import DTYPES
-from trainable.terminal import open_console
+from trainable.engine.checkpoint import load_tensors
+from trainable.engine.train_step import DTYPES
+from trainable.images.resampling import SCORE_SIZE, resize_photo
+from trainable.machine.cores import cpu_count
+from trainable.machine.terminal import open_console
+from trainable.metric.score_maps import Sizes
+from trainable.model.segmenter import Segmenter, build_model
+from trainable.run_folder.folders import TrialFolder
+from trainable.run_folder.out_of_fold import Map, at_256, kept, rounded
+from trainable.storage.remote import run_option
 
 RESIDENT_BYTES = 2_000_000_000
 """Of weights that stay loaded; models beyond it are loaded again for each chunk of photos."""
@@ -216,8 +216,8 @@ def draw(path: Path, runs: Sequence[Path], out: Path) -> dict[str, float]:
         UnreadablePhotoError: the photo cannot be decoded.
         FileNotFoundError: the runs have no trial to predict with.
     """
-    from analysis.filters import class_map
-    from analysis.overlay import write_overlay
+    from analysis.prediction.filters import class_map
+    from analysis.reporting.overlay import write_overlay
 
     ensemble = stored_or_best(runs)
     photo = read_photo(path)

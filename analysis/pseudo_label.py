@@ -2,7 +2,7 @@
 
 Each pixel gets the class that the ensemble finds likeliest, and how sure it is of that becomes the pixel's confidence;
 of what it is not sure enough the label is left out. A training that validates on a fold gets labels by the models that
-did not train on that fold's photos: see `trainable/extra.py` for the folder this writes.
+did not train on that fold's photos: see `trainable/dataset/extra_photos.py` for the folder this writes.
 """
 
 import argparse
@@ -14,20 +14,20 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from analysis.chosen import choose
-from analysis.labelling import LabelSet, pseudo_record, write_labels
+from analysis.pool.run_data import labelled_cache
 from analysis.predict import predict_photos
-from analysis.pseudo_files import check_new
-from analysis.run_data import labelled_cache
-from analysis.stored import Ensemble
-from analysis.thresholds import Rule
-from analysis.unlabelled import Found, find_unlabelled
-from trainable.artifacts import RunFolder
+from analysis.prediction.ensemble_file import Ensemble
+from analysis.pseudo_labels.label_files import check_new
+from analysis.pseudo_labels.labelling import LabelSet, pseudo_record, write_labels
+from analysis.pseudo_labels.thresholds import Rule
+from analysis.pseudo_labels.unlabelled import Found, find_unlabelled
+from analysis.results.epoch_selection import choose
 from trainable.classes import CLASSES
 from trainable.config import NO_FOLD
-from trainable.extra import MODES, SOFT, labels_name
-from trainable.remote import run_option
-from trainable.terminal import open_console
+from trainable.dataset.extra_photos import MODES, SOFT, labels_name
+from trainable.machine.terminal import open_console
+from trainable.run_folder.folders import RunFolder
+from trainable.storage.remote import run_option
 
 SHOWN = 3
 """File names of photos left out that are printed; pseudo.json has all."""

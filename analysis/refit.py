@@ -1,8 +1,9 @@
 """Trains the best config on the photos of all folds: python analysis/refit.py --run runs/NAME.
 
-The final model has no photo left to validate on, so the cross-validation decides on its epochs (`analysis/chosen.py`).
-The schedule still spans the full budget: the training takes the way that the folds' trainings took, and ends where they
-were best. Where the best trial was stopped early, that is within the epochs that it trained.
+The final model has no photo left to validate on, so the cross-validation decides on its epochs
+(`analysis/results/epoch_selection.py`). The schedule still spans the full budget: the training takes the way that the
+folds' trainings took, and ends where they were best. Where the best trial was stopped early, that is within the epochs
+that it trained.
 """
 
 import argparse
@@ -14,20 +15,20 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from analysis.chosen import Chosen, choose
-from analysis.run_data import labelled_cache
-from trainable.artifacts import FAILED, FINISHED, INTERRUPTED, RUNNING, RunFolder, TrialFolder
-from trainable.attestation import ConfigNotAppliedError
+from analysis.pool.run_data import labelled_cache
+from analysis.results.epoch_selection import Chosen, choose
 from trainable.config import NO_FOLD, TrialConfig
-from trainable.data import FoldData
-from trainable.device import OutOfMemoryError
-from trainable.extra import Extra
-from trainable.files import read_json, write_json
+from trainable.dataset.extra_photos import Extra
+from trainable.dataset.fold_data import FoldData
+from trainable.dataset.folds import Folds
+from trainable.engine.applied_config import ConfigNotAppliedError
+from trainable.engine.fold_training import DivergedError
 from trainable.fold import told, train_fold
-from trainable.folds import Folds
-from trainable.remote import push_back, run_option
-from trainable.terminal import open_console
-from trainable.training import DivergedError
+from trainable.machine.device import OutOfMemoryError
+from trainable.machine.terminal import open_console
+from trainable.run_folder.folders import FAILED, FINISHED, INTERRUPTED, RUNNING, RunFolder, TrialFolder
+from trainable.storage.atomic_write import read_json, write_json
+from trainable.storage.remote import push_back, run_option
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from analysis import page
-from analysis import report_sections as tell
-from analysis.standings import Board, leaderboard
-from trainable.files import write_bytes
-from trainable.remote import run_option
-from trainable.terminal import open_console
+from analysis.reporting import page
+from analysis.reporting import sections as tell
+from analysis.results.board import Board, leaderboard
+from trainable.machine.terminal import open_console
+from trainable.storage.atomic_write import write_bytes
+from trainable.storage.remote import run_option
 
 PHOTOS = 6
 """Pictures of each gallery."""

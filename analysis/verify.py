@@ -12,14 +12,14 @@ import pyarrow.parquet
 import safetensors
 from rich.console import Console
 
-from analysis.verify_records import NEEDED, record_problems, study_problems
-from trainable.artifacts import ENDED, RunFolder, TrialFolder
+from analysis.results.verify_records import NEEDED, record_problems, study_problems
 from trainable.counts import counted
-from trainable.files import read_json
-from trainable.manifest import file_facts
-from trainable.records import DAMAGE
-from trainable.remote import run_option
-from trainable.terminal import open_console
+from trainable.machine.terminal import open_console
+from trainable.run_folder.folders import ENDED, RunFolder, TrialFolder
+from trainable.storage.atomic_write import read_json
+from trainable.storage.checksums import file_facts
+from trainable.storage.record_checks import DAMAGE
+from trainable.storage.remote import run_option
 
 OPENERS = {
     ".json": read_json,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from analysis.check_submission import check_submission, expected_ids, listed
-from analysis.submission import (
+from analysis.prediction.submission import (
     LINE_LIMIT,
     Map,
     class_map,
@@ -23,7 +23,7 @@ from analysis.submission import (
     split_row,
     write_submission,
 )  # fmt: skip
-from trainable.terminal import open_console
+from trainable.machine.terminal import open_console
 
 ROUNDING = 1e-12
 """Share of a sum of weights that does not count: 0.1 + 0.2 ties with 0.3."""

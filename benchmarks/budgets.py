@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from analysis.expectation import stands_out
+from analysis.ensembling.expectation import stands_out
 
 FILE = Path(__file__).parent / "gpu" / "2026-11-27-h200-long-curves.json.gz"
 COLUMNS = ("val_miou", "test_miou", "train_loss", "val_loss")

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainable.classes import CLASSES
-from trainable.coco import draw_mask, read_training
-from trainable.metrics import confusion_matrices, mean_iou, resize_classes
-from trainable.probabilities import classes_at_256, kept
-from trainable.resampling import SCORE_SIZE, resize_mask, score_mask
+from trainable.coco.reader import draw_mask, read_training
+from trainable.images.resampling import SCORE_SIZE, resize_mask, score_mask
+from trainable.metric.confusion import confusion_matrices, mean_iou, resize_classes
+from trainable.run_folder.out_of_fold import classes_at_256, kept
 
 SIZES = (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640)
 """Pixels per side."""

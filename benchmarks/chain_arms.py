@@ -20,11 +20,11 @@ from benchmarks.chain_records import REFERENCE, Race, keep, tallied
 from benchmarks.hidden import SIZE, Photos, submission_counts
 from benchmarks.long_jobs import chosen_configs
 from benchmarks.unseen import FLIPS, confusions, predict
-from search.phase_plan import PROMOTE
+from search.phases.sharing import PROMOTE
 from spaces.encoders import STRIDES, pairs
 from spaces.table import JOINT, Scope, find_space
-from trainable.artifacts import RunFolder
-from trainable.training import DivergedError, FoldTraining
+from trainable.engine.fold_training import DivergedError, FoldTraining
+from trainable.run_folder.folders import RunFolder
 
 ROOT = Path(__file__).parents[1]
 SHORT, GRACE = 12, 3

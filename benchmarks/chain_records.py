@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.bootstrap import paired_interval, tallies
-from trainable.comparing import miou
-from trainable.files import write_bytes
-from trainable.speed import processor
+from trainable.engine.precision_autotune import processor
+from trainable.metric.bootstrap import paired_interval, tallies
+from trainable.metric.paired_comparison import miou
+from trainable.storage.atomic_write import write_bytes
 
 FOLDER = Path(__file__).parent / "arms"
 REFERENCE = "reference"

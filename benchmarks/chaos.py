@@ -24,11 +24,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.toy import plan_of, value_of
-from search.study import StudySearch, open_study
-from search.thawing import Thawing
-from search.thawing_scheduler import ThawingScheduler
+from search.tuning.freeze_thaw import Thawing
+from search.tuning.freeze_thaw_scheduler import ThawingScheduler
+from search.tuning.study import StudySearch, open_study
 from spaces.table import find_space
-from trainable.artifacts import RunFolder
+from trainable.run_folder.folders import RunFolder
 
 TRIALS, EPOCHS, EPOCH_S = 16, 6, 0.2  # the last trials are TPE's, by forecasts
 STATE_BYTES, DISK_BYTES = 200_000, 24_000_000

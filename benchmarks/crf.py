@@ -11,7 +11,7 @@ from statistics import median
 import cv2
 import numpy as np
 
-from analysis.crf import available, refine_all
+from analysis.prediction.crf import available, refine_all
 
 PHOTOS, SIDE, ROUNDS = 8, 256, 5
 PARAMS = {"near": 3, "alike": 40, "colour": 10, "smooth_weight": 2, "colour_weight": 5, "iterations": 5}

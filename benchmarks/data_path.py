@@ -17,12 +17,12 @@ import torch
 from pycocotools.coco import COCO
 
 from benchmarks.turns import median_seconds
-from trainable.augment import build_augmentation
-from trainable.cache import Cache, build_cache
-from trainable.coco import read_training
-from trainable.demo import demo_data
-from trainable.loader import TrainingPhotos, training_batches
-from trainable.sampling import Draws
+from trainable.coco.reader import read_training
+from trainable.dataset.cache import Cache, build_cache
+from trainable.dataset.demo import demo_data
+from trainable.pipeline.augmentation import build_augmentation
+from trainable.pipeline.loader import TrainingPhotos, training_batches
+from trainable.pipeline.oversampling import Draws
 
 PHOTOS, ROUNDS, BATCH = 96, 5, 8
 REAL = Path(os.environ.get("TRASH_DATA", Path(__file__).parents[2] / "shared" / "data" / "trash"))

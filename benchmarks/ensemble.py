@@ -24,12 +24,12 @@ MODELS, PHOTOS, SIDE, ROUNDS = 8, 48, 256, 3
 
 def prepare(folder: Path) -> None:
     """Write models as trial folders and choose the photos."""
-    from trainable.artifacts import TrialFolder
-    from trainable.checkpoint import save_tensors
     from trainable.config import TrialConfig
-    from trainable.files import write_json
-    from trainable.models import build_model
-    from trainable.speed import settle
+    from trainable.engine.checkpoint import save_tensors
+    from trainable.engine.precision_autotune import settle
+    from trainable.model.segmenter import build_model
+    from trainable.run_folder.folders import TrialFolder
+    from trainable.storage.atomic_write import write_json
 
     config = TrialConfig(architecture="deeplabv3plus", encoder="mobilenet_v2", image_size=SIDE, threads=1)
     config = settle(config, folder)  # what a trial's config.json has: precision and memory format that were measured
@@ -51,9 +51,9 @@ def prepare(folder: Path) -> None:
 def ours(folder: Path) -> None:
     """Predict as `analysis/ensemble_predict.py` does."""
     from analysis.predict import Networks, predict_photos
-    from analysis.stored import Ensemble, Voter
-    from analysis.views import PLAIN
-    from trainable.artifacts import TrialFolder
+    from analysis.prediction.ensemble_file import Ensemble, Voter
+    from analysis.prediction.views import PLAIN
+    from trainable.run_folder.folders import TrialFolder
 
     share = np.full(11, 1 / MODELS)
     voters = tuple(Voter(TrialFolder(folder / f"{number:04d}"), 0, share) for number in range(MODELS))
@@ -69,7 +69,7 @@ def naive(folder: Path) -> None:
     import torch.nn.functional as F
 
     from analysis.predict import load_model
-    from trainable.artifacts import TrialFolder
+    from trainable.run_folder.folders import TrialFolder
 
     paths = (folder / "photos.txt").read_text().splitlines()
     torch.set_num_threads(len(os.sched_getaffinity(0)))

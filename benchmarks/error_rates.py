@@ -2,8 +2,8 @@
 
     python -m benchmarks.error_rates [--simulations 200] [--noise 0.015 0.01] [--draws 500]
 
-Of exactly equal configs a race (`search/racing.py`) throws one out or calls one the best now and then: counted over the
-whole race, by how many race, on how many folds of 67 photos, with how many seeds. An interval is to hold the
+Of exactly equal configs a race (`search/racing/race.py`) throws one out or calls one the best now and then: counted
+over the whole race, by how many race, on how many folds of 67 photos, with how many seeds. An interval is to hold the
 val_miou of the same model, or the difference of two, on very many photos. Photos have rare classes as the competition's
 do, see `benchmarks/made_photos.py`. The last line is json: `thrown_out`, `wrongly_best` and `coverage` by case.
 """
@@ -22,10 +22,10 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.made_photos import COMMON, PRESENT, World
-from search.racing import Race, rungs_of
-from trainable.bootstrap import Interval, Tallies, paired_interval, value_interval
-from trainable.comparing import compare
-from trainable.noise import SEED_SD, Cell
+from search.racing.race import Race, rungs_of
+from trainable.metric.bootstrap import Interval, Tallies, paired_interval, value_interval
+from trainable.metric.noise import SEED_SD, Cell
+from trainable.metric.paired_comparison import compare
 
 Run = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Any]]
 

@@ -19,19 +19,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from analysis.expectation import HELD, epoch_luck, expect, trial_luck
+from analysis.ensembling.expectation import HELD, epoch_luck, expect, trial_luck
 from benchmarks.long_jobs import all_configs
 from benchmarks.unseen import confusions, predict
-from trainable.bootstrap import tallies
-from trainable.cache import Cache, build_cache
-from trainable.coco import read_training
-from trainable.comparing import miou
+from trainable.coco.reader import read_training
 from trainable.config import TrialConfig
-from trainable.data import FoldData
-from trainable.dealing import make_folds
-from trainable.demo import demo_data
-from trainable.files import write_bytes
-from trainable.training import FoldTraining
+from trainable.dataset.cache import Cache, build_cache
+from trainable.dataset.demo import demo_data
+from trainable.dataset.fold_data import FoldData
+from trainable.dataset.stratified_folds import make_folds
+from trainable.engine.fold_training import FoldTraining
+from trainable.metric.bootstrap import tallies
+from trainable.metric.paired_comparison import miou
+from trainable.storage.atomic_write import write_bytes
 
 SIZE, EPOCHS, CONFIGS, PARTS = 64, 8, 4, 4
 """Pixels per side, epochs of a training, configs to choose from, and parts of which one is set aside."""

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainable.cache import Cache, build_cache
 from trainable.classes import CLASSES
-from trainable.coco import read_training
+from trainable.coco.reader import read_training
 from trainable.config import TrialConfig
-from trainable.data import FoldData
-from trainable.dealing import make_folds
-from trainable.demo import demo_data
-from trainable.files import write_bytes
-from trainable.metrics import confusion_matrices
+from trainable.dataset.cache import Cache, build_cache
+from trainable.dataset.demo import demo_data
+from trainable.dataset.fold_data import FoldData
+from trainable.dataset.stratified_folds import make_folds
+from trainable.metric.confusion import confusion_matrices
+from trainable.storage.atomic_write import write_bytes
 
 SIZE = 96
 """Pixels per side of the search of every arm; what `ours` does beyond it is its own decision."""

@@ -30,14 +30,14 @@ from numpy.typing import NDArray
 
 from benchmarks.long_jobs import SIZE, Job, all_configs, all_jobs
 from benchmarks.unseen import FLIPS, confusions, predict
-from trainable.cache import Cache, build_cache
-from trainable.coco import read_training
+from trainable.coco.reader import read_training
 from trainable.config import NO_FOLD, TrialConfig
-from trainable.data import FoldData
-from trainable.dealing import make_folds
-from trainable.files import write_bytes
-from trainable.metrics import mean_iou
-from trainable.training import FoldTraining
+from trainable.dataset.cache import Cache, build_cache
+from trainable.dataset.fold_data import FoldData
+from trainable.dataset.stratified_folds import make_folds
+from trainable.engine.fold_training import FoldTraining
+from trainable.metric.confusion import mean_iou
+from trainable.storage.atomic_write import write_bytes
 
 TEST_PARTS, FOLDS = 4, 5
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from spaces.encoders import STRIDES
 from spaces.table import JOINT, Scope, find_space
-from trainable.files import write_bytes
+from trainable.storage.atomic_write import write_bytes
 
 SIZE = 96
 """Pixels per side."""

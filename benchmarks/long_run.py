@@ -15,7 +15,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from trainable.artifacts import RunFolder
+from trainable.run_folder.folders import RunFolder
 
 SETTLED = 100
 """Trials after which everything that a search imports has been imported."""

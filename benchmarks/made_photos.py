@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.bootstrap import Tallies
+from trainable.metric.bootstrap import Tallies
 
 PRESENT = (1, 0.57, 0.53, 0.41, 0.33, 0.16, 0.12, 0.094, 0.058, 0.035, 0.0058)
 """Share of photos that a class is in: of the competition's 3,272 training photos, the most frequent first."""

@@ -1,7 +1,7 @@
 """How often a training exceeds the memory that it was predicted to need, and how many then share a GPU.
 
-    python -m benchmarks.memory                 # replays the recorded peaks through `search/packing.py`
-    python -m benchmarks.memory --fit           # PARTS of `search/memory.py`, from every other recorded training
+    python -m benchmarks.memory                 # replays the recorded peaks through `search/cluster/gpu_packing.py`
+    python -m benchmarks.memory --fit           # PARTS of `search/worker/gpu_memory_model.py`, by every other one
     python -m benchmarks.memory --record 160    # on a machine with a GPU: measures random configs anew
 """
 
@@ -21,22 +21,22 @@ import optuna
 import torch
 from scipy.optimize import nnls
 
-from search.machine import TOGETHER
-from search.memory import CONTEXT_MB, Need, need_of
-from search.packing import Packing
+from search.cluster.gpu_packing import Packing
+from search.settings.allocation import TOGETHER
+from search.worker.gpu_memory_model import CONTEXT_MB, Need, need_of
 from spaces.encoders import GROUPS, STRIDES, pairs
 from spaces.table import JOINT, Scope, find_space
-from trainable.artifacts import RunFolder
-from trainable.cache import build_cache
-from trainable.coco import read_training
+from trainable.coco.reader import read_training
 from trainable.config import TrialConfig
-from trainable.data import FoldData
-from trainable.dealing import make_folds
-from trainable.demo import demo_data
-from trainable.device import release_memory
-from trainable.footprint import footprint
-from trainable.models import check_model
-from trainable.training import FoldTraining
+from trainable.dataset.cache import build_cache
+from trainable.dataset.demo import demo_data
+from trainable.dataset.fold_data import FoldData
+from trainable.dataset.stratified_folds import make_folds
+from trainable.engine.fold_training import FoldTraining
+from trainable.machine.device import release_memory
+from trainable.model.activation_memory import footprint
+from trainable.model.segmenter import check_model
+from trainable.run_folder.folders import RunFolder
 
 FILE = Path(__file__).with_name("memory.json")
 

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.turns import median_seconds
 from trainable.classes import CLASSES
-from trainable.metrics import confusion_matrices
+from trainable.metric.confusion import confusion_matrices
 
 C = len(CLASSES)
 

@@ -5,7 +5,7 @@ One process; a search spreads them over its workers. The first import of the lib
 
 import time
 
-from search.tries import try_models
+from search.worker.build_checks import try_models
 from spaces.encoders import GROUPS, STRIDES, pairs
 from trainable.config import TrialConfig
 

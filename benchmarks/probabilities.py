@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from analysis.pool.run_data import labelled_cache
 from analysis.predict import load_model
-from analysis.run_data import labelled_cache
-from trainable.artifacts import RunFolder
-from trainable.cache import SCORE_SIZE
 from trainable.classes import CLASSES
-from trainable.metrics import confusion_matrices, mean_iou
-from trainable.probabilities import Maps, encoded, quantised, write_maps
-from trainable.score_maps import at_score_size
+from trainable.dataset.cache import SCORE_SIZE
+from trainable.metric.confusion import confusion_matrices, mean_iou
+from trainable.metric.score_maps import at_score_size
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.out_of_fold import Maps, encoded, quantised, write_maps
 
 
 def main() -> None:

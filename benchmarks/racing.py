@@ -7,8 +7,8 @@ and, in a last row, on the recorded repeats themselves: 12 of the 22 configs rec
 A simulation draws configs from the recorded table (`benchmarks/replay/curves.parquet`): what they are worth, and the
 shape of their curve. Their per-photo counts are those of configs recorded on three folds, photos drawn again and dealt
 to five, moved so that they come to what the config is worth; every training is off by the noise between seeds. The
-search on fold 0 is that of `benchmarks/replay`, then `search/racing.py` races the finalists as `--confirm` does. On the
-repeats the true best is the one that all their folds together say.
+search on fold 0 is that of `benchmarks/replay`, then `search/racing/race.py` races the finalists as `--confirm` does.
+On the repeats the true best is the one that all their folds together say.
 """
 
 import argparse
@@ -31,15 +31,15 @@ from benchmarks.replay.recorded import Curve, read_curves
 from benchmarks.replay.searches import Ours
 from benchmarks.replay.simulate import Begun, simulate
 from benchmarks.replay.tables import Distributions, Params
-from search.confirm import SEEDS, SEEDS_OF_BUDGET
-from search.racing import Race, rungs_of
-from search.thawing import Thawing
-from search.thawing_scheduler import ThawingScheduler
+from search.racing.race import Race, rungs_of
+from search.session.confirming import SEEDS, SEEDS_OF_BUDGET
+from search.tuning.freeze_thaw import Thawing
+from search.tuning.freeze_thaw_scheduler import ThawingScheduler
 from spaces.table import Space
-from trainable.artifacts import RunFolder
-from trainable.bootstrap import Tallies
-from trainable.comparing import miou as miou_of
-from trainable.noise import SEED_SD, Cell
+from trainable.metric.bootstrap import Tallies
+from trainable.metric.noise import SEED_SD, Cell
+from trainable.metric.paired_comparison import miou as miou_of
+from trainable.run_folder.folders import RunFolder
 
 FOLDS, PHOTOS, WORKERS = 5, 340, 4
 

@@ -22,16 +22,16 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.replay.recorded import COLUMNS, EACH, FILE, Curve, read_curves, write_curves
-from search.tries import try_models
+from search.worker.build_checks import try_models
 from spaces.encoders import GROUPS, STRIDES, pairs
 from spaces.table import JOINT, Scope, find_space
-from trainable.cache import build_cache
-from trainable.coco import read_training
+from trainable.coco.reader import read_training
 from trainable.config import TrialConfig
-from trainable.data import FoldData
-from trainable.dealing import make_folds
-from trainable.files import write_bytes
-from trainable.training import FoldTraining
+from trainable.dataset.cache import build_cache
+from trainable.dataset.fold_data import FoldData
+from trainable.dataset.stratified_folds import make_folds
+from trainable.engine.fold_training import FoldTraining
+from trainable.storage.atomic_write import write_bytes
 
 EPOCHS = 9
 IMAGE_SIZES = (96, 64)
@@ -162,7 +162,8 @@ def main() -> None:
 def train(given: list[Any], processes: int, deadline: float) -> None:
     """Train in processes of their own: the peak memory of one is then that of its training."""
     context, waiting = multiprocessing.get_context("forkserver"), iter(given)
-    context.set_forkserver_preload(["search.tries", "trainable.dealing", "trainable.training"])
+    modules = ("search.worker.build_checks", "trainable.dataset.stratified_folds", "trainable.engine.fold_training")
+    context.set_forkserver_preload(list(modules))
     with context.Pool(processes, maxtasksperchild=1) as pool:
         running: list[Any] = []
         while True:

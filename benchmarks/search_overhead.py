@@ -11,8 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from trainable.artifacts import RunFolder
-from trainable.cores import cpu_count
+from trainable.machine.cores import cpu_count
+from trainable.run_folder.folders import RunFolder
 
 ROOT = Path(__file__).parents[1]
 

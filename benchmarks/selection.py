@@ -18,11 +18,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from analysis.labelled import Labelled
-from analysis.nested import decide
-from analysis.samples import draw_samples
+from analysis.ensembling.nested_cv import decide
+from analysis.pool.labelled_photos import Labelled
+from analysis.pool.pixel_samples import draw_samples
 from trainable.classes import CLASSES
-from trainable.probabilities import Maps, encoded, write_maps
+from trainable.run_folder.out_of_fold import Maps, encoded, write_maps
 
 SIDE, FOLDS, C = 256, 5, len(CLASSES)
 

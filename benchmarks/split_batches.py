@@ -21,11 +21,11 @@ from torch import Tensor, nn
 
 from trainable.classes import CLASSES, IGNORE_INDEX
 from trainable.config import TrialConfig
-from trainable.losses import ClassCounts, build_loss
-from trainable.models import build_model
-from trainable.optim import build_optimizer
-from trainable.recompute import compute_once, compute_twice, planned
-from trainable.stepping import Stepper
+from trainable.engine.train_step import Stepper
+from trainable.model.activation_checkpointing import compute_once, compute_twice, planned
+from trainable.model.losses import ClassCounts, build_loss
+from trainable.model.optim import build_optimizer
+from trainable.model.segmenter import build_model
 
 LOSSES = (
     {"name": "cross_entropy"}, {"name": "weighted_cross_entropy", "scheme": "inverse"}, {"name": "dice"},

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.submission import prediction_bytes, write_submission
+from analysis.prediction.submission import prediction_bytes, write_submission
 from benchmarks.turns import median_seconds
 from trainable.classes import CLASSES
 

@@ -18,16 +18,16 @@ import numpy as np
 import safetensors.numpy
 from rich.console import Console
 
-from search.access import set_up_access
+from search.cluster.auth_token import set_up_access
 
 set_up_access(local=True)  # before Ray is imported
 
-from search import trial as adapter
-from search.machine import Machine, resources
-from search.plan import Plan, new_plan
-from search.trial import TrialSetting
-from trainable.artifacts import ENDED, RunFolder, TrialFolder
-from trainable.files import write_bytes, write_json
+from search.settings.allocation import Machine, resources
+from search.settings.plan import Plan, new_plan
+from search.worker import trial_runner as adapter
+from search.worker.trial_runner import TrialSetting
+from trainable.run_folder.folders import ENDED, RunFolder, TrialFolder
+from trainable.storage.atomic_write import write_bytes, write_json
 
 MACHINE = Machine(cores=2, gpus=0)
 
@@ -45,7 +45,7 @@ def value_of(config: dict, epoch: int) -> float:
 
 
 def toy(sampled: dict, setting: TrialSetting, report, halt) -> None:  # type: ignore[no-untyped-def]
-    """Stand in for `search.trial.train`."""
+    """Stand in for `search.worker.trial_runner.train`."""
     folder = adapter.folder_of(RunFolder(setting.run), sampled)
     pause, log = float(os.environ.get("TOY_EPOCH_S", "0")), os.environ.get("TOY_LOG")
     rows = []
@@ -95,14 +95,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--concurrent", type=int, default=1)
     options = parser.parse_args()
-    from search import launch
-    from search.driving import Driver, driver_facts
-    from search.ends import End
-    from search.events import TensorBoardEvents
-    from search.heartbeat import claimed
-    from search.progress import Progress
-    from search.record import RecordStates
-    from search.thawing import Thawing
+    from search.callbacks.progress import Progress
+    from search.callbacks.tensorboard_log import TensorBoardEvents
+    from search.callbacks.trial_states import RecordStates
+    from search.driver import tune_runner as launch
+    from search.driver.lifecycle import Driver, driver_facts
+    from search.ending.endings import End
+    from search.run_state.heartbeat import claimed
+    from search.tuning.freeze_thaw import Thawing
 
     plan, run = plan_of(options.trials, options.epochs, options.seed), RunFolder(options.run.absolute())
     run.path.mkdir(parents=True, exist_ok=True)

@@ -16,19 +16,19 @@ from torch import nn
 
 from benchmarks.data_path import REAL
 from benchmarks.turns import median_seconds
-from trainable.cache import build_cache
 from trainable.classes import CLASSES
-from trainable.coco import read_training
+from trainable.coco.reader import read_training
 from trainable.config import TrialConfig
-from trainable.data import FoldData
-from trainable.dealing import make_folds
-from trainable.demo import demo_data
-from trainable.losses import cross_entropy
-from trainable.models import build_model
-from trainable.optim import build_optimizer
-from trainable.speed import settle
-from trainable.stepping import Stepper
-from trainable.training import FoldTraining
+from trainable.dataset.cache import build_cache
+from trainable.dataset.demo import demo_data
+from trainable.dataset.fold_data import FoldData
+from trainable.dataset.stratified_folds import make_folds
+from trainable.engine.fold_training import FoldTraining
+from trainable.engine.precision_autotune import settle
+from trainable.engine.train_step import Stepper
+from trainable.model.losses import cross_entropy
+from trainable.model.optim import build_optimizer
+from trainable.model.segmenter import build_model
 
 GPU = torch.cuda.is_available()
 DEVICE = "cuda" if GPU else "cpu"

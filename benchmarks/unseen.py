@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainable.cache import Cache
 from trainable.classes import CLASSES
-from trainable.metrics import confusion_matrices
-from trainable.probabilities import classes_at_256, quantised
-from trainable.training import FoldTraining
+from trainable.dataset.cache import Cache
+from trainable.engine.fold_training import FoldTraining
+from trainable.metric.confusion import confusion_matrices
+from trainable.run_folder.out_of_fold import classes_at_256, quantised
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))
 """Axes of each view."""

@@ -14,7 +14,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
-from trainable.terminal import open_console
+from trainable.machine.terminal import open_console
 
 HEAD, WORKER = "trashsweep-head", "trashsweep-worker"
 EC2 = "arn:aws:iam::aws:policy/AmazonEC2FullAccess"

@@ -16,12 +16,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from search.access import set_up_access
-from search.findings import Finding, judge
-from search.node import Ask, Facts, copy_data, inspect
-from trainable.cache import default_cache_dir
-from trainable.remote import Remote, is_uri
-from trainable.terminal import open_console
+from search.cluster.auth_token import set_up_access
+from search.cluster.node_checks import Finding, judge
+from search.cluster.node_facts import Ask, Facts, copy_data, inspect
+from trainable.dataset.cache import default_cache_dir
+from trainable.machine.terminal import open_console
+from trainable.storage.remote import Remote, is_uri
 
 ANSWER_S = 120.0
 """Seconds that a node may take: it starts a process, may import PyTorch, and reads all photos."""
@@ -182,7 +182,7 @@ def main(arguments: list[str] | None = None) -> int:
     console = open_console(wide=True, highlight=False)
     try:
         set_up_access(local=options.address == "local")
-        from search.launch import ray_running
+        from search.driver.tune_runner import ray_running
 
         storage = options.runs_dir if is_uri(options.runs_dir) else str(Path(options.runs_dir).absolute())
         cache_dir = (options.cache_dir or default_cache_dir()).absolute()

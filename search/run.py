@@ -5,13 +5,13 @@ import signal
 import sys
 from typing import Any
 
-from search.ends import CAUSES, SIGNALS
-from search.signals import set_handler
+from search.ending.endings import CAUSES, SIGNALS
+from search.ending.signals import set_handler
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a search and return the exit status, as `search/command.py` does."""
-    from search.command import main as run
+    """Run a search and return the exit status, as `search/session/command.py` does."""
+    from search.session.command import main as run
 
     return run(arguments)
 

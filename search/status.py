@@ -12,15 +12,15 @@ from pathlib import Path
 from rich.console import Console, Group
 from rich.live import Live
 
-from search.chain import phase_run
-from search.heartbeat import RUNNING, driver_state, driver_states, request_stop
-from search.phase_tables import gains_table
-from search.run_names import check_there, runs_in
-from search.run_status import Status, overview, page, status_of
-from trainable.artifacts import RunFolder
-from trainable.cache import default_cache_dir
-from trainable.remote import Remote, is_uri, working_copy
-from trainable.terminal import open_console
+from search.phases.tables import gains_table
+from search.run_state.chain_record import phase_run
+from search.run_state.heartbeat import RUNNING, driver_state, driver_states, request_stop
+from search.run_state.run_names import check_there, runs_in
+from search.run_state.run_status import Status, overview, page, status_of
+from trainable.dataset.cache import default_cache_dir
+from trainable.machine.terminal import open_console
+from trainable.run_folder.folders import RunFolder
+from trainable.storage.remote import Remote, is_uri, working_copy
 
 STOP_S = 60.0
 """Seconds that a search is given to end once it was asked to."""

@@ -1,4 +1,7 @@
-"""How often an epoch shows rare classes, and by which means. Epochs keep their length, see `trainable/sampling.py`."""
+"""How often an epoch shows rare classes, and by which means.
+
+Epochs keep their length, see `trainable/pipeline/oversampling.py`.
+"""
 
 from typing import Any
 

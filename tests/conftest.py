@@ -21,14 +21,14 @@ from hypothesis import settings
 from PIL import Image
 from xdist.scheduler import LoadScopeScheduling
 
-from search.access import set_up_access
-from trainable.cache import Cache, build_cache
+from search.cluster.auth_token import set_up_access
 from trainable.classes import CLASSES
-from trainable.coco import read_training
+from trainable.coco.reader import read_training
 from trainable.config import TrialConfig
-from trainable.data import FoldData
-from trainable.dealing import make_folds
-from trainable.folds import Folds
+from trainable.dataset.cache import Cache, build_cache
+from trainable.dataset.fold_data import FoldData
+from trainable.dataset.folds import Folds
+from trainable.dataset.stratified_folds import make_folds
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("TRASH_SHARED", ROOT.parent / "shared"))

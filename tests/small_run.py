@@ -16,15 +16,15 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
 from tests.conftest import ROOT, SIDE, write_photos
-from trainable.artifacts import FAILED, FINISHED, STOPPED, RunFolder
-from trainable.cache import build_cache
-from trainable.coco import read_training
+from trainable.coco.reader import read_training
 from trainable.config import TrialConfig
-from trainable.data import FoldData
-from trainable.dealing import make_folds
-from trainable.files import write_json
+from trainable.dataset.cache import build_cache
+from trainable.dataset.fold_data import FoldData
+from trainable.dataset.folds import Folds
+from trainable.dataset.stratified_folds import make_folds
 from trainable.fold import train_fold
-from trainable.folds import Folds
+from trainable.run_folder.folders import FAILED, FINISHED, STOPPED, RunFolder
+from trainable.storage.atomic_write import write_json
 
 SAMPLED: list[dict[str, Any]] = [
     {"lr": 1e-3, "loss": "cross_entropy", "elastic": False},

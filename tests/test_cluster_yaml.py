@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from search.cluster import growth
+from search.cluster.ray_cluster import growth
 from tests.conftest import ROOT
 
 FILES = ("cluster.yaml", "cluster.onprem.yaml")

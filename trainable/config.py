@@ -49,26 +49,26 @@ class TrialConfig:
     freeze_share: float = 0.0
     """Share of the budget, in whole epochs, in which the encoder stays as it is, its batch-norm figures included."""
     loss: Choice = field(default_factory=lambda: {"name": "cross_entropy"})
-    """See `trainable/losses.py`."""
+    """See `trainable/model/losses.py`."""
     optimizer: Choice = field(default_factory=lambda: {"name": "adamw", "lr": 2e-3})
-    """See `trainable/optim.py`."""
+    """See `trainable/model/optim.py`."""
     encoder_lr_factor: float = 1.0
     """The encoder's learning rate as a share of the optimizer's."""
     clip_norm: float = 0.0
     """Largest norm of the gradient; 0 leaves it as it is."""
     ema_decay: float = 0.0
-    """Per step, of the moving average of the weights that is validated and kept, see `trainable/averaging.py`; 0 keeps
-    the weights themselves, of Lookahead the slow ones."""
+    """Per step, of the moving average of the weights that is validated and kept, see
+    `trainable/model/weight_averaging.py`; 0 keeps the weights themselves, of Lookahead the slow ones."""
     scheduler: Choice = field(default_factory=lambda: {"name": "cosine"})
-    """See `trainable/schedules.py`."""
+    """See `trainable/model/schedules.py`."""
     oversampling: Choice = field(default_factory=lambda: {"name": "none"})
-    """See `trainable/sampling.py`."""
+    """See `trainable/pipeline/oversampling.py`."""
     augmentation: Choice = field(default_factory=lambda: {"name": "reference"})
-    """The base pipeline, see `trainable/augment.py`."""
+    """The base pipeline, see `trainable/pipeline/augmentation.py`."""
     operations: list[Choice] = field(default_factory=list)
-    """Single-photo operations after the base pipeline, in this order, see `trainable/augment.py`."""
+    """Single-photo operations after the base pipeline, in this order, see `trainable/pipeline/augmentation.py`."""
     mixing: list[Choice] = field(default_factory=list)
-    """Operations that bring other training photos in, before the base pipeline, see `trainable/mixing.py`."""
+    """Operations that bring other training photos in, before the base pipeline, see `trainable/pipeline/mixing.py`."""
     device: str = "auto"
     """auto (a GPU if there is one), cpu or cuda."""
     precision: str = "auto"

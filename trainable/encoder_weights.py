@@ -13,9 +13,9 @@ from rich.console import Console
 from safetensors.torch import save
 
 from trainable.config import TrialConfig
-from trainable.files import write_bytes
-from trainable.models import check_model
-from trainable.terminal import open_console
+from trainable.machine.terminal import open_console
+from trainable.model.segmenter import check_model
+from trainable.storage.atomic_write import write_bytes
 
 
 def save_encoder(name: str, folder: Path, weights: str | None = "imagenet") -> Path:

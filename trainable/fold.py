@@ -13,24 +13,24 @@ from typing import Any
 
 from rich.console import Console
 
-from trainable.artifacts import FAILED, FINISHED, INTERRUPTED, RUNNING, TrialFolder
-from trainable.attestation import Attestation, ConfigNotAppliedError
-from trainable.cache import SCORE_SIZE, build_cache, default_cache_dir
-from trainable.checkpoint import save_tensors
-from trainable.coco import read_training
+from trainable.coco.reader import read_training
 from trainable.config import NO_FOLD, TrialConfig
-from trainable.data import FoldData
-from trainable.dealing import make_folds
-from trainable.demo import find_data
-from trainable.device import OutOfMemoryError
-from trainable.extra import Extra
-from trainable.files import read_json, write_json
-from trainable.folds import Folds
-from trainable.probabilities import write_maps
-from trainable.problems import data_notes
-from trainable.terminal import open_console
-from trainable.training import DivergedError, FoldTraining, Halt, Row
-from trainable.validation import Validated
+from trainable.data_errors import data_notes
+from trainable.dataset.cache import SCORE_SIZE, build_cache, default_cache_dir
+from trainable.dataset.demo import find_data
+from trainable.dataset.extra_photos import Extra
+from trainable.dataset.fold_data import FoldData
+from trainable.dataset.folds import Folds
+from trainable.dataset.stratified_folds import make_folds
+from trainable.engine.applied_config import Attestation, ConfigNotAppliedError
+from trainable.engine.checkpoint import save_tensors
+from trainable.engine.fold_training import DivergedError, FoldTraining, Halt, Row
+from trainable.engine.validation import Validated
+from trainable.machine.device import OutOfMemoryError
+from trainable.machine.terminal import open_console
+from trainable.run_folder.folders import FAILED, FINISHED, INTERRUPTED, RUNNING, TrialFolder
+from trainable.run_folder.out_of_fold import write_maps
+from trainable.storage.atomic_write import read_json, write_json
 
 
 def train_fold(

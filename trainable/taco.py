@@ -15,12 +15,12 @@ from typing import Any
 from rich.console import Console
 
 from trainable.classes import CLASSES
-from trainable.coco_entries import Categories
-from trainable.coco_json import load, not_a_folder
-from trainable.files import write_json
-from trainable.ids import Id, as_id
-from trainable.taco_classes import CLASS_OF
-from trainable.terminal import open_console
+from trainable.coco.entries import Categories
+from trainable.coco.ids import Id, as_id
+from trainable.coco.json_file import load, not_a_folder
+from trainable.coco.taco_categories import CLASS_OF
+from trainable.machine.terminal import open_console
+from trainable.storage.atomic_write import write_json
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How many epochs a search to its end takes, and how often the forecast of `search/budget.py` is right about it.
+"""How many epochs a search to its end takes, and how often `search/settings/budget.py` is right about it.
 
     python -m benchmarks.replay.epochs --seeds 16
 """
@@ -19,7 +19,7 @@ from benchmarks.replay.recorded import Recorded
 from benchmarks.replay.searches import SEARCHES
 from benchmarks.replay.simulate import simulate
 from benchmarks.replay.tables import Table, Toy
-from search.budget import share_of_epochs
+from search.settings.budget import share_of_epochs
 
 TRIALS, WORKERS = (12, 20, 36, 70), 2
 NEAR = 0.2

@@ -15,7 +15,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from benchmarks.replay.simulate import Begun
 from benchmarks.replay.tables import Distributions, Params, priors_of, scaled
-from search.priors import Priors
+from search.tuning.priors import Priors
 from spaces.table import JOINT, Scope, Space, find_space
 from trainable.classes import CLASSES
 

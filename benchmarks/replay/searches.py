@@ -15,13 +15,13 @@ from ray.tune.search.optuna import OptunaSearch
 
 from benchmarks.replay.simulate import Begun, Search, TuneSearch
 from benchmarks.replay.tables import Primed, Table
-from search.priors import Priors
-from search.study import ResumableASHA, StudySearch
-from search.thawing import Thawing
-from search.thawing_scheduler import ThawingScheduler
-from search.trial import METRIC
-from trainable.artifacts import FINISHED, RunFolder
+from search.tuning.freeze_thaw import Thawing
+from search.tuning.freeze_thaw_scheduler import ThawingScheduler
+from search.tuning.priors import Priors
+from search.tuning.study import ResumableASHA, StudySearch
+from search.worker.trial_runner import METRIC
 from trainable.config import TrialConfig
+from trainable.run_folder.folders import FINISHED, RunFolder
 
 
 class Sampled:
@@ -93,7 +93,7 @@ class Ours(TuneSearch):
             self.thawing.epochs_left, self.thawing.workers = lambda: seconds, workers
 
     def report(self, name: str, epoch: int, value: float) -> bool:
-        """Record the state, as `search/record.py` does before the searcher hears of an end."""
+        """Record the state, as `search/callbacks/trial_states.py` does before the searcher hears of an end."""
         folder = self.run.trial(self.trials[name].config["number"])
         if "state" not in folder.status():
             folder.write_status(FINISHED)

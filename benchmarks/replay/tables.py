@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from benchmarks.replay.simulate import Begun
-from search.priors import Prior, Priors
-from search.warm_start import best_first, with_ends
+from search.preparation.warm_start import best_first, with_ends
+from search.tuning.priors import Prior, Priors
 from spaces.table import JOINT, Scope, Space, find_space
 
 Params = Mapping[str, Any]

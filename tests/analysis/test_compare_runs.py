@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 
 from analysis.compare_runs import main
-from trainable.artifacts import FINISHED, RunFolder
-from trainable.files import write_json
 from trainable.fold import train_fold
+from trainable.run_folder.folders import FINISHED, RunFolder
+from trainable.storage.atomic_write import write_json
 
 
 @pytest.fixture

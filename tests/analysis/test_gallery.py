@@ -4,14 +4,14 @@ from PIL import Image
 
 from analysis.gallery import PALETTE, main
 from analysis.predict import load_model
-from trainable.artifacts import FINISHED, RunFolder
-from trainable.cache import build_cache
 from trainable.classes import CLASSES
-from trainable.coco import read_training
-from trainable.data import FoldData
-from trainable.dealing import make_folds
-from trainable.files import write_json
+from trainable.coco.reader import read_training
+from trainable.dataset.cache import build_cache
+from trainable.dataset.fold_data import FoldData
+from trainable.dataset.stratified_folds import make_folds
 from trainable.fold import train_fold
+from trainable.run_folder.folders import FINISHED, RunFolder
+from trainable.storage.atomic_write import write_json
 
 
 @pytest.fixture

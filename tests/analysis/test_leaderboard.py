@@ -7,12 +7,12 @@ import pytest
 from torch import nn
 
 from analysis.leaderboard import main
-from analysis.reading import count_parameters
-from analysis.standings import leaderboard
-from trainable.artifacts import FINISHED, OOM, RUNNING, RunFolder
-from trainable.checkpoint import save_tensors
+from analysis.results.board import leaderboard
+from analysis.results.reading import count_parameters
 from trainable.classes import CLASSES
-from trainable.files import read_json, write_json
+from trainable.engine.checkpoint import save_tensors
+from trainable.run_folder.folders import FINISHED, OOM, RUNNING, RunFolder
+from trainable.storage.atomic_write import read_json, write_json
 
 
 def test_ranks_groups_and_files(searched, capsys):

@@ -10,27 +10,27 @@ import pytest
 import torch
 
 from analysis import predict, pseudo_label
-from analysis.labelling import write_labels
 from analysis.predict import predict_photos
+from analysis.prediction.ensemble_file import Ensemble, Voter
+from analysis.prediction.views import PLAIN
 from analysis.pseudo_label import main
-from analysis.stored import Ensemble, Voter
-from analysis.thresholds import Rule
-from analysis.unlabelled import find_unlabelled
-from analysis.views import PLAIN
+from analysis.pseudo_labels.labelling import write_labels
+from analysis.pseudo_labels.thresholds import Rule
+from analysis.pseudo_labels.unlabelled import find_unlabelled
 from tests.conftest import SIDE, write_photos
-from trainable.artifacts import FINISHED, RunFolder
-from trainable.cache import build_cache
-from trainable.checkpoint import save_tensors
 from trainable.classes import IGNORE_INDEX
-from trainable.coco import draw_mask, read_training
+from trainable.coco.reader import draw_mask, read_training
 from trainable.config import NO_FOLD, TrialConfig
-from trainable.data import FoldData
-from trainable.dealing import make_folds
-from trainable.extra import Extra, ExtraError
-from trainable.files import read_json, write_json
+from trainable.dataset.cache import build_cache
+from trainable.dataset.extra_photos import Extra, ExtraError
+from trainable.dataset.fold_data import FoldData
+from trainable.dataset.folds import Folds
+from trainable.dataset.stratified_folds import make_folds
+from trainable.engine.checkpoint import save_tensors
 from trainable.fold import train_fold
-from trainable.folds import Folds
-from trainable.models import build_model
+from trainable.model.segmenter import build_model
+from trainable.run_folder.folders import FINISHED, RunFolder
+from trainable.storage.atomic_write import read_json, write_json
 
 CONFIG = TrialConfig(
     epochs=1, image_size=SIDE, batch_size=4, architecture="unet", encoder="tu-test_resnet",

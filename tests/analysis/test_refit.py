@@ -7,14 +7,14 @@ from analysis import refit as refit_module
 from analysis.predict import load_model
 from analysis.refit import main
 from tests.conftest import SIDE, write_photos
-from trainable.artifacts import FAILED, FINISHED, INTERRUPTED, STOPPED, RunFolder
-from trainable.cache import build_cache
-from trainable.coco import read_training
-from trainable.data import FoldData
-from trainable.dealing import make_folds
-from trainable.files import write_json
+from trainable.coco.reader import read_training
+from trainable.dataset.cache import build_cache
+from trainable.dataset.fold_data import FoldData
+from trainable.dataset.stratified_folds import make_folds
+from trainable.engine.fold_training import FoldTraining
 from trainable.fold import train_fold
-from trainable.training import FoldTraining
+from trainable.run_folder.folders import FAILED, FINISHED, INTERRUPTED, STOPPED, RunFolder
+from trainable.storage.atomic_write import write_json
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import optuna
 import pytest
 
 from analysis.report import main
-from analysis.report_sections import spaces_of
-from analysis.standings import leaderboard
-from trainable.artifacts import RUNNING, RunFolder
-from trainable.files import write_json
+from analysis.reporting.sections import spaces_of
+from analysis.results.board import leaderboard
+from trainable.run_folder.folders import RUNNING, RunFolder
+from trainable.storage.atomic_write import write_json
 
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
          "--disable-background-networking", "--disable-component-update", "--window-size=1280,900")  # fmt: skip

@@ -8,7 +8,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
 from analysis.verify import main, verify
-from trainable.manifest import Manifest
+from trainable.storage.checksums import Manifest
 
 
 def study_of(run):

@@ -4,7 +4,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from analysis.submission import read_submission, write_submission
+from analysis.prediction.submission import read_submission, write_submission
 from analysis.vote import Ballot, main, vote
 
 NAMES = [f"batch_01_vt/{number:04d}.jpg" for number in range(4)]

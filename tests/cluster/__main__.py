@@ -18,10 +18,10 @@ from typing import Any
 
 import yaml
 
-from search.access import token_file
-from search.ownership import OWNER
+from search.cluster.auth_token import token_file
+from search.worker.lease import OWNER
 from tests.cluster.hosts import SHARED, Host, Laptop, enclose, missing
-from trainable.artifacts import RunFolder
+from trainable.run_folder.folders import RunFolder
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 1200

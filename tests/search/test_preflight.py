@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 
 from search import preflight as module
-from search.findings import judge, runs_on
-from search.node import Ask, Facts, Gpu, inspect
+from search.cluster.node_checks import judge, runs_on
+from search.cluster.node_facts import Ask, Facts, Gpu, inspect
 from search.preflight import Node, PreflightError, main, marked, preflight
 
 ASK = Ask(storage="/nfs/runs", mark="m", cache_dir="/cache", data="/nfs/trash")

@@ -17,21 +17,21 @@ from ray import tune
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from search import launch
-from search.machine import Machine, Resources
-from search.plan import new_plan
-from search.prepare import create, prepare, setting_of
-from search.record import RecordStates
-from search.results import print_results
+from search.callbacks.trial_states import RecordStates
+from search.driver import tune_runner as launch
+from search.preparation.data_setup import create, prepare, setting_of
 from search.run import main
-from search.study import open_study
-from search.trial import run_trial
+from search.run_state.leaderboard import print_results
+from search.settings.allocation import Machine, Resources
+from search.settings.plan import new_plan
+from search.tuning.study import open_study
+from search.worker.trial_runner import run_trial
 from spaces.table import Space
 from tests.conftest import ROOT, write_photos
 from tests.small_run import SMALL, command
-from trainable.artifacts import FAILED, FINISHED, INTERRUPTED, INVALID, OOM, PAUSED, STOPPED, RunFolder
-from trainable.coco import read_training
+from trainable.coco.reader import read_training
 from trainable.config import TrialConfig
+from trainable.run_folder.folders import FAILED, FINISHED, INTERRUPTED, INVALID, OOM, PAUSED, STOPPED, RunFolder
 
 
 @pytest.fixture
@@ -144,8 +144,8 @@ def trouble():
     def run_trouble(sampled, setting):
         import torch
 
-        from trainable import training
-        from trainable.stepping import Stepper
+        from trainable.engine import fold_training as training
+        from trainable.engine.train_step import Stepper
 
         def build(*given, **more):
             optimizer = real_build(*given, **more)

@@ -5,14 +5,14 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from search.chain import Chain, Phase, write_chain
-from search.heartbeat import Heartbeat
-from search.phase_plan import PROMOTE, SEARCH
-from search.run_status import show_span, status_of
+from search.phases.sharing import PROMOTE, SEARCH
+from search.run_state.chain_record import Chain, Phase, write_chain
+from search.run_state.heartbeat import Heartbeat
+from search.run_state.run_status import show_span, status_of
 from search.status import main
-from tests.search.test_results import add_trial
-from trainable.artifacts import FAILED, FINISHED, RUNNING, STOPPED, RunFolder
-from trainable.files import write_json
+from tests.search.run_state.test_leaderboard import add_trial
+from trainable.run_folder.folders import FAILED, FINISHED, RUNNING, STOPPED, RunFolder
+from trainable.storage.atomic_write import write_json
 
 
 @pytest.fixture

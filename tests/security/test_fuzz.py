@@ -17,21 +17,21 @@ from pycocotools.coco import COCO
 from rich.console import Console
 
 from analysis.check_submission import check_submission
-from analysis.leaderboard_files import as_markdown
-from analysis.members import read_pool
-from analysis.standings import leaderboard
-from analysis.submission import read_submission, write_submission
+from analysis.pool.candidates import read_pool
+from analysis.prediction.submission import read_submission, write_submission
+from analysis.results.board import leaderboard
+from analysis.results.exports import as_markdown
 from analysis.verify import verify
-from search.plan import stored_plan
-from search.recovery import mend
-from search.run_status import page, status_of
-from search.study import open_study
+from search.run_state.run_status import page, status_of
+from search.settings.plan import stored_plan
+from search.tuning.recovery import mend
+from search.tuning.study import open_study
 from spaces.table import Scope, find_space
 from tests.conftest import write_photos
-from trainable.artifacts import RunFolder
 from trainable.classes import CLASSES, IGNORE_INDEX
-from trainable.coco import check, draw_mask, read_training
-from trainable.problems import DataError
+from trainable.coco.reader import check, draw_mask, read_training
+from trainable.data_errors import DataError
+from trainable.run_folder.folders import RunFolder
 
 # The fixtures are made once, and every example begins by writing its file anew.
 many = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

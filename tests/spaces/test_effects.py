@@ -13,16 +13,16 @@ from torch import nn
 from spaces.encoders import STRIDES
 from spaces.optimizers import FREEZE_SHARES, PRETRAINED, freeze_shares
 from spaces.table import JOINT, SPACES, Scope, find_space
-from trainable.augment import build_augmentation
-from trainable.cache import Cache
 from trainable.config import TrialConfig
-from trainable.losses import ClassCounts, build_loss
-from trainable.mixing import build_mixing
-from trainable.models import build_empty
-from trainable.optim import build_optimizer
-from trainable.sampling import build_draws
-from trainable.schedules import build_schedule
-from trainable.stepping import Stepper
+from trainable.dataset.cache import Cache
+from trainable.engine.train_step import Stepper
+from trainable.model.losses import ClassCounts, build_loss
+from trainable.model.optim import build_optimizer
+from trainable.model.schedules import build_schedule
+from trainable.model.segmenter import build_empty
+from trainable.pipeline.augmentation import build_augmentation
+from trainable.pipeline.mixing import build_mixing
+from trainable.pipeline.oversampling import build_draws
 
 MODELS = (
     ("unetplusplus", "resnet18"), ("unet", "mobilenet_v2"), ("manet", "resnet18"), ("deeplabv3plus", "resnet18"),

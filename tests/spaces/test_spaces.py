@@ -11,15 +11,15 @@ import torch
 from spaces import augmentations, encoders, losses, optimizers, oversampling, schedulers
 from spaces.encoders import GROUPS, group_for, pairs
 from spaces.table import JOINT, SPACES, Scope, find_space, space_names
-from trainable.attestation import PROBES
-from trainable.augment import build_augmentation
 from trainable.config import TrialConfig
-from trainable.losses import ClassCounts, build_loss
-from trainable.mixing import build_mixing, find_others
-from trainable.models import check_model
-from trainable.optim import build_optimizer
-from trainable.sampling import build_draws
-from trainable.schedules import build_schedule
+from trainable.engine.applied_config import PROBES
+from trainable.model.losses import ClassCounts, build_loss
+from trainable.model.optim import build_optimizer
+from trainable.model.schedules import build_schedule
+from trainable.model.segmenter import check_model
+from trainable.pipeline.augmentation import build_augmentation
+from trainable.pipeline.mixing import build_mixing, find_others
+from trainable.pipeline.oversampling import build_draws
 
 COUNTS = ClassCounts(torch.tensor([9000, 500, 500, 0, *[100] * 7]), torch.tensor([20, 10, 2, 0, *[4] * 7]))
 MODELS = (

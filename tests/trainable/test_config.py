@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from trainable.choices import build
+from trainable.builders import build
 from trainable.config import TrialConfig
 
 

@@ -8,14 +8,14 @@ import torch
 
 from analysis.predict import load_model, predict_classes
 from tests.conftest import SIDE
-from trainable import losses
-from trainable.artifacts import TrialFolder
 from trainable.classes import CLASSES
 from trainable.config import TrialConfig
-from trainable.files import write_json
+from trainable.engine.fold_training import DivergedError, FoldTraining, HaltedError
 from trainable.fold import main, train_fold
-from trainable.metrics import confusion_matrices, mean_iou
-from trainable.training import DivergedError, FoldTraining, HaltedError
+from trainable.metric.confusion import confusion_matrices, mean_iou
+from trainable.model import losses
+from trainable.run_folder.folders import TrialFolder
+from trainable.storage.atomic_write import write_json
 
 TIMES = ("images_per_s", "train_s", "data_s", "val_s", "peak_memory_mb")
 

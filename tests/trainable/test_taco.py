@@ -5,9 +5,9 @@ import pytest
 
 from tests.conftest import write_photos
 from trainable.classes import CLASSES
-from trainable.coco import check, read_training
+from trainable.coco.reader import check, read_training
+from trainable.coco.taco_categories import CLASS_OF
 from trainable.taco import main
-from trainable.taco_classes import CLASS_OF
 
 
 def taco_folder(folder):

@@ -1,0 +1,228 @@
+"""Builds an ensemble from finished trials: members, weights, views and filters, each chosen on out-of-fold predictions.
+
+N photos, M members, C classes.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.ensembling.acceptance import Confusions, Gate
+from analysis.ensembling.expectation import Expectation, epoch_luck, expect, trial_luck
+from analysis.ensembling.filter_fitting import ClassMap, confusions_of, crf_maps, fit_crf, fit_factors, fit_pieces
+from analysis.ensembling.nested_cv import Decision, decide, nested_confusions
+from analysis.ensembling.out_of_fold_maps import Tick, mean_maps, view_maps, write_all
+from analysis.ensembling.view_selection import Augmentation, choose_views, usable_views, view_scores
+from analysis.pool.candidates import Member, Pool, read_pool, without
+from analysis.pool.labelled_photos import Labelled, open_labelled
+from analysis.pool.pixel_samples import DamagedMemberError, FoldMaps, Samples, draw_samples
+from analysis.predict import Networks
+from analysis.prediction import crf
+from analysis.prediction.ensemble_file import store
+from analysis.prediction.filters import scaled
+from analysis.prediction.views import PLAIN, VIEWS
+from trainable.classes import CLASSES
+from trainable.machine.cores import cpu_count
+from trainable.metric.bootstrap import Interval, miou_interval, tallies
+from trainable.run_folder.fold_models import pooled_confusion
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.out_of_fold import Map
+from trainable.storage.atomic_write import read_json
+
+Say = Callable[[str], None]
+Progress = Callable[[str, int], Tick]
+"""Given a title and the number of photos to come, returns what to tell of each that is done."""
+
+
+@dataclass
+class Build:
+    """An ensemble in the making."""
+
+    runs: Sequence[Path]
+    pool: Pool
+    labelled: Labelled
+    say: Say
+    progress: Progress
+    networks: Networks = field(default_factory=Networks)
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    gates: list[dict[str, Any]] = field(default_factory=list)
+    filters: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def folder(self) -> Path:
+        """Where the ensemble's files go."""
+        return self.runs[0].absolute() / "ensemble"
+
+    def stage(self, name: str, interval: Interval) -> None:
+        """Take down what the ensemble scores after a step."""
+        value, low, high = interval.bounds
+        self.stages.append({"name": name, "value": value, "low": low, "high": high})
+
+
+def build(
+    runs: Sequence[Path], say: Say, progress: Progress, *, data: Path | None = None, top: int | None = None,
+    views: Sequence[str] = tuple(VIEWS), crf_options: int = 16, filters: bool = True,
+) -> Path:  # fmt: skip
+    """Build the ensemble of some runs and store it; returns the file.
+
+    Args:
+        runs: run folders of the same data and folds.
+        say: told in sentences what was found.
+        progress: shows how far predictions are.
+        data: where the photos are, if not where the run had them.
+        top: members at most, the best ones; None takes all.
+        views: of test-time augmentation to try; the photo as it is alone tries none.
+        crf_options: parameters of the CRF to try; 0 leaves it out.
+        filters: try post-processing at all.
+
+    Raises:
+        ValueError: runs that do not belong together, nothing kept, or other data.
+    """
+    pool = read_pool(runs, top)
+    for note in pool.notes:
+        say(f"note: {note}")
+    made = Build(runs, pool, open_labelled(pool, data), say, progress)
+    folds = ", ".join(map(str, pool.covered))
+    say(f"{len(pool.members)} members with models of folds {folds}: {len(made.labelled.file_names)} photos out of fold")
+    decision = _weights(made)
+    maps, before, augmentation = _views(made, decision, views)
+    if filters:
+        _filters(made, maps, before, crf_options)
+    expected = _expected(made, decision, before)
+    say(expected.told())
+    record = {
+        "method": decision.method, "reason": decision.reason, "scores": decision.scores,
+        "views": list(augmentation.views), "filters": made.filters, "stages": made.stages, "gates": made.gates,
+        "photos": len(made.labelled.file_names), "folds": list(pool.covered), "notes": list(made.pool.notes),
+        "expected": expected.record(),
+    }  # fmt: skip
+    return store(made.pool, decision.weights, runs, **record)
+
+
+def _weights(made: Build) -> Decision:
+    samples = _samples(made)
+    decision = decide([member.maps for member in made.pool.members], made.labelled, samples)
+    if reference := _reference(made):
+        made.stage("reference recipe", reference)
+    made.stage("best single trial", decision.single)
+    made.stage("ensemble", decision.chosen)
+    for name, score in decision.scores.items():
+        made.say(f"  {score:.4f}  {name}")
+    made.say(f"weights: {decision.reason}; over the best single {decision.gain:+}")
+    return decision
+
+
+def _expected(made: Build, decision: Decision, confusions: Confusions) -> Expectation:
+    """Return what to expect of the ensemble on the test photos, or on as many as there are labelled ones."""
+    shares = decision.weights.mean(1)
+    used = [(member, share) for member, share in zip(made.pool.members, shares, strict=True) if share]
+    epochs = sum(share * epoch_luck_of(member) for member, share in used) / sum(share for _, share in used)
+    # Weights were chosen without the photos they are scored on; one member alone was chosen by them.
+    rivals = [tallies(pooled_confusion(each.models)[1]) for each in made.pool.members]
+    trial = trial_luck(rivals) if len(used) == 1 else 0.0
+    models = sum(len(member.models) for member, _ in used)
+    test = made.labelled.dataset.root / "test.json"
+    unseen = len(read_json(test)["images"]) if test.exists() else len(made.labelled.dataset.photos)
+    found = expect(tallies(confusions), unseen, epochs, trial, models)
+    filtered = made.stages[-1]["value"] - found.measured  # what filters have added, each by its gate
+    return replace(found, **{name: getattr(found, name) + filtered for name in ("value", "low", "high", "measured")})
+
+
+def epoch_luck_of(member: Member) -> float:
+    """Return by how much the choice of their epochs flatters a member's models, in the mean."""
+    return float(
+        np.mean([epoch_luck([row["val_miou"] for row in folder.curve()]) for folder in member.models.values()])
+    )
+
+
+def _samples(made: Build) -> Samples:
+    """Read the members' probabilities; who cannot be read is left out."""
+    while True:
+        try:
+            return draw_samples([member.maps for member in made.pool.members], made.labelled)
+        except DamagedMemberError as error:
+            made.pool = without(made.pool, error.member, error.reason)
+            made.say(f"note: {made.pool.notes[-1]}")
+
+
+def _reference(made: Build) -> Interval | None:
+    """Return the score of the first run's reference recipe, where that is a member."""
+    run = RunFolder(made.runs[0].resolve())
+    first = [member for member in made.pool.members if (member.run.path, member.number) == (run.path, run.reference())]
+    if not first:
+        return None
+    alone = {part: {"it": np.ones((1, len(CLASSES)))} for part in set(made.labelled.part.tolist())}
+    return miou_interval(nested_confusions([first[0].maps], made.labelled, alone)["it"])
+
+
+def _views(made: Build, decision: Decision, views: Sequence[str]) -> tuple[FoldMaps, Confusions, Augmentation]:
+    """Return the ensemble's out-of-fold maps over the chosen views, their confusion matrices, and the choice."""
+    found: dict[str, FoldMaps] = {}
+    used = [member for member, each in zip(made.pool.members, decision.weights, strict=True) if each.any()]
+    costs, notes = usable_views(views, used)
+    for note in notes:
+        made.say(f"note: {note}")
+    for name in costs:
+        tick = made.progress(f"out of fold, {name}", len(made.labelled.file_names))
+        found[name] = view_maps(
+            made.folder, name, made.pool.members, decision.nested, made.labelled, made.networks, tick
+        )
+    chosen = choose_views(found, made.labelled, costs)
+    if len(found) > 1:
+        scores = ", ".join(f"{name} {score:.4f}" for name, score in view_scores(found, made.labelled).items())
+        made.say(f"each view alone: {scores}")
+        made.say(f"test-time augmentation: {', '.join(chosen.views)}; {chosen.reason}")
+    maps = found[PLAIN]
+    if chosen.views != (PLAIN,):
+        means = (pair for group in made.labelled.groups()
+                 for pair in mean_maps([found[name] for name in chosen.nested[int(made.labelled.part[group[0]])]],
+                                       made.labelled, group))  # fmt: skip
+        maps = write_all(made.folder / "augmented.parquet", made.labelled, means)
+    before = confusions_of(maps, made.labelled, lambda each, _: [_classes(each)])[0]
+    made.gates.append({"name": "test-time augmentation", "accepted": chosen.views != (PLAIN,), "cost": chosen.cost,
+                       "gain": list(chosen.gain.bounds), "reason": chosen.reason})  # fmt: skip
+    if chosen.views != (PLAIN,):
+        made.stage("+ test-time augmentation", miou_interval(before))
+    return maps, before, chosen
+
+
+def _filters(made: Build, maps: FoldMaps, before: Confusions, crf_options: int) -> None:
+    if crf_options and not crf.available():
+        made.say("note: no CRF: pydensecrf2 is not there on this Python")
+    elif crf_options:
+        # Threads would wait for each other: pydensecrf holds Python's lock. Forked processes could inherit PyTorch's.
+        with ProcessPoolExecutor(cpu_count(), mp_context=get_context("spawn")) as executor:
+            tick = made.progress("CRF", 0)
+            gate, nested = fit_crf(maps, made.labelled, before, executor, crf_options, tick)
+            if _judged(made, gate):
+                refined = crf_maps(maps, made.labelled, nested, executor)
+                maps = write_all(made.folder / "crf.parquet", made.labelled, refined)
+                before = confusions_of(maps, made.labelled, lambda each, _: [_classes(each)])[0]
+    gate, factors = fit_factors(maps, made.labelled, before)
+    taken = _judged(made, gate)
+
+    def classes(each: Map, part: int) -> ClassMap:
+        return scaled(each, factors[part]).argmax(0).astype(np.uint8) if taken else _classes(each)
+
+    if taken:
+        before = confusions_of(maps, made.labelled, lambda each, part: [classes(each, part)])[0]
+    _judged(made, fit_pieces(maps, made.labelled, classes, before))
+
+
+def _judged(made: Build, gate: Gate) -> bool:
+    """Take down what became of a filter."""
+    made.gates.append(gate.record())
+    made.say(f"{gate.name}: {'accepted' if gate.accepted else 'left out'}, {gate.reason}")
+    if gate.accepted:
+        made.filters.append({"name": gate.name, **gate.params})
+        made.stage(f"+ {gate.name}", gate.after)
+    return gate.accepted
+
+
+def _classes(each: Map) -> ClassMap:
+    return each.argmax(0).astype(np.uint8)

@@ -1,0 +1,186 @@
+"""Fits each filter on out-of-fold probabilities and puts it through the gate (see `analysis/ensembling/acceptance.py`).
+
+N photos, C classes.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import optuna
+import torch
+from numpy.typing import NDArray
+
+from analysis.ensembling.acceptance import Confusions, Gate, best_option, judge, without_own_part
+from analysis.ensembling.out_of_fold_maps import Tick, read_all
+from analysis.ensembling.weights import sampled_miou
+from analysis.pool.labelled_photos import Labelled
+from analysis.pool.pixel_samples import FoldMaps, Samples, draw_samples
+from analysis.prediction import crf
+from analysis.prediction.filters import scaled, without_small
+from trainable.classes import CLASSES
+from trainable.dataset.cache import SCORE_SIZE
+from trainable.machine.cores import cpu_count
+from trainable.metric.bootstrap import mean_ious
+from trainable.metric.confusion import confusion_matrices
+from trainable.run_folder.out_of_fold import Map
+
+C = len(CLASSES)
+ClassMap = NDArray[np.uint8]
+
+CRF_PHOTOS = 120
+"""Photos on which parameters of the CRF are searched; those that are best are then scored on all."""
+
+WINDOW = 48
+"""Photos that are handed to the CRF's processes at a time."""
+
+PIECES = (0, 16, 32, 64, 128, 256)
+"""Sizes in pixels of 256 x 256 below which connected pieces may be removed."""
+
+FACTORS = (0.4, 0.6, 0.8, 0.9, 1.0, 1.1, 1.25, 1.6, 2.5)
+
+
+def confusions_of(
+    maps: FoldMaps, labelled: Labelled, to_classes: Callable[[Map, int], Sequence[ClassMap]]
+) -> list[Confusions]:
+    """Return the confusion matrices (N, C, C) of each of the class maps made of a photo's map and its part."""
+
+    def score(group: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        return [confusion(labelled, int(position), to_classes(each, int(labelled.part[position])))
+                for position, each in zip(group, read_all(maps, labelled, group), strict=True)]  # fmt: skip
+
+    groups = labelled.groups()
+    with ThreadPoolExecutor(cpu_count()) as pool:
+        found = [matrices for group in pool.map(score, groups) for matrices in group]
+    order = np.argsort(np.concatenate(groups))
+    return list(np.stack(found)[order].swapaxes(0, 1))
+
+
+def confusion(labelled: Labelled, position: int, classes: Sequence[ClassMap]) -> NDArray[np.int64]:
+    """Return the confusion matrices (K, C, C) of K class maps of a photo."""
+    truth = torch.from_numpy(labelled.truth([position])).expand(len(classes), SCORE_SIZE, SCORE_SIZE)
+    return confusion_matrices(truth, torch.from_numpy(np.stack(classes)), C).numpy()
+
+
+def fit_pieces(
+    maps: FoldMaps, labelled: Labelled, to_classes: Callable[[Map, int], ClassMap], before: Confusions
+) -> Gate:
+    """Fit the size below which connected pieces become background."""
+    options = confusions_of(
+        maps, labelled, lambda each, part: [without_small(to_classes(each, part), size) for size in PIECES]
+    )
+    after, _ = without_own_part(options, labelled.part)
+    size = PIECES[best_option(options, np.ones(len(before), bool))]
+    return judge("small pieces", before, after, {"pixels": size})
+
+
+def fit_factors(maps: FoldMaps, labelled: Labelled, before: Confusions) -> tuple[Gate, dict[int, NDArray[np.float32]]]:
+    """Fit a factor for each class's probability; returns those by part, fitted without it, too."""
+    samples = draw_samples([maps], labelled, split=False)
+    parts = sorted(set(labelled.part.tolist()))
+    with ThreadPoolExecutor(cpu_count()) as pool:
+        *fits, final = pool.map(class_factors, [*(samples.of(labelled.part != part) for part in parts), samples])
+    nested = dict(zip(parts, fits, strict=True))
+    after = confusions_of(maps, labelled, lambda each, part: [scaled(each, nested[part]).argmax(0).astype(np.uint8)])[0]
+    rounded = [round(float(factor), 4) for factor in final]
+    return judge("class factors", before, after, {"factors": rounded}), nested
+
+
+def class_factors(samples: Samples, rounds: int = 2) -> NDArray[np.float32]:
+    """Return factors (C,) of the classes' probabilities, improved one class at a time for the samples' mIoU."""
+    factors = np.ones(C, np.float32)
+    best = sampled_miou(samples, [0], factors)
+    for _ in range(rounds):
+        for index in range(C):
+            for factor in FACTORS:
+                tried = factors.copy()
+                tried[index] = factor
+                if (value := sampled_miou(samples, [0], tried)) > best:
+                    best, factors = value, tried
+    return factors
+
+
+def crf_options(count: int, seed: int = 0) -> Iterator[tuple[optuna.Study, optuna.Trial, dict[str, Any]]]:
+    """Yield parameters of the CRF that cover their ranges evenly, asked of an Optuna study.
+
+    A quasi-random sampler does not look at scores: else what is tried would depend on the photos that judge it.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler = optuna.samplers.QMCSampler(seed=seed, warn_independent_sampling=False)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    for _ in range(count):
+        trial = study.ask()
+        yield study, trial, {
+            "near": trial.suggest_float("near", 1, 6),
+            "alike": trial.suggest_float("alike", 8, 80, log=True),
+            "colour": trial.suggest_float("colour", 3, 30, log=True),
+            "smooth_weight": trial.suggest_float("smooth_weight", 0.3, 5, log=True),
+            "colour_weight": trial.suggest_float("colour_weight", 0.5, 10, log=True),
+            "iterations": trial.suggest_int("iterations", 2, 8),
+        }  # fmt: skip
+
+
+def fit_crf(
+    maps: FoldMaps, labelled: Labelled, before: Confusions, executor: Executor, options: int, tick: Tick
+) -> tuple[Gate, dict[int, dict[str, Any]]]:
+    """Search the CRF's parameters, in the executor's processes; returns those by part, chosen without it, too.
+
+    Args:
+        maps: the ensemble's out-of-fold probabilities.
+        labelled: the photos.
+        before: confusion matrices without the CRF.
+        executor: of processes.
+        options: parameters to try.
+        tick: told of each photo.
+    """
+    some = _some_of_each_part(labelled.part, CRF_PHOTOS)
+    tried, scored = [], []
+    for study, trial, params in crf_options(options):
+        matrices = _crf_confusions(maps, labelled, some, params, executor, tick)
+        study.tell(trial, float(mean_ious(matrices)[0]))
+        tried.append(params)
+        scored.append(matrices)
+    part = labelled.part[some]
+    chosen = {int(each): best_option(scored, part != each) for each in set(part.tolist())}
+    final = best_option(scored, np.ones(len(some), bool))
+    after = before.copy()
+    for option in sorted(set(chosen.values())):
+        inside = np.flatnonzero(np.isin(labelled.part, [each for each, index in chosen.items() if index == option]))
+        after[inside] = _crf_confusions(maps, labelled, inside, tried[option], executor, tick)
+    return judge("crf", before, after, tried[final]), {each: tried[index] for each, index in chosen.items()}
+
+
+def crf_maps(
+    maps: FoldMaps, labelled: Labelled, nested: dict[int, dict[str, Any]], executor: Executor
+) -> Iterator[tuple[int, Map]]:
+    """Yield each photo's position and its map after the CRF that was chosen without it."""
+    for group in labelled.groups():
+        photos = labelled.images(SCORE_SIZE, group)
+        params = nested[int(labelled.part[group[0]])]
+        found = crf.refine_all(executor, list(read_all(maps, labelled, group)), list(photos), params)
+        yield from zip(group.tolist(), found, strict=True)
+
+
+def _crf_confusions(
+    maps: FoldMaps, labelled: Labelled, positions: NDArray[np.int64], params: dict[str, Any], executor: Executor,
+    tick: Tick,
+) -> Confusions:  # fmt: skip
+    found = []
+    for start in range(0, len(positions), WINDOW):
+        window = positions[start : start + WINDOW]
+        photos = list(labelled.images(SCORE_SIZE, window))
+        refined = crf.refine_all(executor, list(read_all(maps, labelled, window)), photos, params)
+        for position, each in zip(window, refined, strict=True):
+            found.append(confusion(labelled, int(position), [each.argmax(0).astype(np.uint8)])[0])
+            tick(1)
+    return np.stack(found)
+
+
+def _some_of_each_part(part: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return about `count` positions, of every part its share and one at least."""
+    step = max(len(part) // count, 1)
+    return np.sort(np.concatenate([np.flatnonzero(part == each)[::step] for each in np.unique(part)]))

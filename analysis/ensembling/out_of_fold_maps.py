@@ -1,0 +1,104 @@
+"""The ensemble's own out-of-fold probabilities: each photo by models and weights that never saw it.
+
+Test-time augmentation and filters are chosen on them.
+
+Files lie in the run's `ensemble/` folder, one per view, and are made anew when what they depend on has changed.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.ensembling.weights import Weights
+from analysis.pool.candidates import Member
+from analysis.pool.labelled_photos import Labelled
+from analysis.pool.pixel_samples import FoldMaps
+from analysis.predict import Networks, mixed
+from analysis.prediction.ensemble_file import Ensemble, Voter, stamp
+from trainable.dataset.cache import SCORE_SIZE
+from trainable.run_folder.out_of_fold import DamagedMapsError, Map, Maps, encoded, write_maps
+
+VERSION = 2
+"""Of how maps are made of a network's: files of an older one are made anew."""
+
+Tick = Callable[[int], None]
+"""Told how many photos have been done."""
+
+
+def view_maps(
+    folder: Path, view: str, members: Sequence[Member], nested: Mapping[int, Weights], labelled: Labelled,
+    networks: Networks, tick: Tick,
+) -> FoldMaps:  # fmt: skip
+    """Return the ensemble's out-of-fold maps of one view, predicted now unless they are there.
+
+    Args:
+        folder: where the file goes.
+        view: of `analysis/prediction/views.py`.
+        members: of the ensemble.
+        nested: weights (M, C) by part of the photos, fitted without it.
+        labelled: the photos.
+        networks: the models, loaded when needed.
+        tick: told of each chunk.
+    """
+    stamps = [stamp(folder.best_weights) for member in members for folder in member.models.values()]
+    weights = [[np.round(each, 9).tolist() for each in nested.values()], [each.name for each in members]]
+    key = hashlib.sha256(json.dumps([view, weights, stamps, VERSION]).encode()).hexdigest()[:12]
+    path = folder / f"{view.replace(' ', '_')}-{key}.parquet"
+    if not (found := _open(path, labelled)):
+        for old in folder.glob(f"{view.replace(' ', '_')}-*.parquet"):
+            old.unlink()
+        found = write_all(path, labelled, _predicted(view, members, nested, labelled, networks, tick))
+    return found
+
+
+def write_all(path: Path, labelled: Labelled, maps: Iterable[tuple[int, Map]]) -> FoldMaps:
+    """Write a map of each photo, given with its position, and return them by fold."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = ((labelled.file_names[position], encoded([each])[0]) for position, each in maps)
+    write_maps(path, rows, SCORE_SIZE)
+    return dict.fromkeys(sorted(set(labelled.fold.tolist())), Maps.open(path))
+
+
+def read_all(maps: FoldMaps, labelled: Labelled, positions: Iterable[int]) -> Iterator[Map]:
+    """Yield the maps of photos by their positions."""
+    return iter(next(iter(maps.values())).read(labelled.file_names[position] for position in positions))
+
+
+def mean_maps(views: Sequence[FoldMaps], labelled: Labelled, positions: NDArray[np.int64]) -> Iterator[tuple[int, Map]]:
+    """Yield each photo's position and the mean of its maps of several views."""
+    for position, *maps in zip(positions, *(read_all(each, labelled, positions) for each in views), strict=True):
+        mean = sum(each.astype(np.float32) for each in maps) / len(maps)
+        yield int(position), np.rint(mean).astype(np.uint8)
+
+
+def _predicted(
+    view: str, members: Sequence[Member], nested: Mapping[int, Weights], labelled: Labelled, networks: Networks,
+    tick: Tick,
+) -> Iterator[tuple[int, Map]]:  # fmt: skip
+    used = {each.path: each for member, folds in zip(members, zip(*nested.values(), strict=True), strict=True)
+            if any(share.any() for share in folds) for each in member.models.values()}
+    for group in labelled.groups(networks.chunk(list(used.values()))):
+        fold, weights = int(labelled.fold[group[0]]), nested[int(labelled.part[group[0]])]
+        voters = tuple(Voter(member.models[fold], fold, each)
+                       for member, each in zip(members, weights, strict=True) if each.any())  # fmt: skip
+        ensemble = Ensemble(Path(), voters, (view,), (), {})
+        found = mixed(ensemble, len(group), partial(labelled.images, positions=group), networks,
+                      labelled.sizes(group))  # fmt: skip
+        yield from zip(group.tolist(), found, strict=True)
+        tick(len(group))
+
+
+def _open(path: Path, labelled: Labelled) -> FoldMaps | None:
+    if not path.exists():
+        return None
+    try:
+        maps = Maps.open(path)
+    except DamagedMapsError:
+        return None  # cut off: it is made again
+    whole = set(maps.row_of) >= set(labelled.file_names)
+    return dict.fromkeys(sorted(set(labelled.fold.tolist())), maps) if whole else None

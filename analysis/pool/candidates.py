@@ -1,0 +1,189 @@
+"""What an ensemble can be made of: the trials of some runs whose weights and out-of-fold probabilities are kept."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from trainable.classes import CLASSES
+from trainable.dataset.folds import Folds
+from trainable.engine.checkpoint import saved_header
+from trainable.metric.bootstrap import mean_ious
+from trainable.run_folder.fold_models import fold_models, pooled_confusion
+from trainable.run_folder.folders import BROKEN, RUNNING, RunFolder, TrialFolder
+from trainable.run_folder.out_of_fold import Maps
+from trainable.storage.record_checks import DAMAGE
+
+
+@dataclass(frozen=True)
+class Member:
+    """One trial's config with its model of each fold, and their out-of-fold probabilities."""
+
+    run: RunFolder
+    number: int
+    models: dict[int, TrialFolder]  # by the fold that validated
+    maps: dict[int, Maps]  # of those photos
+
+    @property
+    def name(self) -> str:
+        """Run and trial, such as `trash/7`."""
+        return f"{self.run.path.name}/{self.number}"
+
+    def only(self, folds: Sequence[int]) -> "Member":
+        """Return the member with its models of some folds alone."""
+        models = {fold: self.models[fold] for fold in folds}
+        return replace(self, models=models, maps={fold: self.maps[fold] for fold in folds})
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The members that can be compared: all have a model of each of the same folds."""
+
+    members: tuple[Member, ...]  # the best val_miou first
+    folds: Folds
+    covered: tuple[int, ...]  # the folds
+    search: dict[str, Any]  # search.json of the first run
+    notes: tuple[str, ...]  # what was left out, and why
+
+    @property
+    def fold_of(self) -> dict[str, int]:
+        """The photos that all members predicted out of fold, and the fold of each."""
+        return {name: fold for fold in self.covered for name in self.members[0].maps[fold].row_of}
+
+
+def read_pool(paths: Sequence[Path], top: int | None = None) -> Pool:
+    """Return the members of some runs: those with the most folds; `top` keeps the best of them.
+
+    Raises:
+        ValueError: no run folder, runs of different data, folds or classes, nothing kept, or `top` above what there is.
+    """
+    runs = [RunFolder(path) for path in dict.fromkeys(path.resolve() for path in paths)]
+    folds = check_same(runs)
+    members: list[Member] = []
+    notes: list[str] = []
+    for run in runs:
+        found, told = _members(run)
+        members += found
+        notes += told
+    if not members:
+        raise ValueError(
+            f"no trial in {' or '.join(str(run.path) for run in runs)} has kept its weights and out-of-fold "
+            f"probabilities{''.join(f'; {note}' for note in notes)}; search again, or with a larger --keep-gb"
+        )
+    covered = _covered(members, len(set(folds.fold_of.values())))
+    fitting = [each.only(covered) for each in members if set(covered) <= set(each.models)]
+    if len(fitting) < len(members):
+        left, which = len(members) - len(fitting), ", ".join(map(str, covered))
+        notes.append(f"{left} trials are left out: they have no model of fold{'s' * (len(covered) > 1)} {which}")
+    scored = {each.name: score(each) for each in fitting}
+    fitting.sort(key=lambda each: -scored[each.name])
+    if top is not None and not 1 <= top <= len(fitting):
+        raise ValueError(f"--top must be 1 to {len(fitting)}, the trials there are, found {top}")
+    return Pool(tuple(fitting[:top]), folds, covered, runs[0].search(), tuple(notes))
+
+
+def check_same(runs: Sequence[RunFolder]) -> Folds:
+    """Return the folds of some runs, which must be of the same photos, split alike.
+
+    Raises:
+        ValueError: a folder that is no run, or runs whose data, folds or classes differ: both are named.
+    """
+    for run in runs:
+        if not (run.path / "search.json").exists():
+            raise ValueError(f"{run.path} is no run folder: it has no search.json; name a folder such as runs/NAME")
+    for name, count in Counter(run.path.name for run in runs).items():
+        if count > 1:
+            raise ValueError(f"{count} runs are named {name}; their members could not be told apart: rename a folder")
+    first, record = runs[0], runs[0].search()
+    for run in runs[1:]:
+        for key, what in (("data_hash", "data"), ("folds_hash", "folds")):
+            here, there = record[key], run.search()[key]
+            if here != there:
+                raise ValueError(
+                    f"{first.path.name} and {run.path.name} cannot be used together: their {what} differ "
+                    f"({here[:16]} and {there[:16]}); name runs of the same data and folds"
+                )
+    for run in runs:
+        classes = tuple(run.folds_classes())
+        if classes != CLASSES:
+            raise ValueError(f"{run.path} is of the classes {', '.join(classes)}; this version's: {', '.join(CLASSES)}")
+    return Folds.read(first.folds)
+
+
+def _covered(members: Sequence[Member], every: int) -> tuple[int, ...]:
+    """Return the folds to compare members on: all, if one has a model of each, as the winner of a race may be alone.
+
+    Otherwise the most that two of them share, where any two share some.
+    """
+    sets = Counter(tuple(each.models) for each in members)
+    shared = {folds: sum(set(folds) <= set(each.models) for each in members) for folds in sets}
+    return max(sets, key=lambda folds: (len(folds) == every or shared[folds] > 1, len(folds), shared[folds]))
+
+
+def without(pool: Pool, index: int, reason: str) -> Pool:
+    """Return a pool without one of its members, and the note that tells why.
+
+    Raises:
+        ValueError: it was the last one.
+    """
+    left = (*pool.members[:index], *pool.members[index + 1 :])
+    note = f"damaged trial left out: {pool.members[index].name} ({reason})"
+    if not left:
+        raise ValueError(note)
+    return replace(pool, members=left, notes=(*pool.notes, note))
+
+
+def score(member: Member) -> float:
+    """Return the member's val_miou over all its out-of-fold photos."""
+    return float(mean_ious(pooled_confusion(member.models)[1])[0])
+
+
+def _members(run: RunFolder) -> tuple[list[Member], list[str]]:
+    found: list[Member] = []
+    damaged, dropped, going, broken = [], [], [], []
+    for trial in run.trials():
+        try:
+            state = trial.status()["state"]
+            running = [each for each in (trial, *trial.further_folds()) if each.status()["state"] == RUNNING]
+            going += [trial.number] if running else []
+            broken += [trial.number] if state in BROKEN else []
+            models = fold_models(trial) if state not in BROKEN and trial.curve() else {}
+            kept = {fold: each for fold, each in models.items()
+                    if each.best_weights.exists() and each.out_of_fold.exists()}  # fmt: skip
+            if models and not kept:
+                dropped.append(trial.number)
+            elif kept:
+                found.append(_read(run, trial.number, kept))
+        except DAMAGE as error:
+            damaged.append(f"{trial.number} ({(str(error).splitlines() or [type(error).__name__])[0]})")
+    return found, _notes(run.path.name, damaged, dropped, going, broken)
+
+
+def _read(run: RunFolder, number: int, models: dict[int, TrialFolder]) -> Member:
+    """Read of each of a member's files as much as tells that they are whole and of the same epoch."""
+    maps = {}
+    for fold, folder in models.items():
+        try:
+            names = set(map(str, folder.confusion()["file_names"]))
+        except DAMAGE as error:
+            raise ValueError(f"{folder.path / 'confusion.npz'} cannot be read: {type(error).__name__}") from error
+        maps[fold] = Maps.open(folder.out_of_fold)
+        if set(maps[fold].row_of) != names:
+            raise ValueError(f"{folder.out_of_fold} is of other photos than confusion.npz")
+        epoch = saved_header(folder.best_weights).get("epoch")
+        if maps[fold].epoch not in (0, epoch):
+            raise ValueError(f"{folder.out_of_fold} is of epoch {maps[fold].epoch}, best.safetensors of {epoch}")
+    return Member(run, number, models, maps)
+
+
+def _notes(
+    name: str, damaged: Sequence[str], dropped: Sequence[int], going: Sequence[int], broken: Sequence[int]
+) -> list[str]:
+    told = (
+        (going, f"{name} is still going on: {len(going)} trials have not ended"),
+        (broken, f"{name}: {len(broken)} failed trials are left out: {', '.join(map(str, broken))}"),
+        (dropped, f"{name}: {len(dropped)} trials have no kept weights: {', '.join(map(str, dropped))}"),
+        (damaged, f"{name}: {len(damaged)} damaged trials are left out: {'; '.join(damaged)}"),
+    )
+    return [text for which, text in told if which]

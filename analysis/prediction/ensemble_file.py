@@ -1,0 +1,239 @@
+"""The stored ensemble, `ensemble/ensemble.json` in a run folder: what a submission is predicted with.
+
+    members     run, trial, weight per class, and of each fold's model its folder and stamp
+    method      how the weights were found
+    views       the test-time augmentation
+    filters     the post-processing that passed its gate: name and parameters, in order
+    stages      the out-of-fold mIoU at 256 x 256 after each step, with its interval
+    gates       of each step: whether it was taken, its gain and why
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.pool.candidates import Pool, read_pool
+from analysis.prediction.views import PLAIN
+from trainable.classes import CLASSES
+from trainable.config import NO_FOLD
+from trainable.engine.checkpoint import saved_header
+from trainable.run_folder.folders import ENDED, FINISHED, RunFolder, TrialFolder
+from trainable.storage.atomic_write import read_json, write_json
+
+
+@dataclass(frozen=True)
+class Voter:
+    """One model of an ensemble."""
+
+    folder: TrialFolder
+    fold: int  # that validated it
+    weight: NDArray[np.float64]  # (C,) share of each class's probability
+
+    @property
+    def name(self) -> str:
+        """Run, trial and fold, such as `trash/7 fold 2`."""
+        path = self.folder.path
+        if self.fold == NO_FOLD:
+            return f"{path.parent.name}/{path.name}"
+        run = path.parents[3 if path.parent.name == "folds" else 1].name
+        return f"{run}/{self.folder.number} fold {self.fold}"
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Models that vote, and what is done with their votes."""
+
+    path: Path  # of the file
+    voters: tuple[Voter, ...]
+    views: tuple[str, ...]
+    filters: tuple[dict[str, Any], ...]
+    record: dict[str, Any]  # the file's content
+
+    @property
+    def folds(self) -> list[int]:
+        """The folds that some model validated on."""
+        return sorted({voter.fold for voter in self.voters})
+
+    @property
+    def hash(self) -> str:
+        """Identify the ensemble: all that its predictions depend on."""
+        digest = hashlib.sha256(json.dumps([self.views, self.filters], sort_keys=True).encode())
+        for voter in self.voters:
+            digest.update(f"{voter.name} {voter.weight.tolist()} {stamp(voter.folder.best_weights)}".encode())
+        return digest.hexdigest()[:16]
+
+    def of_fold(self, fold: int) -> "Ensemble":
+        """Return the ensemble of the models that validated on a fold, so did not train on its photos.
+
+        Raises:
+            ValueError: there are none.
+        """
+        voters = tuple(voter for voter in self.voters if voter.fold == fold)
+        if not voters:
+            known = ", ".join(map(str, self.folds))
+            raise ValueError(f"no model of the ensemble validated on fold {fold}, only on {known}; confirm it on all")
+        return replace(self, voters=voters).evened()
+
+    def evened(self) -> "Ensemble":
+        """Return the ensemble with weights that sum to 1 for each class; a class without any has them equal."""
+        total = sum(voter.weight for voter in self.voters)
+        even = 1 / len(self.voters)
+        safe = np.where(total > 0, total, 1)
+        voters = (replace(each, weight=np.where(total > 0, each.weight / safe, even)) for each in self.voters)
+        return replace(self, voters=tuple(voters))
+
+    @classmethod
+    def read(cls, paths: Sequence[Path]) -> "Ensemble":
+        """Return the ensemble that is stored in one of some run folders and made of just those runs.
+
+        Raises:
+            NoEnsembleError: none is.
+            ValueError: its file is damaged, or its models are not those any more that it was scored with.
+        """
+        runs = by_name(paths)
+        files = [file for file in (ensemble_file(run, runs) for run in runs.values()) if file.exists()]
+        if not files:
+            raise NoEnsembleError(f"no ensemble of {', '.join(runs)} is stored; make one by analysis/ensemble.py")
+        try:
+            record = read_json(files[0])
+            _check_fits(files[0], record, runs)
+            voters = [
+                Voter(TrialFolder(runs[member["run"]].path / model["path"]), model["fold"],
+                      np.array(member["weights"]) / len(member["models"]))
+                for member in record["members"] for model in member["models"]
+            ]  # fmt: skip
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{files[0]} is damaged ({error!r}); make it again by analysis/ensemble.py") from error
+        return cls(files[0], tuple(voters), tuple(record["views"]), tuple(record["filters"]), record)
+
+
+class NoEnsembleError(FileNotFoundError):
+    """No ensemble of these runs is stored."""
+
+
+def by_name(paths: Sequence[Path]) -> dict[str, RunFolder]:
+    """Return run folders by their names, each once.
+
+    Raises:
+        ValueError: two of them have the same name.
+    """
+    runs: dict[str, RunFolder] = {}
+    for path in dict.fromkeys(path.resolve() for path in paths):
+        if path.name in runs:
+            raise ValueError(f"two runs are named {path.name}; their members could not be told apart: rename a folder")
+        runs[path.name] = RunFolder(path)
+    return runs
+
+
+def stamp(weights: Path) -> str:
+    """Identify saved weights, on any machine: by size, epoch and val_miou.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    header = saved_header(weights)
+    return f"{weights.stat().st_size} bytes, epoch {header.get('epoch')}, val_miou {header.get('val_miou')}"
+
+
+def ended_trainings(run: RunFolder) -> int:
+    """Return how many trainings of a run that an ensemble can use have left weights."""
+    return sum((each.path / "best.safetensors").exists() and not each.repeats and each.status()["state"] in ENDED
+               for trial in run.trials() for each in (trial, *trial.further_folds()))  # fmt: skip
+
+
+def _check_fits(file: Path, record: dict[str, Any], runs: dict[str, RunFolder]) -> None:
+    again = f"make it again: python analysis/ensemble.py {' '.join(f'--run {run.path}' for run in runs.values())}"
+    for run in runs.values():
+        search = run.search()
+        for key in ("data_hash", "folds_hash"):
+            if search[key] != record[key]:
+                found = f"{record[key][:16]}, {run.path.name} has {search[key][:16]}"
+                raise ValueError(f"{file} was made with the {key} {found}; {again}")
+    for member in record["members"]:
+        for model in member["models"]:
+            weights = runs[member["run"]].path / model["path"] / "best.safetensors"
+            found = stamp(weights) if weights.exists() else "gone"
+            if found != model["stamp"]:
+                raise ValueError(
+                    f"{weights} is not what the ensemble was scored with: it was {model['stamp']}, now {found}; {again}"
+                )
+
+
+def stored_or_best(paths: Sequence[Path]) -> Ensemble:
+    """Return the stored ensemble of some runs, or their best trial alone where none is stored.
+
+    Raises:
+        ValueError: no trial has kept its weights, or runs do not belong together.
+    """
+    try:
+        return Ensemble.read(paths)
+    except NoEnsembleError:
+        best = read_pool(paths).members[0]
+        share = np.full(len(CLASSES), 1 / len(best.models))
+        voters = tuple(Voter(folder, fold, share) for fold, folder in best.models.items())
+        return Ensemble(best.run.path / "ensemble", voters, (PLAIN,), (), {})
+
+
+def refitted(paths: Sequence[Path]) -> Ensemble:
+    """Return the final model of `analysis/refit.py` alone, with the views of the stored ensemble if there is one.
+
+    Raises:
+        FileNotFoundError: none of the runs has one that has ended.
+    """
+    for path in paths:
+        folder = TrialFolder(path.absolute() / "refit")
+        if (folder.path / "trial.json").exists() and folder.status()["state"] == FINISHED:
+            try:
+                views = Ensemble.read(paths).views
+            except NoEnsembleError:
+                views = (PLAIN,)
+            return Ensemble(folder.path, (Voter(folder, NO_FOLD, np.ones(len(CLASSES))),), views, (), {})
+    raise FileNotFoundError(f"no final model in {' or '.join(map(str, paths))}; make one by analysis/refit.py")
+
+
+def ensemble_file(run: RunFolder, runs: Iterable[str] = ()) -> Path:
+    """Return where a run's ensemble is stored: one of the run alone, or one with other runs, given by their names."""
+    others = sorted(set(runs) - {run.path.name})
+    name = "-with-".join(["ensemble", *(["-".join(others)] if others else [])])
+    return run.path / "ensemble" / f"{name}.json"
+
+
+def store(pool: Pool, weights: NDArray[np.float64], paths: Sequence[Path], **more: Any) -> Path:
+    """Write the ensemble of a pool with weights (M, C) into the first run's folder and return the file."""
+    runs = by_name(paths)
+    used = [(member, each) for member, each in zip(pool.members, weights, strict=True) if each.any()]
+    content = {
+        "runs": list(runs),
+        "data_hash": pool.search["data_hash"],
+        "folds_hash": pool.search["folds_hash"],
+        "members": [
+            {"run": member.run.path.name, "trial": member.number,
+             "weights": [round(float(share), 6) for share in each],
+             "models": [{"fold": fold, "path": folder.path.relative_to(member.run.path).as_posix(),
+                         "stamp": stamp(folder.best_weights)} for fold, folder in member.models.items()]}
+            for member, each in used
+        ],
+        "views": [PLAIN],
+        "filters": [],
+        "trainings": {name: ended_trainings(run) for name, run in runs.items()},
+        **more,
+    }  # fmt: skip
+    first = next(iter(runs.values()))
+    file = ensemble_file(first, runs)
+    file.parent.mkdir(exist_ok=True)
+    write_json(file, content)
+    for run in list(runs.values())[1:]:  # made before, named in another order
+        ensemble_file(run, runs).unlink(missing_ok=True)
+    return file
+
+
+def newer(ensemble: Ensemble, paths: Sequence[Path]) -> int:
+    """Return how many trainings have ended since the ensemble was made."""
+    runs = by_name(paths)
+    return sum(max(ended_trainings(runs[name]) - count, 0) for name, count in ensemble.record["trainings"].items())

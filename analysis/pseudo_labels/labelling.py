@@ -1,0 +1,114 @@
+"""Labels photos by an ensemble: a set for each fold, by the models that did not train on it, and one by all models."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.prediction.ensemble_file import Ensemble
+from analysis.pseudo_labels.label_files import LabelFile, check_space, put_photos, scratch_maps, whole_folder
+from analysis.pseudo_labels.thresholds import Histogram, Rule, histogram_of, kept_pixels, labels_of
+from analysis.pseudo_labels.unlabelled import Found, Unlabelled
+from trainable.classes import CLASSES
+from trainable.config import NO_FOLD
+from trainable.dataset.extra_photos import PSEUDO, labels_name
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.out_of_fold import Map
+from trainable.storage.atomic_write import write_json
+
+Predict = Callable[[Ensemble, Sequence[Path]], Iterable[Map]]
+"""Gives the probabilities times 255 of each photo, (C, 256, 256)."""
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """What one set of labels came to."""
+
+    models: int
+    thresholds: NDArray[np.int64]  # (C,) in 255ths
+    predicted: NDArray[np.int64]  # (C,) pixels
+    kept: NDArray[np.int64]  # (C,) of them, those sure enough
+    photos: int  # with any label
+
+
+def write_labels(
+    out: Path, ensemble: Ensemble, found: Found, predict: Predict, rule: Rule, soft: bool, record: dict[str, Any],
+    announce: Callable[[str], None] = lambda text: None,
+) -> dict[str, LabelSet]:  # fmt: skip
+    """Write the folder of pseudo labels, whole or not at all.
+
+    Args:
+        out: the folder, which must not exist.
+        ensemble: its models of a fold make that fold's labels, all of them those for a training on all photos.
+        found: the photos.
+        predict: gives an ensemble's probabilities of photos.
+        rule: for the thresholds.
+        soft: write how sure each label is.
+        record: of pseudo.json, see `pseudo_record`.
+        announce: told before each set.
+
+    Returns:
+        What each set of labels came to, by name.
+
+    Raises:
+        ValueError: `out` exists.
+        DiskFullError: the disk cannot hold it.
+    """
+    makers = {fold: ensemble.of_fold(fold) for fold in ensemble.folds} | {NO_FOLD: ensemble}
+    check_space(out.parent, found.photos, len(makers))
+    sets = {}
+    with whole_folder(out) as folder:
+        put_photos(folder, found.photos)
+        for fold, maker in makers.items():
+            name, models = labels_name(fold), len(maker.voters)
+            announce(f"{name}: {len(found.photos)} photos by {models} model{'s' if models > 1 else ''}")
+            with scratch_maps(folder, len(found.photos)) as scratch:
+                sets[name] = _label(LabelFile(folder, name, soft), maker, found.photos, predict, rule, scratch)
+        write_json(folder / PSEUDO, {**record, "labels": {name: _facts(each) for name, each in sets.items()}})
+    return sets
+
+
+def pseudo_record(
+    runs: Sequence[RunFolder], ensemble: Ensemble, found: Found, rule: Rule, mode: str
+) -> dict[str, Any]:  # fmt: skip
+    """Return what pseudo.json tells of how the labels were made; the round is one above those the runs trained on."""
+    searches = [run.search() for run in runs]
+    rounds = [((search.get("extra") or {}).get("pseudo") or {}).get("round", 0) for search in searches]
+    return {
+        "round": 1 + max(rounds), "mode": mode, "rule": rule.__dict__, "folds": ensemble.folds,
+        "folds_hash": searches[0]["folds_hash"], "data_hash": searches[0]["data_hash"], "ensemble": ensemble.hash,
+        "runs": [run.path.name for run in runs], "photos": len(found.photos),
+        "left_out": {"labelled": found.labelled, "unreadable": found.unreadable},
+    }  # fmt: skip
+
+
+def _label(
+    file: LabelFile, maker: Ensemble, photos: Sequence[Unlabelled], predict: Predict, rule: Rule,
+    scratch: NDArray[np.uint8],
+) -> LabelSet:  # fmt: skip
+    """Write one set of labels; `scratch` (N, 2, 256, 256) holds classes and confidences until thresholds are known."""
+    histogram: Histogram = np.zeros((len(CLASSES), 256), np.int64)
+    for row, probabilities in enumerate(predict(maker, [photo.path for photo in photos])):
+        scratch[row] = probabilities.argmax(0), probabilities.max(0)
+        histogram += histogram_of(*scratch[row])
+    thresholds = rule.thresholds(histogram)
+    for photo, (classes, confidence) in zip(photos, scratch, strict=True):
+        file.add(photo, labels_of(classes, confidence, thresholds), confidence)
+    if not file.images:
+        surest = int(np.flatnonzero(histogram.sum(0)).max())
+        raise ValueError(f"no label of {file.name} is sure enough: the surest is {surest / 255:.2f}; ask for less")
+    file.write()
+    kept = kept_pixels(histogram, thresholds)
+    return LabelSet(len(maker.voters), thresholds, histogram.sum(1), kept, len(file.images))
+
+
+def _facts(each: LabelSet) -> dict[str, Any]:
+    def by_class(values: NDArray[Any]) -> dict[str, float]:
+        return {name: round(float(value), 4) for name, value in zip(CLASSES, values, strict=True)}
+
+    shares = each.kept / np.maximum(each.predicted, 1)
+    return {"models": each.models, "photos": each.photos, "thresholds": by_class(each.thresholds / 255),
+            "kept": by_class(shares)}  # fmt: skip

@@ -1,0 +1,58 @@
+"""What follows a search, as the notebook shows it: finalists, the ensemble's steps, and what is next to type."""
+
+from analysis.prediction.ensemble_file import ensemble_file
+from trainable.run_folder.folders import RunFolder
+from trainable.storage.atomic_write import read_json
+
+
+def stage_table(run: RunFolder) -> str:
+    """Return markdown of the out-of-fold mIoU after each step of the stored ensemble, or how to make one."""
+    file = ensemble_file(run)
+    if not file.exists():
+        return f"No ensemble is stored yet: `python analysis/ensemble.py --run {run.path.name}` makes one."
+    lines = ["| step | mIoU | 95% interval over photos |", "| --- | --- | --- |"]
+    for each in read_json(file)["stages"]:
+        lines.append(f"| {each['name']} | {each['value']:.4f} | {each['low']:.3f} to {each['high']:.3f} |")
+    return "\n".join(lines)
+
+
+def gate_table(run: RunFolder) -> str:
+    """Return markdown of what was tried on the ensemble's predictions, what it gained and whether it was taken."""
+    file = ensemble_file(run)
+    if not file.exists():
+        return ""
+    lines = ["| tried | gain | taken | why |", "| --- | --- | --- | --- |"]
+    for each in read_json(file)["gates"]:
+        value, low, high = each["gain"]
+        taken = "yes" if each["accepted"] else "no"
+        lines.append(f"| {each['name']} | {value:+.4f} ({low:+.4f} to {high:+.4f}) | {taken} | {each['reason']} |")
+    return "\n".join(lines)
+
+
+def member_table(run: RunFolder) -> str:
+    """Return markdown of the members of the stored ensemble and their weights."""
+    file = ensemble_file(run)
+    if not file.exists():
+        return ""
+    record = read_json(file)
+    lines = [f"{record['reason']}.", "", "| member | folds | weight | of its classes |", "| --- | --- | --- | --- |"]
+    for each in sorted(record["members"], key=lambda member: -sum(member["weights"])):
+        weights, folds = each["weights"], ", ".join(str(model["fold"]) for model in each["models"])
+        mean = sum(weights) / len(weights)
+        span = f"{min(weights):.2f} to {max(weights):.2f}"
+        lines.append(f"| {each['run']}/{each['trial']} | {folds} | {mean:.2f} | {span} |")
+    return "\n".join(lines)
+
+
+def next_commands(run: RunFolder) -> str:
+    """Return markdown of the commands from here to a submission."""
+    name = f"runs/{run.path.name}"
+    return "\n".join([
+        "```sh",
+        f"python search/run.py --confirm {run.path.name} --top 3        # the best configs on the folds they lack",
+        f"python analysis/ensemble.py --run {name}             # weights, views and filters",
+        f"python analysis/ensemble_predict.py --run {name} --out submission.csv",
+        f"python analysis/pseudo_label.py --run {name} --data DIR --out extra/    # then a search with --extra extra/",
+        f"python analysis/refit.py --run {name}                # the best config on all photos",
+        "```",
+    ])  # fmt: skip

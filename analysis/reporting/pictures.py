@@ -1,0 +1,122 @@
+"""Photos a trial validated on with their truth and its prediction, as its out-of-fold probabilities have it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from analysis.pool.run_data import labelled_cache
+from analysis.results.board import Board
+from analysis.results.trials import Trial
+from trainable.classes import CLASSES
+from trainable.images.resampling import SCORE_SIZE, resize_photo
+from trainable.metric.confusion import mean_iou
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.out_of_fold import Maps, classes_at_256
+
+PALETTE = np.array(
+    [
+        (40, 40, 40), (230, 159, 0), (240, 240, 240), (0, 158, 115), (120, 150, 180), (120, 40, 30),
+        (86, 180, 233), (204, 121, 167), (240, 228, 66), (213, 94, 0), (140, 90, 220),
+    ],
+    np.uint8,
+)  # fmt: skip
+"""One colour per class: dark background, the rest apart from each other also for colour-blind readers."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A photo with truth and prediction at 256 x 256."""
+
+    file_name: str
+    photo: NDArray[np.uint8]  # (256, 256, 3)
+    truth: NDArray[np.uint8]  # (256, 256) class index
+    prediction: NDArray[np.uint8]
+    miou: float  # of this photo alone
+    wrong: float  # share of its pixels
+    mistake: str  # the class most pixels were taken for another; empty where there is none
+
+
+def trial_to_draw(board: Board) -> Trial:
+    """Return the best trial whose predictions of the validation photos are kept.
+
+    Raises:
+        ValueError: there is none.
+    """
+    ranked = [entry.trial for entry in board.ranked]
+    for trial in ranked:
+        if trial.confusion and trial.folder.out_of_fold.exists():
+            return trial
+    if not ranked:
+        raise ValueError("no trial has ended an epoch yet")
+    raise ValueError(f"none of {len(ranked)} trials has kept its predictions (out_of_fold.parquet)")
+
+
+def varied(trial: Trial, count: int) -> list[str]:
+    """Return the names of the validation photos of most classes."""
+    classes = (_confusion(trial).sum(axis=2) > 0).sum(axis=1)
+    return _names(trial, np.argsort(-classes, kind="stable")[:count])
+
+
+def worst(trial: Trial, count: int) -> list[str]:
+    """Return the names of the photos that went worst: half by their own mIoU, half by the share of wrong pixels."""
+    matrices = _confusion(trial)
+    by_miou = np.argsort([mean_iou(torch.from_numpy(matrix)) for matrix in matrices], kind="stable")
+    by_pixels = np.argsort(-_wrong(matrices), kind="stable")
+    chosen = list(dict.fromkeys([*by_miou[: (count + 1) // 2].tolist(), *by_pixels.tolist()]))
+    return _names(trial, chosen[:count])
+
+
+def pictures(run: RunFolder, trial: Trial, file_names: Sequence[str]) -> list[Picture]:
+    """Return photos with truth and prediction, in the order asked.
+
+    Raises:
+        ValueError: the data, or the trial's predictions, are gone or damaged.
+        OSError: they cannot be read.
+    """
+    cache = labelled_cache(run, trial.config["image_size"])
+    position_of = {name: position for position, name in enumerate(cache.file_names)}
+    gone = [name for name in file_names if name not in position_of]
+    if gone:
+        raise ValueError(f"{gone[0]} ({len(gone)} such photos) is not in the data any more; restore the run's data")
+    maps = Maps.open(trial.folder.out_of_fold).read(file_names)
+    row_of = {str(name): row for row, name in enumerate(_file_names(trial))}
+    found = []
+    for name, probabilities in zip(file_names, maps, strict=True):
+        position, matrix = position_of[name], _confusion(trial)[row_of[name]]
+        photo = resize_photo(np.asarray(cache.images[position]), SCORE_SIZE)
+        classes = classes_at_256(torch.from_numpy(probabilities)[None], cache.photo_sizes[[position]])
+        found.append(Picture(
+            name, photo, np.asarray(cache.score_masks[position]),
+            classes[0].numpy(), mean_iou(torch.from_numpy(matrix)),
+            float(_wrong(matrix[None])[0]), _mistake(matrix),
+        ))  # fmt: skip
+    return found
+
+
+def _confusion(trial: Trial) -> NDArray[Any]:
+    if trial.confusion is None:
+        raise ValueError(f"trial {trial.label} has no readable confusion.npz")
+    return trial.confusion["at_256"]
+
+
+def _file_names(trial: Trial) -> NDArray[Any]:
+    return trial.confusion["file_names"] if trial.confusion else np.array([])
+
+
+def _names(trial: Trial, positions: Sequence[int] | NDArray[np.int64]) -> list[str]:
+    return [str(_file_names(trial)[position]) for position in positions]
+
+
+def _wrong(matrices: NDArray[Any]) -> NDArray[np.float64]:
+    totals = matrices.sum(axis=(1, 2))
+    return (totals - np.trace(matrices, axis1=1, axis2=2)) / np.maximum(totals, 1)
+
+
+def _mistake(matrix: NDArray[Any]) -> str:
+    off = matrix - np.diag(np.diagonal(matrix))
+    truth, predicted = np.unravel_index(np.argmax(off), off.shape)
+    return f"{CLASSES[truth]} taken for {CLASSES[predicted]}" if off[truth, predicted] else ""

@@ -1,0 +1,221 @@
+"""What the report tells, one function per section; each returns html."""
+
+from typing import Any
+
+from analysis.reporting import figures, page
+from analysis.reporting.page import Cell, number, paragraph, text
+from analysis.reporting.pictures import pictures, trial_to_draw, varied, worst
+from analysis.results.board import Board, Entry
+from analysis.results.exports import EXPLAINED, finalists_explained, folds_of, millions
+from analysis.results.importances import important, open_study
+from analysis.results.params import shared
+from trainable.run_folder.folders import ENDED, RunFolder
+from trainable.storage.atomic_write import read_json
+from trainable.storage.record_checks import DAMAGE
+
+MOST_SHARED = 16
+"""Parameters told of what the best trials share."""
+
+
+def head(board: Board) -> str:
+    """What the runs were, whether they are over, and the key numbers."""
+    found = board.found
+    names = " and ".join(run.path.name for run in found.runs)
+    spaces = ", ".join(dict.fromkeys(each for search in found.searches for each in spaces_of(search)))
+    state = "" if found.going_on() else "; all trials have ended"
+    parts = [f"<h1>{text(names)}</h1>", paragraph(f"Hyperparameter search of the space {spaces}{state}.", "quiet")]
+    if found.going_on():
+        parts.append(paragraph(f"This run is {found.going_on()}. The page shows what there is so far.", "note"))
+    if found.problems:
+        told = f"Files that could not be used and are left out: {len(found.problems)}. They are named below."
+        parts.append(paragraph(told, "note"))
+    return "".join([*parts, page.facts(_key_numbers(board))])
+
+
+def spaces_of(search: dict[str, Any]) -> list[str]:
+    """Return the spaces that a run's trials were drawn from, given its search.json: several if it was extended."""
+    before = search.get("extended", [])
+    earlier = [each.get("space") for each in before if isinstance(each, dict)] if isinstance(before, list) else []
+    return [str(each) for each in (*earlier, search["plan"].get("space", "?"))]
+
+
+def _key_numbers(board: Board) -> list[tuple[str, str, str]]:
+    trials = board.found.trials
+    numbers = []
+    if board.ranked:
+        best = board.ranked[0]
+        value = best.trial.best["val_miou"] if best.trial.best else float("nan")
+        interval = best.place and f"95%: {best.place.interval.low:.3f} to {best.place.interval.high:.3f}"
+        numbers.append(("Best val_miou", f"{value:.3f}", interval or "no interval: its matrices cannot be read"))
+    ended = sum(trial.state in ENDED for trial in trials)
+    numbers.append(("Trials ended", str(ended), f"{len(board.best_group())} not worse than the best"))
+    used, saved = sum(len(trial.curve) for trial in trials), board.found.saved_epochs()
+    share = f"{saved / (used + saved):.0%} of {used + saved}" if saved else f"{used} trained"
+    numbers.append(("Epochs saved by stopping", str(saved), share))
+    hours, gpu_hours = sum(trial.seconds for trial in trials) / 3600, sum(trial.gpu_hours for trial in trials)
+    more = f"{gpu_hours:.1f} GPU-hours" if gpu_hours else "on CPU"
+    spent = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
+    numbers.append(("Training and validation", spent, more))
+    return numbers
+
+
+def standing(board: Board) -> str:
+    """The leaderboard."""
+    if not board.ranked:
+        return paragraph("No trial has ended an epoch yet.")
+    places = [entry.place.interval for entry in board.ranked if entry.place]
+    low, high = min((each.low for each in places), default=0.0), max((each.high for each in places), default=1.0)
+    titles = ("rank", "group", "trial", "val_miou", "95% interval", "at training size", "epochs", "state", "config",
+              "parameters", "minutes", "memory")  # fmt: skip
+    rows = [_standing_row(board, entry, low, high) for entry in board.ranked]
+    return paragraph(EXPLAINED.replace("`", "")) + page.table(titles, rows, "leaderboard")
+
+
+def _standing_row(board: Board, entry: Entry, low: float, high: float) -> list[Cell | str]:
+    trial, best = entry.trial, entry.trial.best or {}
+    interval = entry.place.interval if entry.place else None
+    letter = f'<span class="group group-{entry.group}">{entry.group or "?"}</span>'
+    memory = trial.peak_memory_mb
+    return [
+        number(entry.rank, str(entry.rank)), Cell(letter, entry.group or "~"), Cell(text(trial.label), trial.label),
+        number(best["val_miou"], f"{best['val_miou']:.4f}"),
+        Cell(f"{interval.low:.3f} to {interval.high:.3f}{page.whisker(interval, low, high)}", interval.low)
+        if interval else Cell("–", float("-inf")),
+        number(best["val_miou_full"], f"{best['val_miou_full']:.4f}"),
+        number(len(trial.curve), f"{len(trial.curve)}/{trial.budget}"),
+        trial.state, _long(board.in_short(trial)), number(trial.parameters, millions(trial.parameters)),
+        number(trial.seconds, f"{trial.seconds / 60:.1f}"), number(memory, f"{(memory or 0) / 1000:.1f} GB"),
+    ]  # fmt: skip
+
+
+def _long(content: str) -> Cell:
+    return Cell(f'<span class="long" title="{text(content)}">{text(content)}</span>', content)
+
+
+def finalists(board: Board) -> str:
+    """The configs of several folds."""
+    folds = folds_of(board)
+    rows: list[list[Cell | str]] = []
+    for each in board.finalists:
+        values = [number(each.val_miou_of.get(fold), f"{each.val_miou_of.get(fold, 0):.3f}") for fold in folds]
+        letter = f'<span class="group group-{each.group}">{each.group or "?"}</span>'
+        less = each.less_best
+        rows.append([Cell(letter, each.group), each.trial.label, number(each.interval.value, str(each.interval)),
+                     number(less.value, f"{less:+}") if less else Cell("–", 0.0),
+                     number(each.photos, str(each.photos)), *values,
+                     _long(board.in_short(each.trial))])  # fmt: skip
+    names = (f"fold {fold}" for fold in folds)
+    titles = ("group", "trial", "val_miou (95% interval)", "less the first", "photos", *names, "config")
+    verdict = f"<p><strong>{text(board.verdict)}</strong></p>" if board.verdict else ""
+    return verdict + paragraph(finalists_explained(board)) + page.table(titles, rows, "finalists")
+
+
+def stages(run: RunFolder) -> str:
+    """What each step from the best trial to the submission gained; empty where no ensemble was built."""
+    path = run.path / "ensemble" / "ensemble.json"
+    if not path.exists():
+        return ""
+    try:
+        rows = [[each["name"], number(each["value"], f"{each['value']:.4f}"),
+                 number(each["low"], f"{each['low']:.3f} to {each['high']:.3f}")]
+                for each in read_json(path)["stages"]]  # fmt: skip
+    except DAMAGE as error:
+        return paragraph(f"{path} cannot be read: {type(error).__name__}: {error}", "note")
+    return page.table(("step", "val_miou", "95% interval"), rows, "stages")
+
+
+def curves(board: Board) -> str:
+    """The learning curves."""
+    told = "val_miou after each epoch. The best trials have a colour; a cross is where a trial was stopped."
+    return paragraph(told) + page.figure("learning-curves", figures.learning_curves(board))
+
+
+def parameters(board: Board) -> str:
+    """Importance, slices and parallel coordinates of each run."""
+    several = len(board.found.runs) > 1
+    return "".join(
+        (f"<h3>{text(run.path.name)}</h3>" if several else "") + _parameters(run, f"run{position}")
+        for position, run in enumerate(board.found.runs)
+    )
+
+
+def _parameters(run: RunFolder, prefix: str) -> str:
+    try:
+        study = open_study(run)
+        shares = important(study)
+        names = list(shares)
+        slices = figures.slices(study, names)
+        drawn = [figures.importances(study, shares), figures.parallel_coordinates(study, names)]
+    except ValueError as error:
+        return paragraph(f"Not to be told: {error}.", "note")
+    cells = "".join(f"<div><h4>{text(name)}</h4>{page.figure(f'{prefix}-slice-{position}', each)}</div>"
+                    for position, (name, each) in enumerate(slices.items()))  # fmt: skip
+    told = ("By Optuna, from the trials that had their full budget and the parameters all of these sampled. Of few "
+            "trials this is a hint, no more.")  # fmt: skip
+    return (
+        f"{paragraph(told)}{page.figure(f'{prefix}-importances', drawn[0])}<h3>val_miou by value</h3>"
+        f'<div class="slices">{cells}</div><h3>Parallel coordinates</h3>'
+        f'<div class="wide">{page.figure(f"{prefix}-parallel", drawn[1])}</div>'
+    )
+
+
+def classes(board: Board) -> str:
+    """IoU by class."""
+    told = f"Of the best {min(len(board.ranked), 20)} trials at 256x256; a dash: in neither truth nor prediction."
+    return f'{paragraph(told)}<div class="wide">{page.figure("classes", figures.class_heatmap(board))}</div>'
+
+
+def common(board: Board) -> str:
+    """What the best trials share."""
+    best, which = board.best_trials()
+    found = shared([entry.trial.params for entry in best], [entry.trial.params for entry in board.ranked])
+    apart = [each for each in found if each.lift > 0][:MOST_SHARED]
+    if not apart:
+        return paragraph(f"{which} have nothing in common that the others lack.")
+    told = f"{which} against all {len(board.ranked)}; what sets them apart most comes first."
+    rows: list[list[Cell | str]] = [[each.name, each.best, each.every] for each in apart]
+    return paragraph(told) + page.table(("parameter", "among the best", "among all"), rows, "shared")
+
+
+def galleries(board: Board, photos: int) -> str:
+    """Predictions beside the truth: photos of most classes, and those that went worst."""
+    try:
+        trial = trial_to_draw(board)
+        run = next(run for run in board.found.runs if trial.folder.path.is_relative_to(run.path))
+        chosen = {"Photos of most classes": varied(trial, photos), "Photos that went worst": worst(trial, photos)}
+        drawn = {title: page.gallery(pictures(run, trial, names)) for title, names in chosen.items()}
+    except DAMAGE as error:
+        return paragraph(f"No pictures: {error}", "note")
+    told = f"Trial {trial.label}, on photos it did not train on. From left to right: photo, truth, prediction."
+    return paragraph(told) + page.legend() + "".join(
+        f"<h3>{title}</h3>{content}" for title, content in drawn.items()
+    )
+
+
+def notes(board: Board) -> str:
+    """Failures with their reasons, notes of trainings, files that could not be used."""
+    rows: list[list[Cell | str]] = [
+            [entry.trial.label, entry.trial.state, _long(entry.trial.reason), _long(board.in_short(entry.trial))]
+            for entry in board.unranked]  # fmt: skip
+    parts = [page.table(("trial", "state", "reason", "config"), rows, "unranked")] if rows else []
+    told = [f"trial {trial.label}: {note}" for trial in board.found.trials for note in trial.notes]
+    parts += ["<h3>Notes of the trainings</h3>", page.listing(told)] if told else []
+    problems = board.found.problems
+    parts += ["<h3>Files that could not be used</h3>", page.listing(problems)] if problems else []
+    return "".join(parts) or paragraph("No trial failed, and none trained otherwise than asked.")
+
+
+def provenance(board: Board) -> str:
+    """Of which data, by which code and command."""
+    return "".join(_provenance(run, search) for run, search in zip(board.found.runs, board.found.searches, strict=True))
+
+
+def _provenance(run: RunFolder, search: dict[str, Any]) -> str:
+    shown = {
+        "run": run.path, "command": search.get("command", ""), "data hash": search.get("data_hash", ""),
+        "folds hash": search.get("folds_hash", ""), "fold that validates": search["plan"]["base"].get("fold", ""),
+        "commit": search.get("commit") or "none",
+        "versions": ", ".join(f"{name} {each}" for name, each in search.get("versions", {}).items()),
+    }  # fmt: skip
+    pairs = "".join(f"<dt>{text(name)}</dt><dd><code>{text(value)}</code></dd>" for name, value in shown.items())
+    return f"<dl>{pairs}</dl>"

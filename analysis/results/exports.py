@@ -1,0 +1,208 @@
+"""The leaderboard as files: csv for spreadsheets, markdown for people, json for programs."""
+
+import csv
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+from analysis.results.board import Board, Entry
+from analysis.results.cross_validated import Finalist
+from analysis.results.params import shared, shown_value
+from trainable.classes import CLASSES
+from trainable.counts import counted
+from trainable.storage.atomic_write import write_bytes, write_json
+
+
+def write_files(board: Board, folder: Path) -> list[Path]:
+    """Write `leaderboard.csv`, `.md` and `.json` into a folder, which is made if missing, and return their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"leaderboard.{ending}" for ending in ("csv", "md", "json")]
+    write_bytes(paths[0], as_csv(board).encode())
+    write_bytes(paths[1], as_markdown(board).encode())
+    write_json(paths[2], as_json(board))
+    return paths
+
+
+def record(entry: Entry) -> dict[str, Any]:
+    """Return all figures of a trial by name; what is not known is None."""
+    trial, best = entry.trial, entry.trial.best or {}
+    interval = entry.place.interval if entry.place else None
+    less_best = entry.place.less_best if entry.place else None
+    return {
+        "rank": entry.rank, "group": entry.group or None, "run": trial.folder.path.parents[1].name,
+        "trial": trial.folder.number, "state": trial.state, "reason": trial.reason,
+        "val_miou": best.get("val_miou"), "val_miou_low": interval and interval.low,
+        "val_miou_high": interval and interval.high, "val_miou_full": best.get("val_miou_full"),
+        "less_best": less_best and less_best.value, "less_best_low": less_best and less_best.low,
+        "less_best_high": less_best and less_best.high, "best_epoch": best.get("epoch"),
+        "epochs": len(trial.curve), "budget_epochs": trial.budget, "parameters": trial.parameters,
+        "seconds": trial.seconds, "gpu_hours": trial.gpu_hours, "peak_memory_mb": trial.peak_memory_mb,
+        **{f"iou_{name}": None if math.isnan(value) else value for name, value in entry.class_ious.items()},
+    }  # fmt: skip
+
+
+def as_csv(board: Board) -> str:
+    """Return one row per trial, with a column for each sampled name."""
+    rows = [{**record(entry), **{f"param_{name}": value for name, value in entry.trial.params.items()}}
+            for entry in board.entries]  # fmt: skip
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def as_json(board: Board) -> dict[str, Any]:
+    """Return everything, with what the runs share."""
+    search = board.found.searches[0]
+    return {
+        "runs": [str(run.path) for run in board.found.runs],
+        "data_hash": search.get("data_hash"),
+        "folds_hash": search.get("folds_hash"),
+        "fold": search["plan"]["base"].get("fold"),
+        "going_on": board.found.going_on() or None,
+        "trials": [{**record(entry), "params": entry.trial.params} for entry in board.entries],
+        "finalists": [_finalist(each) for each in board.finalists],
+        "verdict": board.verdict or None,
+        "problems": board.found.problems,
+    }
+
+
+def _finalist(each: Finalist) -> dict[str, Any]:
+    return {
+        "trial": each.trial.folder.number, "run": each.trial.folder.path.parents[1].name, "group": each.group or None,
+        "val_miou": each.interval.value, "val_miou_low": each.interval.low, "val_miou_high": each.interval.high,
+        "less_best": each.less_best and each.less_best.value, "less_best_low": each.less_best and each.less_best.low,
+        "less_best_high": each.less_best and each.less_best.high,
+        "photos": each.photos, "folds": {str(fold): value for fold, value in each.val_miou_of.items()},
+    }  # fmt: skip
+
+
+def as_markdown(board: Board) -> str:
+    """Return the tables with what is to be known about them."""
+    names = ", ".join(run.path.name for run in board.found.runs)
+    parts = [f"# Leaderboard of {names}", EXPLAINED, standing_table(board), "## IoU by class", class_table(board)]
+    if board.finalists:
+        parts += [f"## Finalists over {counted(len(folds_of(board)), 'fold')}"]
+        parts += [f"**{board.verdict}**"] if board.verdict else []
+        parts += [finalists_explained(board), finalists_table(board)]
+    if board.unranked:
+        parts += ["## Trials without a rank", unranked_table(board)]
+    if board.found.going_on():
+        parts.append(f"The search is {board.found.going_on()}.")
+    if board.found.problems:
+        parts += ["## Files that could not be used", "\n".join(f"- {text}" for text in board.found.problems)]
+    return "\n\n".join(parts) + "\n"
+
+
+EXPLAINED = (
+    "`val_miou` is that of the best epoch at 256x256, with its 95% interval from resampling the validation photos. "
+    "Trials of one group cannot be told apart: none is shown to be worse than the group's best, by intervals of paired "
+    "differences that hold for all pairs together in 95% of cases."
+)
+FOLDS_EXPLAINED = "Each photo is predicted by the model of the fold that did not train on it."
+FINALISTS_EXPLAINED = (
+    "Those of group A cannot be told apart: none is shown to be worse than the first by paired differences over the "
+    "folds and seeds that both were trained on, with the noise between seeds. Those of group B are, which is why they "
+    "may have fewer folds. Of equal configs a race throws one out, or calls one the best, in at most 5% of cases."
+)
+
+
+def finalists_explained(board: Board) -> str:
+    """Return how to read the finalists' table."""
+    return f"{FOLDS_EXPLAINED} {FINALISTS_EXPLAINED}" if board.verdict else FOLDS_EXPLAINED
+
+
+def standing_table(board: Board, count: int | None = None) -> str:
+    """Return the ranked trials as a markdown table, all or the first `count`."""
+    rows = []
+    for entry in board.ranked[:count]:
+        trial, best = entry.trial, entry.trial.best or {}
+        value = str(entry.place.interval) if entry.place else f"{best['val_miou']:.3f}"
+        rows.append([
+            str(entry.rank), entry.group, trial.label, value, f"{best['val_miou_full']:.3f}",
+            f"{len(trial.curve)}/{trial.budget}", millions(trial.parameters), f"{trial.seconds / 60:.1f}", trial.state,
+            board.in_short(trial),
+        ])  # fmt: skip
+    head = ["rank", "group", "trial", "val_miou", "at training size", "epochs", "parameters", "minutes", "state"]
+    return _table([*head, "config"], rows)
+
+
+def class_table(board: Board, count: int | None = None) -> str:
+    """Return IoU by class of the ranked trials as a markdown table, all or the first `count`."""
+    rows = []
+    for entry in board.ranked[:count]:
+        values = ["" if math.isnan(value) else f"{value:.2f}" for value in entry.class_ious.values()]
+        rows.append([str(entry.rank), entry.trial.label, *values])
+    return _table(["rank", "trial", *CLASSES], rows)
+
+
+def shared_table(board: Board, count: int) -> str:
+    """Return what the best trials share as a markdown table, at most `count` parameters."""
+    best, which = board.best_trials()
+    found = shared([entry.trial.params for entry in best], [entry.trial.params for entry in board.ranked])
+    rows = [[each.name, each.best, each.every] for each in found if each.lift > 0][:count]
+    return f"{which} against all {len(board.ranked)}:\n\n{_table(['parameter', 'among the best', 'among all'], rows)}"
+
+
+def summary(board: Board) -> str:
+    """Return what there is of the runs, in markdown."""
+    trials, found = board.found.trials, board.found
+    names = ", ".join(f"`{run.path.name}`" for run in found.runs)
+    epochs, minutes = sum(len(trial.curve) for trial in trials), sum(trial.seconds for trial in trials) / 60
+    told = f"{names}: {counted(len(trials), 'trial')}, {counted(epochs, 'epoch')} in {minutes:.1f} trial minutes"
+    told += f"; stopping saved {counted(found.saved_epochs(), 'epoch')}"
+    lines = [told, *([f"**{found.going_on()}**"] if found.going_on() else [])]
+    lines += [f"- not usable: {problem}" for problem in found.problems]
+    lines += [f"- trial {entry.trial.label} {entry.trial.state}: {entry.trial.reason}" for entry in board.unranked]
+    return "\n\n".join(lines)
+
+
+def picked(board: Board) -> str:
+    """Return the trials to go on with and the commands that do, in markdown."""
+    best, which = board.best_trials()
+    if not best:
+        return "No trial has ended an epoch yet."
+    run = board.found.runs[0].path.name
+    numbers = ", ".join(entry.trial.label for entry in best)
+    commands = (
+        f"python search/run.py --confirm {run} --top {len(best)}    # train the best on the other folds too",
+        f"python analysis/ensemble_predict.py --run runs/{run} --out submission.csv",
+    )
+    return "\n".join([f"{which}: **{numbers}**.", "", "```sh", *commands, "```"])
+
+
+def folds_of(board: Board) -> list[int]:
+    """Return the folds that any finalist has."""
+    return sorted({fold for each in board.finalists for fold in each.val_miou_of})
+
+
+def finalists_table(board: Board) -> str:
+    """Return the configs of several folds as a markdown table."""
+    rows = []
+    for each in board.finalists:
+        values = [f"{each.val_miou_of[fold]:.3f}" if fold in each.val_miou_of else "" for fold in folds_of(board)]
+        config = board.in_short(each.trial)
+        less = f"{each.less_best:+}" if each.less_best else ""
+        rows.append([each.group, each.trial.label, str(each.interval), less, str(each.photos), *values, config])
+    folds = [f"fold {fold}" for fold in folds_of(board)]
+    return _table(["group", "trial", "val_miou", "less the first", "photos", *folds, "config"], rows)
+
+
+def unranked_table(board: Board) -> str:
+    """Return the trials without a rank and why as a markdown table."""
+    rows = [[each.trial.label, each.trial.state, each.trial.reason, board.in_short(each.trial)]
+            for each in board.unranked]  # fmt: skip
+    return _table(["trial", "state", "reason", "config"], rows)
+
+
+def millions(count: int | None) -> str:
+    """Return a number of parameters as a table shows it."""
+    return "" if count is None else f"{shown_value(count / 1e6)} M"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    cells = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(' '.join(cell.replace('|', '/').split()) for cell in row)} |" for row in cells)

@@ -1,0 +1,160 @@
+"""Reads the trials of runs. A file that cannot be read is named and left out; the trial stays as the others tell it."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+from numpy.typing import NDArray
+
+from analysis.results.trials import Part, Trial, Trials
+from trainable.classes import CLASSES
+from trainable.metric.bootstrap import mean_ious
+from trainable.run_folder.folders import ENDED, FAILED, RunFolder, TrialFolder
+from trainable.storage.atomic_write import read_json
+from trainable.storage.record_checks import DamagedError
+
+FIGURES = ("val_miou", "val_miou_full", "train_s", "val_s", "peak_memory_mb", *(f"iou_{name}" for name in CLASSES))
+"""What is read of every epoch."""
+
+BUFFERS = ("mean", "std", "running_mean", "running_var", "num_batches_tracked")
+"""Tensors of a model that no optimizer changes."""
+
+
+def read_runs(paths: Sequence[Path]) -> Trials:
+    """Read the trials of runs that share data, folds and the fold that validates.
+
+    Raises:
+        ValueError: no run folder, or runs that cannot be compared.
+    """
+    runs = [RunFolder(path) for path in dict.fromkeys(path.absolute() for path in paths)]
+    for run in runs:
+        if not (run.path / "search.json").exists():
+            raise ValueError(f"{run.path} is no run folder: it has no search.json; name one such as runs/NAME")
+    found = Trials(runs, [_search(run) for run in runs])
+    _check_comparable(found)
+    for run, search in zip(runs, found.searches, strict=True):
+        for folder in run.trials():
+            label = f"{run.path.name}/{folder.number}" if len(runs) > 1 else str(folder.number)
+            found.trials.append(_trial(found, folder, label, search["plan"]["base"]["epochs"]))
+    _leave_out_other_photos(found)
+    return found
+
+
+def _search(run: RunFolder) -> dict[str, Any]:
+    try:
+        return run.search()
+    except DamagedError as error:
+        raise DamagedError(f"{error}; without it the run cannot be read") from error
+
+
+def _check_comparable(found: Trials) -> None:
+    rules = (
+        ("annotations", "data hash", lambda search: search.get("data_hash")),
+        ("folds", "folds hash", lambda search: search.get("folds_hash")),
+        ("validation photos", "fold", lambda search: search["plan"]["base"].get("fold")),
+    )
+    for what, name, value_of in rules:
+        values = [value_of(search) for search in found.searches]
+        other = next((position for position, value in enumerate(values) if value != values[0]), None)
+        if other is not None:
+            raise ValueError(
+                f"runs are compared on the same {what}: {found.runs[0].path.name} has the {name} {values[0]}, "
+                f"{found.runs[other].path.name} has {values[other]}; give only runs that share it"
+            )
+
+
+def _trial(found: Trials, folder: TrialFolder, label: str, budget: int) -> Trial:
+    def part(read: Callable[[], Part], file: str) -> Part | None:
+        return found.part(read, f"trial {label}, {file}")
+
+    status = part(folder.status, "trial.json") or {"state": FAILED, "reason": "its trial.json cannot be read"}
+    curve = part(lambda: _curve(folder), "curve.csv") or []
+    if any(not math.isfinite(row["val_miou"]) for row in curve):
+        curve = [row for row in curve if math.isfinite(row["val_miou"])]
+        found.problems.append(f"trial {label}, curve.csv: epochs without a finite val_miou are left out")
+    config = part(folder.config, "config.json") if (folder.path / "config.json").exists() else {}
+    trial = Trial(
+        folder, label, status["state"], status.get("reason", ""), budget, curve,
+        status.get("params", {}),
+        config or {},
+        part(lambda: _confusion(folder), "confusion.npz") if curve else None,
+        _parameters(folder, part) if curve else None,
+        part(folder.notes, "notes.json") or [],
+    )  # fmt: skip
+    return _checked(found, trial)
+
+
+def _curve(folder: TrialFolder) -> list[dict[str, float]]:
+    rows = folder.curve()
+    if missing := [name for name in FIGURES if rows and name not in rows[0]]:
+        raise ValueError(f"it has no column {', '.join(missing)}")
+    return rows
+
+
+def _confusion(folder: TrialFolder) -> dict[str, NDArray[Any]]:
+    arrays = folder.confusion()
+    order = np.argsort(arrays["file_names"])
+    return {name: arrays[name][order] for name in ("file_names", "at_256", "full")}
+
+
+def _parameters(folder: TrialFolder, part: Callable[[Callable[[], int], str], int | None]) -> int | None:
+    """Return the numbers a model trains, by its weights, or by what it applied where those are gone."""
+    if folder.best_weights.exists():
+        counted = part(lambda: count_parameters(folder.best_weights), "best.safetensors")
+        if counted is not None:
+            return counted
+    if folder.applied.exists():
+        return part(lambda: int(read_json(folder.applied)["found"]["trained parameters"]), "applied.json")
+    return None
+
+
+def count_parameters(weights: Path) -> int:
+    """Return the numbers an optimizer trains of a model's saved tensors; only the file's header is read."""
+    with safetensors.safe_open(weights, framework="numpy") as file:
+        names = [name for name in file.keys() if name.split(".")[-1] not in BUFFERS]  # noqa: SIM118 (not a dict)
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
+
+
+def _checked(found: Trials, trial: Trial) -> Trial:
+    """Leave out confusion matrices that are not of the curve's best epoch."""
+    if trial.confusion is None or trial.best is None or trial.state not in ENDED:
+        return trial  # a running trial writes the two one after the other
+    value = float(mean_ious(trial.confusion["at_256"])[0])
+    if math.isclose(value, trial.best["val_miou"], abs_tol=1e-6):
+        return trial
+    text = f"its val_miou is {value:.4f}, the curve's best {trial.best['val_miou']:.4f}"
+    found.problems.append(f"trial {trial.label}, confusion.npz: {text}")
+    return replace(trial, confusion=None)
+
+
+def _leave_out_other_photos(found: Trials) -> None:
+    """Leave out confusion matrices of other photos than the first trial's: they cannot be paired."""
+    first, of = None, ""
+    for position, trial in enumerate(found.trials):
+        names = trial.confusion["file_names"] if trial.confusion else None
+        if first is None and names is not None:
+            first, of = names, trial.label
+        if first is not None and names is not None and not np.array_equal(names, first):
+            text = f"it has {len(names)} photos, not the {len(first)} of trial {of}"
+            found.problems.append(f"trial {trial.label}, confusion.npz: {text}")
+            found.trials[position] = replace(trial, confusion=None)
+
+
+RUNS = Path(__file__).parents[2] / "runs"
+"""Where searches leave their runs if not told otherwise."""
+
+
+def newest_run(folder: Path = RUNS) -> Path:
+    """Return the run that was begun last.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = list(folder.glob("*/search.json"))
+    if not found:
+        raise ValueError(f"there is no run in {folder}; search first, or name one by TRASHSWEEP_RUN")
+    return max(found, key=lambda path: path.stat().st_mtime).parent

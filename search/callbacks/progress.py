@@ -1,0 +1,264 @@
+"""Shows a running search: one live table on a terminal, one line per event elsewhere."""
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from search.run_state.leaderboard import show_params
+from search.run_state.tables import fitted
+from search.tuning.study import METRIC
+from search.worker.trial_runner import EXCUSED, HALTED, folder_of
+from trainable.run_folder.folders import (
+    BROKEN,
+    ENDED,
+    FAILED,
+    FINISHED,
+    INTERRUPTED,
+    PAUSED,
+    RUNNING,
+    STOPPED,
+    RunFolder,
+)
+
+QUIET_S, TELL_S = 60.0, 15.0
+"""Where there is no live table: after so many seconds without a line one tells how it stands; a better best is told at
+once where nothing was for so long, else with the next line."""
+
+SHOWN = 4
+"""Running trials on a line of text."""
+
+GONE = "its process is gone"
+"""What is known of a trial that said nothing before."""
+
+COLOURS = {RUNNING: "cyan", FINISHED: "green", STOPPED: "yellow", PAUSED: "yellow",
+           **dict.fromkeys((*BROKEN, INTERRUPTED), "red")}  # fmt: skip
+
+
+@dataclass
+class TrialView:
+    """What is shown of one trial."""
+
+    params: dict[str, Any]
+    state: str = RUNNING
+    epoch: int = 0
+    value: float | None = None
+    best: float | None = None
+    reason: str = ""
+
+    def see(self, epoch: int, value: float) -> None:
+        """Take in one epoch."""
+        self.epoch, self.value = epoch, value
+        self.best = value if self.best is None else max(self.best, value)
+
+
+@dataclass
+class Progress(tune.Callback):
+    """The state of the search as Tune's callbacks tell it; comes after `RecordStates` in their order."""
+
+    run: RunFolder
+    trials: int
+    epochs: int
+    console: Console
+    further: bool = False  # the trials are further folds of finalists: their figures are not compared
+    expected: float = 0.0  # epochs of the whole search, where forecasts decide how many each trial gets
+    seconds_left: Callable[[], float] = lambda: math.inf  # of a budget
+    views: dict[str, TrialView] = field(default_factory=dict)  # by label
+    lost: dict[str, str] = field(default_factory=dict)  # why a trial could not go on, by Tune's name for it
+    epochs_seen: int = 0
+    now: Callable[[], float] = time.monotonic
+    started: float = 0.0
+    told: float = 0.0  # when the last line was
+    told_best: float | None = None
+
+    def __post_init__(self) -> None:
+        self.started = self.told = self.now()
+        self.over = threading.Event()
+        for folder in [] if self.further else self.run.trials():  # those of before a resume
+            view = self.views[str(folder.number)] = TrialView(folder.params(), folder.status()["state"])
+            for row in folder.curve():
+                view.see(int(row["epoch"]), row[METRIC])
+        self.live = Live(get_renderable=self.table, console=self.console, refresh_per_second=2, transient=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give Tune's snapshot nothing: it is never read, and a terminal cannot be pickled."""
+        return {}
+
+    def __enter__(self) -> "Progress":
+        if self.console.is_terminal:
+            self.live.start()
+        else:
+            threading.Thread(target=self._watch, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.live.stop()
+
+    def _watch(self) -> None:
+        # A thread of its own: the driver may wait for storage, or for a forecast, longer than a minute.
+        while not self.over.wait(1.0):
+            self.tick()
+
+    def tick(self) -> None:
+        """Tell how the search stands, where nothing was told for a minute, or a better best is still to be told."""
+        quiet = self.now() - self.told
+        if quiet >= QUIET_S or (quiet >= TELL_S and self._better()):
+            self.tell(self.line())
+
+    def line(self) -> str:
+        """Return how the search stands, on one line: epochs, the best, how many have ended and the time left."""
+        running = [f"trial {name} epoch {view.epoch}/{self.epochs}" for name, view in list(self.views.items())
+                   if view.state == RUNNING]  # fmt: skip
+        shown = ", ".join(running[:SHOWN]) + f" and {len(running) - SHOWN} more" * (len(running) > SHOWN)
+        parts, leader = [shown or "no trial is running yet"], self.best()
+        if leader is not None and not self.further:
+            best = self.views[leader].best
+            parts.append(f"best {METRIC} {best:.4f} by trial {leader}" + ", better than before" * self._better())
+            self.told_best = best
+        parts.append(f"{self.count(*ENDED)} of {self.trials} ended, {self.eta()} left")
+        return "; ".join(parts)
+
+    def _better(self) -> bool:
+        leader = None if self.further else self.best()
+        best = None if leader is None else self.views[leader].best
+        return best is not None and self.told_best is not None and best > self.told_best
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial got a worker."""
+        folder, view = folder_of(self.run, trial.config), self._view(trial)
+        if folder.status()["state"] in ENDED or folder.waits:
+            return  # given up: Tune does not know yet
+        view.state = RUNNING
+        for row in folder.curve():
+            view.see(int(row["epoch"]), row[METRIC])
+        again = f" goes on after epoch {view.epoch}" if trial.config["resume"] else " started"
+        config = "" if self.further else f": {show_params(view.params)}"
+        self.tell(f"trial {label(trial.config)}{again}{config}")
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """A trial ended an epoch, or tells why it cannot go on here."""
+        if "epoch" not in result:
+            self.lost[trial.trial_id] = str(result.get(EXCUSED) or result.get(HALTED) or GONE)
+            return
+        leader = self.best()
+        self.epochs_seen += result["epoch"] > self._view(trial).epoch  # one that goes on tells its last once more
+        self._view(trial).see(result["epoch"], result[METRIC])
+        if self.best() != leader and not self.further:
+            name, value = label(trial.config), f"{METRIC} {result[METRIC]:.4f} after epoch {result['epoch']}"
+            self.told_best = result[METRIC]
+            self.tell(f"trial {name} leads: {value}", "bold")
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial had its budget or was stopped."""
+        self._ended(trial)
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial is started again: its process is gone, or it could not go on there."""
+        folder, why = folder_of(self.run, trial.config), self.lost.pop(trial.trial_id, GONE)
+        if folder.status()["state"] not in ENDED and not folder.waits:
+            self.tell(f"trial {label(trial.config)}: {why}; it is tried again from its last epoch", "yellow")
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial failed."""
+        self._ended(trial)
+
+    def _view(self, trial: Trial) -> TrialView:
+        return self.views.setdefault(label(trial.config), TrialView(self.run.trial(trial.config["number"]).params()))
+
+    def _ended(self, trial: Trial) -> None:
+        status = folder_of(self.run, trial.config).status()
+        view = self._view(trial)
+        view.state, view.reason = status["state"], status["reason"]
+        best = "" if view.best is None else f", best {METRIC} {view.best:.4f}"
+        paused = f", {self.count(PAUSED)} paused" if self.count(PAUSED) else ""
+        left = f"{self.count(*ENDED)} of {self.trials} ended{paused}, {self.eta()} left"
+        self.tell(f"trial {label(trial.config)} {view.state}: {view.reason}{best} ({left})", COLOURS[view.state])
+
+    def tell(self, text: str, style: str = "") -> None:
+        """Print one line with the time; on a terminal, where the table tells the rest, only of failures."""
+        if not self.console.is_terminal or style == COLOURS[FAILED]:
+            self.told = self.now()
+            self.console.print(f"{time.strftime('%H:%M:%S')} {text}", style=style, highlight=False, soft_wrap=True)
+
+    def best(self) -> str | None:
+        """Return the label of the trial with the best value so far."""
+        scored = {number: view.best for number, view in list(self.views.items()) if view.best is not None}
+        return max(scored, key=lambda number: scored[number] or 0) if scored else None
+
+    def count(self, *states: str) -> int:
+        """Return how many trials are in one of the states."""
+        return sum(view.state in states for view in list(self.views.values()))
+
+    def rate(self) -> float:
+        """Return epochs per second since the search (or its resume) began."""
+        return self.epochs_seen / max(self.now() - self.started, 1e-9)
+
+    def eta(self) -> str:
+        """Return the time left: until the budget ends, or until the epochs to come are trained.
+
+        Those are what searches by forecasts are known to take. Else trials to come take as many as those that ended.
+        """
+        if not self.epochs_seen:
+            return "?"
+        ended = [view.epoch for view in self.views.values() if view.state in (FINISHED, STOPPED, PAUSED)]
+        typical = sum(ended) / len(ended) if ended else self.epochs * 0.6
+        running = [view.epoch for view in self.views.values() if view.state == RUNNING]
+        to_come = max(self.trials - len(self.views), 0)
+        epochs = to_come * typical + sum(max(typical - epoch, 1) for epoch in running)
+        if self.count(PAUSED):  # one of them at least is to go to the end
+            epochs += self.epochs - max(view.epoch for view in self.views.values())
+        epochs = max(epochs, self.expected - sum(view.epoch for view in self.views.values()))
+        return show_time(max(min(epochs / self.rate(), self.seconds_left()), 0.0))
+
+    def table(self) -> Group:
+        """Return the live view: a line of totals, the best config, and the running trials and the last that ended."""
+        head = Text(
+            f"{self.count(RUNNING)} running  {self.count(PAUSED)} paused  {self.count(FINISHED)} finished  "
+            f"{self.count(STOPPED)} stopped  "
+            f"{self.count(*BROKEN)} failed  of {self.trials} trials   {self.rate():.2f} epochs/s   "
+            f"{show_time(self.now() - self.started)} so far, {self.eta()} left"
+        )
+        leader = self.best()
+        lead = Text("no epoch has ended yet" if leader is None else "")
+        if leader is not None and not self.further:
+            view = self.views[leader]
+            lead = Text(f"best {METRIC} {view.best:.4f} by trial {leader}: {show_params(view.params)}", "bold green")
+        rows: list[tuple[tuple[str | Text, ...], str]] = []
+        running = [name for name, view in self.views.items() if view.state == RUNNING]
+        rest = [name for name in self.views if name not in running]
+        for name in rest[-8:] + running:
+            view = self.views[name]
+            values = (f"{each:.4f}" if each is not None else "" for each in (view.value, view.best))
+            state = Text(view.state, style=COLOURS.get(view.state, ""))
+            rows.append(((name, state, f"{view.epoch}/{self.epochs}", *values, show_params(view.params)), ""))
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        titles, gives_way = ("trial", "state", "epoch", METRIC, "best", "config"), (METRIC, "epoch", "state")
+        fitted(table, titles, rows, self.console, gives_way, left=("state",))
+        return Group(head, lead, table)
+
+
+def label(sampled: dict[str, Any]) -> str:
+    """Return what a trial is called on the screen."""
+    parts = [str(sampled["number"]), *(f"{name} {sampled[key]}" for name, key in (("fold", "further"), ("seed", "seed"))
+                                       if key in sampled)]  # fmt: skip
+    return " ".join(parts)
+
+
+def show_time(seconds: float) -> str:
+    """Return seconds as 45s, 12m30s or 3h05m."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    return f"{whole // 60}m{whole % 60:02d}s" if whole < 3600 else f"{whole // 3600}h{whole % 3600 // 60:02d}m"

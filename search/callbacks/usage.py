@@ -1,0 +1,143 @@
+"""Where the hours of a search go: `hours.json` in its run folder, and what is told of it."""
+
+import contextlib
+import time
+from collections import defaultdict
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+from rich.console import Console
+
+from search.run_state.past_usage import FILE, read_hours, total
+from search.settings.allocation import Resources
+from search.settings.budget import size, unit
+from search.worker.trial_runner import folder_of
+from trainable.run_folder.folders import BROKEN, FINISHED, OOM, PAUSED, STOPPED, RunFolder, TrialFolder
+from trainable.storage.atomic_write import write_json
+
+WRITE_S = 10.0
+"""Between two writes of the file: so much of a session a kill may lose."""
+
+KINDS = ("finished", "stopped early", "paused", "confirmed", "interrupted", "failed", "out of memory", "overhead",
+         "idle")  # fmt: skip
+
+
+class Hours(tune.Callback):
+    """Counts how long trials hold their share of the machine."""
+
+    def __init__(self, run: RunFolder, share: Resources):
+        self.run, self.share = run, share
+        self.began, self.written = time.time(), 0.0
+        before = read_hours(run)
+        self.sessions: list[dict[str, float]] = before["sessions"]
+        self.held: dict[str, float] = defaultdict(float, before["held"])  # seconds, by trial
+        self.shares: dict[str, float] = before["shares"]  # of a GPU, by trial, where they are packed
+        self.before = sum(self.held.values())
+        self.since: dict[str, float] = {}  # by Tune's name
+        self.names: dict[str, str] = {}  # of trials, by Tune's
+        self.last: dict[str, int] = {}  # epoch of each trial in this session
+        self.epochs = 0  # that have ended in it
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial takes its share."""
+        self.since.setdefault(trial.trial_id, time.time())
+        name = self.names[trial.trial_id] = key(folder_of(self.run, trial.config))
+        if "gpus" in trial.config:
+            self.shares[name] = trial.config["gpus"]
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """A trial ended an epoch."""
+        name, epoch = key(folder_of(self.run, trial.config)), int(result.get("epoch", 0))
+        known = self.last.get(name, epoch - 1 if not trial.config["resume"] else epoch)
+        self.epochs += epoch > known  # one that goes on tells its last epoch once more
+        self.last[name] = max(epoch, known)
+        self._write()
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial gives its share back."""
+        self._end(trial)
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial has lost its process."""
+        self._end(trial)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial has failed."""
+        self._end(trial)
+
+    def per_epoch(self) -> float | None:
+        """Return the seconds that an epoch has taken a worker in this session, None before the first has ended."""
+        now = time.time()
+        held = sum(self.held.values()) - self.before + sum(now - each for each in self.since.values())
+        return held / self.epochs if self.epochs else None
+
+    def spent(self) -> float:
+        """Return the hours of the run, earlier sessions and idle time included."""
+        return total(self.sessions) + (time.time() - self.began) * size(self.share) / 3600
+
+    def close(self) -> None:
+        """The session is over: what still runs has been asked to save."""
+        for name in list(self.since):
+            self._give_back(name)
+        self._write(now=True)
+
+    def _end(self, trial: Trial) -> None:
+        self._give_back(trial.trial_id)
+        self._write()
+
+    def _give_back(self, name: str) -> None:
+        self.held[self.names.get(name, "")] += time.time() - self.since.pop(name, time.time())
+
+    def _write(self, now: bool = False) -> None:
+        if now or time.monotonic() - self.written > WRITE_S:
+            self.written = time.monotonic()
+            session = {"began": self.began, "ended": time.time(), "size": size(self.share)}
+            with contextlib.suppress(OSError):
+                content: dict[str, Any] = {"unit": unit(self.share), "per_trial": self.share.gpus_per_trial or 1}
+                content |= {"sessions": [*self.sessions, session], "held": dict(self.held), "shares": self.shares}
+                write_json(self.run.path / FILE, content)
+
+
+def key(folder: TrialFolder) -> str:
+    """Return what a trial is called in the file: its number, and of a further training of its config the folder."""
+    return f"{folder.number}/{folder.path.name}" if folder.path.parent.name == "folds" else str(folder.number)
+
+
+def parts(run: RunFolder) -> dict[str, float]:
+    """Return the hours of a run by what they were spent on; together they are all there were.
+
+    Overhead is what trials held their share for without training: starting, loading, saving. Idle is what no trial
+    held: the start and the end of the search, and workers for which there was no trial.
+    """
+    told = read_hours(run)
+    share = {number: told["shares"].get(number, told["per_trial"]) for number in told["held"]}
+    held = {number: seconds * share[number] / 3600 for number, seconds in told["held"].items()}
+    found = dict.fromkeys(KINDS, 0.0)
+    for folder in [each for trial in run.trials() for each in (trial, *trial.further_folds())]:
+        hours, state = held.get(key(folder), 0.0), folder.status()["state"]
+        if state in BROKEN:
+            found["out of memory" if state == OOM else "failed"] += hours
+            continue
+        seconds = sum(row.get("train_s", 0) + row.get("val_s", 0) for row in folder.curve())
+        trained = min(seconds * share.get(key(folder), 0.0) / 3600, hours)
+        kind = {FINISHED: "finished", STOPPED: "stopped early", PAUSED: "paused"}.get(state, "interrupted")
+        if state == FINISHED and folder.path.parent.name == "folds":
+            kind = "confirmed"
+        found[kind] += trained
+        found["overhead"] += hours - trained
+    found["idle"] = max(total(told["sessions"]) - sum(found.values()), 0.0)
+    return found
+
+
+def print_hours(run: RunFolder, rate: float | None, console: Console) -> None:
+    """Print where the hours went, and what they cost at a rate for each."""
+    found, name = parts(run), read_hours(run)["unit"]
+    spent = sum(found.values())
+    if not spent:
+        return
+    shares = ", ".join(f"{kind} {hours / spent:.0%}" for kind, hours in found.items() if hours)
+    cost = f" ({spent * rate:.2f} at {rate:g} an hour)" if rate else ""
+    console.print(f"{spent:.2f} {name}{cost}: {shares}", highlight=False, soft_wrap=True)

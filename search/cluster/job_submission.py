@@ -1,0 +1,111 @@
+"""Sends a search to a cluster as a Ray job and returns: python search/run.py ... --submit http://127.0.0.1:8265."""
+
+import re
+import shlex
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from search.cluster.ray_cluster import REPOSITORY
+from search.run_state.run_location import default_name, earlier_name
+from trainable.storage.remote import is_uri
+
+PATHS = ("runs_dir", "data", "extra", "encoder_weights", "base", "cache_dir")
+"""Options that name something on the cluster, not here."""
+
+STOP_WAIT_S = "40"
+"""Seconds that Ray Jobs waits between SIGTERM and SIGKILL when a job is stopped: trials save their epoch."""
+
+
+AGENT_WAIT_S = 60.0
+"""Seconds that a cluster which has just started gets until one of its nodes can take jobs."""
+
+NO_AGENT = "No available agent"
+"""What Ray's job server says until then."""
+
+
+def submit(given: list[str], options: dict[str, Any], console: Console) -> int:
+    """Send the search that was asked for, and say how to watch and stop it; returns the exit status.
+
+    Args:
+        given: the command line as typed.
+        options: the same, parsed.
+        console: where to say it.
+
+    Raises:
+        ValueError: paths that mean nothing on the cluster, no job server there, or it refuses us or the name.
+    """
+    address = options["submit"]
+    _check_paths(options)
+    name = earlier_name(options) or options.get("name") or default_name(options)
+    command = ["python", "search/run.py", *without(given, "--submit"), "--address", "auto"]
+    if not earlier_name(options) and "name" not in options:
+        command += ["--name", name]
+    job = _send(address, name, command)
+    where = shlex.join(["--runs-dir", str(options["runs_dir"])])
+    console.print(f"run {name} was sent to {address} as job {job}; this shell may go", style="bold")
+    for line in (f"python search/status.py {name} {where}    # how it stands",
+                 f"python search/status.py {name} {where} --stop    # save everything and stop",
+                 f"RAY_AUTH_MODE=token ray job logs --address {address} --follow {job}"):  # fmt: skip
+        console.print(f"  {line}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def without(given: list[str], option: str) -> list[str]:
+    """Return a command line without an option and its value."""
+    left, skip = [], False
+    for word in given:
+        if skip:
+            skip = False
+        elif word == option:
+            skip = True
+        elif not word.startswith(f"{option}="):
+            left.append(word)
+    return left
+
+
+def _check_paths(options: dict[str, Any]) -> None:
+    if "runs_dir" not in options:
+        raise ValueError(
+            "a submitted search needs --runs-dir: a folder that all nodes share (an absolute path, such as one on NFS) "
+            "or a URI such as s3://BUCKET/runs; the job's own folder goes when the job ends"
+        )
+    for name in PATHS:
+        value = str(options.get(name, "/"))
+        plain = name == "encoder_weights" and value in ("none", "imagenet")
+        if not (plain or is_uri(value) or Path(value).is_absolute()):
+            raise ValueError(
+                f"--{name.replace('_', '-')} {value} is relative to this folder, and the job runs elsewhere: give an "
+                "absolute path on the cluster's nodes, or a URI"
+            )
+
+
+def _send(address: str, name: str, command: list[str]) -> str:
+    """Send the job; returns its id: the run's name, with a number where that was used before."""
+    from ray.exceptions import AuthenticationError
+    from ray.job_submission import JobSubmissionClient
+
+    try:
+        client = JobSubmissionClient(address)
+        taken = {job.submission_id for job in client.list_jobs()}
+        job = next(each for each in [name, *(f"{name}-{count}" for count in range(2, 1000))] if each not in taken)
+        deadline = time.monotonic() + AGENT_WAIT_S
+        while True:
+            try:
+                return client.submit_job(
+                    entrypoint=shlex.join(command), submission_id=job,
+                    metadata={"run": name, "sent": f"{time.time():.0f}"},
+                    runtime_env={"working_dir": str(REPOSITORY), "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": STOP_WAIT_S}},
+                )  # fmt: skip
+            except RuntimeError as error:
+                if NO_AGENT not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(2)
+    except (AuthenticationError, ConnectionError, RuntimeError, OSError) as error:
+        text = re.sub(r"\s+", " ", str(error))
+        raise ValueError(
+            f"--submit {address}: the job server there did not take the search ({text[:300]}). Open a tunnel to it "
+            "(ray dashboard cluster.yaml), and have the cluster's ~/.ray/auth_token here"
+        ) from error

@@ -1,0 +1,42 @@
+"""Keeps the driver small, and Tune silent: the run folder has all that Tune keeps of every trial until the end."""
+
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.progress_reporter import TrialProgressCallback
+
+from search.worker.trial_runner import METRIC
+
+
+class Silent(TrialProgressCallback):
+    """Takes the place of Tune's own reporter, which tells of trials that end without a result however quiet it is."""
+
+    def _print(self, msg: str) -> None:
+        pass
+
+
+class Forgetting(tune.Callback):
+    """Takes from Tune, once a trial has ended, what it would keep of it: statistics of each metric, its last result.
+
+    With some 30 metrics that is 0.2 MB a trial. To be told last: other callbacks look at the last result.
+    """
+
+    def __init__(self) -> None:
+        self.ended: list[Trial] = []
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Note the trial; Tune itself still reads its result in this step."""
+        self.ended.append(trial)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Note the trial."""
+        self.ended.append(trial)
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Forget those that ended in the last step."""
+        for trial in self.ended:
+            kept = trial.run_metadata
+            kept.metric_analysis, kept.metric_n_steps = {}, {}
+            kept.last_result = {name: kept.last_result[name] for name in (METRIC, "epoch") if name in kept.last_result}
+        self.ended.clear()

@@ -1,0 +1,188 @@
+"""Carries a search through to a submission under one budget: python search/run.py --to submission --until 8h.
+
+Each phase is a command of its own, which this runs with its share of what is left: search short, promote the best to
+larger photos and more epochs, confirm them on further folds, make the ensemble, predict the test photos, train the
+final model. How far it has come is in the run folder's phases.json, so `--resume NAME` goes on at any point.
+"""
+
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from search.ending.endings import BAD_INPUT, SIGNALS
+from search.phases.commands import Commands, has_begun, limit_of
+from search.phases.sharing import ENSEMBLE, EXTRA, MODEL, PROMOTE, SEARCH, SHARES, SUBMISSION
+from search.phases.tables import gains_table, plan_table
+from search.run_state.chain_record import LOOK_S, Chain, Phase, chain_folder, forget_chain, read_chain, write_chain
+from search.run_state.leaderboard import tell_end
+from search.run_state.run_location import check_free, default_name, folder_named
+from search.run_state.run_names import check_name
+from search.run_state.run_status import show_span
+from search.settings.budget import LIMITS, option
+from search.settings.plan import stored_plan
+from trainable.storage.remote import is_uri
+
+
+def carry_through(options: dict[str, Any], given: Sequence[str], console: Console) -> int:
+    """Run the phases that are left, each as its own command; returns the exit status.
+
+    Args:
+        options: of the command line.
+        given: the same as typed.
+        console: told what is planned and what each phase has come to.
+
+    Raises:
+        ValueError: options that do not fit, or a run that is there already.
+    """
+    if "resume" in options:
+        run = chain_folder(options)
+        chain = read_chain(run)
+        if chain is None:
+            raise ValueError(f"run {run.path.name} was not begun with --to; begin a new run with it, or leave it out")
+        chain.to = options.get("to", chain.to)
+        chain.limit = limit_of(options) or chain.limit
+        commands = Commands(run, chain, options)
+        commands.exchange()
+        if has_begun(run):
+            _check_test_photos(chain.to, stored_plan(run, {}).data)
+        return Carrier(commands, console).carry()
+    if {"extend", "confirm", "promote"} & options.keys():
+        raise ValueError(f"--to {options['to']} begins with a search, or goes on with one by --resume; leave it out")
+    if not (limit := limit_of(options)):
+        rule = f"--to {options['to']} shares a budget between phases"
+        raise ValueError(f"{rule}: add --until 8h, --gpu-hours H, or --cost M with --rate")
+    _check_test_photos(options["to"], options.get("data"))
+    run = folder_named(options, check_name(options.get("name") or default_name(options)))
+    chain = Chain(options["to"], limit, _search_options(given), pseudo_labels="pseudo_labels" in options)
+    commands = Commands(run, chain, options)
+    for each in (run, commands.long, commands.extra):
+        check_free(each)
+        if read_chain(each):
+            name = run.path.name
+            raise ValueError(f"run {each.path.name} exists; choose another --name, or go on by --resume {name}")
+    return Carrier(commands, console).carry()
+
+
+class Carrier:
+    """Runs the phases of a chain."""
+
+    child: "subprocess.Popen[bytes] | None"
+
+    def __init__(self, commands: Commands, console: Console):
+        self.commands, self.console = commands, console
+        self.run, self.chain = commands.run, commands.chain
+        self.signalled, self.child = 0, None
+
+    def carry(self) -> int:
+        """Run what is left; returns the exit status."""
+        handlers = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+        try:
+            return self._carry()
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    def _carry(self) -> int:
+        write_chain(self.run, self.chain)
+        self.console.print(plan_table(self.commands))
+        for name in self.chain.to_come:
+            phase = self.chain.put(self.commands.of[name]())
+            if phase.skipped:
+                self._say(f"phase {name}: left out, {phase.skipped}")
+            elif status := self._do(phase):
+                return self._ended_early(phase, status)
+            else:
+                self.commands.exchange(name)
+                phase.found = self.commands.found(name)
+                self._check_paid(phase)
+            write_chain(self.run, self.chain)
+            if name in SHARES and self.chain.to_come:
+                self.console.print(plan_table(self.commands))
+        self.console.print(gains_table(self.chain))
+        return 0
+
+    def _do(self, phase: Phase) -> int:
+        """Run a phase's command to its end, hand signals on to it, and return its status."""
+        if self.signalled:
+            return 128 + self.signalled
+        self._say(f"phase {phase.name}: {phase.told}\n  {shlex.join(['python', *phase.command])}", "bold")
+        began, before = time.monotonic(), phase.seconds
+        script = Path(__file__).parents[2] / phase.command[0]
+        # A session of its own: a signal to the terminal's group comes here alone, and goes on once.
+        self.child = child = subprocess.Popen([sys.executable, str(script), *phase.command[1:]], start_new_session=True)
+        status = None
+        while status is None:
+            with suppress(subprocess.TimeoutExpired):
+                status = child.wait(timeout=LOOK_S)
+            phase.seconds = before + time.monotonic() - began
+            write_chain(self.run, self.chain)
+        phase.status = 128 - status if status < 0 else status
+        if self.signalled and phase.status == 0:
+            phase.status = 128 + self.signalled
+        write_chain(self.run, self.chain)
+        return phase.status
+
+    def _on_signal(self, number: int, frame: Any) -> None:
+        """Hand a signal on to the command that runs: how it ends is how the chain ends."""
+        self.signalled = number
+        if self.child:
+            self.child.send_signal(number)  # nothing, where it has ended
+
+    def _ended_early(self, phase: Phase, status: int) -> int:
+        """Say how to go on, or leave no name taken by a search that was refused."""
+        if status == BAD_INPUT.status and phase.name == SEARCH and not has_begun(self.run):
+            forget_chain(self.run)
+            return status
+        again = "" if status == BAD_INPUT.status else self.commands.again()
+        tell_end(self.console, f"phase {phase.name} ended with status {status}", again)
+        return status
+
+    def _check_paid(self, phase: Phase) -> None:
+        """See that a phase whose time is over has something to go on from.
+
+        Raises:
+            ValueError: it has ended no epoch.
+        """
+        if phase.name not in (SEARCH, PROMOTE, EXTRA) or phase.found["trials"]:
+            return
+        phase.status = None  # it is to go on, once there is more
+        write_chain(self.run, self.chain)
+        limit, took = next(iter(self.chain.limit)), show_span(phase.seconds)
+        raise ValueError(
+            f"{self.commands.hours.limit()} is too little: its share for phase {phase.name}, {took}, "
+            f"ended no epoch. Go on with more of it:\n  {self.commands.again()} {option(limit)} MORE"
+        )
+
+    def _say(self, text: str, style: str = "") -> None:
+        self.console.print(text, style=style, highlight=False, soft_wrap=True)
+
+
+def _search_options(given: Sequence[str]) -> list[str]:
+    """Return a command line without what the phases have for themselves: an option and its value each."""
+    leave = {option(name) for name in (*LIMITS, "rate", "name", "to")}
+    left: list[str] = []
+    words = iter(word for word in given if word != option("pseudo_labels"))
+    for word in words:
+        if word in leave:
+            next(words, None)
+        elif word.partition("=")[0] not in leave:
+            left.append(word)
+    return left
+
+
+def _check_test_photos(to: str, data: str | Path | None) -> None:
+    """See that there are photos to predict, where a submission is asked for."""
+    if to not in (SUBMISSION, MODEL) or data is None or is_uri(data):
+        return
+    if not (Path(data) / "test.json").exists():
+        raise ValueError(
+            f"--to {to} predicts the photos of test.json, and {data} has none; use --to {ENSEMBLE}"
+        )

@@ -1,0 +1,262 @@
+"""The command of each phase on the way to a submission, by what those before it have come to."""
+
+import math
+import shlex
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from search.phases.hours_left import ChainHours
+from search.phases.sharing import (
+    CONFIRM,
+    ENSEMBLE,
+    EXTRA,
+    EXTRA_FOLDS,
+    LABEL,
+    MODEL,
+    PROMOTE,
+    SEARCH,
+    SUBMISSION,
+    TOGETHER,
+    Candidate,
+    Further,
+    Longer,
+    choose_further,
+    choose_longer,
+    shares_left,
+)
+from search.racing.candidates import rank
+from search.run_state.chain_record import Chain, Phase, phase_run
+from search.run_state.leaderboard import runs_dir_option, standings
+from search.run_state.run_location import LARGE
+from search.run_state.run_status import show_span
+from search.settings.budget import LIMITS, option
+from search.settings.plan import Plan, stored_plan
+from trainable.coco.reader import read_training
+from trainable.dataset.demo import find_data
+from trainable.run_folder.fold_models import fold_models
+from trainable.run_folder.folders import BROKEN, RunFolder
+from trainable.storage.atomic_write import read_json
+from trainable.storage.remote import Remote
+from trainable.storage.remote_data import local_data
+
+MACHINE = ("address", "gpus", "concurrent", "gpus_per_trial")
+"""Options that every command that trains gets."""
+
+LABELS, SUBMISSION_FILE = "pseudo_labels", "submission.csv"
+"""In the search's run folder."""
+
+QUICK_S = 2 * 3600.0
+"""Seconds of wall time from which on test-time augmentation and post-processing are tried: below, hours gain more."""
+
+MOST_TRIALS = 100
+"""Of a search that its share of the budget ends."""
+
+
+class Commands:
+    """What is to be done, and with how much of the budget."""
+
+    def __init__(self, run: RunFolder, chain: Chain, options: dict[str, Any]):
+        self.run, self.chain, self.options, self.hours = run, chain, options, ChainHours(run, chain)
+        self.long, self.extra = phase_run(run, PROMOTE), phase_run(run, EXTRA)
+        self.labels = run.path / LABELS
+        self.of = {
+            SEARCH: self._search, PROMOTE: self._promote, CONFIRM: self._confirm, ENSEMBLE: self._ensemble,
+            LABEL: self._label, EXTRA: self._extra, EXTRA_FOLDS: self._extra_folds, TOGETHER: self._together,
+            SUBMISSION: self._submission, MODEL: self._model,
+        }  # fmt: skip
+
+    def again(self) -> str:
+        """Return the command that goes on."""
+        return shlex.join(["python", "search/run.py", "--resume", self.run.path.name, *runs_dir_option(self.run)])
+
+    def exchange(self, name: str = "") -> None:
+        """Bring what others have written of runs at a URI, and send what a phase has left here that is not there.
+
+        Args:
+            name: of the phase that has just ended.
+        """
+        if not self.run.uri:
+            return
+        if name == LABEL:
+            Remote(f"{self.run.uri}/{LABELS}").push(self.labels)
+        if name == SUBMISSION:
+            Remote(self.run.uri).push(self.run.path, (SUBMISSION_FILE,))
+        for run in (self.run, self.long, self.extra):
+            Remote(str(run.uri)).pull(run.path, leave=LARGE)
+        if self.chain.ended(LABEL):
+            Remote(f"{self.run.uri}/{LABELS}").pull(self.labels)
+
+    def longer(self) -> Longer:
+        """Return what is promoted."""
+        plan = stored_plan(self.run, {})
+        candidates = [Candidate(number, end, *timing) for number, end in rank(self.run, plan)[0].items()
+                      if (timing := epoch_seconds(self.run, number))]  # fmt: skip
+        return choose_longer(
+            candidates, plan.config.epochs, plan.config.image_size, native_size(plan), self.hours.workers(),
+            self.hours.share(PROMOTE), self.run.reference(),
+        )  # fmt: skip
+
+    def further(self) -> Further:
+        """Return what is confirmed."""
+        plan, seconds = stored_plan(self.long, {}), self.hours.share(CONFIRM)
+        ranked, _ = rank(self.long, plan)
+        costs = [timing[0] * plan.config.epochs for number in ranked if (timing := epoch_seconds(self.long, number))]
+        return choose_further(costs, plan.folds, self.hours.workers(), seconds)
+
+    def found(self, name: str) -> dict[str, float]:
+        """Return figures of what a phase has come to."""
+        if name in (SEARCH, PROMOTE, EXTRA):
+            run = {SEARCH: self.run, PROMOTE: self.long, EXTRA: self.extra}[name]
+            ranking = [each for each in standings(run) if each.best and each.state not in BROKEN]
+            epochs = sum(each.epochs for each in ranking)
+            best = {"val_miou": float(ranking[0].best["val_miou"])} if ranking and ranking[0].best else {}
+            return {**best, "trials": len(ranking), "epochs": epochs}
+        if name == CONFIRM:
+            models = [fold_models(trial) for trial in self.long.trials() if trial.status()["state"] not in BROKEN]
+            return {"models": sum(len(each) for each in models if len(each) > 1)}
+        if name in (ENSEMBLE, TOGETHER):
+            more = f"-with-{self.extra.path.name}" * (name == TOGETHER)
+            stored = read_json(self.long.path / "ensemble" / f"ensemble{more}.json")
+            stages = {each["name"]: each["value"] for each in stored["stages"]}
+            return {**stages, "expected on unseen photos": stored["expected"]["value"]}
+        return {}
+
+    def _search(self) -> Phase:
+        share, before = shares_left(self.chain.wanted, 1.0, 1.0)[SEARCH], self.chain.phase(SEARCH)
+        if "until" in self.chain.limit:
+            budget = ["--until", f"{max(share * self.hours.seconds() - (before.seconds if before else 0), 1):.0f}s"]
+        else:  # counts what the run has spent before
+            budget = ["--gpu-hours", f"{share * self.hours.given():.6g}"]
+        if has_begun(self.run):
+            command = ["--resume", self.run.path.name, *runs_dir_option(self.run), *self._machine()]
+        else:
+            command = [*self.chain.asked, "--name", self.run.path.name]
+            command += [] if "--trials" in self.chain.asked else ["--trials", str(MOST_TRIALS)]
+        return Phase(SEARCH, ["search/run.py", *command, "--to", SEARCH, *budget], "short trainings of many configs")
+
+    def _promote(self) -> Phase:
+        until = _until(self.hours.share(PROMOTE))
+        place = runs_dir_option(self.run)
+        if has_begun(self.long):
+            plan = stored_plan(self.long, {})
+            told = f"{plan.trials} configs, {plan.config.epochs} epochs at {plan.config.image_size} px"
+            command = ["--resume", self.long.path.name, *place, "--to", SEARCH]
+        else:
+            plan, longer = stored_plan(self.run, {}), self.longer()
+            told = f"{longer.told()}, on a fold that the search did not see"
+            command = ["--promote", self.run.path.name, *place, "--name", self.long.path.name]
+            command += ["--top", "0", "--include", *map(str, longer.numbers), "--epochs", str(longer.epochs)]
+            command += ["--vary", str(longer.variants)] if longer.variants else []
+            command += ["--image-size", str(longer.size), "--fold", str((plan.config.fold + 1) % plan.folds)]
+        return Phase(PROMOTE, ["search/run.py", *command, *self._machine(), *until], told)
+
+    def _confirm(self) -> Phase:
+        plan, further = stored_plan(self.long, {}), self.further()
+        if not further.top:
+            return Phase(CONFIRM, [], "", skipped="the budget pays no training on a further fold")
+        command = ["--confirm", self.long.path.name, *runs_dir_option(self.run), "--top", str(further.top)]
+        command += ["--folds", str(max(further.folds, plan.config.fold + 1)), "--seeds", "1", *self._machine()]
+        until = _until(self.hours.share(CONFIRM))
+        return Phase(CONFIRM, ["search/run.py", *command, *until], further.told())
+
+    def _ensemble(self) -> Phase:
+        command = ["analysis/ensemble.py", "--run", place_of(self.long)]
+        quick = self.hours.seconds() < QUICK_S
+        command += ["--no-tta", "--crf-options", "0"] if quick else []
+        told = "weights" + ("" if quick else ", test-time augmentation and filters, each only where it gains")
+        return Phase(ENSEMBLE, command, told)
+
+    def _label(self) -> Phase:
+        data = str(data_of(stored_plan(self.run, {})))
+        command = ["analysis/pseudo_label.py", "--run", place_of(self.long), "--data", data, "--out", str(self.labels)]
+        return Phase(LABEL, command, f"soft labels of the test photos, to {self.labels}")
+
+    def _extra(self) -> Phase:
+        plan, best = stored_plan(self.long, {}), self.long.best_trial().number
+        told, place = f"the best config, trial {best}, on the pseudo labels too", runs_dir_option(self.run)
+        if has_begun(self.extra):
+            command = ["--resume", self.extra.path.name, *place, "--to", SEARCH]
+        else:
+            command = ["--promote", self.long.path.name, *place, "--name", self.extra.path.name, "--top", "0"]
+            command += ["--include", str(best), "--epochs", str(plan.config.epochs), "--extra", str(self.labels)]
+        return Phase(EXTRA, ["search/run.py", *command, *self._machine(), *_until(self.hours.share(EXTRA))], told)
+
+    def _extra_folds(self) -> Phase:
+        folds = read_json(self.long.path / "ensemble" / "ensemble.json")["folds"]
+        if len(folds) < 2:
+            return Phase(EXTRA_FOLDS, [], "", skipped="the ensemble has models of one fold")
+        command = ["--confirm", self.extra.path.name, *runs_dir_option(self.run), "--folds", str(max(folds) + 1)]
+        command += ["--seeds", "1", *self._machine(), *_until(self.hours.share(EXTRA_FOLDS))]
+        return Phase(EXTRA_FOLDS, ["search/run.py", *command], f"the same on folds {', '.join(map(str, folds))}")
+
+    def _together(self) -> Phase:
+        command = [*self._ensemble().command, "--run", place_of(self.extra)]
+        return Phase(TOGETHER, command, "the ensemble again, with the models of the pseudo labels")
+
+    def _submission(self) -> Phase:
+        out = self.run.path / SUBMISSION_FILE
+        runs = [self.long, *([self.extra] if self.chain.ended(TOGETHER) else [])]
+        command = ["analysis/ensemble_predict.py", "--run", *map(place_of, runs), "--out", str(out)]
+        return Phase(SUBMISSION, command, f"the test photos, to {out}")
+
+    def _model(self) -> Phase:
+        plan, best = stored_plan(self.long, {}), self.long.best_trial()
+        timing = epoch_seconds(self.long, best.number)
+        needed = timing[0] * plan.config.epochs * plan.folds / (plan.folds - 1) if timing else math.inf
+        command = ["analysis/refit.py", "--run", place_of(self.long)]
+        if needed > self.hours.left():
+            left = f"it takes {show_span(needed)} and {show_span(max(self.hours.left(), 0))} are left"
+            return Phase(MODEL, [], "", skipped=f"{left}; {shlex.join(['python', *command])} trains it")
+        resume = ["--resume"] if (self.long.refit.path / "refit.json").exists() else []
+        return Phase(MODEL, [*command, *resume], "one model, trained on all photos")
+
+    def _machine(self) -> list[str]:
+        """Return the options of the machine: those of this command, else as the search had them."""
+        words, asked = [], self.chain.asked
+        for name in MACHINE:
+            if name in self.options:
+                words += [option(name), str(self.options[name])]
+            elif option(name) in asked:
+                words += [option(name), asked[asked.index(option(name)) + 1]]
+        return words
+
+
+def limit_of(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of the budget, as given."""
+    return {name: options[name] for name in (*LIMITS, "rate") if name in options}
+
+
+def has_begun(run: RunFolder) -> bool:
+    """Tell whether a run has begun."""
+    if run.uri:
+        return Remote(run.uri).exists("search.json")
+    return (run.path / "search.json").exists()
+
+
+def place_of(run: RunFolder) -> str:
+    """Return a run as analysis commands take it."""
+    return run.uri or str(run.path)
+
+
+def epoch_seconds(run: RunFolder, number: int) -> tuple[float, int] | None:
+    """Return the seconds that an epoch of a trial took, and its image size; None where it has ended none."""
+    folder = run.trial(number)
+    if not (rows := folder.curve()):
+        return None
+    return median(row["train_s"] + row["val_s"] for row in rows), int(folder.config()["image_size"])
+
+
+def native_size(plan: Plan) -> int:
+    """Return the side of the photos, in pixels: the median of the longer ones."""
+    return int(median(max(photo.height, photo.width) for photo in read_training(data_of(plan)).photos))
+
+
+def data_of(plan: Plan) -> Path:
+    """Return the data folder on this machine."""
+    cache_dir = Path(plan.cache_dir)
+    return find_data(local_data(plan.data, cache_dir) if plan.data else None, cache_dir)
+
+
+def _until(seconds: float) -> list[str]:
+    return ["--until", f"{max(seconds, 1):.0f}s"]

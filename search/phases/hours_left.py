@@ -1,0 +1,49 @@
+"""What of a chain's budget is left, and which share of it each phase gets."""
+
+import math
+
+from search.phases.sharing import shares_left
+from search.run_state.chain_record import Chain
+from search.run_state.past_usage import read_hours
+from search.settings.budget import duration, option
+from trainable.run_folder.folders import RunFolder
+
+
+class ChainHours:
+    """The budget of a chain, in wall time."""
+
+    def __init__(self, run: RunFolder, chain: Chain):
+        self.run, self.chain = run, chain
+
+    def size(self) -> float:
+        """Return the GPUs, or cores, that the search held, 0 before it has begun."""
+        sessions = read_hours(self.run)["sessions"]
+        return float(sessions[-1]["size"]) if sessions else 0.0
+
+    def workers(self) -> int:
+        """Return the trainings at a time, as the search had them."""
+        return max(int(self.size()), 1)
+
+    def seconds(self) -> float:
+        """Return the wall time that the budget comes to; infinite while it is not known what hours are shared by."""
+        if "until" in self.chain.limit:
+            return duration(self.chain.limit["until"])
+        size = self.size()
+        return self.given() * 3600 / size if size else math.inf
+
+    def given(self) -> float:
+        """Return the GPU-hours, or core-hours, of the budget, where it is given in them."""
+        limit = self.chain.limit
+        return float(limit["gpu_hours"] if "gpu_hours" in limit else limit["cost"] / limit["rate"])
+
+    def left(self) -> float:
+        """Return the seconds of wall time that are left."""
+        return self.seconds() - self.chain.spent
+
+    def share(self, name: str) -> float:
+        """Return the seconds of a phase that is to come."""
+        return shares_left(self.chain.to_come, self.left(), self.seconds())[name]
+
+    def limit(self) -> str:
+        """Return the budget as it was given."""
+        return " ".join(f"{option(name)} {value}" for name, value in self.chain.limit.items())

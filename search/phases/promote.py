@@ -1,0 +1,99 @@
+"""Gives the best configs of a run a larger budget: python search/run.py --promote NAME --epochs 48.
+
+That is a run of its own, with the same data and folds: each config trains anew, with a schedule over the larger budget,
+and where asked at another image size. What leads after 12 epochs does not lead after 48 for sure, and configs that are
+slow and regularised gain most: so several go on, and forecasts decide between them (docs/budgets.md).
+"""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from search.racing.candidates import find_finalists
+from search.run_state.run_location import there
+from search.settings.plan import Plan, place, stored_plan, weights_place
+from spaces.table import GIVEN, space_names
+from spaces.variants import variant
+from trainable.run_folder.folders import RunFolder
+
+LONGER = 4
+"""Times the epochs of the run, where --epochs does not say otherwise: 12 become 48."""
+
+OF_RUN = (
+    "seed", "fold", "epochs", "encoder_weights", "device", "precision", "memory_format", "compile", "threads",
+    "workers", "accumulation",
+)  # fmt: skip
+"""Of a config, what the run, the machine or the photos decide, and no promoted config brings along."""
+
+
+def promotion(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a run that promotes configs of another: as given, with what that one has fixed.
+
+    Raises:
+        ValueError: there is no such run, it has too few trials, or an option does not fit.
+    """
+    earlier = there(options, options["promote"])
+    stored = stored_plan(earlier, {name: options[name] for name in ("data", "cache_dir") if name in options})
+    plan = promoted_plan(stored, earlier, options)
+    found: dict[str, Any] = {**options, "promoted": plan, "folds": plan.folds, "skip_bad": plan.skip_bad}
+    found |= {"cache_dir": Path(plan.cache_dir), "promoted_folds": earlier.search()["folds_hash"]}
+    return found | {name: each for name, each in (("data", plan.data), ("extra", plan.extra)) if each is not None}
+
+
+def promoted_plan(plan: Plan, earlier: RunFolder, options: dict[str, Any]) -> Plan:
+    """Return the plan of a run that trains the best configs of an earlier one for longer.
+
+    Args:
+        plan: of the earlier run.
+        earlier: that run.
+        options: of the command line.
+
+    Raises:
+        ValueError: fewer epochs than before, no such fold, or trials that are not there.
+    """
+    before, config = plan.config.epochs, plan.config
+    epochs = options.get("epochs", LONGER * before)
+    if epochs < before:
+        raise ValueError(
+            f"--epochs with --promote must be at least the {before} of run {earlier.path.name}, found {epochs}"
+        )
+    fold = options.get("fold", config.fold)
+    if not 0 <= fold < plan.folds:
+        raise ValueError(f"--fold must be 0 to {plan.folds - 1}, the folds of run {earlier.path.name}, found {fold}")
+    numbers = find_finalists(earlier, plan, options.get("top"), plan.folds, options.get("include", []))
+    given = {f"{earlier.path.name}:{number}": _parts(earlier, number, options.get("image_size")) for number in numbers}
+    given |= _variants(given, options.get("vary", 0), plan.space, config.seed)
+    size = options.get("image_size", config.image_size)
+    weights = options.get("encoder_weights")
+    base = replace(
+        config, epochs=epochs, fold=fold, image_size=size,
+        encoder_weights=weights_place(weights) if weights else config.encoder_weights,
+    )  # fmt: skip
+    return replace(
+        plan, space=GIVEN, given=given, trials=len(given), base=asdict(base), models=[], start=0,
+        image_sizes=list(dict.fromkeys([size, *(each["image_size"] for each in given.values())])),
+        extra=place(options["extra"]) if "extra" in options else plan.extra,
+        stopper=options.get("stopper", plan.stopper), grace=min(max(epochs // 4, 1), 10),
+        keep_gb=options.get("keep_gb"), pretrained=base.encoder_weights != "none",
+    )  # fmt: skip
+
+
+def _variants(given: dict[str, dict[str, Any]], count: int, space: str, seed: int) -> dict[str, dict[str, Any]]:
+    """Return so many variants of configs, of each in turn, under its name with ~1, ~2 and so on."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    names = () if space == GIVEN else space_names(space)
+    found = {}
+    for number in range(count):
+        name = list(given)[number % len(given)]
+        found[f"{name}~{number // len(given) + 1}"] = variant(study.ask(), given[name], names)
+    return found
+
+
+def _parts(run: RunFolder, number: int, image_size: int | None) -> dict[str, Any]:
+    """Return what of a trial's config is its own, at another image size if one is asked for."""
+    config = run.trial(number).config()
+    parts = {name: value for name, value in config.items() if name not in OF_RUN}
+    return {**parts, "image_size": image_size or config["image_size"]}

@@ -1,0 +1,218 @@
+"""Makes all that trials share before the first one starts: data, caches, folds and the run folder's records."""
+
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from search.preparation.encoder_weights_folder import fingerprints
+from search.settings.plan import Plan
+from search.tuning.compatibility import MEASURED
+from search.worker.trial_runner import TrialSetting
+from trainable.classes import CLASSES
+from trainable.coco.reader import Dataset
+from trainable.data_errors import Problem, data_notes
+from trainable.dataset.cache import Cache, build_cache
+from trainable.dataset.extra_photos import Extra
+from trainable.dataset.fold_data import FoldData
+from trainable.dataset.folds import Folds
+from trainable.dataset.stratified_folds import make_folds
+from trainable.run_folder.folders import RunFolder
+from trainable.storage.atomic_write import write_json
+from trainable.storage.remote import Remote
+from trainable.storage.remote_data import local_data
+
+PACKAGES = ("torch", "segmentation-models-pytorch", "timm", "albumentations", "ray", "optuna", "numpy")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The data of a run, ready to train on."""
+
+    dataset: Dataset
+    caches: dict[int, Cache]  # by image size
+    folds: Folds
+    skipped: tuple[Problem, ...]
+    extra: Extra | None
+    data: dict[int, FoldData]  # of the plan's fold, further photos included, by image size
+
+
+def prepare(plan: Plan, run: RunFolder, dataset: Dataset, resume: bool, console: Console) -> Prepared:
+    """Check and cache the data and deal the folds; nothing of it is in the run's folder yet.
+
+    Args:
+        plan: what to search.
+        run: whose folds a resume takes.
+        dataset: the photos as read.
+        resume: go on with the run's own folds.
+        console: told what is worth knowing of the data.
+
+    Raises:
+        DataError: the data has problems.
+        DiskFullError: the caches do not fit.
+        ValueError: the folds do not fit the data, a resumed run's data has changed, or the space cannot use the data.
+    """
+    announced: set[str] = set()
+
+    def announce(text: str) -> None:
+        if text not in announced:  # further photos are read for each image size
+            console.print(text, highlight=False, soft_wrap=True)
+        announced.add(text)
+
+    caches: dict[int, Cache] = {}
+    skipped: tuple[Problem, ...] = ()
+    for size in plan.image_sizes:
+        caches[size], skipped = build_cache(
+            dataset, size, Path(plan.cache_dir), skip_bad=plan.skip_bad, announce=announce
+        )  # fmt: skip
+    cache = caches[plan.config.image_size]
+    extra = Extra.read(local_data(plan.extra, Path(plan.cache_dir))) if plan.extra else None
+    if resume:
+        check_unchanged(run, dataset, extra)
+        folds = Folds.read(run.folds)
+        if set(folds.fold_of) != set(cache.file_names):
+            raise ValueError(
+                f"run {run.path.name} began with {len(folds.fold_of)} photos, {dataset.root} now gives "
+                f"{len(cache.file_names)} usable ones: restore them, or start a new run"
+            )
+    else:
+        folds = make_folds(cache, plan.folds, plan.config.seed)
+    fold, data = plan.config.fold, {}
+    for size, each in caches.items():
+        more = extra.cache(fold, folds, size, Path(plan.cache_dir), plan.skip_bad, announce) if extra else None
+        data[size] = FoldData.of(each, folds, fold, more, plan.skip_bad)
+    _print_split(data[plan.config.image_size], cache, extra, console)
+    print_notes(cache, folds, data_notes(dataset.notes, skipped), console)
+    if not resume:
+        console.print(fold_table(folds, console.width))
+    return Prepared(dataset, caches, folds, skipped, extra, data)
+
+
+def create(plan: Plan, run: RunFolder, prepared: Prepared, more: Mapping[str, Any] | None = None) -> None:
+    """Write a new run's records, and more json files by their names; search.json comes last and makes it a run."""
+    run.path.mkdir(parents=True, exist_ok=True)
+    prepared.folds.write(run.folds)
+    for name, content in (more or {}).items():
+        write_json(run.path / name, content)
+    write_json(run.path / "search.json", record(plan, prepared))
+    if run.uri:
+        Remote(run.uri).push(run.path)
+
+
+def setting_of(plan: Plan, run: RunFolder, prepared: Prepared) -> TrialSetting:
+    """Return what all trials share."""
+    paths = {size: cache.path for size, cache in prepared.caches.items()}
+    return TrialSetting(run.path, plan.data, paths, plan.skip_bad, plan.extra, run.uri)
+
+
+def record(plan: Plan, prepared: Prepared) -> dict[str, Any]:
+    """Return the content of search.json: what was asked, of which data, by which versions."""
+    return {
+        "command": shlex.join(["python", *sys.argv]),
+        "plan": asdict(plan),
+        **MEASURED,
+        "data_hash": prepared.dataset.json_hash,
+        "extra": prepared.extra.record() if prepared.extra else None,
+        "folds_hash": prepared.folds.hash,
+        "weights": fingerprints(plan),
+        "skipped": [asdict(problem) for problem in prepared.skipped],
+        "notes": [asdict(note) for note in prepared.dataset.notes],
+        "commit": commit(),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+    }
+
+
+def commit() -> str | None:
+    """Return the checkout's commit, marked where files differ from it; None outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        asked = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        return subprocess.run(asked, cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def check_unchanged(run: RunFolder, dataset: Dataset, extra: Extra | None) -> None:
+    """See that a run's data and further photos are those it began with.
+
+    Raises:
+        ValueError: they are not.
+    """
+    began = run.search()
+    if began["data_hash"] != dataset.json_hash:
+        raise ValueError(
+            f"the annotations in {dataset.root} have changed since run {run.path.name} began: their hash is "
+            f"{dataset.json_hash[:12]}, recorded {began['data_hash'][:12]}. Its trials could not be compared; start a "
+            "new run"
+        )
+    recorded, found = began.get("extra"), extra.record() if extra else None
+    if recorded != found:
+        before, now = (f"those of hash {each['hash'][:12]}" if each else "none" for each in (recorded, found))
+        raise ValueError(
+            f"run {run.path.name} began with other extra photos: {before}, --extra now gives {now}. Its trials could "
+            "not be compared; restore the folder, or start a new run"
+        )
+
+
+def _print_split(data: FoldData, cache: Cache, extra: Extra | None, console: Console) -> None:
+    labelled, count = len(cache.file_names), len(data.train)
+    further = int((data.train >= labelled).sum())
+    text = f"{labelled} photos: {count - further} train, {len(data.val)} validate"
+    if extra:
+        text += f"; {further} extra photos train too ({extra.describe()})"
+        if left_out := len(data.cache.file_names) - labelled - further:
+            text += f", {left_out} are left out: they are labelled photos or of their scenes"
+    console.print(text, highlight=False, soft_wrap=True)
+
+
+def print_notes(cache: Cache, folds: Folds, of_data: list[str], console: Console) -> None:
+    """Print what is allowed but worth knowing; `of_data` is what was mended or left out of it."""
+    empty = int((cache.annotation_counts == 0).sum())
+    notes = []
+    if empty:
+        notes.append(f"{empty} photos have no annotation: they are all background")
+    if folds.scenes:
+        notes.append(f"scenes of several photos, each kept in one fold: {folds.scenes}")
+    notes += [f"{line} (all in search.json)" for line in of_data]
+    absent: dict[str, list[str]] = {}
+    for fold, name in folds.absent():
+        absent.setdefault(name, []).append(str(fold))
+    notes += [f"{name} is on no photo of fold {', '.join(where)}" for name, where in absent.items()]
+    told = [f"note: {note}" for note in notes] + ([f"warning: {folds.warning}"] if folds.warning else [])
+    for line in told:
+        console.print(line, style="yellow", highlight=False, soft_wrap=True)
+
+
+def fold_table(folds: Folds, width: int) -> Group:
+    """Return the photos of each fold that hold each class: a row for each class, as there are more of them than folds.
+
+    Args:
+        folds: as dealt.
+        width: of the terminal; folds that do not fit beside the others follow below them, so that no name or figure is
+            cut off.
+    """
+    names = ("photos", *CLASSES[1:])
+    of_folds = enumerate(zip(folds.sizes, folds.photos_with_class, strict=True))
+    columns = [[str(cell) for cell in (fold, photos, *counts[1:])] for fold, (photos, counts) in of_folds]
+    each = 2 + max(len(cell) for column in columns for cell in column)  # characters of a fold, with those between
+    beside = max((width - max(map(len, names))) // each, 1)
+    tables = []
+    for first in range(0, len(columns), beside):
+        shown = columns[first : first + beside]
+        table = Table(header_style="bold", box=None, pad_edge=False)
+        table.add_column("fold", no_wrap=True)
+        for column in shown:
+            table.add_column(column[0], justify="right", no_wrap=True, min_width=each - 2)
+        for name, *cells in zip(names, *(column[1:] for column in shown), strict=True):
+            table.add_row(name, *cells)
+        tables.append(table)
+    return Group(Text("Photos with each class, by fold", "italic"), *tables)

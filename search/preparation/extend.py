@@ -1,0 +1,160 @@
+"""Extends a search: more trials, of wider ranges or more spaces too, and more epochs for those that were stopped.
+
+Nothing is run again. The trials there are keep their configs and become part of the new space as far as it can say
+them (`search/tuning/config_to_params.py`): the study is rebuilt from their folders in its terms.
+"""
+
+import shlex
+import sys
+import time
+from dataclasses import asdict, replace
+from typing import Any
+
+from search.preparation.encoder_weights_folder import fingerprints
+from search.settings.allocation import Machine
+from search.settings.plan import ASHA, FORECAST, Plan, check_plan, image_sizes
+from search.tuning.freeze_thaw import LEAST_CHANCE, Thawing
+from spaces.encoders import STRIDES, group_for, pairs
+from spaces.optimizers import freeze_shares
+from spaces.table import GIVEN, NONE, space_names
+from trainable.run_folder.folders import ENDED, INTERRUPTED, PAUSED, STOPPED, RunFolder
+from trainable.storage.atomic_write import write_json
+from trainable.storage.record_checks import DamagedError, is_count
+from trainable.storage.remote import Remote
+
+
+def extended_plan(plan: Plan, run: RunFolder, options: dict[str, Any], machine: Machine) -> Plan:
+    """Return a run's plan with what the options add to it; nothing is written.
+
+    Raises:
+        ValueError: options that do not fit, or that add nothing.
+    """
+    more = options.get("trials", history(run)[0]["trials"] if history(run) else plan.trials)
+    if more < 0:
+        raise ValueError(f"--trials with --extend is how many to add, at least 0, found {more}")
+    space = options.get("space", plan.space)
+    if space in (NONE, GIVEN) and more:
+        has = "one config, which" if space == NONE else "the promoted configs, all of which"
+        raise ValueError(f"space {space} has {has} run {run.path.name} has; name a --space to draw from")
+    names, models, strides = () if space == GIVEN else space_names(space), plan.models, plan.strides
+    if "encoders" in options and "encoders" not in names:
+        raise ValueError(f"--encoders is of the space encoders, found --space {space}; leave it out")
+    if "encoders" not in names:
+        models = []
+    elif "encoders" in options or not models:
+        models = [list(pair) for pair in pairs(options.get("encoders") or group_for(machine.gpu_memory_gb))]
+        strides = {architecture: list(each) for architecture, each in STRIDES.items()}
+    begun = max((folder.number + 1 for folder in run.begun()), default=0)
+    # Trials that go on need the image sizes they have.
+    sizes = list(dict.fromkeys([*image_sizes(plan.config.image_size, names), *plan.image_sizes]))
+    extended = replace(
+        plan, space=space, trials=plan.trials + more, start=begun, stopper=options.get("stopper", plan.stopper),
+        image_sizes=sizes, models=models, strides=strides, pretrained=plan.config.encoder_weights != "none",
+        freeze_shares=list(freeze_shares(plan.config.epochs)),
+    )  # fmt: skip
+    check_plan(extended)
+    if begun >= extended.trials and all(folder.status()["state"] in ENDED for folder in run.trials()):
+        _check_adds(extended, run)
+    return extended
+
+
+def _check_adds(plan: Plan, run: RunFolder) -> None:
+    """Refuse what would end before it begins."""
+    name, again = run.path.name, stopped(run, plan)
+    if plan.stopper == ASHA:
+        raise ValueError(f"--trials 0 adds nothing: ASHA stops for good; add trials, or --stopper {FORECAST} or none")
+    if not again:
+        raise ValueError(f"--trials 0 adds nothing: run {name} has no stopped trial with the state it would go on from")
+    if plan.stopper == FORECAST:
+        thawing = Thawing(run, plan.config.epochs, plan.trials)
+        thawing.load()
+        thawing.paused |= set(again)
+        if thawing.best_paused()[0] is None:
+            chances = thawing.chances()
+            best = max(again, key=lambda number: chances[thawing.rows[number]])
+            raise ValueError(
+                f"--trials 0 adds nothing: no stopped trial of run {name} has a chance of {LEAST_CHANCE:.0%} to end in "
+                f"front; best is trial {best}, {thawing.why(best)}. --stopper none trains them all to their end"
+            )
+
+
+def stopped(run: RunFolder, plan: Plan) -> list[int]:
+    """Return the stopped trials that can go on: whose last state is there, unless ASHA, which stops for good, decides.
+
+    What is at a URI is not looked for.
+    """
+    if plan.stopper == ASHA:
+        return []
+    return [folder.number for folder in run.trials()
+            if folder.status()["state"] == STOPPED and (run.uri or folder.last_state.exists())]  # fmt: skip
+
+
+def extend(run: RunFolder, before: Plan, plan: Plan) -> str:
+    """Make a run what an extended plan says, at once or not at all; returns what it comes to in a line."""
+    from search.preparation.data_setup import commit  # imports PyTorch
+
+    again = stopped(run, plan)
+    entry = {
+        "command": shlex.join(["python", *sys.argv]), "when": time.time(), "commit": commit(),
+        "space": before.space, "trials": before.trials, "stopper": before.stopper, "again": again,
+    }  # fmt: skip
+    content = {
+        **run.search(), "plan": asdict(plan), "weights": fingerprints(plan), "extended": [*history(run), entry],
+    }  # fmt: skip
+    write_json(run.path / "search.json", content)
+    settle(run)
+    if run.uri:
+        remote = Remote(run.uri)
+        for number in again:
+            remote.push(run.path, (f"trials/{run.trial(number).path.name}/trial.json",))
+        remote.push(run.path, [path.name for path in run.path.glob("*.journal")])
+        remote.push(run.path, ("search.json",))
+    goes_on = f", {len(again)} of them stopped and able to go on" if again else ""
+    return f"extended: {plan.start} trials are there{goes_on}; {plan.trials - plan.start} more from {plan.space}"
+
+
+def settle(run: RunFolder) -> None:
+    """Do what the last extension means for trials and study, where a kill came between.
+
+    Its stopped trials may go on, and the study makes room for one in the new space's terms.
+    """
+    if not (extensions := history(run)):
+        return
+    last, aside = extensions[-1], run.path / f"study-{len(extensions)}.journal"
+    if aside.exists():
+        return
+    state = PAUSED if run.search()["plan"]["stopper"] == FORECAST else INTERRUPTED
+    for number in last["again"]:
+        folder = run.trial(number)
+        status = folder.status()
+        if status["state"] == STOPPED:
+            kept = {name: each for name, each in status.items() if name not in ("state", "reason", "params")}
+            folder.write_status(state, status.get("reason", ""), **kept)
+    if run.study.exists():
+        run.study.rename(aside)
+    else:
+        aside.touch()
+
+
+def history(run: RunFolder) -> list[dict[str, Any]]:
+    """Return what a run was before each time that it was extended, from its search.json.
+
+    Raises:
+        DamagedError: it does not say so.
+    """
+    found = run.search().get("extended", [])
+    if not isinstance(found, list) or not all(isinstance(each, dict) and _said(each) for each in found):
+        rule = "extended must list when, trials and again of each time"
+        raise DamagedError(f"{run.path / 'search.json'} is damaged: {rule}")
+    return found
+
+
+def _said(entry: dict[str, Any]) -> bool:
+    again = entry.get("again")
+    numbers = isinstance(again, list) and all(is_count(each) for each in again)
+    return numbers and is_count(entry.get("trials"), 1) and isinstance(entry.get("when"), int | float)
+
+
+def extended_at(run: RunFolder) -> float:
+    """Return when a run was last extended, in seconds since 1970; 0 for one that never was."""
+    return history(run)[-1]["when"] if history(run) else 0.0

@@ -1,0 +1,112 @@
+"""Finds on Ray's workers, where PyTorch is, what of a plan cannot train, before any trial starts."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import ray
+from rich.console import Console
+
+from search.preparation.space_samples import sample_configs
+from search.settings.allocation import Machine
+from search.settings.plan import Plan
+from search.worker.build_checks import try_model, try_models, try_parts
+
+SHOWN = 8
+"""Names listed of a group of models that fail for the same reason."""
+
+Wait = Callable[[Console], Plan]
+
+
+def start_checks(plan: Plan, machine: Machine) -> Wait:
+    """Have the workers try the plan's models and the other parts of its configs while the driver goes on.
+
+    Returns:
+        A function that waits for the workers, prints which models are left out and why, and returns the plan with the
+        others. It raises ValueError if none is left, or if anything else that the space gives cannot be built.
+
+    Raises:
+        ValueError: the space has an impossible range, or gives a config that is out of range.
+    """
+    parts = ray.remote(try_parts).remote(sample_configs(plan))
+    models = _start_models(plan, machine) if plan.models else _start_own(plan)
+
+    def wait(console: Console) -> Plan:
+        if problem := ray.get(parts):
+            raise ValueError(f"space {plan.space} gives a config that cannot train: {problem}")
+        return models(console)
+
+    return wait
+
+
+def _start_own(plan: Plan) -> Wait:
+    asked = [(config, [config.image_size]) for config in plan.given_configs()] or [(plan.config, plan.image_sizes)]
+    tried = [ray.remote(try_model).remote(*each) for each in asked]
+
+    def wait(console: Console) -> Plan:
+        for problem in filter(None, ray.get(tried)):
+            raise ValueError(problem)
+        return plan
+
+    return wait
+
+
+def _start_models(plan: Plan, machine: Machine) -> Wait:
+    # All models of an encoder go to one worker, the encoders round the workers in turn.
+    encoders = sorted({encoder for _, encoder in plan.models})
+    shares = [[each for each in plan.models if encoders.index(each[1]) % machine.cores == core]
+              for core in range(machine.cores)]  # fmt: skip
+    trying = [ray.remote(try_models).remote(plan.config, share, plan.image_sizes, plan.strides) for share in shares]
+
+    def wait(console: Console) -> Plan:
+        found = {(architecture, encoder): problems for share, tried in zip(shares, ray.get(trying), strict=True)
+                 for (architecture, encoder), problems in zip(share, tried, strict=True)}  # fmt: skip
+        # A model is judged by its architecture's default stride, the first; other strides must suit all that are left.
+        firsts = {model: next(iter(problems.values())) for model, problems in found.items()}
+        reasons = {model: reason for model, reason in firsts.items() if reason}
+        left = [model for model in plan.models if (model[0], model[1]) not in reasons]
+        taken = {each: [found[each, encoder] for other, encoder in left if other == each] for each in plan.strides}
+        strides = {architecture: [each for each in plan.strides[architecture] if not any(one[each] for one in problems)]
+                   for architecture, problems in taken.items()}  # fmt: skip
+        if reasons:
+            sizes = " or ".join(map(str, plan.image_sizes))
+            told = f"{len(reasons)} of {len(plan.models)} models cannot be built at {sizes} px and are left out:"
+            console.print(told, style="yellow", highlight=False, soft_wrap=True)
+            for line in summary(reasons):
+                console.print(f"  {line}", highlight=False, soft_wrap=True)
+        if not left:
+            raise ValueError(
+                "no model of the space can be built: name another --encoders group, --image-size or --encoder-weights"
+            )
+        if plan.config.encoder_weights == "imagenet":  # one download shows whether the others will come
+            first = replace(plan.config, architecture=left[0][0], encoder=left[0][1], decoder={})
+            if problem := ray.get(ray.remote(try_model).remote(first, plan.image_sizes)):
+                raise ValueError(problem)
+        return replace(plan, models=left, strides=strides)
+
+    return wait
+
+
+def summary(reasons: dict[tuple[str, str], str]) -> list[str]:
+    """Return one line per reason: the architectures or encoders it holds for, and the reason."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for (architecture, encoder), reason in reasons.items():
+        # Everything after the pair's names; what names it again differs in the names alone.
+        why = reason.split(": ", 1)[-1] if reason.startswith(architecture) else reason
+        key = why.replace(encoder, "ENCODER").replace(architecture, "ARCHITECTURE")
+        groups.setdefault(key, []).append((architecture, encoder))
+    return [f"{_pairs(models)}: {why}" for why, models in groups.items()]
+
+
+def _pairs(models: list[tuple[str, str]]) -> str:
+    """Return models in few words, by whichever there are fewer of."""
+    architectures = list(dict.fromkeys(architecture for architecture, _ in models))
+    encoders = list(dict.fromkeys(encoder for _, encoder in models))
+    if len(architectures) * len(encoders) == len(models):
+        return f"{_few(architectures)} on {_few(encoders)}"
+    return _few([f"{architecture} on {encoder}" for architecture, encoder in models])
+
+
+def _few(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+

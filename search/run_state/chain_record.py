@@ -1,0 +1,164 @@
+"""How far a search is on its way to a submission: phases.json in its run folder."""
+
+import json
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from search.phases.sharing import EXTRA, EXTRA_FOLDS, SEARCH, phases_to
+from search.run_state.process import identity, is_alive
+from search.run_state.run_location import folder_named
+from search.run_state.run_names import is_there
+from trainable.run_folder.folders import RunFolder
+from trainable.storage.atomic_write import read_json, write_bytes
+from trainable.storage.remote import Remote
+
+FILE = "phases.json"
+FORMAT = 1
+
+LOOK_S = 10.0
+"""Seconds between two looks at the command that runs; so much of its time a kill may lose."""
+
+FRESH_S = 6 * LOOK_S
+"""Seconds after which one that is carried on elsewhere, and was not seen since, counts as gone."""
+
+
+@dataclass
+class Phase:
+    """One command of the chain, and what became of it."""
+
+    name: str
+    command: list[str]
+    told: str  # what it does, in words
+    seconds: float = 0.0  # that it has taken, over all sessions
+    status: int | None = None  # of the last time it ended; None: it has not
+    found: dict[str, float] = field(default_factory=dict)  # figures of what came of it
+    skipped: str = ""  # why it was not needed
+
+
+@dataclass
+class Chain:
+    """How far a search is on its way to a submission: the content of phases.json."""
+
+    to: str
+    limit: dict[str, Any]  # until, gpu_hours or cost (with rate), as given
+    asked: list[str]  # further options of the search
+    phases: list[Phase] = field(default_factory=list)
+    pseudo_labels: bool = False  # a round of them is asked for
+    by: dict[str, Any] = field(default_factory=dict)  # the process that carries it, and when it was seen last
+    format: int = FORMAT
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left of it."""
+        return not self.to_come
+
+    @property
+    def carried(self) -> bool:
+        """Whether a process carries it on."""
+        if self.done or not self.by:
+            return False
+        alive = is_alive(self.by)
+        return time.time() - self.by["seen"] < FRESH_S if alive is None else alive
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """All phases, in their order."""
+        return phases_to(self.to, self.pseudo_labels)
+
+    @property
+    def to_come(self) -> list[str]:
+        """The phases that have not ended."""
+        return [name for name in self.wanted if not self.ended(name)]
+
+    @property
+    def spent(self) -> float:
+        """Seconds of wall time so far."""
+        return sum(each.seconds for each in self.phases)
+
+    def phase(self, name: str) -> Phase | None:
+        """Return a phase that has begun, or None."""
+        return next((each for each in self.phases if each.name == name), None)
+
+    def put(self, phase: Phase) -> Phase:
+        """Take a phase's new command in, with the time that it has taken before."""
+        before = self.phase(phase.name)
+        if before:
+            phase.seconds = before.seconds
+            self.phases[self.phases.index(before)] = phase
+        else:
+            self.phases.append(phase)
+        return phase
+
+    def ended(self, name: str) -> bool:
+        """Tell whether a phase has done its work."""
+        phase = self.phase(name)
+        return phase is not None and (phase.status == 0 or bool(phase.skipped))
+
+
+def begins_chain(options: dict[str, Any]) -> bool:
+    """Tell whether a command line asks for more than one phase, or goes on with a run that was asked for more.
+
+    Raises:
+        ValueError: the run's phases.json is damaged.
+    """
+    if options.get("to", SEARCH) != SEARCH:
+        return True
+    return "resume" in options and "to" not in options and read_chain(chain_folder(options)) is not None
+
+
+def chain_folder(options: dict[str, Any]) -> RunFolder:
+    """Return the folder of the run that is to be resumed; the search may have been killed before it became one."""
+    run, by_path = folder_named(options, options["resume"]), Path(options["resume"])
+    return RunFolder(by_path.absolute()) if not run.uri and not is_there(run.path) and is_there(by_path) else run
+
+
+def phase_run(run: RunFolder, name: str) -> RunFolder:
+    """Return the run that a phase of a run's chain trains in: its own, or the one beside it of longer trainings."""
+    more = "" if name == SEARCH else "-extra" if name in (EXTRA, EXTRA_FOLDS) else "-long"
+    return RunFolder(run.path.with_name(run.path.name + more), run.uri + more if run.uri else None)
+
+
+def read_chain(run: RunFolder) -> Chain | None:
+    """Return how far a run's chain has come, or None where it has none.
+
+    Raises:
+        ValueError: phases.json is damaged, or of a later version.
+    """
+    try:
+        if run.uri:
+            content = json.loads(Remote(run.uri).read(FILE)) if Remote(run.uri).exists(FILE) else None
+        else:
+            content = read_json(run.path / FILE) if is_there(run.path / FILE) else None
+        if content is None:
+            return None
+        if content["format"] > FORMAT:
+            raise ValueError(f"it has format {content['format']}, this version reads up to {FORMAT}")
+        return Chain(**{**content, "phases": [Phase(**each) for each in content["phases"]]})
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{run.path / FILE} cannot be read ({error}): restore it, or name a --to that the run has left"
+        ) from error
+
+
+def write_chain(run: RunFolder, chain: Chain) -> None:
+    """Write it, where the run is, as carried by this process."""
+    chain.by = {**identity(), "seen": time.time()}
+    content = json.dumps(asdict(chain), indent=1).encode()
+    if run.uri:
+        Remote(run.uri).write(FILE, content)
+        return
+    run.path.mkdir(parents=True, exist_ok=True)
+    write_bytes(run.path / FILE, content)
+
+
+def forget_chain(run: RunFolder) -> None:
+    """Remove it, and the folder if nothing else has come of the run."""
+    with suppress(OSError):
+        if run.uri:
+            Remote(run.uri).delete(FILE)
+        else:
+            (run.path / FILE).unlink(missing_ok=True)
+            run.path.rmdir()

@@ -1,0 +1,155 @@
+"""The end of a search: its leaderboard, what stopping saved, where everything is and what to type next."""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from search.run_state.tables import fitted
+from search.settings.plan import Plan
+from trainable.counts import counted
+from trainable.dataset.cache import is_default_cache_dir
+from trainable.run_folder.folders import BROKEN, STOPPED, RunFolder
+from trainable.storage.record_checks import DAMAGE
+from trainable.storage.remote import is_uri
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One trial's place on the leaderboard."""
+
+    number: int
+    state: str
+    reason: str
+    epochs: int
+    best: dict[str, float] | None  # the row of its best epoch
+    params: dict[str, Any]
+    seconds: float  # of training and validation
+
+
+def standings(run: RunFolder, damaged: list[int] | None = None) -> list[Standing]:
+    """Return the run's trials, best `val_miou` first, those without an epoch last.
+
+    Args:
+        run: whose.
+        damaged: takes the numbers of trials that cannot be read, which are left out then.
+
+    Raises:
+        ValueError: a trial cannot be read, where `damaged` is not given.
+    """
+    found = []
+    for folder in run.trials():
+        try:
+            status, rows = folder.status(), folder.curve()
+        except DAMAGE:
+            if damaged is None:
+                raise
+            damaged.append(folder.number)
+            continue
+        best = max(rows, key=lambda row: row["val_miou"], default=None)
+        seconds = sum(row.get("train_s", 0) + row.get("val_s", 0) for row in rows)
+        state, reason, params = status["state"], status.get("reason", ""), status.get("params", {})
+        found.append(Standing(folder.number, state, reason, len(rows), best, params, seconds))
+    return sorted(found, key=lambda each: -each.best["val_miou"] if each.best else 1)
+
+
+def print_results(run: RunFolder, plan: Plan, console: Console) -> None:
+    """Print the leaderboard of a run with at least one trial, and what follows from it."""
+    epochs = plan.config.epochs
+    ranking = standings(run)
+    console.print(_leaderboard(ranking, epochs, console))
+    for each in ranking:
+        if each.state in BROKEN:
+            text = f"trial {each.number} {each.state}: {each.reason}"
+            console.print(text, style="red", highlight=False, soft_wrap=True)
+        for note in run.trial(each.number).notes():
+            console.print(f"note: trial {each.number}: {note}", style="yellow", highlight=False, soft_wrap=True)
+    used = sum(each.epochs for each in ranking)
+    saved = sum(epochs - each.epochs for each in ranking if each.state == STOPPED)
+    share = f" ({saved / (used + saved):.0%} of {used + saved})" if saved else ""
+    seconds = sum(each.seconds for each in ranking)
+    trained = f"{counted(used, 'epoch')} trained in {seconds / 60:.1f} trial minutes"
+    tell = [f"{trained}; stopping saved {counted(saved, 'epoch')}{share}"]
+    path = run.uri or _shown(run.path)
+    tell.append(f"everything is in {path}: trials/NUMBER/ has config, curve, weights; search.json, folds.json, study")
+    sound = [each for each in ranking if each.best and each.state not in BROKEN]
+    if sound:
+        winner = f"{path}/{run.trial(sound[0].number).path.relative_to(run.path)}"
+        again = ["python", "-m", "trainable.fold", "--config", f"{winner}/config.json", "--folds", f"{path}/folds.json"]
+        again += ["--data", plan.data] if plan.data else []
+        again += ["--extra", plan.extra] if plan.extra else []
+        again += ["--cache-dir", plan.cache_dir] if not is_default_cache_dir(plan.cache_dir) else []
+        again += ["--skip-bad"] if plan.skip_bad else []
+        report = shlex.join(["python", "analysis/report.py", "--run", str(path), "--out", "report.html"])
+        confirm = shlex.join(["python", "search/run.py", "--confirm", run.path.name, *runs_dir_option(run)])
+        tell += [
+            "next:",
+            f"  {report}    # everything on one page, with predictions beside the truth",
+            f"  {confirm}    # the best configs on the other folds, for an ensemble",
+        ]
+        if not any(map(is_uri, (path, plan.data, plan.extra))):  # these take paths
+            tell.append(f"  {shlex.join(again)}    # train the best config again")
+            tell.append(f"  {shlex.join(['tensorboard', '--logdir', f'{path}/trials'])}")
+    for line in tell:
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def tell_end(console: Console, text: str, command: str = "") -> None:
+    """Print how a search has ended, and the command that goes on, if one does."""
+    goes_on = f"; go on with\n  {command}" if command else ""
+    console.print(f"{text}{goes_on}", style="bold yellow", highlight=False, soft_wrap=True)
+
+
+def resume_command(run: RunFolder, options: dict[str, Any]) -> str:
+    """Return the command that goes on with a run on the same resources and services."""
+    command = ["python", "search/run.py", "--resume", run.path.name]
+    command += runs_dir_option(run)
+    for name in ("address", "gpus", "concurrent", "gpus_per_trial", "wandb", "mlflow"):
+        if name in options:
+            command += [f"--{name.replace('_', '-')}", str(options[name])]
+    return shlex.join(command)
+
+
+def runs_dir_option(run: RunFolder) -> list[str]:
+    """Return the option that tells where a run is, if that is not where runs are by default."""
+    if run.uri:
+        return ["--runs-dir", run.uri.rsplit("/", 1)[0]]
+    return [] if run.path.parent == Path("runs").absolute() else ["--runs-dir", str(run.path.parent)]
+
+
+def _leaderboard(ranking: list[Standing], epochs: int, console: Console) -> Table:
+    titles = ("rank", "trial", "val_miou", "at training size", "best epoch", "epochs", "state", "config")
+    rows = []
+    for rank, each in enumerate(ranking, start=1):
+        values = ("", "", "")
+        if each.best:
+            values = (f"{each.best['val_miou']:.4f}", f"{each.best['val_miou_full']:.4f}", f"{each.best['epoch']:.0f}")
+        cells = (str(rank), str(each.number), *values, f"{each.epochs}/{epochs}", each.state, show_params(each.params))
+        rows.append((cells, "bold green" if rank == 1 and each.best else ""))
+    table = Table(title="Leaderboard", title_justify="left", header_style="bold")
+    return fitted(table, titles, rows, console, ("at training size", "best epoch", "rank", "epochs", "state"),
+                  left=("state",))  # fmt: skip
+
+
+NAMES = ("loss", "optimizer", "scheduler", "architecture")
+"""Sampled names whose values speak for themselves."""
+
+
+def show_params(params: dict[str, Any]) -> str:
+    """Return sampled values on one line; what was left out is not told."""
+    shown = []
+    for name, value in params.items():
+        text = f"{value:.3g}" if isinstance(value, float) else str(value)
+        if value is True:
+            shown.append(name)
+        elif value is not False:
+            shown.append(text if name in NAMES else f"{name}={text}")
+    return " ".join(shown)
+
+
+def _shown(path: Path) -> str:
+    """Return a path as the user would type it from here."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

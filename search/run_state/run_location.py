@@ -1,0 +1,190 @@
+"""Names the folder of a run that begins, and finds that of one that goes on, on a path or at a URI."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from search.run_state.driver_claim import DRIVER, DrivenError, Tell, forget, heartbeat, is_claim
+from search.run_state.heartbeat import Heartbeat, claimed
+from search.run_state.process import is_alive
+from search.run_state.run_names import check_name, check_root, check_there, is_there
+from search.settings.arguments import GOES_ON
+from search.settings.plan import DEFAULT_SPACE
+from trainable.dataset.cache import default_cache_dir
+from trainable.run_folder.folders import RunFolder
+from trainable.storage.remote import Remote, is_uri, working_copy
+
+LARGE = (".safetensors", ".parquet", ".npz")
+"""Files of a run at a URI that its driver does not need."""
+
+
+def run_folder(options: dict[str, Any]) -> RunFolder:
+    """Return the folder of the run, new or to be resumed; nothing is written to it.
+
+    Raises:
+        ValueError: a new run's name is taken or not a plain name, or there is nothing to resume.
+    """
+    if (earlier := earlier_name(options)) is not None:
+        return there(options, earlier)
+    run = folder_named(options, _new_name(options))
+    if "name" in options:
+        check_free(run)
+    return run
+
+
+@contextmanager
+def driven(options: dict[str, Any], run: RunFolder, tell: Tell) -> Iterator[tuple[RunFolder, Heartbeat]]:
+    """Claim the run that goes on, or reserve the name of a new one; no other search drives it from then on.
+
+    Where no run has come of the name at the end, nothing is left of it.
+
+    Args:
+        options: of the command line.
+        run: as `run_folder` gave it; a new one that was given no name gets another where two begin in one second.
+        tell: told of what takes seconds.
+
+    Raises:
+        ValueError: another search drives the run, or the name is taken by now.
+    """
+    if earlier_name(options) is not None:
+        with claimed(run, tell) as beat:
+            if run.uri:  # what another driver has written meanwhile
+                Remote(run.uri).pull(run.path, leave=LARGE)
+            yield run, beat
+        return
+    for number in count(2):
+        made = _missing_parents(run.path)
+        try:
+            check_free(run)
+            run.path.mkdir(parents=True, exist_ok=True)
+            beat = claimed(run, tell)
+            check_free(run)  # another search may have come and gone
+            break
+        except ValueError:
+            if "name" in options:
+                raise
+            run = folder_named(options, f"{default_name(options)}-{number}")
+    try:
+        if run.uri and run.path.exists():
+            shutil.rmtree(run.path)  # what is left of a run of that name that was removed
+            run.path.mkdir()
+        with beat:
+            yield run, beat
+    finally:
+        if not (run.path / "search.json").exists():
+            give_back(run, made)
+
+
+def there(options: dict[str, Any], name: str) -> RunFolder:
+    """Return an earlier run's folder, by its name or path; what is at a URI is brought, but for large files.
+
+    Raises:
+        ValueError: there is none, or its search.json is damaged.
+    """
+    if is_uri(options.get("runs_dir")):
+        return _earlier_remote_run(options, name)
+    root = _root(options)
+    run = RunFolder(root / name)
+    if not is_there(run.path / "search.json") and is_there(Path(name, "search.json")):
+        run = RunFolder(Path(name).absolute())
+    check_there(run, name, root)
+    return run
+
+
+def earlier_runs(options: dict[str, Any]) -> list[RunFolder]:
+    """Return the runs that a new search is to start warm from.
+
+    Raises:
+        ValueError: there is none of a name, or one comes twice.
+    """
+    runs = [there(options, name) for name in options.get("warm_start", ())]
+    names = [run.path.name for run in runs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"--warm-start names run {twice[0]} twice; leave one out")
+    return runs
+
+
+def earlier_name(options: dict[str, Any]) -> str | None:
+    """Return the name of the run that the options go on with, or None for a new one."""
+    return next((options[name] for name in GOES_ON if name in options), None)
+
+
+def default_name(options: dict[str, Any]) -> str:
+    """Return the name of a run that was given none."""
+    of = f"{Path(options['promote']).name}-long" if "promote" in options else options.get("space", DEFAULT_SPACE)
+    return f"{of}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def _new_name(options: dict[str, Any]) -> str:
+    return check_name(options["name"]) if "name" in options else default_name(options)
+
+
+def _root(options: dict[str, Any]) -> Path:
+    """Return the folder of the runs, where that is no URI."""
+    return check_root(Path(options.get("runs_dir", "runs")).absolute())
+
+
+def folder_named(options: dict[str, Any], name: str) -> RunFolder:
+    """Return the folder that a run of a name has, be it there or not."""
+    if is_uri(options.get("runs_dir")):
+        return _remote(options, name)[1]
+    return RunFolder(_root(options) / name)
+
+
+def check_free(run: RunFolder) -> None:
+    """Refuse a name whose folder holds anything but what is left of a search that came to nothing."""
+    if run.uri:
+        taken, root = Remote(run.uri).exists("search.json"), run.uri.rsplit("/", 1)[0]
+    else:
+        names = [path.name for path in run.path.iterdir()] if run.path.is_dir() else []
+        taken, root = any(not _is_of_driver(name) for name in names) or run.path.is_file(), str(run.path.parent)
+    if taken:
+        name = run.path.name
+        raise ValueError(f"run {name} exists in {root}; choose another --name, or go on with it by --resume {name}")
+
+
+def _is_of_driver(name: str) -> bool:
+    return is_claim(name) or name in (DRIVER, f".{DRIVER}.tmp", "stop.json", "phases.json")
+
+
+def _missing_parents(path: Path) -> list[Path]:
+    """Return the folders above a path that are not there, the lowest first."""
+    return [each for each in path.parents if not each.exists()]
+
+
+def give_back(run: RunFolder, made: Sequence[Path] = ()) -> None:
+    """Remove the folder of a name that no run has come of, and those above it that were made for it."""
+    for name in (DRIVER, "stop.json") if run.uri else ():
+        with suppress(OSError):
+            Remote(str(run.uri)).delete(name)
+    forget(run)
+    with suppress(OSError):
+        shutil.rmtree(run.path)
+        for each in made:
+            each.rmdir()
+
+
+def _remote(options: dict[str, Any], name: str) -> tuple[Remote, RunFolder]:
+    """Return a run at a URI and its working copy."""
+    if "keep_gb" in options:
+        raise ValueError(f"--keep-gb counts files on a path, --runs-dir is {options['runs_dir']}; leave --keep-gb out")
+    remote = Remote(str(options["runs_dir"])) / name
+    return remote, RunFolder(working_copy(remote.uri, options.get("cache_dir") or default_cache_dir()), remote.uri)
+
+
+def _earlier_remote_run(options: dict[str, Any], name: str) -> RunFolder:
+    remote, run = _remote(options, name)
+    if not remote.exists("search.json"):
+        root = Remote(str(options["runs_dir"]))
+        raise ValueError(f"no run {name} in {root.uri}; the runs there are: {', '.join(root.folders()) or 'none'}")
+    here = heartbeat(RunFolder(run.path))
+    if here and "ended" not in here and is_alive(here):  # its working copy is newer than what is at the URI
+        if name == earlier_name(options):
+            raise DrivenError(f"run {name} is driven by process {here['pid']} of this machine; stop that, or wait")
+        return run
+    remote.pull(run.path, leave=LARGE)
+    return run

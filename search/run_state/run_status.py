@@ -1,0 +1,181 @@
+"""How a run stands, by its folder alone, and how that is shown."""
+
+import shlex
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from search.ending.endings import ENDS
+from search.run_state.chain_record import Chain, read_chain
+from search.run_state.heartbeat import ENDED, GONE, RUNNING, driver, driver_state
+from search.run_state.leaderboard import Standing, runs_dir_option, show_params, standings
+from search.run_state.run_names import NO_RECORD
+from search.run_state.tables import fitted
+from trainable.counts import counted, have_ended
+from trainable.run_folder.folders import BROKEN, FINISHED, PAUSED, STOPPED, RunFolder
+from trainable.run_folder.folders import ENDED as ENDED_TRIALS
+from trainable.run_folder.folders import RUNNING as RUNNING_TRIAL
+from trainable.storage.record_checks import DAMAGE
+
+
+@dataclass
+class Status:
+    """How one run stands."""
+
+    name: str
+    state: str  # running, stopping, finished, interrupted, or damaged
+    told: str  # the state in words
+    trials: int = 0  # planned
+    epochs: int = 0  # of one trial's full budget
+    counts: dict[str, int] = field(default_factory=dict)  # trials by state
+    best: float | None = None  # val_miou
+    hours: float = 0.0  # of GPUs, or of cores where there are none
+    unit: str = "core-hours"
+    left_s: float | None = None
+    ranking: list[Standing] = field(default_factory=list)
+    damaged: list[int] = field(default_factory=list)  # trials that cannot be read
+    chain: Chain | None = None  # where it is on its way to a submission
+
+    @property
+    def ended(self) -> int:
+        """Trials that have ended."""
+        return sum(self.counts.get(state, 0) for state in ENDED_TRIALS)
+
+
+def status_of(run: RunFolder, beat: str | None = None) -> Status:
+    """Read how a run stands; what is damaged is told, not raised.
+
+    Args:
+        run: to read.
+        beat: how its search is, where that has been seen already; see `search/run_state/heartbeat.py`.
+    """
+    if not (run.path / "search.json").exists():
+        return Status(run.path.name, "damaged", NO_RECORD)
+    try:
+        chain = read_chain(RunFolder(run.path))
+        plan = run.search()["plan"]
+        trials, epochs = int(plan["trials"]), int(plan["base"]["epochs"])
+        damaged: list[int] = []
+        ranking = standings(run, damaged)
+    except DAMAGE as error:
+        return Status(run.path.name, "damaged", f"cannot be read: {error}")
+    told, beat = driver(run), beat or driver_state(run)
+    status = Status(run.path.name, "", "", trials, epochs, ranking=ranking, damaged=damaged, chain=chain)
+    for each in ranking:
+        state = each.state if beat == RUNNING or each.state != RUNNING_TRIAL else "interrupted"
+        status.counts[state] = status.counts.get(state, 0) + 1
+    status.best = max((each.best["val_miou"] for each in ranking if each.best), default=None)
+    gpus = told.get("gpus_per_trial") or 0
+    status.hours = sum(each.seconds for each in ranking) / 3600 * (gpus or 1)
+    status.unit = "GPU-hours" if gpus else "core-hours"
+    status.left_s = _left(status, told) if beat == RUNNING else None
+    status.state, status.told = _state(run, status, told, beat)
+    return status
+
+
+def _state(run: RunFolder, status: Status, told: dict[str, Any], beat: str) -> tuple[str, str]:
+    seen = show_ago(time.time() - told["seen"]) if told else "never"
+    if beat == RUNNING:
+        where = f"process {told.get('pid')} on {told.get('host')}, seen {seen}"
+        return ("stopping", f"saving and stopping: {where}") if run.stop_requested() else ("running", where)
+    if status.chain:
+        return _chain_state(run, status.chain)
+    resumable = told.get("end") in [each.name for each in ENDS if each.resumable]
+    if status.ended >= status.trials:
+        return "finished", f"ended {seen}" if told else "all trials have ended"
+    why = told["why"] if resumable and isinstance(told.get("why"), str) else "stopped"
+    how = {GONE: f"its search is gone without a word, last seen {seen}", ENDED: f"{why}, {seen}"}
+    return "interrupted", f"{how.get(beat, 'nobody drives it')}; {_resume(run)}"
+
+
+def _chain_state(run: RunFolder, chain: Chain) -> tuple[str, str]:
+    """Return how a chain stands while its search does not run."""
+    if chain.done:
+        return "finished", f"all phases to {chain.to} have ended"
+    phase = chain.to_come[0]
+    if chain.carried:
+        begun = chain.phase(phase)
+        return "running", f"phase {phase} on the way to {chain.to}, {show_span(begun.seconds if begun else 0)} so far"
+    return "interrupted", f"in phase {phase} on the way to {chain.to}; {_resume(run)}"
+
+
+def _resume(run: RunFolder) -> str:
+    return "go on with: " + shlex.join(["python", "search/run.py", "--resume", run.path.name, *runs_dir_option(run)])
+
+
+def _left(status: Status, told: dict[str, Any]) -> float | None:
+    """Return the seconds left if what is to come takes as long as what was done."""
+    ended = [each for each in status.ranking if each.state in (FINISHED, STOPPED, PAUSED)]
+    done = sum(each.epochs for each in status.ranking)
+    if not done:
+        return None
+    per_epoch = sum(each.seconds for each in status.ranking) / done
+    typical = sum(each.epochs for each in ended) / len(ended) if ended else status.epochs * 0.6
+    running = [each for each in status.ranking if each.state == RUNNING_TRIAL]
+    epochs = max(status.trials - len(status.ranking), 0) * typical
+    epochs += sum(max(typical - each.epochs, 1) for each in running)
+    return epochs * per_epoch / max(told.get("concurrent") or 1, 1)
+
+
+def page(status: Status, console: Console) -> Group:
+    """Return all of one run."""
+    colour = {"running": "cyan", "finished": "green", "damaged": "red"}.get(status.state, "yellow")
+    parts: list[Any] = [Text.assemble(f"run {status.name}: ", (status.state, f"bold {colour}"), f" ({status.told})")]
+    if status.state == "damaged":
+        return Group(*parts)
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(status.counts.items(), key=lambda each: -each[1]))
+    used = sum(each.epochs for each in status.ranking)
+    left = f", about {show_span(status.left_s)} left" if status.left_s is not None else ""
+    parts.append(Text(f"{have_ended(status.ended, status.trials)} ({counts or 'none began'}){left}"))
+    parts.append(Text(f"{counted(used, 'epoch')}, {status.hours:.2f} {status.unit}"))
+    scored = [each for each in status.ranking if each.best]
+    if scored:
+        rows = []
+        for each in scored[:10] + [each for each in scored[10:] if each.state == RUNNING_TRIAL]:
+            rank, best = scored.index(each) + 1, each.best or {}
+            figures = (str(rank), str(each.number), f"{best['val_miou']:.4f}", f"{each.epochs}/{status.epochs}")
+            rows.append(((*figures, each.state, show_params(each.params)), "bold green" if rank == 1 else ""))
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        titles = ("rank", "trial", "val_miou", "epochs", "state", "config")
+        fitted(table, titles, rows, console, ("rank", "epochs", "state"), left=("state",))
+        parts.append(table)
+    if status.damaged:
+        numbers = ", ".join(map(str, status.damaged))
+        told = f"damaged, trial.json or curve.csv: trial {numbers}; --resume {status.name} mends what is cut off"
+        parts.append(Text(told, "red"))
+    broken = [each for each in status.ranking if each.state in BROKEN]
+    parts += [Text(f"trial {each.number} {each.state}: {each.reason}", "red") for each in broken[-5:]]
+    if len(broken) > 5:
+        parts.append(Text(f"and {len(broken) - 5} more that failed", "red"))
+    return Group(*parts)
+
+
+def overview(runs: list[Status]) -> Table:
+    """Return all runs, a line each."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title in ("run", "state", "trials", "val_miou", ""):
+        table.add_column(title, justify="right" if title in ("trials", "val_miou") else "left", no_wrap=bool(title))
+    for each in runs:
+        best = "" if each.best is None else f"{each.best:.4f}"
+        count = f"{each.ended}/{each.trials}" if each.trials else ""
+        table.add_row(each.name, each.state, count, best, Text(each.told, "dim"))
+    return table
+
+
+def show_ago(seconds: float) -> str:
+    """Return how long ago something was."""
+    return f"{show_span(max(seconds, 0))} ago"
+
+
+def show_span(seconds: float) -> str:
+    """Return seconds as 45 s, 12 min, 3 h 05 min or 2 days."""
+    whole = round(seconds)
+    if whole < 90:
+        return f"{whole} s"
+    if whole < 5400:
+        return f"{round(whole / 60)} min"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min" if whole < 172_800 else f"{whole // 86_400} days"

@@ -1,0 +1,194 @@
+"""Trains the best trials' configs on the other folds: python search/run.py --confirm NAME --top 3."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from search.ending.endings import End
+from search.racing.candidates import find_finalists
+from search.racing.race import Race, Task, rungs_of
+from search.run_state.heartbeat import Heartbeat
+from search.run_state.leaderboard import runs_dir_option, tell_end
+from search.run_state.past_usage import read_hours, total
+from search.settings.allocation import Machine, Resources, resources
+from search.settings.budget import Budget, Clock, read_budget
+from search.settings.plan import Plan
+from trainable.coco.reader import Dataset
+from trainable.metric.paired_comparison import HELD, Standing
+from trainable.run_folder.fold_models import trainings
+from trainable.run_folder.folders import BROKEN, ENDED, RunFolder
+
+if TYPE_CHECKING:
+    from search.driver.lifecycle import Driver
+
+SEEDS, SEEDS_OF_BUDGET = 1, 5
+"""Trainings on each fold where --seeds does not say otherwise: without a budget, and at most with one."""
+
+OVERHEAD = 1.1
+"""What a training takes for each second of training and validating: starting, loading, saving."""
+
+
+@dataclass(frozen=True)
+class Final:
+    """What is confirmed."""
+
+    run: RunFolder
+    plan: Plan
+    numbers: list[int]
+    race: Race
+    budget: Budget
+
+
+def confirm(
+    options: dict[str, Any], run: RunFolder, plan: Plan, dataset: Dataset, machine: Machine, console: Console,
+    beat: Heartbeat, started: float,
+) -> int:  # fmt: skip
+    """Race the finalists and print how they rank; returns the exit status.
+
+    What has ended is not trained again, so the same command goes on after an interruption.
+
+    Raises:
+        ValueError: options that do not fit the run, a budget that is spent, or data that has changed.
+    """
+    from search.callbacks.checkpoint_budget import keep_callbacks
+    from search.callbacks.progress import Progress
+    from search.callbacks.remote_sync import synced
+    from search.callbacks.tensorboard_log import TensorBoardEvents
+    from search.callbacks.trial_states import RecordStates
+    from search.callbacks.usage import Hours
+    from search.cluster.gpu_packing import packing_of
+    from search.driver.lifecycle import Driver, driver_facts, tell
+    from search.driver.tune_runner import run_race
+    from search.preparation.data_setup import prepare, setting_of
+    from search.racing.race_searcher import Racer
+
+    share = resources(machine, options.get("concurrent"), options.get("gpus_per_trial"))
+    final = begin(options, run, plan, share)
+    race = final.race
+    prepared = prepare(plan, run, dataset, True, console)
+    if prepared.extra:
+        for fold in {fold for fold, _ in race.rungs}:
+            prepared.extra.check(fold, prepared.folds)
+    packing = packing_of(run, machine, share)
+    racer = Racer(run, race, console, packing)
+    console.print(describe(final), share.description, sep="\n", highlight=False, soft_wrap=True)
+    record, clock, hours = RecordStates(run, plan.config.epochs), Clock(final.budget, started), Hours(run, share)
+    progress = Progress(run, len(race.left()), plan.config.epochs, console, further=True, seconds_left=clock.left)
+    if final.budget.text:
+        race.fits = lambda tasks: needed(final, share, tasks) <= clock.left() - final.budget.margin()
+
+    def out(number: int, standing: Standing) -> None:
+        progress.trials = progress.count(*ENDED) + len(race.left())
+        tell(console, told_out(number, standing), "bold")
+
+    race.tell = out
+    driver = Driver(run, record, console, clock)
+
+    def trials() -> None:
+        with progress:
+            keep = keep_callbacks(run, plan.keep_gb, console)
+            packed = [packing] if packing else []
+            callbacks = [record, hours, TensorBoardEvents(run), *keep, progress, *packed]
+            run_race(racer, setting_of(plan, run, prepared), share, synced(run, callbacks, console))
+
+    def finish() -> End:
+        hours.close()
+        racer.load()
+        return _finish(final, options, driver, console)
+
+    return driver.drive(driver_facts(machine, share), beat, trials, finish)
+
+
+def begin(options: dict[str, Any], run: RunFolder, plan: Plan, share: Resources) -> Final:
+    """Return what the options ask for, none of it trained.
+
+    Raises:
+        ValueError: options that do not fit the run, or a budget that is spent.
+    """
+    folds = options.get("folds", plan.folds)
+    numbers = find_finalists(run, plan, options.get("top"), folds, options.get("include", []))
+    budget = read_budget(options, share, total(read_hours(run)["sessions"]))
+    drop = "no_race" not in options
+    seeds = options.get("seeds", SEEDS_OF_BUDGET if budget.text and drop else SEEDS)
+    return Final(run, plan, numbers, Race(numbers, rungs_of(range(folds), plan.config.fold, seeds), drop), budget)
+
+
+def describe(final: Final) -> str:
+    """Return what is to be trained."""
+    race, folds = final.race, {fold for fold, _ in final.race.rungs}
+    seeds = len(race.rungs) // len(folds)
+    numbers = ", ".join(map(str, final.numbers))
+    trainings = f"{'at most ' * race.drop}{len(race.left())} trainings to go"
+    on = f"{len(folds)} of {final.plan.folds} folds" + f" x {seeds} seeds" * (seeds > 1)
+    how = "; one shown to be worse is out after each fold" if race.drop and len(final.numbers) > 1 else ""
+    return f"run {final.run.path.name}: trials {numbers} on {on}; {trainings}{how}"
+
+
+def needed(final: Final, share: Resources, tasks: Sequence[Task]) -> float:
+    """Return the seconds that some trainings take, all begun now, if each takes what its config's last one took."""
+    seconds = []
+    for number, _ in tasks:
+        trial = final.run.trial(number)
+        ended = [each for each in (trial, *trainings(trial).values()) if each.curve()]
+        rows = max(ended, key=lambda each: each.status().get("ended", 0.0)).curve()
+        epoch = sum(row["train_s"] + row["val_s"] for row in rows) / len(rows)
+        seconds.append(OVERHEAD * epoch * final.plan.config.epochs)
+    return max(seconds) * -(-len(seconds) // share.concurrent)
+
+
+def told_out(number: int, standing: Standing) -> str:
+    """Return what is said of a config that is shown to be worse."""
+    fold, seed = standing.cells[-1]
+    after = f"fold {fold}" + f" with seed {seed + 1} of it" * (seed > 0)
+    return (
+        f"trial {number} is out after {after}: its val_miou less that of trial {standing.leader} is "
+        f"{standing.differences[number]:+} on {standing.compared[number]} photos, {HELD}"
+    )
+
+
+def _finish(final: Final, options: dict[str, Any], driver: "Driver", console: Console) -> End:
+    """Print how the finalists rank, how the race has ended and what to do next."""
+    from search.callbacks.remote_sync import send_records
+    from search.callbacks.trial_states import mark_interrupted
+    from search.callbacks.usage import print_hours
+    from search.racing.ranking import print_ranking
+
+    run, race = final.run, final.race
+    folders = [folder for number in final.numbers for folder in run.trial(number).further_folds()]
+    mark_interrupted(folders)
+    left = race.left()
+    end = driver.decide(left=len(left), sound=bool(race.results), limited=race.limited)
+    print_ranking(run, final.numbers, race, console)
+    print_hours(run, options.get("rate"), console)
+    if left:
+        seeds = len(race.rungs) // len({fold for fold, _ in race.rungs})
+        counts = f"{'at most ' * race.drop}{len(left)} trainings have not ended"
+        tell_end(console, f"{driver.told(end)}: {counts}", again(run, options, seeds))
+    else:
+        tell_end(console, end.told)
+    for folder in folders:
+        if folder.status()["state"] in BROKEN:
+            text = f"to train trial {folder.number} fold {folder.path.name} again, remove {folder.path} and repeat this"
+            console.print(text, style="yellow", highlight=False, soft_wrap=True)
+    if end.status == 0:
+        told = shlex.join(["python", "analysis/ensemble.py", "--run", run.uri or str(run.path)])
+        console.print(f"next:\n  {told}    # one ensemble of them", highlight=False, soft_wrap=True)
+    send_records(run, console)
+    return end
+
+
+def again(run: RunFolder, options: dict[str, Any], seeds: int) -> str:
+    """Return the command that goes on, without its budget."""
+    command = ["python", "search/run.py", "--confirm", run.path.name]
+    command += runs_dir_option(run)
+    for name in ("top", "folds", "address", "gpus", "concurrent", "gpus_per_trial"):
+        if name in options:
+            command += [f"--{name.replace('_', '-')}", str(options[name])]
+    command += ["--seeds", str(seeds)] if seeds > 1 else []
+    command += ["--no-race"] if "no_race" in options else []
+    if "include" in options:
+        command += ["--include", *map(str, options["include"])]
+    return shlex.join(command)

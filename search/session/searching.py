@@ -1,0 +1,185 @@
+"""A search from its plan to its end: what is prepared, what surrounds its trials, and what is said last."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from rich.console import Console
+
+from search.callbacks.checkpoint_budget import keep_callbacks
+from search.callbacks.progress import Progress
+from search.callbacks.remote_sync import send_records, synced
+from search.callbacks.tensorboard_log import TensorBoardEvents
+from search.callbacks.trial_states import RecordStates, mark_interrupted, saved
+from search.callbacks.usage import Hours, print_hours, read_hours, total
+from search.cluster.gpu_packing import packing_of
+from search.driver.lifecycle import Driver, driver_facts
+from search.driver.tune_runner import run_trials
+from search.ending.endings import FINISHED, End
+from search.preparation.data_setup import Prepared, create, prepare, setting_of
+from search.preparation.extend import extend, extended_at, extended_plan, settle
+from search.preparation.space_checks import start_checks
+from search.preparation.space_samples import check_draws
+from search.preparation.warm_start import warm_start
+from search.run_state.heartbeat import Heartbeat
+from search.run_state.leaderboard import print_results, resume_command, tell_end
+from search.session.cost_forecast import (
+    Outlook,
+    describe,
+    epochs_left,
+    loosely,
+    nearest_end,
+    recorded_epoch,
+    too_small,
+    tried_epoch,
+)
+from search.settings.allocation import Machine, Resources, resources
+from search.settings.budget import Budget, Clock, expected_epochs, read_budget
+from search.settings.plan import FORECAST, Plan, is_default, new_plan
+from search.settings.trackers import service_callbacks
+from search.tuning.freeze_thaw import Thawing
+from search.tuning.priors import FILE, read_priors
+from search.worker.trial_runner import TrialSetting
+from trainable.coco.reader import Dataset
+from trainable.counts import have_ended
+from trainable.run_folder.folders import BROKEN, ENDED, RunFolder
+
+
+def run_search(
+    options: dict[str, Any], run: RunFolder, stored: Plan | None, warm: Sequence[RunFolder], dataset: Dataset,
+    machine: Machine, console: Console, beat: Heartbeat, started: float,
+) -> int:  # fmt: skip
+    """Train the trials of a plan, new or stored, and say how they stand; returns the exit status.
+
+    Args:
+        options: of the command line.
+        run: whose folder this process has claimed.
+        stored: its plan, where it goes on; None for a new run.
+        warm: runs that a new one starts warm from.
+        dataset: the labelled photos.
+        machine: what Ray has.
+        console: where to say it.
+        beat: of this process.
+        started: when the command began, on the monotonic clock.
+
+    Raises:
+        ValueError, OSError: what cannot be searched, before the first trial.
+    """
+    share = resources(machine, options.get("concurrent"), options.get("gpus_per_trial"))
+    plan, budget = _asked(options, run, stored, machine, share)
+    services = service_callbacks(options.get("wandb"), options.get("mlflow"), run.path.name)
+    begins = stored is None or "extend" in options
+    folds_hash = options.get("promoted_folds")
+    plan, setting = _prepared(plan, run, stored, begins, warm, dataset, machine, console, folds_hash)
+    console.print(plan.describe(run.path.name), share.description, sep="\n", highlight=False, soft_wrap=True)
+    epochs, ended = plan.config.epochs, _ended(run)
+    to_come = replace(plan, trials=max(plan.trials - ended, 1))
+    thawing = Thawing(run, epochs, plan.trials, read_priors(run, epochs)) if plan.stopper == FORECAST else None
+    clock, hours, record = Clock(budget, started), Hours(run, share), RecordStates(run, epochs, thawing)
+    expected = expected_epochs(plan) if thawing else 0.0
+    progress = Progress(run, plan.trials, epochs, console, expected=expected, seconds_left=clock.left)
+    packing = packing_of(run, machine, share)
+    if thawing:
+        thawing.tell = progress.tell
+    driver = Driver(run, record, console, clock)
+
+    def trials() -> None:
+        with progress:
+            if budget.text:
+                epoch_s = tried_epoch(plan, setting, share) if begins else recorded_epoch(run)
+                if begins and epoch_s:
+                    told = describe(budget, share, expected_epochs(to_come), epoch_s, loosely(to_come))
+                    console.print(f"forecast: {told}", highlight=False, soft_wrap=True)
+                if epoch_s and (lacking := too_small(budget, share, plan, nearest_end(run, epochs), epoch_s)):
+                    console.print(lacking, style="yellow", highlight=False, soft_wrap=True)
+                if thawing:
+                    thawing.workers, thawing.epochs_left = share.concurrent, epochs_left(clock, hours, epoch_s)
+            keep = keep_callbacks(run, plan.keep_gb, console)
+            forecast = [Outlook(run, to_come, share, clock, hours, console)] if budget.text or budget.rate else []
+            packed = [packing] if packing else []
+            callbacks = [record, hours, TensorBoardEvents(run), *keep, progress, *packed, *forecast, *services]
+            run_trials(plan, run, setting, share, synced(run, callbacks, console), thawing, packing)
+
+    def finish() -> End:
+        hours.close()
+        return _finish(plan, run, options, driver, budget, thawing is not None and thawing.limited(), console)
+
+    return driver.drive(driver_facts(machine, share), beat, trials, finish)
+
+
+def _asked(
+    options: dict[str, Any], run: RunFolder, stored: Plan | None, machine: Machine, share: Resources
+) -> tuple[Plan, Budget]:
+    """Return what is to be searched, and what it may take; nothing is written."""
+    if stored is None:
+        return new_plan(options, machine), read_budget(options, share, 0.0)
+    if "extend" in options:
+        return extended_plan(stored, run, options, machine), read_budget(options, share, 0.0)
+    return stored, read_budget(options, share, total(read_hours(run)["sessions"], since=extended_at(run)))
+
+
+def _prepared(
+    plan: Plan, run: RunFolder, stored: Plan | None, begins: bool, warm: Sequence[RunFolder], dataset: Dataset,
+    machine: Machine, console: Console, folds_hash: str | None,
+) -> tuple[Plan, TrialSetting]:  # fmt: skip
+    """Check a plan that begins, have the run's folder say it, and return it as far as it can train.
+
+    Raises:
+        ValueError: it cannot train, or its folds have not the hash that is asked for.
+    """
+    # The default search is known to work, and checks take the seconds of importing PyTorch in more processes.
+    checks = start_checks(plan, machine) if begins and not is_default(plan, machine) else None
+    prepared = prepare(plan, run, dataset, stored is not None, console)
+    if folds_hash not in (None, prepared.folds.hash):
+        raise ValueError(
+            f"the photos in {dataset.root} make other folds than those of the run whose configs are promoted: restore "
+            "them, or search anew"
+        )
+    plan = checks(console) if checks else plan
+    if begins:
+        data = prepared.data
+        check_draws(plan, [each.cache for each in data.values()], data[plan.config.image_size].train)
+    if stored is None:
+        create(plan, run, prepared, _priors(warm, plan, prepared, console))
+    elif begins:
+        console.print(extend(run, stored, plan), highlight=False, soft_wrap=True)
+    else:
+        settle(run)
+    return plan, setting_of(plan, run, prepared)
+
+
+def _priors(runs: Sequence[RunFolder], plan: Plan, prepared: Prepared, console: Console) -> dict[str, Any]:
+    """Return what a warm start puts into the run's folder, by file, and say what it is."""
+    if not runs:
+        return {}
+    priors, told = warm_start(runs, plan, prepared)
+    for line in told:
+        console.print(line, highlight=False, soft_wrap=True)
+    return {FILE: priors.record()}
+
+
+def _finish(
+    plan: Plan, run: RunFolder, options: dict[str, Any], driver: Driver, budget: Budget, limited: bool,
+    console: Console,
+) -> End:  # fmt: skip
+    mark_interrupted(run.trials())
+    folders = run.trials()
+    ended = _ended(run)
+    sound = any(folder.curve() and folder.status()["state"] not in BROKEN for folder in folders)
+    end = driver.decide(left=plan.trials - ended, sound=sound, limited=limited and bool(budget.text))
+    if folders:
+        print_results(run, plan, console)
+        print_hours(run, options.get("rate"), console)
+    if end is not FINISHED:
+        why = driver.told(end)
+        counts = ", ".join(filter(None, [have_ended(ended, plan.trials), saved(folders)]))
+        resume = resume_command(run, options) if ended < plan.trials else ""
+        tell_end(console, f"{why}: {counts}" if resume else why, resume)
+    else:
+        tell_end(console, end.told)
+    send_records(run, console)
+    return end
+
+
+def _ended(run: RunFolder) -> int:
+    return sum(folder.status()["state"] in ENDED for folder in run.trials())

@@ -1,0 +1,243 @@
+"""The command line of `search/run.py`."""
+
+import argparse
+import math
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn
+
+from search.phases.sharing import ORDER
+from search.settings.allocation import AUTO
+from search.settings.budget import check_budget, option
+from search.settings.plan import STOPPERS
+from spaces.encoders import GROUPS
+from spaces.table import JOINT, NONE, SPACES, space_names
+from trainable.config import PRECISIONS
+from trainable.storage.remote import is_uri
+
+FIXED_BY_RUN = (
+    "space", "name", "skip_bad", "folds", "fold", "trials", "epochs", "grace", "reduction", "seed",
+    "architecture", "encoder", "encoder_weights", "image_size", "batch_size", "smoke", "base", "encoders", "precision",
+    "compile", "keep_gb", "stopper", "warm_start",
+)  # fmt: skip
+"""Options that a resumed run keeps: another value would make its trials incomparable."""
+
+GOES_ON = ("resume", "extend", "confirm")
+"""Options that go on with a run; one at a time."""
+
+FREE: dict[str, tuple[str, ...]] = {
+    "resume": ("encoder_weights",), "extend": ("space", "encoders", "trials", "stopper", "encoder_weights"),
+    "confirm": ("folds", "encoder_weights"),
+    "promote": ("name", "epochs", "fold", "image_size", "stopper", "encoder_weights", "keep_gb"),
+}  # fmt: skip
+"""Of what a run has fixed, what these may change."""
+
+LOWEST = {
+    "trials": 1, "epochs": 1, "grace": 1, "reduction": 2, "seed": 0, "folds": 2, "fold": 0, "image_size": 32,
+    "batch_size": 1, "gpus": 1, "concurrent": 1, "top": 1, "include": 0, "seeds": 1, "vary": 0,
+}  # fmt: skip
+"""The smallest value of each option that is a whole number."""
+
+HIGHEST = {"seed": 2**32 - 1}
+"""The largest, where that is none of the run's, the data's or the machine's."""
+
+OF_CONFIRM = ("top", "include", "seeds", "no_race")
+"""Options that only finalists have; those that are promoted have the first two."""
+
+
+def location(text: str) -> str | Path:
+    """Return a URI as it is, else a path."""
+    return text if is_uri(text) else _path(text)
+
+
+def _path(text: str) -> str | Path:
+    """Return a path; an empty text stays one, to be refused: the path of it would be the current folder."""
+    return Path(text) if text else text
+
+
+def _gpus(text: str) -> str | float:
+    try:
+        return AUTO if text == AUTO else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"it takes a number of GPUs, such as 0.5, or {AUTO}, found {text!r}") from None
+
+
+class Parser(argparse.ArgumentParser):
+    """One that names the option that a misspelt one is near to."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the command line, and end."""
+        words = message.split() if message.startswith("unrecognized arguments") else []
+        known = [each for each in self._option_string_actions if each.startswith("--")]
+        meant = [near[0] for word in words if word.startswith("--")
+                 and (near := get_close_matches(word.partition("=")[0], known, n=1, cutoff=0.75))]  # fmt: skip
+        super().error(f"{message}; did you mean {' and '.join(meant)}?" if meant else message)
+
+
+class _Help(argparse.HelpFormatter):
+    def __init__(self, prog: str):
+        super().__init__(prog, max_help_position=30, width=110)
+
+
+def parse(arguments: list[str] | None = None) -> dict[str, Any]:
+    """Return the options given on the command line, and only those: defaults depend on the device and the data.
+
+    Raises:
+        ValueError: an unknown space, a budget or number of seeds that is none, or an option that a resumed run has
+            fixed.
+    """
+    given = vars(_parser().parse_args(arguments))
+    _check_given(given)
+    space_names(given.get("space", "losses"))
+    check_budget(given)
+    earlier = [name for name in (*GOES_ON, "promote") if name in given]
+    if len(earlier) > 1:
+        told = "--resume goes on with a search, --extend adds to it, --confirm goes on with its finalists"
+        raise ValueError(f"{told}, --promote begins a run of its best configs; pass one of them")
+    if earlier:
+        _check_fixed(given, earlier[0])
+    of_confirm = OF_CONFIRM[2:] if "promote" in given else OF_CONFIRM
+    if "confirm" not in given and (alone := [name for name in of_confirm if name in given]):
+        raise ValueError(f"{option(alone[0])} belongs to --confirm NAME; add that, or leave it out")
+    if "vary" in given and "promote" not in given:
+        raise ValueError("--vary belongs to --promote NAME; add that, or leave it out")
+    if "pseudo_labels" in given and given.get("to", ORDER[0]) == ORDER[0]:
+        raise ValueError(f"--pseudo-labels belongs to --to, which goes on after the search; add --to {ORDER[-2]}, say")
+    _check_ranges(given)
+    return given
+
+
+def _check_given(given: dict[str, Any]) -> None:
+    """Refuse empty values, which a variable that a shell does not have leaves."""
+    for name, value in given.items():
+        if "" in (value if isinstance(value, list) else [value]):
+            raise ValueError(f"{option(name)} must not be empty, found ''; give it a value, or leave it out")
+
+
+def _check_ranges(given: dict[str, Any]) -> None:
+    """Refuse numbers that no run, no data and no machine would make sense of."""
+    lowest = {**LOWEST, **({"trials": 0} if "extend" in given else {}), **({"top": 0} if "include" in given else {})}
+    for name, low in lowest.items():
+        for value in given[name] if name == "include" and name in given else [given.get(name, low)]:
+            high = HIGHEST.get(name, value)
+            if not low <= value <= high:
+                limits = f"{low} to {high}" if name in HIGHEST else f"at least {low}"
+                rest = "; 0 goes with --include N, for these trials alone" if name == "top" else ""
+                raise ValueError(f"{option(name)} must be {limits}, found {value}{rest}")
+    for name in ("keep_gb", "gpus_per_trial"):
+        value = given.get(name, 1.0)
+        if value != AUTO and not 0 < value < math.inf:
+            raise ValueError(f"{option(name)} must be a number above 0, found {value:g}")
+
+
+def _check_fixed(given: dict[str, Any], earlier: str) -> None:
+    """Refuse options that the run has fixed which another option goes on with."""
+    more = ("wandb", "mlflow") if earlier == "confirm" else ()
+    fixed = [name for name in (*FIXED_BY_RUN, *more) if name in given and name not in FREE[earlier]]
+    if not fixed:
+        return
+    rest = "leave it out or start a new run"
+    if earlier == "extend" and fixed[0] == "epochs":
+        rest = "its learning rates follow a schedule over these epochs, and more of them are another training; " + rest
+    raise ValueError(
+        f"{option(fixed[0])} is fixed by the run that --{earlier} "
+        f"{'takes' if earlier == 'promote' else 'continues'}; {rest}"
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        "search/run.py", usage="%(prog)s [options]",  # all of them come below
+        description="Search hyperparameters of trash segmentation; without --data on generated demo data.",
+        formatter_class=_Help, argument_default=argparse.SUPPRESS, allow_abbrev=False,
+    )  # fmt: skip
+    _add_search(parser.add_argument_group("search"))
+    _add_data(parser.add_argument_group("data"))
+    _add_model(parser.add_argument_group("model (what the space does not vary; two defaults are for CPU / GPU)"))
+    _add_machine(parser.add_argument_group("machine and logging"))
+    return parser
+
+
+def _add_search(group: Any) -> None:
+    group.add_argument("--space", metavar="NAME", help=f"what varies: {', '.join(SPACES)}, several joined by +, or "
+                       f"{JOINT} for all, or {NONE}: one trial of --base (default losses)")  # fmt: skip
+    group.add_argument("--base", type=_path, metavar="FILE", help="what the space leaves out, as a trial's config.json")
+    group.add_argument("--encoders", metavar="GROUP", help=f"of the space encoders: {', '.join(GROUPS)} (default by "
+                       "the device's memory)")  # fmt: skip
+    group.add_argument("--trials", type=int, metavar="N", help="configs to try (default 12 / 50; demo 16)")
+    group.add_argument("--epochs", type=int, metavar="N", help="full budget of a trial (default 12 / 30; demo 15)")
+    group.add_argument("--stopper", choices=STOPPERS, help="what goes on: by forecast, paused trials too; asha, which "
+                       "stops for good; or all (default forecast; asha with one of the next two)")  # fmt: skip
+    group.add_argument("--grace", type=int, metavar="N", help="epochs before ASHA may stop a trial (default epochs/4, "
+                       "1 to 10)")  # fmt: skip
+    group.add_argument("--reduction", type=int, metavar="N", help="ASHA keeps the best 1/N at each rung (default 3)")
+    group.add_argument("--seed", type=int, metavar="N", help="of folds, sampler and training (default 0)")
+    group.add_argument("--name", help="of the run (default SPACE-DATE-TIME)")
+    group.add_argument("--runs-dir", type=location, metavar="DIR", help="where run folders go: a folder, or a URI "
+                       "like s3://BUCKET/runs (default runs)")  # fmt: skip
+    group.add_argument("--resume", metavar="NAME", help="go on with an interrupted run")
+    group.add_argument("--extend", metavar="NAME", help="add to a run: --trials N more (default as many as it began "
+                       "with; 0: only its stopped ones go on), from another --space if given")  # fmt: skip
+    group.add_argument("--warm-start", nargs="+", metavar="RUN", help="begin with what earlier runs found, by name or "
+                       "path; other spaces, data or epochs may be theirs")  # fmt: skip
+    group.add_argument("--promote", metavar="NAME", help="a new run: the best configs of that one, anew, for "
+                       "--epochs N (default 4 times its), at --image-size PX if given")  # fmt: skip
+    group.add_argument("--keep-gb", type=float, metavar="GB", help="of all checkpoints: the worst trials' go first "
+                       "(default: keep all)")  # fmt: skip
+    group.add_argument("--confirm", metavar="NAME", help="race the best configs of a run over its other folds")
+    group.add_argument("--top", type=int, metavar="K", help="with --confirm or --promote: how many configs (default 3)")
+    group.add_argument("--include", type=int, nargs="+", metavar="N", help="with --confirm or --promote: further "
+                       "trials, by number")  # fmt: skip
+    group.add_argument("--vary", type=int, metavar="V", help="with --promote: variants of them, with rate, "
+                       "augmentation ... drawn anew")  # fmt: skip
+    group.add_argument("--seeds", type=int, metavar="S", help="with --confirm: at most, to tell configs apart (default "
+                       "1; 5 with a budget)")  # fmt: skip
+    group.add_argument("--no-race", action="store_true", help="with --confirm: train all, also those shown to be worse")
+    group.add_argument("--to", choices=ORDER, metavar="PHASE", help="after the search go on, all sharing the budget: "
+                       f"{', '.join(ORDER[1:])}")  # fmt: skip
+    group.add_argument("--pseudo-labels", action="store_true", help="with --to: train on labels of the test photos too")
+    group.add_argument("--gpu-hours", type=float, metavar="H", help="end when GPUs (cores, where there are none) "
+                       "were held for H hours in all")  # fmt: skip
+    group.add_argument("--until", metavar="TIME", help="end so long after the start of this command: 90m, 2h, "
+                       "1d12h")  # fmt: skip
+    group.add_argument("--cost", type=float, metavar="MONEY", help="end when so much is spent, at --rate")
+    group.add_argument("--rate", type=float, metavar="MONEY", help="what an hour of a GPU (of a core) costs")
+    group.add_argument("--smoke", action="store_true", help="the same on a minute's scale: 4 trials x 4 epochs, 64 px")
+
+
+def _add_data(group: Any) -> None:
+    group.add_argument("--data", type=location, metavar="DIR", help="train_all.json (or train.json + val.json) and "
+                       "photos: a path that every node has, or a URI, which each copies once")  # fmt: skip
+    group.add_argument("--extra", type=location, metavar="DIR", help="more photos, which only train: labelled, or by "
+                       "analysis/pseudo_label.py")  # fmt: skip
+    group.add_argument("--skip-bad", action="store_true", help="leave out bad photos instead of stopping")
+    group.add_argument("--folds", type=int, metavar="K", help="parts of the cross-validation (default 5); with "
+                       "--confirm, how many of the run's to train on (default all)")  # fmt: skip
+    group.add_argument("--fold", type=int, metavar="N", help="the part that validates, 0 to K-1 (default 0)")
+    group.add_argument("--cache-dir", type=_path, metavar="DIR", help="decoded photos (default ~/.cache/trashsweep)")
+
+
+def _add_model(group: Any) -> None:
+    group.add_argument("--architecture", metavar="NAME", help="of segmentation_models_pytorch (default unetplusplus)")
+    group.add_argument("--encoder", metavar="NAME", help="backbone; tu-NAME takes timm's (default tu-test_resnet / "
+                       "efficientnet-b0)")  # fmt: skip
+    group.add_argument("--encoder-weights", metavar="W", help="none, imagenet (downloaded) or a folder with "
+                       "ENCODER.safetensors (default none / imagenet)")  # fmt: skip
+    group.add_argument("--image-size", type=int, metavar="PX", help="pixels per side (default 96 / 512; demo 64 / 128)")
+    group.add_argument("--precision", choices=PRECISIONS, help="default auto: the fastest here, measured on a CPU")
+    group.add_argument("--compile", action="store_true", help="train through torch.compile")
+    group.add_argument("--batch-size", type=int, metavar="N", help="photos per step (default 8; demo on CPU 4)")
+
+
+def _add_machine(group: Any) -> None:
+    group.add_argument("--address", metavar="A", help="of a Ray cluster to run on: auto on its head node, or "
+                       "HOST:PORT (default: a Ray of its own, on this machine)")  # fmt: skip
+    group.add_argument("--submit", metavar="URL", help="send the search to a cluster's job server, such as "
+                       "http://127.0.0.1:8265, and return")  # fmt: skip
+    group.add_argument("--gpus", type=int, metavar="N", help="of a cluster that grows: GPUs to use (default: what is "
+                       "there, or what its configuration allows)")  # fmt: skip
+    group.add_argument("--concurrent", type=int, metavar="N", help="trials at a time (default: one per core or GPU)")
+    group.add_argument("--gpus-per-trial", type=_gpus, metavar="X", help="0.5 shares a GPU between two; auto packs "
+                       "trials by the memory they need, learnt from the run's own (default 1)")  # fmt: skip
+    group.add_argument("--wandb", metavar="PROJECT", help="log to Weights & Biases (pip install wandb)")
+    group.add_argument("--mlflow", metavar="URI", help="log to MLflow (pip install mlflow)")

@@ -1,0 +1,239 @@
+"""What a search will do, resolved from the command line, the device and the data; stored in search.json."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from search.settings.allocation import Machine, default_options
+from search.tuning.compatibility import check_comparable
+from spaces.encoders import STRIDES, group_for, pairs
+from spaces.optimizers import FREEZE_SHARES, freeze_shares
+from spaces.table import NONE, Scope, find_space, space_names
+from trainable.config import TrialConfig
+from trainable.counts import counted
+from trainable.dataset.cache import default_cache_dir
+from trainable.run_folder.folders import RunFolder
+from trainable.storage.atomic_write import read_json, write_json
+from trainable.storage.record_checks import DAMAGE
+from trainable.storage.remote import Remote, is_uri
+
+DEFAULT_SPACE = "losses"
+
+FORECAST, ASHA, NO_STOPPING = STOPPERS = "forecast", "asha", "none"
+"""What decides that a trial does not go on: see `search/tuning/freeze_thaw.py`, Ray's ASHA, or nothing."""
+
+FOLDS = 5
+"""Parts of the cross-validation where --folds does not say otherwise."""
+
+SMOKE = {"trials": 4, "epochs": 4, "image_size": 64}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All that decides a search's course but the machine it runs on."""
+
+    space: str
+    data: str | None  # absolute; None is the demo data
+    cache_dir: str  # absolute
+    skip_bad: bool
+    trials: int
+    grace: int  # epochs
+    reduction: int
+    folds: int
+    base: dict[str, Any]  # the TrialConfig of what the space leaves out
+    image_sizes: list[int]  # pixels per side that the space may choose from, the base's first
+    models: list[list[str]]  # architecture and encoder of each model that the space may choose; [] if it does not
+    strides: dict[str, list[int]]  # output strides that it may choose, by architecture
+    extra: str | None = None  # absolute; further photos, which train in every fold
+    stopper: str = ASHA  # one of STOPPERS
+    keep_gb: float | None = None  # of checkpoints of the whole run; None keeps all
+    pretrained: bool = True  # whether the encoders begin with weights; what was not recorded once was sampled as if
+    freeze_shares: list[float] = field(default_factory=lambda: list(FREEZE_SHARES))  # of the budget, to choose from
+    start: int = 0  # the first trial of the space: those before it were drawn before the run was extended
+    given: dict[str, dict[str, Any]] = field(default_factory=dict)  # configs of the space `given`, by their origin
+
+    @property
+    def scope(self) -> Scope:
+        """What the space can choose from."""
+        models = tuple((architecture, encoder) for architecture, encoder in self.models)
+        strides = {architecture: tuple(each) for architecture, each in self.strides.items()}
+        return Scope(models, strides, tuple(self.image_sizes), self.pretrained, tuple(self.freeze_shares),
+                     self.config.epochs, tuple(self.given.items()))  # fmt: skip
+
+    @property
+    def config(self) -> TrialConfig:
+        """The config of a trial for which the space decides nothing."""
+        return TrialConfig.from_dict(self.base)
+
+    def given_configs(self) -> list[TrialConfig]:
+        """Return the configs of the trials, where they are given."""
+        return [TrialConfig.from_dict({**self.base, **parts}) for parts in self.given.values()]
+
+    def describe(self, name: str) -> str:
+        """Return what the run does, in two lines."""
+        config = self.config
+        model = f"{config.architecture} + {config.encoder}"
+        if self.models:
+            model = f"{len(self.models)} models of {len({encoder for _, encoder in self.models})} encoders"
+        elif self.given:
+            model = f"configs {', '.join(self.given)}"
+        stopping = {
+            FORECAST: "each epoch goes to the trial with the best chance to end in front",
+            ASHA: f"ASHA may stop one from epoch {self.grace} on",
+            NO_STOPPING: "none is stopped",
+        }
+        return (
+            f"run {name}: space {self.space}, {counted(self.trials, 'trial')} of at most "
+            f"{counted(config.epochs, 'epoch')}; {stopping[self.stopper]}\n"
+            f"{model} (weights: {config.encoder_weights}), {' or '.join(map(str, self.image_sizes))} px, "
+            f"fold {config.fold} of {self.folds}"
+        )
+
+
+def new_plan(options: dict[str, Any], machine: Machine) -> Plan:
+    """Resolve the options of a new run; whether the model can be built is left to a worker to try.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+    if "promoted" in options:
+        promoted: Plan = options["promoted"]  # see `search/phases/promote.py`
+        return promoted
+    demo = "data" not in options
+    defaults = default_options(machine, demo)
+    base = _base(options)
+    if {"architecture", "encoder"} & (options.keys() | base.keys()):
+        defaults["decoder"] = {}  # the narrow decoder is for the small default encoder
+    if options.get("smoke"):
+        defaults |= SMOKE
+    if options.get("space") == NONE:
+        defaults["trials"] = 1
+    figures = [name for name in ("grace", "reduction") if name in options]
+    if figures and options.get("stopper", ASHA) != ASHA:
+        found = f"found --stopper {options['stopper']}"
+        raise ValueError(f"--{figures[0]} belongs to --stopper {ASHA}, {found}; leave one of them out")
+    chosen = {**defaults, **base, **options}
+    chosen["encoder_weights"] = weights_place(chosen["encoder_weights"])
+    known = {each.name for each in fields(TrialConfig)}
+    config = TrialConfig.from_dict({name: value for name, value in chosen.items() if name in known})
+    if config.precision == "fp16" and not machine.gpus:
+        raise ValueError("precision fp16 needs a GPU and this machine has none; use auto, fp32 or bf16")
+    space = chosen.get("space", DEFAULT_SPACE)
+    names = space_names(space)
+    models = pairs(chosen.get("encoders") or group_for(machine.gpu_memory_gb))
+    plan = Plan(
+        space=space,
+        data=None if demo else place(chosen["data"]),
+        cache_dir=str((chosen.get("cache_dir") or default_cache_dir()).absolute()),
+        skip_bad=chosen.get("skip_bad", False),
+        trials=chosen["trials"],
+        grace=chosen.get("grace", min(max(config.epochs // 4, 1), 10)),
+        reduction=chosen.get("reduction", 3),
+        folds=chosen.get("folds", FOLDS),
+        base=config.to_dict(),
+        image_sizes=image_sizes(config.image_size, names),
+        models=[list(pair) for pair in models] if "encoders" in names else [],
+        strides={architecture: list(strides) for architecture, strides in STRIDES.items()},
+        pretrained=config.encoder_weights != "none",
+        freeze_shares=list(freeze_shares(config.epochs)),
+        extra=place(chosen["extra"]) if "extra" in chosen else None,
+        keep_gb=chosen.get("keep_gb"),
+        # Who chooses ASHA's figures wants ASHA.
+        stopper=chosen.get("stopper", ASHA if figures else FORECAST),
+    )
+    check_plan(plan)
+    return plan
+
+
+def _base(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the config that --base names."""
+    if "base" not in options:
+        return {}
+    try:
+        content = read_json(options["base"])
+        TrialConfig.from_dict(content)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"--base {options['base']}: {error}") from error
+    if content.get("device", "auto") != "auto":  # as applied on the machine that trained it
+        content |= {"device": "auto", "precision": "auto", "memory_format": "auto"}
+    return content
+
+
+def place(given: str | Path) -> str:
+    """Return a URI as it is and a path absolute."""
+    return str(given) if is_uri(given) else str(Path(given).resolve())
+
+
+def weights_place(given: str) -> str:
+    """Return `none` and `imagenet` as they are and a folder of encoder weights absolute."""
+    return given if given in ("none", "imagenet") else str(Path(given).resolve())
+
+
+def image_sizes(size: int, names: Iterable[str]) -> list[int]:
+    """Return the run's image size and, where spaces choose one, the multiples of 32 a quarter below and above it."""
+    if "augmentations" not in names:
+        return [size]
+    around = {max(round(size * factor / 32), 1) * 32 for factor in (0.75, 1.25)} - {size}
+    return [size, *sorted(around)]
+
+
+def is_default(plan: Plan, machine: Machine) -> bool:
+    """Tell whether the plan is the default search on the machine's default model: the tests have checked it."""
+    if plan.space != DEFAULT_SPACE or plan.config.encoder_weights == "imagenet":
+        return False
+    left = ("seed", "fold", "epochs", "batch_size", "workers")
+    default = TrialConfig(**{name: value for name, value in default_options(machine, plan.data is None).items()
+                             if name != "trials"}).to_dict()  # fmt: skip
+    return all(value == default[name] for name, value in plan.base.items() if name not in left)
+
+
+def stored_plan(run: RunFolder, options: dict[str, Any]) -> Plan:
+    """Return the plan of a run that is to go on; where data, further photos, weights and cache lie may have changed.
+
+    Raises:
+        ValueError: search.json is damaged, or the run's values could not be compared with new ones.
+    """
+    moved = {name: place(options[name]) for name in ("data", "extra", "cache_dir") if name in options}
+    check_comparable(run)
+    try:
+        stored = run.search()["plan"]
+        if "encoder_weights" in options:
+            place_now = weights_place(options["encoder_weights"])
+            stored = {**stored, "base": {**stored["base"], "encoder_weights": place_now}}
+        plan = Plan(**{**stored, **moved})
+        check_plan(plan)
+        plan.describe(run.path.name)
+        return plan
+    except DAMAGE as error:
+        raise ValueError(f"{run.path / 'search.json'} is damaged or of another version: {error!r}") from error
+
+
+def keep_places(run: RunFolder, plan: Plan) -> None:
+    """Note in a run's search.json where data, further photos, weights and cache are found now, for all who read it."""
+    content = run.search()
+    stored = content["plan"]
+    if any(asdict(plan)[name] != stored.get(name) for name in ("data", "extra", "cache_dir", "base")):
+        write_json(run.path / "search.json", {**content, "plan": {**stored, **asdict(plan)}})
+        if run.uri:
+            Remote(run.uri).push(run.path, ("search.json",))
+
+
+def check_plan(plan: Plan) -> None:
+    """Check what only the whole plan shows.
+
+    Raises:
+        ValueError: a value out of range, or a space without a choice.
+    """
+    find_space(plan.space, plan.scope)
+    for name, value, low in (("trials", plan.trials, 1), ("reduction", plan.reduction, 2), ("folds", plan.folds, 2)):
+        if value < low:
+            raise ValueError(f"--{name} must be at least {low}, found {value}")
+    if plan.keep_gb is not None and not plan.keep_gb > 0:
+        raise ValueError(f"--keep-gb is disk space in GB, above 0, found {plan.keep_gb:g}")
+    if plan.space == NONE and plan.trials > 1:
+        raise ValueError(f"space {NONE} has one config, so one trial, found --trials {plan.trials}; leave it out")
+    if not 1 <= plan.grace <= plan.config.epochs:
+        raise ValueError(f"--grace must be 1 to the {plan.config.epochs} epochs of the budget, found {plan.grace}")
+    if not 0 <= plan.config.fold < plan.folds:
+        raise ValueError(f"--fold must be 0 to {plan.folds - 1} with --folds {plan.folds}, found {plan.config.fold}")

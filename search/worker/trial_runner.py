@@ -1,0 +1,209 @@
+"""What a Ray worker runs: the adapter between Tune and `train_fold`.
+
+The training code is imported inside the functions: PyTorch and the model library take ten CPU seconds to import, which
+the driver, that only hands these functions on, need not spend.
+"""
+
+import math
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ray import tune
+from ray.tune.trainable import wrap_function
+
+from search.ending.preemption import Halting, listen
+from search.tuning.compatibility import METRIC
+from search.worker.gpu_memory_model import CONTEXT_MB
+from search.worker.lease import Claim, SupersededError
+from trainable.config import TrialConfig
+from trainable.run_folder.folders import BROKEN, FAILED, INVALID, OOM, RunFolder, TrialFolder
+from trainable.storage.checksums import Manifest
+from trainable.storage.disk_full import sleep_for_room, wait_for_room
+
+if TYPE_CHECKING:
+    from trainable.dataset.cache import Cache
+    from trainable.dataset.fold_data import FoldData
+    from trainable.dataset.folds import Folds
+
+HALTED, ENDED_BROKEN, EXCUSED = "halted", "broken", "excused"
+"""Keys of what a worker reports that is no epoch: why it stops for now, the state in which the trial ended, or what of
+the machine it fails by: a missing file, storage or network that do not answer."""
+
+LAST_MOMENTS_S = 150
+"""Seconds that a worker stays, its state saved, on a node that goes away: AWS gives two minutes."""
+
+
+@dataclass(frozen=True)
+class TrialSetting:
+    """What all trials of a run share. Paths are absolute: Tune changes the working directory."""
+
+    run: Path
+    data: str | None  # a path, or a URI that each node copies; None is the demo data
+    caches: dict[int, Path]  # by image size
+    skip_bad: bool
+    extra: str | None = None  # further photos, which train in every fold
+    uri: str | None = None  # of the run, where that is no path
+    gpus: float = 0.0  # that each trial gets, where what was sampled does not say so itself
+
+
+def folder_of(run: RunFolder, sampled: dict[str, Any]) -> TrialFolder:
+    """Return where a trial's artifacts go: its own folder, or that of a further training of its config."""
+    folder = run.trial(sampled["number"])
+    return folder.further(sampled["further"], sampled.get("seed")) if "further" in sampled else folder
+
+
+def trainable(function: Callable[..., None], setting: TrialSetting) -> type:
+    """Return what Tune runs: `function(sampled, setting)` in a process that SIGTERM halts."""
+    wrapped = wrap_function(tune.with_parameters(function, setting=setting))
+
+    class HaltedBySignal(wrapped):  # type: ignore[valid-type, misc]
+        def setup(self, *given: Any, **more: Any) -> None:
+            listen()  # here, as only a process's main thread may
+            super().setup(*given, **more)
+
+    return HaltedBySignal
+
+
+def run_trial(sampled: dict[str, Any], setting: TrialSetting) -> None:
+    """Train one trial and report each epoch to Tune, going on from whatever state its folder holds.
+
+    What would fail again is reported with its reason and ends the trial; anything else is raised: Tune then starts the
+    trial once more.
+    """
+    try:
+        _run_trial(sampled, setting)
+    except OSError as error:
+        tune.report({EXCUSED: f"{type(error).__name__}: {_first_line(str(error))}"})
+        raise
+
+
+def _run_trial(sampled: dict[str, Any], setting: TrialSetting) -> None:
+    run = RunFolder(setting.run)
+    folder = folder_of(run, sampled)
+    wait_for_room(sleep_for_room)
+    copy = None
+    if setting.uri:
+        from search.callbacks.remote_sync import WorkerCopy
+
+        copy = WorkerCopy(run, folder, setting.uri)
+        copy.bring()
+    if folder.status()["state"] in BROKEN or folder.waits:
+        return  # the driver has given it up, or put it aside
+    manifest = Manifest(folder.path)
+
+    def report(row: dict[str, Any]) -> None:
+        if not math.isfinite(row.get(METRIC, math.nan)):
+            raise FloatingPointError(f"epoch {row.get('epoch')} has {METRIC} {row.get(METRIC)}, no finite number")
+        facts = manifest.facts()
+        if copy:
+            if not copy.owned():
+                raise SupersededError(f"{folder.path} is trained on another node")
+            copy.send()
+        tune.report({**row, "files": facts})
+
+    claim = Claim(folder)
+    if copy:
+        copy.take()
+    with Halting(copy.stop_requested if copy else run.stop_requested) as halting:
+
+        def halt() -> str | None:
+            claim.check()
+            return halting()
+
+        try:
+            train(sampled, setting, report, halt)
+        except Exception as error:
+            if type(error).__name__ == "HaltedError":
+                deadline = time.monotonic() + (0 if halting.transient else LAST_MOMENTS_S)
+                if copy:
+                    copy.send()
+                tune.report({HALTED: str(error)})
+                while time.monotonic() < deadline:  # to be ended with node or search, not to be tried here again
+                    time.sleep(0.5)
+                    tune.report({HALTED: str(error)})  # returns no more when Tune ends the trial
+            if (end := end_of(error)) is None:
+                raise
+            state, reason = end
+            if copy:
+                copy.send()
+            told = {ENDED_BROKEN: state, "reason": reason, "traceback": traceback.format_exc()}
+            tune.report({**told, "files": manifest.facts()})
+
+
+def train(
+    sampled: dict[str, Any], setting: TrialSetting, report: Callable[[dict[str, Any]], None],
+    halt: Callable[[], str | None],
+) -> None:  # fmt: skip
+    """Train what was sampled; see `train_fold`."""
+    from trainable.fold import train_fold
+    from trainable.machine.device import limit_memory, release_memory
+
+    release_memory()  # of the trial that this process ran before
+    limit_memory(sampled.get("gpus", setting.gpus), CONTEXT_MB)
+    config = TrialConfig.from_dict(sampled["config"])
+    folder = folder_of(RunFolder(setting.run), sampled)
+    train_fold(config, fold_data(config, setting), folder, lambda row: report(dict(row)), resume=True, halt=halt)
+
+
+def fold_data(config: TrialConfig, setting: TrialSetting) -> "FoldData":
+    """Return the photos that a config trains and validates on."""
+    from trainable.dataset.fold_data import FoldData
+    from trainable.dataset.folds import Folds
+
+    folds = Folds.read(RunFolder(setting.run).folds)
+    cache, extra = _cache(setting, config.image_size), _extra(setting, config, folds)
+    return FoldData.of(cache, folds, config.fold, extra, setting.skip_bad)
+
+
+def end_of(error: Exception) -> tuple[str, str] | None:
+    """Return state and reason of a trial that ended with an error, or None if another attempt may succeed.
+
+    The same config on the same photos with the same seeds fails again, unless the machine was to blame: its disk,
+    its network, its GPU, or that the process was to go.
+    """
+    from torch import AcceleratorError
+
+    from trainable.engine.applied_config import ConfigNotAppliedError
+    from trainable.engine.fold_training import HaltedError
+    from trainable.machine.device import OutOfMemoryError, is_memory_short
+
+    if isinstance(error, OutOfMemoryError) or is_memory_short(error):
+        return OOM, _first_line(str(error))
+    if isinstance(error, OSError | AcceleratorError | HaltedError | SupersededError):
+        return None
+    if isinstance(error, ConfigNotAppliedError):
+        return INVALID, _first_line(str(error))
+    return FAILED, _first_line(f"{type(error).__name__}: {error}")
+
+
+def _first_line(text: str) -> str:
+    return text.splitlines()[0] if text else "no reason given"
+
+
+def _extra(setting: TrialSetting, config: TrialConfig, folds: "Folds") -> "Cache | None":
+    from trainable.dataset.extra_photos import Extra
+    from trainable.storage.remote_data import local_data
+
+    if setting.extra is None:
+        return None
+    cache_dir = setting.caches[config.image_size].parent
+    extra = Extra.read(local_data(setting.extra, cache_dir))
+    return extra.cache(config.fold, folds, config.image_size, cache_dir, setting.skip_bad)
+
+
+def _cache(setting: TrialSetting, image_size: int) -> "Cache":
+    from trainable.coco.reader import read_training
+    from trainable.dataset.cache import build_cache, open_cache
+    from trainable.dataset.demo import find_data
+    from trainable.storage.remote_data import local_data
+
+    path = setting.caches[image_size]
+    if (path / "index.json").exists():
+        return open_cache(path)
+    # A node that has not trained yet makes its own.
+    data = read_training(find_data(local_data(setting.data, path.parent) if setting.data else None, path.parent))
+    return build_cache(data, image_size, path.parent, skip_bad=setting.skip_bad)[0]

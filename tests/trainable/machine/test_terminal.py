@@ -1,0 +1,26 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "ascii:strict", "latin-1", "utf-8"])
+def test_whatever_the_encoding_lacks_is_printed_with_replacements(encoding):
+    text = 'from trainable.machine.terminal import open_console; open_console().print("0.3 ± 0.1 [한글]")'
+    done = subprocess.run([sys.executable, "-c", text], cwd=ROOT, capture_output=True,
+                          env={**os.environ, "PYTHONIOENCODING": encoding})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    name = encoding.partition(":")[0]
+    assert done.stdout == "0.3 ± 0.1 [한글]\n".encode(name, errors="replace")
+
+
+def test_closed_streams_lead_nowhere():
+    text = (
+        'import sys; from trainable.machine.terminal import open_console; open_console(wide=True).print("x"); '
+        'print("y", file=sys.stderr); print("z"); sys.exit(3)'
+    )
+    command = f"{sys.executable} -c '{text}' >&- 2>&-"
+    assert subprocess.run(command, shell=True, cwd=ROOT).returncode == 3

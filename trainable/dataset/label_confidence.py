@@ -1,0 +1,46 @@
+"""How sure the labels of further training photos are, at the size of their masks.
+
+Labels and confidences are made at one size (256 x 256) and go two ways: labels become masks at the photo's own size,
+which are shrunk to the training size, confidences stay pictures. Here the second follows the first, so that a pixel's
+confidence is that of its label and not of what lies beside it.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainable.images.photo_files import open_photo
+from trainable.images.resampling import resized, unscored_mask
+
+CERTAIN = 255
+
+LEAST = 1e-4
+"""Share of a pixel that counts: less is rounding."""
+
+
+def read_confidence(path: Path) -> NDArray[np.uint8]:
+    """Return a grey picture of confidences as it is."""
+    with open_photo(path) as file:
+        return np.asarray(file.convert("L"))
+
+
+def shrink_confidence(
+    confidence: NDArray[np.uint8], mask: NDArray[np.uint8], small_mask: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """Return how sure each pixel's label is once a mask was brought to another size by `resize_mask`, (S, S).
+
+    It is the mean over those pixels of the mask under it that have its label, by the area that they cover.
+
+    Args:
+        confidence: (h, w) of the labels at any size, 255 is certain.
+        mask: (H, W) labels at the photo's own size.
+        small_mask: (S, S) the same at the training size.
+    """
+    sure = unscored_mask(confidence, *mask.shape).astype(np.float32)
+    found = np.zeros(small_mask.shape, np.float32)
+    for value in np.unique(small_mask):
+        has_it = (mask == value).astype(np.float32)
+        total, area = (resized(each, *small_mask.shape) for each in (has_it * sure, has_it))
+        found = np.where(small_mask == value, total / np.maximum(area, LEAST), found)
+    return np.rint(found).clip(0, CERTAIN).astype(np.uint8)

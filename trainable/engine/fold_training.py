@@ -1,0 +1,267 @@
+"""The live objects of one training of one fold, and what an epoch does with them."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainable.classes import CLASSES
+from trainable.config import NO_FOLD, TrialConfig
+from trainable.dataset.fold_data import FoldData
+from trainable.engine.checkpoint import load_optimizer, load_tensors, optimizer_state, save_tensors
+from trainable.engine.precision_autotune import settle
+from trainable.engine.train_step import Stepper
+from trainable.engine.validation import Validated, validate
+from trainable.machine.device import (
+    is_memory_short,
+    peak_memory_mb,
+    random_state,
+    release_memory,
+    reset_peak_memory,
+    set_random_state,
+    too_short,
+)
+from trainable.metric.confusion import class_iou, mean_iou
+from trainable.model.losses import build_loss
+from trainable.model.optim import build_optimizer
+from trainable.model.schedules import build_schedule
+from trainable.model.segmenter import build_model
+from trainable.pipeline.augmentation import build_augmentation
+from trainable.pipeline.loader import TrainingPhotos, on_device, training_batches
+from trainable.pipeline.mixing import build_mixing
+from trainable.pipeline.oversampling import build_draws
+from trainable.run_folder.folders import TrialFolder
+from trainable.seeding import stream_seed
+
+Row = dict[str, float]
+"""One epoch's figures, see `FoldTraining.epoch`."""
+
+
+class DivergedError(FloatingPointError):
+    """The loss is not a finite number."""
+
+
+class HaltedError(Exception):
+    """The training was asked to stop in the midst of an epoch; its state is saved, and it can go on from there."""
+
+
+Halt = Callable[[], str | None]
+"""Asked before every step: why the training is to stop now, or None. It may raise what ends it without a state."""
+
+
+class FoldTraining:
+    """The live objects of one training."""
+
+    def __init__(self, config: TrialConfig, data: FoldData, halt: Halt = lambda: None):
+        if data.cache.images.shape[1] != config.image_size:
+            raise ValueError(f"image_size is {config.image_size}, the cache is at {data.cache.images.shape[1]} px")
+        if not len(data.train) or (not len(data.val) and config.fold != NO_FOLD):
+            raise ValueError(f"fold {config.fold} has {len(data.train)} training and {len(data.val)} validation photos")
+        torch.set_num_threads(config.threads)
+        self.halt = halt
+        self.begun: Begun | None = None  # where the restored state was
+        self.config = config = settle(config, data.cache.path.parent)
+        torch.manual_seed(stream_seed(config.seed, "init"))
+        reset_peak_memory(config.device)
+        self.data = data
+        self.device = torch.device(config.device)
+        self.model = build_model(config).to(self.device)
+        self.loss = build_loss(config.loss, data.counts())
+        self.optimizer = build_optimizer(config.optimizer, self.model, config.encoder_lr_factor)
+        self.peak_lr = [group["lr"] for group in self.optimizer.param_groups]
+        self.schedule = build_schedule(config.scheduler, config.epochs)
+        self.stepper = Stepper(config, self.model, self.loss, self.optimizer)
+        self.validation_batch = config.batch_size  # photos at a time; halved while memory is short
+        augmentation = build_augmentation(config.augmentation, config.operations, config.image_size)
+        draws = build_draws(config.oversampling, data.cache, data.train)
+        self.photos = TrainingPhotos(data.cache, draws, build_mixing(config.mixing), augmentation, config.seed)
+        self.loader, self.sampler = training_batches(
+            self.photos, batch_size=config.batch_size, workers=config.workers, pin=config.device == "cuda"
+        )
+
+    def epoch(
+        self, epoch: int, val_mious: Sequence[float], folder: TrialFolder | None = None
+    ) -> tuple[Row, Validated | None]:
+        """Train and validate one epoch, counted from 1, after epochs with `val_mious`.
+
+        Args:
+            epoch: goes on in its midst if that is where the restored state was.
+            val_mious: of the epochs before it.
+            folder: where the state goes if the training is halted in its midst.
+
+        Returns:
+            The row: losses, `val_miou` (as the competition scores: 256 x 256), `val_miou_full` (at the training size),
+            `iou_CLASS` (at 256 x 256, NaN for a class in neither truth nor prediction), `lr` at the epoch's end,
+            `images_per_s` in training, seconds (`data_s`: waited for photos), peak memory in MB, the parts a batch
+            was split into and `recomputed`: 1 with activation checkpointing, else 0. And what the validation found:
+            None, and nothing of it in the row, if no photo validates.
+
+        Raises:
+            HaltedError: `halt` gave a reason.
+            DivergedError: a loss that is not finite.
+        """
+        start = time.perf_counter()
+        train_loss, seen, waited = self._train(epoch, val_mious, folder)
+        trained = time.perf_counter()
+        validated = self._validate() if len(self.data.val) else None
+        end = time.perf_counter()
+        row = {
+            "epoch": epoch, "train_loss": train_loss, **(_figures(validated) if validated else {}),
+            "lr": self.optimizer.param_groups[0]["lr"], "images_per_s": seen / (trained - start),
+            "train_s": trained - start, "data_s": waited, "val_s": end - trained,
+            "peak_memory_mb": peak_memory_mb(self.config.device), "accumulation": self.stepper.accumulation,
+            "recomputed": float(bool(self.stepper.recomputed)),
+        }  # fmt: skip
+        return row, validated
+
+    def save(self, folder: TrialFolder, rows: list[Row]) -> None:
+        """Write the curve and all that `restore` needs; the state of the epoch before stays, to fall back to."""
+        tensors, header = self._state()
+        folder.keep_previous_state()
+        save_tensors(folder.last_state, tensors, rows=rows, **header)
+        folder.write_curve(rows)
+        folder.part_state.unlink(missing_ok=True)
+
+    def restore(self, folder: TrialFolder) -> list[Row]:
+        """Go back to where the folder's training was and return the rows of the epochs before.
+
+        That is the midst of an epoch if it was halted there, else the end of the last one, or, where that state is
+        damaged, of the one before; without any sound state the training begins anew.
+
+        Raises:
+            ValueError: the state is of another model or optimizer.
+        """
+        rows: list[Row] = []
+        for path in (folder.last_state, folder.previous_state):
+            if state := _readable(path):
+                rows = state[1]["rows"]
+                self._load(path, *state)
+                break
+        part = _readable(folder.part_state)
+        if part and part[1]["begun"]["epoch"] == len(rows) + 1:
+            self._load(folder.part_state, *part)
+            self.begun = Begun(rng=[part[0][name] for name in ("rng.cpu", "rng.cuda") if name in part[0]],
+                               **part[1]["begun"])  # fmt: skip
+        if rows:
+            folder.write_curve(rows)
+        return rows
+
+    def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        moments, optimizer = optimizer_state(self.optimizer)
+        more, stepper = self.stepper.state()
+        header = {"optimizer": optimizer, "stepper": stepper, "validation_batch": self.validation_batch}
+        return {**tensors, **moments, **more}, header
+
+    def _load(self, path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+        model = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+        try:
+            self.model.load_state_dict(model)
+        except RuntimeError as error:
+            raise ValueError(f"{path} is of another model: {error}") from error
+        load_optimizer(self.optimizer, tensors, header["optimizer"])
+        self.stepper.load_state(tensors, header["stepper"])
+        self.validation_batch = header.get("validation_batch", self.config.batch_size)  # an earlier version's has none
+
+    def _halt(self, reason: str, begun: "Begun", folder: TrialFolder) -> None:
+        """Write the state in the midst of an epoch.
+
+        Raises:
+            HaltedError: always.
+        """
+        tensors, header = self._state()
+        states = zip(("cpu", "cuda"), random_state(self.device), strict=False)
+        tensors |= {f"rng.{name}": state for name, state in states}
+        facts = {name: getattr(begun, name) for name in ("epoch", "steps", "seen", "total")}
+        save_tensors(folder.part_state, tensors, begun=facts, **header)
+        raise HaltedError(f"{reason}: saved in epoch {begun.epoch} after {begun.steps} steps")
+
+    def lr_factor(self, epoch: int, share: float, val_mious: Sequence[float]) -> float:
+        """Return the schedule's factor after a share of an epoch, counted from 1."""
+        return self.schedule((epoch - 1 + share) / self.config.epochs, val_mious)
+
+    def _train(
+        self, epoch: int, val_mious: Sequence[float], folder: TrialFolder | None
+    ) -> tuple[float, int, float]:  # fmt: skip
+        torch.manual_seed(stream_seed(self.config.seed, "torch", epoch))
+        self.sampler.epoch = epoch
+        self.stepper.freeze_encoder(epoch <= self.config.freeze_epochs)
+        steps = len(self.loader)
+        begun = self.begun if self.begun and self.begun.epoch == epoch else Begun(epoch)
+        self.begun = None
+        total, seen, waited = torch.full((), begun.total, device=self.device), begun.seen, 0.0
+        asked = time.perf_counter()
+        for step, (photos, masks) in enumerate(on_device(self.loader, self.device)):
+            if step < begun.steps:
+                continue  # drawn all the same: the batches after it are then the same ones
+            if step == begun.steps:
+                set_random_state(begun.rng, self.device)
+            if folder and (reason := self.halt()):
+                self._halt(reason, Begun(epoch, step, seen, float(total)), folder)
+            waited += time.perf_counter() - asked
+            factor = self.lr_factor(epoch, step / steps, val_mious)
+            for group, peak in zip(self.optimizer.param_groups, self.peak_lr, strict=True):
+                group["lr"] = peak * factor
+            total += self.stepper.step(photos, masks) * len(photos)
+            seen += len(photos)
+            asked = time.perf_counter()
+        loss = self._finite(float(total) / seen, f"train loss in epoch {epoch}")
+        return loss, seen - begun.seen, waited
+
+    def _validate(self) -> Validated:
+        while True:
+            try:
+                validated = validate(self.stepper, self.data, self.validation_batch)
+                break
+            except (RuntimeError, MemoryError) as error:
+                self._validate_fewer(error)
+            release_memory()  # only here has the error's traceback let go of the tensors
+        self._finite(validated.loss, "validation loss")
+        return validated
+
+    def _validate_fewer(self, error: Exception) -> None:
+        """Halve the photos that are validated at a time: the figures stay the same, and training stays as it is."""
+        if not is_memory_short(error):
+            raise error
+        if self.validation_batch == 1:
+            raise too_short(self.config, "validating one photo", error) from error
+        self.validation_batch = math.ceil(self.validation_batch / 2)
+        self.stepper.notes.append(f"memory ran short: {self.validation_batch} photos at a time in validation")
+
+    def _finite(self, loss: float, name: str) -> float:
+        if not math.isfinite(loss):
+            lr = self.config.optimizer.get("lr", "default")
+            raise DivergedError(f"{name} is {loss} (lr {lr}, {self.config.precision}): the training diverged")
+        return loss
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Where in an epoch a training is."""
+
+    epoch: int
+    steps: int = 0  # done
+    seen: int = 0  # photos
+    total: float = 0.0  # loss, summed over them
+    rng: Sequence[Tensor] = ()  # PyTorch's random state, on the CPU and on the GPU
+
+
+def _readable(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Return a state, or None where there is none or the file is cut off or otherwise damaged."""
+    try:
+        return load_tensors(path) if path.exists() else None
+    except ValueError:
+        return None
+
+
+def _figures(validated: Validated) -> Row:
+    at_256, full = (torch.from_numpy(matrices.sum(0)) for matrices in (validated.at_256, validated.full))
+    return {
+        "val_loss": validated.loss, "val_miou": mean_iou(at_256), "val_miou_full": mean_iou(full),
+        **{f"iou_{name}": float(iou) for name, iou in zip(CLASSES, class_iou(at_256), strict=True)},
+    }  # fmt: skip
