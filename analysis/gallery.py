@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from analysis.pool.run_data import labelled_cache
-from analysis.predict import load_model, predict_classes
-from analysis.reporting.pictures import PALETTE
+from analysis.prediction.networks import load_model, predict_classes
+from analysis.prediction.palette import PALETTE
 from trainable.classes import CLASSES
 from trainable.config import TrialConfig
 from trainable.dataset.cache import Cache

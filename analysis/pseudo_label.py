@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.pool.run_data import labelled_cache
-from analysis.predict import predict_photos
 from analysis.prediction.ensemble_file import Ensemble
+from analysis.prediction.networks import predict_photos
 from analysis.pseudo_labels.label_files import check_new
 from analysis.pseudo_labels.labelling import LabelSet, pseudo_record, write_labels
 from analysis.pseudo_labels.thresholds import Rule

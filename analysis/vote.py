@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from analysis.check_submission import check_submission, expected_ids, listed
 from analysis.prediction.submission import (
     LINE_LIMIT,
     Map,
@@ -23,6 +22,7 @@ from analysis.prediction.submission import (
     split_row,
     write_submission,
 )  # fmt: skip
+from analysis.prediction.submission_check import check_submission, expected_ids, listed
 from trainable.machine.terminal import open_console
 
 ROUNDING = 1e-12

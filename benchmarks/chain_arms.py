@@ -20,7 +20,7 @@ from benchmarks.chain_records import REFERENCE, Race, keep, tallied
 from benchmarks.hidden import SIZE, Photos, submission_counts
 from benchmarks.long_jobs import chosen_configs
 from benchmarks.unseen import FLIPS, confusions, predict
-from search.phases.sharing import PROMOTE
+from search.settings.phase_names import PROMOTE
 from spaces.encoders import STRIDES, pairs
 from spaces.table import JOINT, Scope, find_space
 from trainable.engine.fold_training import DivergedError, FoldTraining

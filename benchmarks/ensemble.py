@@ -50,8 +50,8 @@ def prepare(folder: Path) -> None:
 
 def ours(folder: Path) -> None:
     """Predict as `analysis/ensemble_predict.py` does."""
-    from analysis.predict import Networks, predict_photos
     from analysis.prediction.ensemble_file import Ensemble, Voter
+    from analysis.prediction.networks import Networks, predict_photos
     from analysis.prediction.views import PLAIN
     from trainable.run_folder.folders import TrialFolder
 
@@ -68,7 +68,7 @@ def naive(folder: Path) -> None:
     import torch
     import torch.nn.functional as F
 
-    from analysis.predict import load_model
+    from analysis.prediction.networks import load_model
     from trainable.run_folder.folders import TrialFolder
 
     paths = (folder / "photos.txt").read_text().splitlines()

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from analysis.pool.run_data import labelled_cache
-from analysis.predict import load_model
+from analysis.prediction.networks import load_model
 from trainable.classes import CLASSES
-from trainable.dataset.cache import SCORE_SIZE
+from trainable.images.resampling import SCORE_SIZE
 from trainable.metric.confusion import confusion_matrices, mean_iou
 from trainable.metric.score_maps import at_score_size
 from trainable.run_folder.folders import RunFolder

@@ -17,9 +17,9 @@ from search.run_state.chain_record import phase_run
 from search.run_state.heartbeat import RUNNING, driver_state, driver_states, request_stop
 from search.run_state.run_names import check_there, runs_in
 from search.run_state.run_status import Status, overview, page, status_of
-from trainable.dataset.cache import default_cache_dir
 from trainable.machine.terminal import open_console
 from trainable.run_folder.folders import RunFolder
+from trainable.storage.cache_dir import default_cache_dir
 from trainable.storage.remote import Remote, is_uri, working_copy
 
 STOP_S = 60.0

@@ -1,44 +1,113 @@
-"""The import rule, and that every package is this checkout's."""
+"""The house: which package may import which, what no module may do, and that every package is this checkout's."""
 
 import ast
 import importlib
 import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ALLOWED = {
-    "spaces": {"spaces"},
-    "trainable": {"trainable"},
-    "search": {"search", "spaces", "trainable"},
-    "analysis": {"analysis", "trainable"},
-}
-MODULES = [path for package in ALLOWED for path in (ROOT / package).rglob("*.py")]
+
+ORDER = (
+    # trainable/: one training; knows nothing of Ray
+    "trainable.classes", "trainable.config", "trainable.counts", "trainable.seeding", "trainable.data_errors",
+    "trainable.machine", "trainable.storage", "trainable.images", "trainable.metric", "trainable.run_folder",
+    "trainable.parameter_ranges", "trainable.builders", "trainable.model", "trainable.coco", "trainable.dataset",
+    "trainable.pipeline", "trainable.engine", "trainable.config_names", "trainable.fold",
+    # spaces/: what is searched; pure functions
+    "spaces",
+    # search/: many trainings; the only one that knows Ray and Optuna
+    "search.ending", "search.settings", "search.run_state", "search.worker", "search.cluster", "search.tuning",
+    "search.callbacks", "search.driver", "search.preparation", "search.racing", "search.phases", "search.session",
+    # analysis/: from trainings to submissions; knows run folders, not searches
+    "analysis.pool", "analysis.prediction", "analysis.ensembling", "analysis.pseudo_labels", "analysis.results",
+    "analysis.reporting",
+)  # fmt: skip
+"""Bottom first: a package imports from itself and from those before it."""
+
+COMMANDS = {
+    "trainable.taco", "trainable.encoder_weights",
+    "search.run", "search.status", "search.preflight", "search.aws_roles",
+    "analysis.check_submission", "analysis.compare_runs", "analysis.ensemble", "analysis.ensemble_predict",
+    "analysis.gallery", "analysis.leaderboard", "analysis.predict", "analysis.pseudo_label", "analysis.refit",
+    "analysis.report", "analysis.verify", "analysis.vote",
+}  # fmt: skip
+"""Users type them: they may import everything of their folder and below, and no other module imports them."""
+
+FOLDERS = ("spaces", "trainable", "search", "analysis")
+MOST_FILES = 13
+PATHS = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
+MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in PATHS}
 
 
 def imported(path: Path) -> set[str]:
+    """Return every module that a source imports, and every name that may be one."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names.add((node.module or "").split(".")[0])
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return names
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_module_keeps_the_import_rule(path: Path):
-    package = path.relative_to(ROOT).parts[0]
-    names = imported(path)
-    assert names & set(ALLOWED) <= ALLOWED[package]
-    assert "ray" not in names or package == "search"
-    assert "torch" not in names or package != "spaces"
-    assert path.stem == "__init__" or path.stem not in sys.stdlib_module_names
+IMPORTED = {name: imported(path) for name, path in MODULES.items()}
 
 
-@pytest.mark.parametrize("package", ALLOWED)
-def test_package_is_of_this_checkout_and_its_init_is_empty(package: str):
-    init = Path(importlib.import_module(package).__file__)
-    assert init == ROOT / package / "__init__.py"
-    assert init.read_text() == ""
+def package(module: str) -> str:
+    """Return the entry of ORDER that a module belongs to."""
+    first, second = (*module.split("."), "")[:2]
+    return first if first == "spaces" else f"{first}.{second}"
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__init__")])
+def test_module_keeps_the_order(name: str):
+    folder, ours = name.split(".")[0], IMPORTED[name] & MODULES.keys()
+    tops = {each.split(".")[0] for each in IMPORTED[name]}
+    assert "ray" not in tops or folder == "search"
+    assert "optuna" not in tops or folder != "trainable"
+    assert "torch" not in tops or folder != "spaces"
+    assert name.split(".")[-1] not in sys.stdlib_module_names
+    if folder == "analysis":
+        assert not {each for each in ours if each.startswith(("search.", "spaces."))}
+    if name in COMMANDS:
+        return
+    assert not ours & COMMANDS, "a library module imports a command"
+    assert package(name) in ORDER, "a new package or module needs its place in ORDER"
+    place = ORDER.index(package(name))
+    wrong = sorted(each for each in ours if ORDER.index(package(each)) > place)
+    assert not wrong, f"{name} imports {', '.join(wrong)}, which comes after it"
+
+
+def test_no_circle_of_files():
+    done: set[str] = set()
+
+    def visit(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, " imports ".join((*way[way.index(name) :], name))
+        if name not in done:
+            for each in sorted(IMPORTED[name] & MODULES.keys()):
+                visit(each, (*way, name))
+            done.add(name)
+
+    for name in MODULES:
+        visit(name, ())
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in PATHS}), ids=lambda path: str(path.relative_to(ROOT)))
+def test_folder_is_small_and_its_init_empty(folder: Path):
+    assert len(list(folder.glob("*.py"))) - 1 <= MOST_FILES
+    assert (folder / "__init__.py").read_text() == ""
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_package_is_of_this_checkout(name: str):
+    assert Path(importlib.import_module(name).__file__) == ROOT / name / "__init__.py"
+
+
+def test_no_package_hides_an_installed_one():
+    """`python search/run.py` puts search/ first on sys.path: what lies there would be found before what is installed."""
+    names = {path.stem if path.is_file() else path.name for folder in FOLDERS for path in (ROOT / folder).iterdir()}
+    names -= {"__init__", "__pycache__"}
+    assert not names & (packages_distributions().keys() - {*FOLDERS})

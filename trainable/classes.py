@@ -1,5 +1,7 @@
 """The classes of the competition."""
 
+
+
 CLASSES = (
     "Background", "General trash", "Paper", "Paper pack", "Metal", "Glass",
     "Plastic", "Styrofoam", "Plastic bag", "Battery", "Clothing",
@@ -8,3 +10,6 @@ CLASSES = (
 
 IGNORE_INDEX = 255
 """Mask value of pixels that neither the loss nor a metric looks at: those of annotations with `"ignore": 1`."""
+
+
+METRIC = "val_miou"

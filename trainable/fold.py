@@ -16,7 +16,7 @@ from rich.console import Console
 from trainable.coco.reader import read_training
 from trainable.config import NO_FOLD, TrialConfig
 from trainable.data_errors import data_notes
-from trainable.dataset.cache import SCORE_SIZE, build_cache, default_cache_dir
+from trainable.dataset.cache import build_cache
 from trainable.dataset.demo import find_data
 from trainable.dataset.extra_photos import Extra
 from trainable.dataset.fold_data import FoldData
@@ -26,11 +26,13 @@ from trainable.engine.applied_config import Attestation, ConfigNotAppliedError
 from trainable.engine.checkpoint import save_tensors
 from trainable.engine.fold_training import DivergedError, FoldTraining, Halt, Row
 from trainable.engine.validation import Validated
+from trainable.images.resampling import SCORE_SIZE
 from trainable.machine.device import OutOfMemoryError
 from trainable.machine.terminal import open_console
 from trainable.run_folder.folders import FAILED, FINISHED, INTERRUPTED, RUNNING, TrialFolder
 from trainable.run_folder.out_of_fold import write_maps
 from trainable.storage.atomic_write import read_json, write_json
+from trainable.storage.cache_dir import default_cache_dir
 
 
 def train_fold(

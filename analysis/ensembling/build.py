@@ -21,10 +21,10 @@ from analysis.ensembling.view_selection import Augmentation, choose_views, usabl
 from analysis.pool.candidates import Member, Pool, read_pool, without
 from analysis.pool.labelled_photos import Labelled, open_labelled
 from analysis.pool.pixel_samples import DamagedMemberError, FoldMaps, Samples, draw_samples
-from analysis.predict import Networks
 from analysis.prediction import crf
 from analysis.prediction.ensemble_file import store
 from analysis.prediction.filters import scaled
+from analysis.prediction.networks import Networks
 from analysis.prediction.views import PLAIN, VIEWS
 from trainable.classes import CLASSES
 from trainable.machine.cores import cpu_count

@@ -21,7 +21,7 @@ from analysis.pool.pixel_samples import FoldMaps, Samples, draw_samples
 from analysis.prediction import crf
 from analysis.prediction.filters import scaled, without_small
 from trainable.classes import CLASSES
-from trainable.dataset.cache import SCORE_SIZE
+from trainable.images.resampling import SCORE_SIZE
 from trainable.machine.cores import cpu_count
 from trainable.metric.bootstrap import mean_ious
 from trainable.metric.confusion import confusion_matrices

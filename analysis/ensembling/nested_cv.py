@@ -15,7 +15,7 @@ from analysis.ensembling.weights import SINGLE, Weights, fit_weights
 from analysis.pool.labelled_photos import Labelled
 from analysis.pool.pixel_samples import FoldMaps, Samples, whole_map
 from trainable.classes import CLASSES
-from trainable.dataset.cache import SCORE_SIZE
+from trainable.images.resampling import SCORE_SIZE
 from trainable.machine.cores import cpu_count
 from trainable.metric.bootstrap import Interval, difference_interval, mean_ious, miou_interval
 from trainable.metric.confusion import confusion_matrices

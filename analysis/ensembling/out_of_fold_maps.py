@@ -18,9 +18,9 @@ from analysis.ensembling.weights import Weights
 from analysis.pool.candidates import Member
 from analysis.pool.labelled_photos import Labelled
 from analysis.pool.pixel_samples import FoldMaps
-from analysis.predict import Networks, mixed
 from analysis.prediction.ensemble_file import Ensemble, Voter, stamp
-from trainable.dataset.cache import SCORE_SIZE
+from analysis.prediction.networks import Networks, mixed
+from trainable.images.resampling import SCORE_SIZE
 from trainable.run_folder.out_of_fold import DamagedMapsError, Map, Maps, encoded, write_maps
 
 VERSION = 2

@@ -20,8 +20,8 @@ from analysis.ensembling.filter_fitting import confusion
 from analysis.ensembling.view_selection import LEAST_GAIN
 from analysis.pool.candidates import Member, read_pool
 from analysis.pool.labelled_photos import Labelled, open_labelled
-from analysis.predict import Networks, load_model, mixed
 from analysis.prediction.ensemble_file import Ensemble, Voter, stamp
+from analysis.prediction.networks import Networks, load_model, mixed
 from analysis.prediction.views import VIEWS
 from trainable.engine.checkpoint import load_tensors, save_tensors
 from trainable.metric.bootstrap import difference_interval

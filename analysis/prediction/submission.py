@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainable.classes import CLASSES
-from trainable.dataset.cache import SCORE_SIZE
 from trainable.images.photo_files import has_control_characters
+from trainable.images.resampling import SCORE_SIZE
 from trainable.storage.atomic_write import temporary_of
 
 Map = NDArray[np.uint8]

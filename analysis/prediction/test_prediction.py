@@ -17,13 +17,13 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from analysis.check_submission import expected_ids, listed
-from analysis.gallery import PALETTE
-from analysis.predict import Networks, predict_photos
 from analysis.prediction.ensemble_file import Ensemble
 from analysis.prediction.filters import class_maps
+from analysis.prediction.networks import Networks, predict_photos
+from analysis.prediction.palette import PALETTE
 from analysis.prediction.photo_input import UnreadablePhotoError, read_photo
 from analysis.prediction.submission import PIXELS, write_submission
+from analysis.prediction.submission_check import expected_ids, listed
 from trainable.images.photo_files import photo_path
 from trainable.images.resampling import SCORE_SIZE, resize_photo
 from trainable.machine.cores import cpu_count

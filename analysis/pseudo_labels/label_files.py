@@ -15,9 +15,9 @@ from pycocotools import mask as rle_masks
 
 from analysis.pseudo_labels.unlabelled import Unlabelled
 from trainable.classes import CLASSES, IGNORE_INDEX
-from trainable.dataset.cache import SCORE_SIZE, DiskFullError
+from trainable.dataset.cache import DiskFullError
 from trainable.dataset.extra_photos import confidence_path
-from trainable.images.resampling import unscored_mask
+from trainable.images.resampling import SCORE_SIZE, unscored_mask
 from trainable.storage.atomic_write import write_json
 
 Map = NDArray[np.uint8]

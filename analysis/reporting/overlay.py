@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from analysis.gallery import PALETTE
+from analysis.prediction.palette import PALETTE
 from trainable.classes import CLASSES
 from trainable.images.resampling import unscored_mask
 

@@ -12,7 +12,8 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.offline import get_plotlyjs
 
-from analysis.reporting.pictures import PALETTE, Picture
+from analysis.prediction.palette import PALETTE
+from analysis.reporting.pictures import Picture
 from trainable.classes import CLASSES
 from trainable.metric.bootstrap import Interval
 

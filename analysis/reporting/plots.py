@@ -15,8 +15,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from analysis.prediction.palette import PALETTE
 from analysis.reporting.figures import COLOURS, OTHERS
-from analysis.reporting.pictures import PALETTE, Picture, pictures, trial_to_draw, varied, worst
+from analysis.reporting.pictures import Picture, pictures, trial_to_draw, varied, worst
 from analysis.results.board import Board
 from analysis.results.importances import MOST, important, open_study, quiet
 from trainable.classes import CLASSES

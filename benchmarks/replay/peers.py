@@ -18,7 +18,7 @@ from optuna.trial import FixedTrial
 
 from benchmarks.replay.simulate import Begun, Search
 from benchmarks.replay.tables import Params, Table
-from search.worker.trial_runner import METRIC
+from trainable.classes import METRIC
 
 DRAWS = 3000
 """Random configs that show what parameters a space has."""

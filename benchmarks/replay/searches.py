@@ -19,7 +19,7 @@ from search.tuning.freeze_thaw import Thawing
 from search.tuning.freeze_thaw_scheduler import ThawingScheduler
 from search.tuning.priors import Priors
 from search.tuning.study import ResumableASHA, StudySearch
-from search.worker.trial_runner import METRIC
+from trainable.classes import METRIC
 from trainable.config import TrialConfig
 from trainable.run_folder.folders import FINISHED, RunFolder
 

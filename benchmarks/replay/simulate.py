@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from search.worker.trial_runner import METRIC
+from trainable.classes import METRIC
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from rich.text import Text
 
 from search.run_state.leaderboard import show_params
 from search.run_state.tables import fitted
-from search.tuning.study import METRIC
 from search.worker.trial_runner import EXCUSED, HALTED, folder_of
+from trainable.classes import METRIC
 from trainable.run_folder.folders import (
     BROKEN,
     ENDED,

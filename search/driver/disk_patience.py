@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from search.run_state.console import tell
 from trainable.run_folder.folders import RunFolder
 
 LOW_BYTES = 20_000_000
@@ -63,6 +64,3 @@ class FullDisk:
             tell(self.console, "there is room on the disk again: trials go on", "bold")
 
 
-def tell(console: Console, text: str, style: str = "yellow") -> None:
-    """Print one line with the time."""
-    console.print(f"{time.strftime('%H:%M:%S')} {text}", style=style, highlight=False, soft_wrap=True)

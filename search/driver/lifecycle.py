@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from search.callbacks.trial_states import RecordStates
-from search.driver.disk_patience import FullDisk, tell
+from search.driver.disk_patience import FullDisk
 from search.ending.endings import (
     ASKED,
     BUDGET,
@@ -31,6 +31,7 @@ from search.ending.endings import (
     decide,
 )
 from search.ending.signals import heard
+from search.run_state.console import tell
 from search.run_state.heartbeat import Heartbeat, request_stop
 from search.settings.allocation import Machine, Resources
 from search.settings.budget import Clock

@@ -6,7 +6,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.progress_reporter import TrialProgressCallback
 
-from search.worker.trial_runner import METRIC
+from trainable.classes import METRIC
 
 
 class Silent(TrialProgressCallback):

@@ -19,15 +19,16 @@ from rich.console import Console
 
 from search.ending.endings import BAD_INPUT, SIGNALS
 from search.phases.commands import Commands, has_begun, limit_of
-from search.phases.sharing import ENSEMBLE, EXTRA, MODEL, PROMOTE, SEARCH, SHARES, SUBMISSION
+from search.phases.sharing import SHARES
 from search.phases.tables import gains_table, plan_table
+from search.preparation.stored_plan import stored_plan
 from search.run_state.chain_record import LOOK_S, Chain, Phase, chain_folder, forget_chain, read_chain, write_chain
 from search.run_state.leaderboard import tell_end
 from search.run_state.run_location import check_free, default_name, folder_named
 from search.run_state.run_names import check_name
 from search.run_state.run_status import show_span
 from search.settings.budget import LIMITS, option
-from search.settings.plan import stored_plan
+from search.settings.phase_names import ENSEMBLE, EXTRA, MODEL, PROMOTE, SEARCH, SUBMISSION
 from trainable.storage.remote import is_uri
 
 

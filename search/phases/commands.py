@@ -7,7 +7,15 @@ from statistics import median
 from typing import Any
 
 from search.phases.hours_left import ChainHours
-from search.phases.sharing import (
+from search.phases.sharing import Candidate, Further, Longer, choose_further, choose_longer, shares_left
+from search.preparation.stored_plan import stored_plan
+from search.racing.candidates import rank
+from search.run_state.chain_record import Chain, Phase, phase_run
+from search.run_state.leaderboard import runs_dir_option, standings
+from search.run_state.run_location import LARGE
+from search.run_state.run_status import show_span
+from search.settings.budget import LIMITS, option
+from search.settings.phase_names import (
     CONFIRM,
     ENSEMBLE,
     EXTRA,
@@ -18,20 +26,8 @@ from search.phases.sharing import (
     SEARCH,
     SUBMISSION,
     TOGETHER,
-    Candidate,
-    Further,
-    Longer,
-    choose_further,
-    choose_longer,
-    shares_left,
 )
-from search.racing.candidates import rank
-from search.run_state.chain_record import Chain, Phase, phase_run
-from search.run_state.leaderboard import runs_dir_option, standings
-from search.run_state.run_location import LARGE
-from search.run_state.run_status import show_span
-from search.settings.budget import LIMITS, option
-from search.settings.plan import Plan, stored_plan
+from search.settings.plan import Plan
 from trainable.coco.reader import read_training
 from trainable.dataset.demo import find_data
 from trainable.run_folder.fold_models import fold_models

@@ -11,9 +11,10 @@ from typing import Any
 
 import optuna
 
+from search.preparation.stored_plan import stored_plan
 from search.racing.candidates import find_finalists
 from search.run_state.run_location import there
-from search.settings.plan import Plan, place, stored_plan, weights_place
+from search.settings.plan import Plan, place, weights_place
 from spaces.table import GIVEN, space_names
 from spaces.variants import variant
 from trainable.run_folder.folders import RunFolder

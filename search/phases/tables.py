@@ -5,9 +5,10 @@ import math
 from rich.table import Table
 
 from search.phases.commands import Commands
-from search.phases.sharing import CONFIRM, PROMOTE, SEARCH, WHAT, most_gained, shares_left
+from search.phases.sharing import most_gained, shares_left
 from search.run_state.chain_record import Chain, Phase
 from search.run_state.run_status import show_span
+from search.settings.phase_names import CONFIRM, PROMOTE, SEARCH, WHAT
 from trainable.counts import counted
 
 

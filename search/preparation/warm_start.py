@@ -10,12 +10,13 @@ import ray
 
 from search.preparation.data_setup import Prepared
 from search.settings.plan import Plan
-from search.tuning.compatibility import METRIC, check_comparable
+from search.tuning.compatibility import check_comparable
 from search.tuning.config_to_params import express
 from search.tuning.curve_extrapolation import forecast_ends
 from search.tuning.priors import FIRST, Prior, Priors
 from search.worker.build_checks import spell_out
 from spaces.table import Space, find_space
+from trainable.classes import METRIC
 from trainable.run_folder.folders import BROKEN, RunFolder
 from trainable.storage.record_checks import DAMAGE
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from search.callbacks.remote_sync import bring_scores
 from search.cluster.gpu_packing import DoesNotFitError, Packing
 from search.racing.race import Race, Task
-from search.worker.trial_runner import METRIC
+from trainable.classes import METRIC
 from trainable.config import TrialConfig
 from trainable.metric.noise import Cell
 from trainable.run_folder.fold_models import broken, tallies_of, trainings

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search.phases.sharing import EXTRA, EXTRA_FOLDS, SEARCH, phases_to
 from search.run_state.process import identity, is_alive
 from search.run_state.run_location import folder_named
 from search.run_state.run_names import is_there
+from search.settings.phase_names import EXTRA, EXTRA_FOLDS, SEARCH, phases_to
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.atomic_write import read_json, write_bytes
 from trainable.storage.remote import Remote

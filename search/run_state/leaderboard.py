@@ -11,8 +11,8 @@ from rich.table import Table
 from search.run_state.tables import fitted
 from search.settings.plan import Plan
 from trainable.counts import counted
-from trainable.dataset.cache import is_default_cache_dir
 from trainable.run_folder.folders import BROKEN, STOPPED, RunFolder
+from trainable.storage.cache_dir import is_default_cache_dir
 from trainable.storage.record_checks import DAMAGE
 from trainable.storage.remote import is_uri
 

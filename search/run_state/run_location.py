@@ -14,8 +14,8 @@ from search.run_state.process import is_alive
 from search.run_state.run_names import check_name, check_root, check_there, is_there
 from search.settings.arguments import GOES_ON
 from search.settings.plan import DEFAULT_SPACE
-from trainable.dataset.cache import default_cache_dir
 from trainable.run_folder.folders import RunFolder
+from trainable.storage.cache_dir import default_cache_dir
 from trainable.storage.remote import Remote, is_uri, working_copy
 
 LARGE = (".safetensors", ".parquet", ".npz")

@@ -12,6 +12,7 @@ from rich.console import Console
 from search.cluster.auth_token import set_up_access
 from search.ending.endings import BAD_INPUT, BUG, CAUSES, CTRL_C
 from search.ending.signals import EndedBySignalError, LastingOutput, SetUp
+from search.preparation.stored_plan import keep_places, stored_plan
 from search.run_state.chain_record import begins_chain
 from search.run_state.driver_claim import check_undriven
 from search.run_state.heartbeat import Heartbeat
@@ -26,11 +27,11 @@ from search.session.command_checks import (
     validate_submitted,
 )
 from search.settings.arguments import parse
-from search.settings.plan import Plan, keep_places, place, stored_plan
+from search.settings.plan import Plan, place
 from search.tuning.compatibility import check_comparable
-from trainable.dataset.cache import default_cache_dir
 from trainable.machine.terminal import open_console, open_streams
 from trainable.run_folder.folders import RunFolder
+from trainable.storage.cache_dir import default_cache_dir
 from trainable.storage.disk_full import FULL
 
 
@@ -188,7 +189,7 @@ def told_error(error: Exception, run: RunFolder | None) -> str:
 
 def check_nodes(run: RunFolder, options: dict[str, Any], stored: Plan | None, console: Console) -> None:
     """Look at every node before anything else is done there; says nothing of a single one that is well."""
-    from search.preflight import preflight
+    from search.cluster.preflight_checks import preflight
 
     data = stored.data if stored else place(options["data"]) if "data" in options else None
     cache_dir = stored.cache_dir if stored else str((options.get("cache_dir") or default_cache_dir()).absolute())

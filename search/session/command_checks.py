@@ -17,7 +17,7 @@ from trainable.coco.reader import Dataset, read_training
 from trainable.config import TrialConfig
 from trainable.config_names import check_model_names, check_names
 from trainable.data_errors import DataError
-from trainable.dataset.cache import check_cache_dir, check_room, default_cache_dir
+from trainable.dataset.cache import check_cache_dir, check_room
 from trainable.dataset.demo import find_data
 from trainable.dataset.extra_photos import Extra
 from trainable.dataset.folds import Folds
@@ -25,6 +25,7 @@ from trainable.machine.cores import cpu_count
 from trainable.model.schedules import build_schedule
 from trainable.pipeline.mixing import build_mixing
 from trainable.run_folder.folders import RunFolder
+from trainable.storage.cache_dir import default_cache_dir
 from trainable.storage.remote import is_uri
 from trainable.storage.remote_data import local_data
 

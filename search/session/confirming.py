@@ -60,10 +60,11 @@ def confirm(
     from search.callbacks.trial_states import RecordStates
     from search.callbacks.usage import Hours
     from search.cluster.gpu_packing import packing_of
-    from search.driver.lifecycle import Driver, driver_facts, tell
+    from search.driver.lifecycle import Driver, driver_facts
     from search.driver.tune_runner import run_race
     from search.preparation.data_setup import prepare, setting_of
     from search.racing.race_searcher import Racer
+    from search.run_state.console import tell
 
     share = resources(machine, options.get("concurrent"), options.get("gpus_per_trial"))
     final = begin(options, run, plan, share)

@@ -12,8 +12,8 @@ from ray.tune.experiment import Trial
 from rich.console import Console
 
 from search.callbacks.usage import Hours
-from search.driver.lifecycle import tell
 from search.preparation.space_samples import sample_configs
+from search.run_state.console import tell
 from search.run_state.run_status import show_span
 from search.settings.allocation import Resources
 from search.settings.budget import Budget, Clock, expected_epochs, option, size, unit

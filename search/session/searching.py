@@ -11,7 +11,7 @@ from search.callbacks.progress import Progress
 from search.callbacks.remote_sync import send_records, synced
 from search.callbacks.tensorboard_log import TensorBoardEvents
 from search.callbacks.trial_states import RecordStates, mark_interrupted, saved
-from search.callbacks.usage import Hours, print_hours, read_hours, total
+from search.callbacks.usage import Hours, print_hours
 from search.cluster.gpu_packing import packing_of
 from search.driver.lifecycle import Driver, driver_facts
 from search.driver.tune_runner import run_trials
@@ -23,6 +23,7 @@ from search.preparation.space_samples import check_draws
 from search.preparation.warm_start import warm_start
 from search.run_state.heartbeat import Heartbeat
 from search.run_state.leaderboard import print_results, resume_command, tell_end
+from search.run_state.past_usage import read_hours, total
 from search.session.cost_forecast import (
     Outlook,
     describe,

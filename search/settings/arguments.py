@@ -6,9 +6,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
-from search.phases.sharing import ORDER
 from search.settings.allocation import AUTO
 from search.settings.budget import check_budget, option
+from search.settings.phase_names import ORDER
 from search.settings.plan import STOPPERS
 from spaces.encoders import GROUPS
 from spaces.table import JOINT, NONE, SPACES, space_names

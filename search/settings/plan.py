@@ -1,22 +1,19 @@
 """What a search will do, resolved from the command line, the device and the data; stored in search.json."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from search.settings.allocation import Machine, default_options
-from search.tuning.compatibility import check_comparable
 from spaces.encoders import STRIDES, group_for, pairs
 from spaces.optimizers import FREEZE_SHARES, freeze_shares
 from spaces.table import NONE, Scope, find_space, space_names
 from trainable.config import TrialConfig
 from trainable.counts import counted
-from trainable.dataset.cache import default_cache_dir
-from trainable.run_folder.folders import RunFolder
-from trainable.storage.atomic_write import read_json, write_json
-from trainable.storage.record_checks import DAMAGE
-from trainable.storage.remote import Remote, is_uri
+from trainable.storage.atomic_write import read_json
+from trainable.storage.cache_dir import default_cache_dir
+from trainable.storage.remote import is_uri
 
 DEFAULT_SPACE = "losses"
 
@@ -186,37 +183,6 @@ def is_default(plan: Plan, machine: Machine) -> bool:
     default = TrialConfig(**{name: value for name, value in default_options(machine, plan.data is None).items()
                              if name != "trials"}).to_dict()  # fmt: skip
     return all(value == default[name] for name, value in plan.base.items() if name not in left)
-
-
-def stored_plan(run: RunFolder, options: dict[str, Any]) -> Plan:
-    """Return the plan of a run that is to go on; where data, further photos, weights and cache lie may have changed.
-
-    Raises:
-        ValueError: search.json is damaged, or the run's values could not be compared with new ones.
-    """
-    moved = {name: place(options[name]) for name in ("data", "extra", "cache_dir") if name in options}
-    check_comparable(run)
-    try:
-        stored = run.search()["plan"]
-        if "encoder_weights" in options:
-            place_now = weights_place(options["encoder_weights"])
-            stored = {**stored, "base": {**stored["base"], "encoder_weights": place_now}}
-        plan = Plan(**{**stored, **moved})
-        check_plan(plan)
-        plan.describe(run.path.name)
-        return plan
-    except DAMAGE as error:
-        raise ValueError(f"{run.path / 'search.json'} is damaged or of another version: {error!r}") from error
-
-
-def keep_places(run: RunFolder, plan: Plan) -> None:
-    """Note in a run's search.json where data, further photos, weights and cache are found now, for all who read it."""
-    content = run.search()
-    stored = content["plan"]
-    if any(asdict(plan)[name] != stored.get(name) for name in ("data", "extra", "cache_dir", "base")):
-        write_json(run.path / "search.json", {**content, "plan": {**stored, **asdict(plan)}})
-        if run.uri:
-            Remote(run.uri).push(run.path, ("search.json",))
 
 
 def check_plan(plan: Plan) -> None:

@@ -5,11 +5,9 @@ from typing import Any
 from optuna.study import StudyDirection
 
 from search.tuning.journal import directions
-from trainable.classes import CLASSES
+from trainable.classes import CLASSES, METRIC
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.record_checks import DAMAGE
-
-METRIC = "val_miou"
 
 MEASURED: dict[str, Any] = {"metric": METRIC, "direction": "maximize", "classes": list(CLASSES)}
 """What a search stores in its search.json of how its trials are compared."""

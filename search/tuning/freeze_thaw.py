@@ -14,9 +14,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from search.tuning.compatibility import METRIC
 from search.tuning.curve_extrapolation import chances, forecast_ends
 from search.tuning.priors import Priors
+from trainable.classes import METRIC
 from trainable.run_folder.folders import BROKEN, PAUSED, RunFolder
 
 CHANGE = 1.0

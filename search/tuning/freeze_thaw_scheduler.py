@@ -6,8 +6,8 @@ from typing import Any
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from search.tuning.compatibility import METRIC
 from search.tuning.freeze_thaw import Thawing
+from trainable.classes import METRIC
 
 
 class ThawingScheduler(FIFOScheduler):

@@ -15,8 +15,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.tuning.config_to_params import express, known
 from search.tuning.trial_ends import CONSTRAINTS, tell_end
-from search.worker.trial_runner import METRIC
 from spaces.table import Space
+from trainable.classes import METRIC
 from trainable.run_folder.folders import (
     BROKEN,
     ENDED,

@@ -24,8 +24,9 @@ from search.tuning.priors import Priors
 from search.tuning.pruned_values import make_sampler
 from search.tuning.recovery import is_cut, mend, recover
 from search.tuning.trial_ends import tell_end
-from search.worker.trial_runner import ENDED_BROKEN, METRIC
+from search.worker.trial_runner import ENDED_BROKEN
 from spaces.table import Space
+from trainable.classes import METRIC
 from trainable.config import TrialConfig
 from trainable.run_folder.folders import BROKEN, FAILED, FINISHED, OOM, STOPPED, RunFolder, TrialFolder
 

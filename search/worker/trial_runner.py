@@ -16,9 +16,9 @@ from ray import tune
 from ray.tune.trainable import wrap_function
 
 from search.ending.preemption import Halting, listen
-from search.tuning.compatibility import METRIC
 from search.worker.gpu_memory_model import CONTEXT_MB
 from search.worker.lease import Claim, SupersededError
+from trainable.classes import METRIC
 from trainable.config import TrialConfig
 from trainable.run_folder.folders import BROKEN, FAILED, INVALID, OOM, RunFolder, TrialFolder
 from trainable.storage.checksums import Manifest
@@ -87,7 +87,7 @@ def _run_trial(sampled: dict[str, Any], setting: TrialSetting) -> None:
     wait_for_room(sleep_for_room)
     copy = None
     if setting.uri:
-        from search.callbacks.remote_sync import WorkerCopy
+        from search.worker.remote_trial import WorkerCopy
 
         copy = WorkerCopy(run, folder, setting.uri)
         copy.bring()

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.gallery import PALETTE, main
-from analysis.predict import load_model
+from analysis.gallery import main
+from analysis.prediction.networks import load_model
+from analysis.prediction.palette import PALETTE
 from trainable.classes import CLASSES
 from trainable.coco.reader import read_training
 from trainable.dataset.cache import build_cache

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from analysis import predict, pseudo_label
-from analysis.predict import predict_photos
 from analysis.prediction.ensemble_file import Ensemble, Voter
+from analysis.prediction.networks import predict_photos
 from analysis.prediction.views import PLAIN
 from analysis.pseudo_label import main
 from analysis.pseudo_labels.labelling import write_labels

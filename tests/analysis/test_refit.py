@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from analysis import refit as refit_module
-from analysis.predict import load_model
+from analysis.prediction.networks import load_model
 from analysis.refit import main
 from tests.conftest import SIDE, write_photos
 from trainable.coco.reader import read_training

@@ -9,7 +9,7 @@ import benchmarks.hidden as hidden_part
 from tests.conftest import write_photos
 from trainable.classes import CLASSES
 from trainable.coco.reader import read_training
-from trainable.dataset.cache import SCORE_SIZE
+from trainable.images.resampling import SCORE_SIZE
 
 
 @pytest.fixture

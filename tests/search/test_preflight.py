@@ -8,7 +8,8 @@ from rich.console import Console
 from search import preflight as module
 from search.cluster.node_checks import judge, runs_on
 from search.cluster.node_facts import Ask, Facts, Gpu, inspect
-from search.preflight import Node, PreflightError, main, marked, preflight
+from search.cluster.preflight_checks import Node, PreflightError, marked, preflight
+from search.preflight import main
 
 ASK = Ask(storage="/nfs/runs", mark="m", cache_dir="/cache", data="/nfs/trash")
 VERSIONS = {"python": "3.11.2", "ray": "2.60.0", "torch": "2.14.0"}

@@ -5,10 +5,10 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from search.phases.sharing import PROMOTE, SEARCH
 from search.run_state.chain_record import Chain, Phase, write_chain
 from search.run_state.heartbeat import Heartbeat
 from search.run_state.run_status import show_span, status_of
+from search.settings.phase_names import PROMOTE, SEARCH
 from search.status import main
 from tests.search.run_state.test_leaderboard import add_trial
 from trainable.run_folder.folders import FAILED, FINISHED, RUNNING, STOPPED, RunFolder

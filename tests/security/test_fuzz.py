@@ -16,14 +16,14 @@ from pycocotools import mask as rle_masks
 from pycocotools.coco import COCO
 from rich.console import Console
 
-from analysis.check_submission import check_submission
 from analysis.pool.candidates import read_pool
 from analysis.prediction.submission import read_submission, write_submission
+from analysis.prediction.submission_check import check_submission
 from analysis.results.board import leaderboard
 from analysis.results.exports import as_markdown
 from analysis.verify import verify
+from search.preparation.stored_plan import stored_plan
 from search.run_state.run_status import page, status_of
-from search.settings.plan import stored_plan
 from search.tuning.recovery import mend
 from search.tuning.study import open_study
 from spaces.table import Scope, find_space

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.predict import load_model, predict_classes
+from analysis.prediction.networks import load_model, predict_classes
 from tests.conftest import SIDE
 from trainable.classes import CLASSES
 from trainable.config import TrialConfig

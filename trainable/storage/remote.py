@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 import pyarrow
 from pyarrow import fs
 
-from trainable.dataset.cache import default_cache_dir
 from trainable.storage.atomic_write import temporary_of
+from trainable.storage.cache_dir import default_cache_dir
 from trainable.storage.disk_full import FULL, with_room
 
 Result = TypeVar("Result")

@@ -21,13 +21,13 @@ from analysis import ensemble_predict, predict
 from analysis.ensemble import build_shown
 from analysis.ensemble import main as ensemble_main
 from analysis.ensemble_predict import main as predict_main
-from analysis.ensembling.nested_cv import SINGLE, decide, nested_confusions
+from analysis.ensembling.nested_cv import decide, nested_confusions
 from analysis.ensembling.view_selection import usable_views
 from analysis.ensembling.weight_soup import average, with_soups
+from analysis.ensembling.weights import SINGLE
 from analysis.pool.candidates import read_pool
 from analysis.pool.labelled_photos import open_labelled
 from analysis.pool.pixel_samples import draw_samples, whole_map
-from analysis.predict import Networks, load_model, mixed, predict_photos
 from analysis.predict import main as photo_main
 from analysis.prediction import test_prediction as predicting
 from analysis.prediction.ensemble_file import (
@@ -39,6 +39,7 @@ from analysis.prediction.ensemble_file import (
     newer,
     store,
 )
+from analysis.prediction.networks import Networks, load_model, mixed, predict_photos
 from analysis.prediction.submission import read_submission
 from analysis.prediction.views import PLAIN, VIEWS
 from analysis.refit import main as refit_main

@@ -12,8 +12,9 @@ from collections import namedtuple
 import numpy as np
 import pytest
 
-from analysis.check_submission import check_submission, expected_ids, main
+from analysis.check_submission import main
 from analysis.prediction.submission import class_map, prediction_bytes, read_submission, write_submission
+from analysis.prediction.submission_check import check_submission, expected_ids
 
 NAMES = [f"batch_01_vt/{number:04d}.jpg" for number in range(4)]
 HEADER = "image_id,PredictionString"

@@ -20,30 +20,24 @@ from search.phases.chain import Carrier, carry_through
 from search.phases.commands import Commands, epoch_seconds
 from search.phases.hours_left import ChainHours
 from search.phases.promote import promoted_plan
-from search.phases.sharing import (
+from search.phases.sharing import LARGEST, REST, SHARES, Candidate, choose_further, choose_longer, shares_left
+from search.phases.tables import plan_table
+from search.run_state.chain_record import Chain, Phase, begins_chain, read_chain, write_chain
+from search.settings.allocation import Machine
+from search.settings.arguments import parse
+from search.settings.phase_names import (
     CONFIRM,
     ENSEMBLE,
     EXTRA,
     EXTRA_FOLDS,
     LABEL,
-    LARGEST,
     MODEL,
     ORDER,
     PROMOTE,
-    REST,
     SEARCH,
-    SHARES,
     SUBMISSION,
     TOGETHER,
-    Candidate,
-    choose_further,
-    choose_longer,
-    shares_left,
 )
-from search.phases.tables import plan_table
-from search.run_state.chain_record import Chain, Phase, begins_chain, read_chain, write_chain
-from search.settings.allocation import Machine
-from search.settings.arguments import parse
 from search.settings.plan import Plan, new_plan
 from search.tuning.compatibility import MEASURED
 from spaces.table import GIVEN, JOINT, find_space

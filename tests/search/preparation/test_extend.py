@@ -14,10 +14,11 @@ from optuna.trial import TrialState
 import search.tuning.pruned_values as sampling
 from search.callbacks.trial_states import mark_interrupted
 from search.preparation.extend import extend, extended_at, extended_plan, history, settle
+from search.preparation.stored_plan import stored_plan
 from search.run_state.past_usage import total
 from search.settings.allocation import Machine
 from search.settings.arguments import parse
-from search.settings.plan import ASHA, FORECAST, NO_STOPPING, new_plan, stored_plan
+from search.settings.plan import ASHA, FORECAST, NO_STOPPING, new_plan
 from search.tuning.compatibility import MEASURED
 from search.tuning.config_to_params import express
 from search.tuning.freeze_thaw import Thawing

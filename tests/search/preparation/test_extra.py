@@ -9,8 +9,9 @@ import pytest
 from rich.console import Console
 
 from search.preparation.data_setup import create, prepare, setting_of
+from search.preparation.stored_plan import stored_plan
 from search.settings.allocation import Machine
-from search.settings.plan import new_plan, stored_plan
+from search.settings.plan import new_plan
 from search.worker.trial_runner import _extra
 from tests.conftest import ROOT, SIDE, write_photos
 from trainable.coco.reader import read_training

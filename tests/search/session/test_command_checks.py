@@ -13,9 +13,10 @@ from search.settings.allocation import Machine
 from search.settings.arguments import parse
 from tests.conftest import ROOT, write_photos
 from tests.search.refusing import home_folder, refusals, snapshot  # noqa: F401 (a fixture)
-from trainable.dataset.cache import check_cache_dir, default_cache_dir
+from trainable.dataset.cache import check_cache_dir
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.atomic_write import write_json
+from trainable.storage.cache_dir import default_cache_dir
 
 CPU = Machine(cores=2, gpus=0)
 

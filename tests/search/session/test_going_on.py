@@ -7,12 +7,13 @@ import pytest
 from safetensors.numpy import save_file
 
 from search.preparation.encoder_weights_folder import fingerprints
+from search.preparation.stored_plan import keep_places, stored_plan
 from search.run import main
 from search.run_state.heartbeat import Heartbeat
 from search.run_state.run_location import run_folder
 from search.session.command_checks import validate
 from search.settings.allocation import Machine
-from search.settings.plan import keep_places, new_plan, stored_plan
+from search.settings.plan import new_plan
 from tests.conftest import write_photos
 from tests.search.refusing import home_folder, refusals, snapshot  # noqa: F401 (a fixture)
 from tests.search.run_state.test_leaderboard import add_trial

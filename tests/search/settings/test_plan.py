@@ -7,10 +7,11 @@ import pytest
 import search.preparation.space_samples as samples_module
 from search.preparation.extend import extended_plan
 from search.preparation.space_samples import check_draws, sample_configs
+from search.preparation.stored_plan import stored_plan
 from search.run_state.run_location import run_folder
 from search.settings.allocation import Machine, resources
 from search.settings.arguments import parse
-from search.settings.plan import is_default, new_plan, stored_plan
+from search.settings.plan import is_default, new_plan
 from spaces.table import Space, find_space
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.atomic_write import write_json

@@ -5,8 +5,9 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from search.preparation.stored_plan import stored_plan
 from search.settings.allocation import Machine
-from search.settings.plan import new_plan, stored_plan
+from search.settings.plan import new_plan
 from search.tuning.compatibility import MEASURED, check_comparable
 from search.tuning.journal import directions
 from trainable.classes import CLASSES

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 import search.tuning.pruned_values as sampling
+from search.preparation.stored_plan import stored_plan
 from search.preparation.warm_start import best_first, describe, take, warm_start
 from search.settings.allocation import Machine
-from search.settings.plan import new_plan, stored_plan
+from search.settings.plan import new_plan
 from search.tuning.compatibility import MEASURED
 from search.tuning.curve_extrapolation import EARLIER_TRIALS, chances, forecast_ends
 from search.tuning.freeze_thaw import Thawing

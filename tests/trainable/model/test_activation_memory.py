@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from trainable.config import TrialConfig
-from trainable.model.activation_memory import PHOTOS, footprint
+from trainable.model.activation_checkpointing import PHOTOS
+from trainable.model.activation_memory import footprint
 from trainable.model.segmenter import build_model, parameter_count
 
 CONFIG = TrialConfig(architecture="unet", encoder="tu-test_resnet", image_size=64,
