@@ -28,6 +28,7 @@ audit: .venv/ready  ## known vulnerabilities of the installed packages; needs py
 
 lint: .venv/ready
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 
 bench: .venv/ready  ## side-by-side ratios; real photos from ../shared/data/trash or $$TRASH_DATA

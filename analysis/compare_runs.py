@@ -69,8 +69,11 @@ def _gain(best: NDArray[np.integer], first: NDArray[np.integer], trials: int) ->
 
 
 def _config(folder: TrialFolder) -> str:
-    shown = {name: f"{value:.3g}" if isinstance(value, float) else str(value)
-             for name, value in folder.params().items() if value is not False}  # fmt: skip
+    shown = {
+        name: f"{value:.3g}" if isinstance(value, float) else str(value)
+        for name, value in folder.params().items()
+        if value is not False
+    }
     return ", ".join(f"{name} {value}" for name, value in shown.items())
 
 

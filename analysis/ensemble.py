@@ -31,8 +31,15 @@ def main(arguments: list[str] | None = None) -> int:
     console = open_console(wide=True)
     runs = [path for group in options.run for path in group]
     try:
-        build_shown(runs, console, data=options.data, top=options.top, crf_options=options.crf_options,
-                    views=tuple(VIEWS) if not options.no_tta else (PLAIN,), filters=not options.no_filters)  # fmt: skip
+        build_shown(
+            runs,
+            console,
+            data=options.data,
+            top=options.top,
+            crf_options=options.crf_options,
+            views=tuple(VIEWS) if not options.no_tta else (PLAIN,),
+            filters=not options.no_filters,
+        )
     except (ValueError, OSError, RuntimeError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
         return 2
@@ -53,13 +60,14 @@ def build_shown(runs: list[Path], console: Console, **options: Any) -> Path:
             task = bars.add_task(title, total=photos or None)
             return lambda done: bars.advance(task, done)
 
-        path = build(
-            runs, lambda text: console.print(text, highlight=False, soft_wrap=True), progress, **options
-        )
+        path = build(runs, lambda text: console.print(text, highlight=False, soft_wrap=True), progress, **options)
     console.print(stage_table(read_json(path)["stages"]))
     again = " ".join(f"--run {run}" for run in runs)
-    console.print(f"stored in {path}; next:\n  python analysis/ensemble_predict.py {again} --out submission.csv",
-                  highlight=False, soft_wrap=True)  # fmt: skip
+    console.print(
+        f"stored in {path}; next:\n  python analysis/ensemble_predict.py {again} --out submission.csv",
+        highlight=False,
+        soft_wrap=True,
+    )
     push_back(path.parents[1], path.parent.name)
     return path
 
@@ -77,14 +85,26 @@ def stage_table(stages: list[dict[str, Any]]) -> Table:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("analysis/ensemble.py", description="One ensemble of the trials of some runs.")
-    parser.add_argument("--run", type=run_option, nargs="+", action="append", required=True, metavar="DIR",
-                        help="run folders, runs/NAME")  # fmt: skip
+    parser.add_argument(
+        "--run",
+        type=run_option,
+        nargs="+",
+        action="append",
+        required=True,
+        metavar="DIR",
+        help="run folders, runs/NAME",
+    )
     parser.add_argument("--data", type=Path, metavar="DIR", help="the run's photos, if they have moved")
     parser.add_argument("--top", type=int, metavar="K", help="the K best on all photos (default: all that are kept)")
     parser.add_argument("--no-tta", action="store_true", help="predict photos as they are alone")
     parser.add_argument("--no-filters", action="store_true", help="no CRF, class factors or removal of small pieces")
-    parser.add_argument("--crf-options", type=int, default=CRF_OPTIONS, metavar="N",
-                        help=f"parameters of the CRF to try (default {CRF_OPTIONS}; 0: no CRF)")  # fmt: skip
+    parser.add_argument(
+        "--crf-options",
+        type=int,
+        default=CRF_OPTIONS,
+        metavar="N",
+        help=f"parameters of the CRF to try (default {CRF_OPTIONS}; 0: no CRF)",
+    )
     return parser
 
 

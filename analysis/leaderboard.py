@@ -25,10 +25,18 @@ ROOMY, PIPED = 110, 130
 def main(arguments: list[str] | None = None) -> int:
     """Print the leaderboard and write its files; returns the exit status."""
     parser = argparse.ArgumentParser("analysis/leaderboard.py", description="Rank the trials of one or more runs.")
-    parser.add_argument("--run", type=run_option, nargs="+", action="extend", required=True, metavar="DIR",
-                        help="run folders, such as runs/NAME")  # fmt: skip
-    parser.add_argument("--top", type=int, default=SHOWN, metavar="N",
-                        help=f"trials to print (default {SHOWN}; the files have all)")  # fmt: skip
+    parser.add_argument(
+        "--run",
+        type=run_option,
+        nargs="+",
+        action="extend",
+        required=True,
+        metavar="DIR",
+        help="run folders, such as runs/NAME",
+    )
+    parser.add_argument(
+        "--top", type=int, default=SHOWN, metavar="N", help=f"trials to print (default {SHOWN}; the files have all)"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the files go (default: the first run's folder)")
     options = parser.parse_args(arguments)
     console = open_console()
@@ -49,9 +57,12 @@ def main(arguments: list[str] | None = None) -> int:
 def _print(board: Board, shown: list[Entry], asked: int, console: Console) -> None:
     if shown:
         console.print(_table(board, shown, console.width))
-        console.print("trials of one group cannot be told apart on these photos: none is shown to be worse than the\n"
-                      "group's best (paired differences, 95% for all pairs together)",
-                      highlight=False, soft_wrap=True)  # fmt: skip
+        console.print(
+            "trials of one group cannot be told apart on these photos: none is shown to be worse than the\n"
+            "group's best (paired differences, 95% for all pairs together)",
+            highlight=False,
+            soft_wrap=True,
+        )
     else:
         console.print("no trial has ended an epoch yet", style="yellow")
     if asked > len(board.ranked) and asked != SHOWN:
@@ -77,10 +88,19 @@ def _table(board: Board, shown: list[Entry], width: int) -> Table:
     for entry in shown:
         trial, best = entry.trial, entry.trial.best or {}
         value = str(entry.place.interval) if entry.place else f"{best['val_miou']:.3f}"
-        rows.append([
-            str(entry.rank), entry.group, trial.label, value, f"{best['val_miou_full']:.3f}",
-            f"{len(trial.curve)}/{trial.budget}", millions(trial.parameters), f"{trial.seconds / 60:.1f}", trial.state,
-        ])  # fmt: skip
+        rows.append(
+            [
+                str(entry.rank),
+                entry.group,
+                trial.label,
+                value,
+                f"{best['val_miou_full']:.3f}",
+                f"{len(trial.curve)}/{trial.budget}",
+                millions(trial.parameters),
+                f"{trial.seconds / 60:.1f}",
+                trial.state,
+            ]
+        )
     if width < ROOMY:
         head, rows = head[:4] + head[8:], [row[:4] + row[8:] for row in rows]
     return _with_configs("Leaderboard", head, rows, [board.in_short(entry.trial) for entry in shown], width)
@@ -99,8 +119,9 @@ def _finalists_table(board: Board, width: int) -> Table:
 
 def _with_configs(title: str, head: list[str], rows: list[list[str]], configs: list[str], width: int) -> Table:
     """Return a table whose last column has what room the terminal leaves: rich would shrink all columns alike."""
-    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False,
-                  padding=(0, 2, 0, 0))  # fmt: skip
+    table = Table(
+        title=title, title_justify="left", header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+    )
     widths = [max(*map(len, column)) for column in zip(head, *rows, strict=True)]
     for name, needed in zip(head, widths, strict=True):
         table.add_column(name, justify="left" if name == "state" else "right", min_width=needed, no_wrap=True)

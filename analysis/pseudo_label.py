@@ -46,9 +46,15 @@ def main(arguments: list[str] | None = None) -> int:
         found = find_unlabelled(options.data.absolute(), labelled)
         print_found(found, console)
         sets = write_labels(
-            options.out.absolute(), ensemble, found, predict_photos, rule, options.mode == SOFT,
-            pseudo_record(runs, ensemble, found, rule, options.mode), lambda text: console.print(text, highlight=False),
-        )  # fmt: skip
+            options.out.absolute(),
+            ensemble,
+            found,
+            predict_photos,
+            rule,
+            options.mode == SOFT,
+            pseudo_record(runs, ensemble, found, rule, options.mode),
+            lambda text: console.print(text, highlight=False),
+        )
     except KeyboardInterrupt:
         console.print("interrupted: nothing was written")
         return 130
@@ -82,8 +88,14 @@ def table(sets: dict[str, LabelSet]) -> Table:
         predicted, kept = int(whole.predicted[index]), int(whole.kept[index])
         share = f"{kept / predicted:.0%}" if predicted else ""
         low, high = folds[:, index].min(), folds[:, index].max()
-        shown.add_row(name, f"{predicted:,}", f"{kept:,}", share, f"{whole.thresholds[index] / 255:.2f}",
-                      f"{low:.2f}" if low == high else f"{low:.2f} to {high:.2f}")  # fmt: skip
+        shown.add_row(
+            name,
+            f"{predicted:,}",
+            f"{kept:,}",
+            share,
+            f"{whole.thresholds[index] / 255:.2f}",
+            f"{low:.2f}" if low == high else f"{low:.2f} to {high:.2f}",
+        )
     return shown
 
 
@@ -105,8 +117,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="test.json and photos, or photos alone")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write, for --extra")
     parser.add_argument("--mode", choices=MODES, default=SOFT, help="soft labels count as much as they are sure")
-    parser.add_argument("--keep", type=float, default=0.5, metavar="X", help="of each class, the surest share of its "
-                        "pixels (default 0.5)")  # fmt: skip
+    parser.add_argument(
+        "--keep",
+        type=float,
+        default=0.5,
+        metavar="X",
+        help="of each class, the surest share of its pixels (default 0.5)",
+    )
     parser.add_argument("--min-confidence", type=float, default=0.4, metavar="P", help="at least (default 0.4)")
     parser.add_argument("--threshold", type=float, metavar="P", help="one for all classes, in place of --keep")
     parser.add_argument("--labelled", type=Path, metavar="DIR", help="the run's labelled photos, where they have moved")

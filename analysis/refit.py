@@ -49,17 +49,16 @@ class Refit:
         """Take what the cross-validation chose."""
         folder, hash_ = (str(extra.root), extra.hash) if extra else (None, None)
         curve, smoothed = list(chosen.curve), list(chosen.smoothed)
-        return cls(
-            chosen.trial.number, list(chosen.folds), curve, smoothed, chosen.epochs, chosen.why, folder, hash_
-        )  # fmt: skip
+        return cls(chosen.trial.number, list(chosen.folds), curve, smoothed, chosen.epochs, chosen.why, folder, hash_)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Train the final model; returns the exit status."""
     parser = argparse.ArgumentParser("analysis/refit.py", description="Train the best config on all folds' photos.")
     parser.add_argument("--run", type=run_option, required=True, metavar="DIR", help="run folder, such as runs/NAME")
-    parser.add_argument("--trial", type=int, metavar="N",
-                        help="whose config (default: the leader of the finalists, else of all)")  # fmt: skip
+    parser.add_argument(
+        "--trial", type=int, metavar="N", help="whose config (default: the leader of the finalists, else of all)"
+    )
     parser.add_argument("--data", type=Path, metavar="DIR", help="the run's photos, where they have moved")
     parser.add_argument("--extra", type=Path, metavar="DIR", help="more photos (default: those of the run)")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted training")
@@ -131,7 +130,7 @@ def describe(run: RunFolder, refit: Refit, budget: int) -> list[str]:
         f"{refit.epochs} of {budget} epochs: val_miou is best there of the {trained} that the trial trained, {value}",
         f"{rising}what comes after epoch {trained} is not known: python search/run.py --confirm {run.path.name} "
         f"--top 0 --include {refit.trial} trains it to its end on the run's folds",
-    ]  # fmt: skip
+    ]
 
 
 def config_on_all(folder: TrialFolder) -> TrialConfig:
@@ -169,9 +168,14 @@ def _train(
     folder.write_status(RUNNING)
     try:
         train_fold(
-            config, data, folder, lambda row: say(told(row, refit.epochs)), options.resume, until=refit.epochs,
+            config,
+            data,
+            folder,
+            lambda row: say(told(row, refit.epochs)),
+            options.resume,
+            until=refit.epochs,
             val_mious=refit.val_miou,
-        )  # fmt: skip
+        )
     except KeyboardInterrupt:
         folder.write_status(INTERRUPTED, f"after epoch {len(folder.curve())}")
         say(f"interrupted after epoch {len(folder.curve())}; go on with\n  {_again(options)}")

@@ -24,8 +24,15 @@ PHOTOS = 6
 def main(arguments: list[str] | None = None) -> int:
     """Write the page; returns the exit status."""
     parser = argparse.ArgumentParser("analysis/report.py", description="One page on one or more runs.")
-    parser.add_argument("--run", type=run_option, nargs="+", action="extend", required=True, metavar="DIR",
-                        help="run folders, such as runs/NAME")  # fmt: skip
+    parser.add_argument(
+        "--run",
+        type=run_option,
+        nargs="+",
+        action="extend",
+        required=True,
+        metavar="DIR",
+        help="run folders, such as runs/NAME",
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="page to write (default: report.html in the run)")
     parser.add_argument("--photos", type=int, default=PHOTOS, metavar="N", help=f"per gallery (default {PHOTOS})")
     options = parser.parse_args(arguments)

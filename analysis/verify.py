@@ -42,8 +42,12 @@ def verify(run: RunFolder) -> tuple[int, list[str]]:
     problems: list[str] = []
     checked = 0
     trials, ignored = run.begun(), run.ignored()
-    folders = trials + [TrialFolder(path) for folder in trials for path in sorted(folder.path.glob("folds/*"))
-                if path.is_dir() and path not in ignored]  # fmt: skip
+    folders = trials + [
+        TrialFolder(path)
+        for folder in trials
+        for path in sorted(folder.path.glob("folds/*"))
+        if path.is_dir() and path not in ignored
+    ]
     folders += [run.refit] if run.refit.path.exists() else []
     for folder in folders:
         count, found = _verify_folder(folder)
@@ -55,8 +59,10 @@ def verify(run: RunFolder) -> tuple[int, list[str]]:
         if (run.path / name).exists():
             checked += 1
             problems += [f"{name}: {fault}" for fault in _unreadable(run.path / name)]
-    problems += [f"{path.relative_to(run.path)}: left behind by a process that was killed while it wrote; remove it"
-                 for path in sorted(run.path.rglob(".*.tmp"))]  # fmt: skip
+    problems += [
+        f"{path.relative_to(run.path)}: left behind by a process that was killed while it wrote; remove it"
+        for path in sorted(run.path.rglob(".*.tmp"))
+    ]
     return checked, problems
 
 
@@ -69,8 +75,11 @@ def _verify_folder(folder: TrialFolder) -> tuple[int, list[str]]:
     except DAMAGE as error:
         return 1, [f"trial.json: is damaged ({error}); --resume writes it anew"]
     problems = [f"{name}: {fault}" for name, each in facts.items() for fault in _differs(folder.path / name, each)]
-    others = [path for path in sorted(folder.path.iterdir())
-              if path.is_file() and path.name not in facts and not path.name.startswith((".", "events."))]  # fmt: skip
+    others = [
+        path
+        for path in sorted(folder.path.iterdir())
+        if path.is_file() and path.name not in facts and not path.name.startswith((".", "events."))
+    ]
     problems += [f"{path.name}: {fault}" for path in others for fault in _unreadable(path)]
     if state in ENDED and not facts and folder.curve_file.exists():
         problems.append("trial.json: has no checksums, the files could only be opened")

@@ -21,7 +21,7 @@ from analysis.prediction.submission import (
     read_rows,
     split_row,
     write_submission,
-)  # fmt: skip
+)
 from analysis.prediction.submission_check import check_submission, expected_ids, listed
 from trainable.machine.terminal import open_console
 

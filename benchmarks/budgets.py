@@ -95,8 +95,10 @@ def _ends(curves: Curves) -> dict[str, Any]:
             cells.append(f"{best:8.3f} {late(curve['test_miou']):6.3f}")
         print(f"{name:12s}" + "".join(cells))
     common = [name for name in main if all((name, epochs) in curves for epochs in budgets)]
-    means = {epochs: round(float(np.mean([late(curves[name, epochs]["test_miou"]) for name in common])), 4)
-             for epochs in budgets}  # fmt: skip
+    means = {
+        epochs: round(float(np.mean([late(curves[name, epochs]["test_miou"]) for name in common])), 4)
+        for epochs in budgets
+    }
     print(f"mean of the last sixth over the {len(common)} configs with all budgets: {means}\n")
     return {str(epochs): value for epochs, value in means.items()}
 
@@ -121,16 +123,25 @@ def _ranks(curves: Curves) -> dict[str, Any]:
 def _members(content: dict[str, Any]) -> dict[str, Any]:
     found = {}
     print("mean mIoU on the test part of all sets of so many members, and of the tenth that validates best")
-    scored = [each for each in content["ensembles"]
-              if not each["whole"] and not any(":" in name for name in each["members"])]  # fmt: skip
+    scored = [
+        each for each in content["ensembles"] if not each["whole"] and not any(":" in name for name in each["members"])
+    ]
     for epochs in sorted({each["epochs"] for each in scored}):
         for size in (1, 2, 3):
             cells = []
             for flips in (False, True):
-                some = sorted((each for each in scored if each["epochs"] == epochs and len(each["members"]) == size
-                               and each["flips"] == flips), key=lambda each: -float(each["val"]))  # fmt: skip
-                cells += [np.mean([each["test"] for each in some]),
-                          np.mean([each["test"] for each in some[: max(len(some) // 10, 1)]])]  # fmt: skip
+                some = sorted(
+                    (
+                        each
+                        for each in scored
+                        if each["epochs"] == epochs and len(each["members"]) == size and each["flips"] == flips
+                    ),
+                    key=lambda each: -float(each["val"]),
+                )
+                cells += [
+                    np.mean([each["test"] for each in some]),
+                    np.mean([each["test"] for each in some[: max(len(some) // 10, 1)]]),
+                ]
             told = f"{cells[0]:.3f}, best tenth {cells[1]:.3f}; with flips {cells[2]:.3f}, {cells[3]:.3f}"
             print(f"  {epochs:3d} epochs, {size} members: {told}")
             found[f"{size}x{epochs}"] = [round(float(each), 4) for each in cells]
@@ -143,8 +154,11 @@ def _sizes(content: dict[str, Any]) -> dict[str, Any]:
     found = {}
     first = curves_of(content)
     for size in sorted({each.get("size", 96) for each in content["trainings"]} - {96}):
-        pairs = [(late(curve["test_miou"]), late(first[job]["test_miou"]))
-                 for job, curve in curves_of(content, size).items() if job in first]  # fmt: skip
+        pairs = [
+            (late(curve["test_miou"]), late(first[job]["test_miou"]))
+            for job, curve in curves_of(content, size).items()
+            if job in first
+        ]
         larger, smaller = np.mean(pairs, axis=0)
         print(f"{size} px, {len(pairs)} trainings: {larger:.4f} on the test part, at 96 px {smaller:.4f}")
         found[str(size)] = [round(float(larger), 4), round(float(smaller), 4), len(pairs)]
@@ -152,8 +166,12 @@ def _sizes(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _luck(curves: Curves) -> dict[str, Any]:
-    pairs = np.array([[stands_out(curve["val_miou"], curve[name]) for name in ("val_miou", "test_miou")]
-                      for curve in curves.values()])  # fmt: skip
+    pairs = np.array(
+        [
+            [stands_out(curve["val_miou"], curve[name]) for name in ("val_miou", "test_miou")]
+            for curve in curves.values()
+        ]
+    )
     here, there = pairs.mean(0)
     told = f"{here:.4f} there and by {there:.4f} on the test part: {1 - there / here:.0%} is luck"
     print(f"the best validated epoch stands out by {told}")

@@ -81,10 +81,14 @@ class Long:
                 break
         found = {name: confusions(maps, cache, test) for name, maps in best.items()}
         return {
-            "val_miou": max(curve), "epochs": len(curve), "of": self.epochs, "size": size,
-            "config": {**self.config.to_dict(), "encoder_weights": "given"}, "core_s": time.process_time() - self.began,
+            "val_miou": max(curve),
+            "epochs": len(curve),
+            "of": self.epochs,
+            "size": size,
+            "config": {**self.config.to_dict(), "encoder_weights": "given"},
+            "core_s": time.process_time() - self.began,
             "tallies": {name: tallied(each) for name, each in found.items()},
-        }  # fmt: skip
+        }
 
 
 def _long(photos: Photos, parts: dict[str, Any], seconds: float, seed: int) -> dict[str, Any]:
@@ -168,17 +172,22 @@ def stock(photos: Photos, seconds: float, seed: int) -> dict[str, Any]:
         tuner = tune.Tuner(
             tune.with_resources(trial, {"cpu": 1}),
             tune_config=tune.TuneConfig(
-                search_alg=search, num_samples=-1, time_budget_s=max(deadline - time.time(), 1),
+                search_alg=search,
+                num_samples=-1,
+                time_budget_s=max(deadline - time.time(), 1),
                 scheduler=ASHAScheduler(
                     time_attr="epoch", metric="val_miou", mode="max", max_t=SHORT, grace_period=GRACE
                 ),
             ),
             run_config=tune.RunConfig(storage_path=str(out), verbose=0),
-        )  # fmt: skip
+        )
         results = tuner.fit()
         ended = [results[place] for place in range(len(results))]
-        tried = [(float(each.metrics["best"]), each.config["parts"]) for each in ended
-                 if each.metrics and "best" in each.metrics and each.config]  # fmt: skip
+        tried = [
+            (float(each.metrics["best"]), each.config["parts"])
+            for each in ended
+            if each.metrics and "best" in each.metrics and each.config
+        ]
     finally:
         ray.shutdown()
     return _winner_long(photos, tried, seconds / 2, seed)
@@ -197,23 +206,53 @@ def ours(photos: Photos, seconds: float, seed: int) -> dict[str, Any]:
     """Run the product: as many core-seconds as its processes hold the cores for."""
     runs = photos.out / f"runs-{seconds:.0f}-{seed}"
     command = [
-        sys.executable, str(ROOT / "search/run.py"), "--space", JOINT, "--data", str(photos.own), "--name", "ours",
-        "--encoders", "light", "--encoder-weights", str(photos.weights), "--image-size", str(SIZE),
-        "--seed", str(seed), "--runs-dir", str(runs), "--cache-dir", str(photos.out / "cache"), "--to", "submission",
-    ]  # fmt: skip
+        sys.executable,
+        str(ROOT / "search/run.py"),
+        "--space",
+        JOINT,
+        "--data",
+        str(photos.own),
+        "--name",
+        "ours",
+        "--encoders",
+        "light",
+        "--encoder-weights",
+        str(photos.weights),
+        "--image-size",
+        str(SIZE),
+        "--seed",
+        str(seed),
+        "--runs-dir",
+        str(runs),
+        "--cache-dir",
+        str(photos.out / "cache"),
+        "--to",
+        "submission",
+    ]
     if (runs / "ours" / "phases.json").exists():
         command = [sys.executable, str(ROOT / "search/run.py"), "--resume", "ours", "--runs-dir", str(runs)]
     began = time.monotonic()
     with (photos.out / f"ours-{seconds:.0f}-{seed}.log").open("a") as log:
-        subprocess.run([*command, "--until", f"{seconds / CORES:.0f}s"], check=True, stdout=log, stderr=log, cwd=ROOT,
-                       env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+        subprocess.run(
+            [*command, "--until", f"{seconds / CORES:.0f}s"],
+            check=True,
+            stdout=log,
+            stderr=log,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
     held = (time.monotonic() - began) * CORES
     chain = json.loads((runs / "ours" / "phases.json").read_text())
     phases = [{key: each[key] for key in ("name", "seconds", "found")} for each in chain["phases"]]
     promoted = next(each["told"] for each in chain["phases"] if each["name"] == PROMOTE)
     stored = json.loads((RunFolder(runs / "ours-long").path / "ensemble" / "ensemble.json").read_text())
-    return {"core_s": held, "phases": phases, "promoted": promoted, "expected": stored["expected"],
-            "tallies": {"plain": tallied(submission_counts(photos, runs / "ours" / "submission.csv"))}}  # fmt: skip
+    return {
+        "core_s": held,
+        "phases": phases,
+        "promoted": promoted,
+        "expected": stored["expected"],
+        "tallies": {"plain": tallied(submission_counts(photos, runs / "ours" / "submission.csv"))},
+    }
 
 
 def _pool(processes: int = CORES) -> Any:

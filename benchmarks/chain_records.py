@@ -64,8 +64,10 @@ def keep(folder: Path, race: Race, piece: str, make: Callable[[], Record]) -> No
 
 def arms_of(folder: Path, race: Race) -> dict[str, Record]:
     """Return the record of each arm that is there; of the reference, the budget that validates best."""
-    pieces = {path.name.removesuffix(".json.gz").split("-")[-1]: json.loads(gzip.decompress(path.read_bytes()))
-              for path in sorted(folder.glob(race.file(folder, "*").name))}  # fmt: skip
+    pieces = {
+        path.name.removesuffix(".json.gz").split("-")[-1]: json.loads(gzip.decompress(path.read_bytes()))
+        for path in sorted(folder.glob(race.file(folder, "*").name))
+    }
     budgets = [each for name, each in pieces.items() if name.startswith(REFERENCE)]
     if budgets:
         pieces[REFERENCE] = max(budgets, key=lambda each: float(each["val_miou"]))

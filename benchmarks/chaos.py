@@ -75,8 +75,11 @@ def replay(seed: int, root: Path) -> Rows:
 def rows_of(run: RunFolder) -> Rows:
     """Return all rows of a run's curves."""
     paths = sorted(run.path.glob("trials/*/curve.csv"))
-    return {(int(path.parent.name), int(row["epoch"]), row["val_miou"])
-            for path in paths for row in run.trial(int(path.parent.name)).curve()}  # fmt: skip
+    return {
+        (int(path.parent.name), int(row["epoch"]), row["val_miou"])
+        for path in paths
+        for row in run.trial(int(path.parent.name)).curve()
+    }
 
 
 class Search:
@@ -91,10 +94,24 @@ class Search:
 
     def start(self) -> None:
         """Start the driver; the second time and later it goes on."""
-        environment = {**os.environ, "TOY_EPOCH_S": str(EPOCH_S), "TOY_LOG": str(self.log),
-                       "TOY_STATE_BYTES": str(STATE_BYTES)}  # fmt: skip
-        command = [sys.executable, "-m", "benchmarks.toy", str(self.run.path), "--trials", str(TRIALS),
-                   "--epochs", str(EPOCHS), "--seed", str(self.seed)]  # fmt: skip
+        environment = {
+            **os.environ,
+            "TOY_EPOCH_S": str(EPOCH_S),
+            "TOY_LOG": str(self.log),
+            "TOY_STATE_BYTES": str(STATE_BYTES),
+        }
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.toy",
+            str(self.run.path),
+            "--trials",
+            str(TRIALS),
+            "--epochs",
+            str(EPOCHS),
+            "--seed",
+            str(self.seed),
+        ]
         with self.out.open("ab") as out:
             self.driver = subprocess.Popen(command, stdout=out, stderr=out, env=environment, start_new_session=True)
         self.starts += 1

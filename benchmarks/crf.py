@@ -44,8 +44,10 @@ def main() -> None:
         seconds(one), seconds(two)  # starts them
         turns = [(seconds(one), seconds(two)) for _ in range(ROUNDS)]
     single, double = (median(each) for each in zip(*turns, strict=True))
-    print(f"DenseCRF, {PHOTOS} photos at {SIDE} px, {PARAMS['iterations']} iterations: one process {single:.2f} s, "
-          f"two {double:.2f} s: {single / double:.2f}x (bar 1.6x)")  # fmt: skip
+    print(
+        f"DenseCRF, {PHOTOS} photos at {SIDE} px, {PARAMS['iterations']} iterations: one process {single:.2f} s, "
+        f"two {double:.2f} s: {single / double:.2f}x (bar 1.6x)"
+    )
 
 
 if __name__ == "__main__":

@@ -92,19 +92,23 @@ def main() -> None:
         resized = ReferenceLoader(root, 256, "reference").epoch
         sys.stdout = sys.__stdout__
         caches = {size: build_cache(read_training(root), size, Path(folder) / "cache")[0] for size in (512, 256)}
-        found = milliseconds({
-            "reference at 512": reference,
-            "reference shrunk to 256": resized,
-            **{f"ours at {size}": our_epoch(cache, "reference") for size, cache in caches.items()},
-            **{f"ours at {size}, not augmented": our_epoch(cache, "none") for size, cache in caches.items()},
-        })  # fmt: skip
+        found = milliseconds(
+            {
+                "reference at 512": reference,
+                "reference shrunk to 256": resized,
+                **{f"ours at {size}": our_epoch(cache, "reference") for size, cache in caches.items()},
+                **{f"ours at {size}, not augmented": our_epoch(cache, "none") for size, cache in caches.items()},
+            }
+        )
     print(f"data path, {PHOTOS} {name}, one core, batches of {BATCH}")
     for way, each in found.items():
         print(f"  {way:28} {each:6.2f} ms a photo  {1000 / each:8.0f} photos/s")
     base = found["reference at 512"]
     print(f"  ratio at 512 px: {base / found['ours at 512']:.1f} (bar 2.5)")
-    print(f"  ratio at 256 px: {base / found['ours at 256']:.1f} against the reference as it is, at 512 px (bar 8), "
-          f"{found['reference shrunk to 256'] / found['ours at 256']:.1f} against it shrunk to 256 px")  # fmt: skip
+    print(
+        f"  ratio at 256 px: {base / found['ours at 256']:.1f} against the reference as it is, at 512 px (bar 8), "
+        f"{found['reference shrunk to 256'] / found['ours at 256']:.1f} against it shrunk to 256 px"
+    )
     print(f"  all but augmentation at 512 px: {found['ours at 512, not augmented']:.2f} ms a photo (bar 0.2)")
 
 

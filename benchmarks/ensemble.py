@@ -120,13 +120,16 @@ def main() -> None:
         for _ in range(ROUNDS):
             for way, values in found.items():
                 values.append(measured(way, folder))
-    seconds, megabytes = ({way: statistics.median(each[index] for each in values) for way, values in found.items()}
-                          for index in (0, 1))  # fmt: skip
+    seconds, megabytes = (
+        {way: statistics.median(each[index] for each in values) for way, values in found.items()} for index in (0, 1)
+    )
     print(f"{MODELS} models, {PHOTOS} photos at {SIDE} px")
     for way in found:
         print(f"  {way}: {PHOTOS / seconds[way]:.2f} photos per CPU second, {megabytes[way]:,.0f} MB")
-    print(f"CPU time {seconds['naive'] / seconds['ours']:.2f}x (bar 1.0x), memory "
-          f"1/{megabytes['naive'] / megabytes['ours']:.1f} (bar 1/4)")  # fmt: skip
+    print(
+        f"CPU time {seconds['naive'] / seconds['ours']:.2f}x (bar 1.0x), memory "
+        f"1/{megabytes['naive'] / megabytes['ours']:.1f} (bar 1/4)"
+    )
 
 
 if __name__ == "__main__":

@@ -147,8 +147,15 @@ def main() -> None:
     with multiprocessing.get_context("forkserver").Pool() as pool:
 
         def run(function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
-            return iter(track(pool.imap(function, tasks), str(tasks[0][1:]), len(tasks),
-                              console=Console(stderr=True), transient=True))  # fmt: skip
+            return iter(
+                track(
+                    pool.imap(function, tasks),
+                    str(tasks[0][1:]),
+                    len(tasks),
+                    console=Console(stderr=True),
+                    transient=True,
+                )
+            )
 
         found = rates(options.simulations, options.noise, options.draws, run)
     show(found, Console(width=100))

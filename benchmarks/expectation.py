@@ -48,10 +48,28 @@ def case(number: int, options: argparse.Namespace) -> dict[str, Any]:
     train, val = np.setdiff1d(own, test), np.setdiff1d(val, test)
     known = all_configs(options.out / "configs.json")
     names = rng.choice([name for name in known if ":" not in name], CONFIGS, replace=False)
-    trained = [_trained(TrialConfig.from_dict({**known[name], "image_size": SIZE, "epochs": EPOCHS, "seed": number,
-                        "encoder_weights": str(options.encoder_weights), "device": "cpu", "threads": 1,
-                        "memory_format": "channels_last", "precision": "bf16"}), cache, train, val, test)
-               for name in names]  # fmt: skip
+    trained = [
+        _trained(
+            TrialConfig.from_dict(
+                {
+                    **known[name],
+                    "image_size": SIZE,
+                    "epochs": EPOCHS,
+                    "seed": number,
+                    "encoder_weights": str(options.encoder_weights),
+                    "device": "cpu",
+                    "threads": 1,
+                    "memory_format": "channels_last",
+                    "precision": "bf16",
+                }
+            ),
+            cache,
+            train,
+            val,
+            test,
+        )
+        for name in names
+    ]
     rivals = [tallies(confusions(maps[0], cache, val)) for _, maps in trained]
     values = [miou(each) for each in rivals]
     order = np.argsort(values)[::-1]
@@ -63,10 +81,14 @@ def case(number: int, options: argparse.Namespace) -> dict[str, Any]:
     together = expect(tallies(confusions(mean[0], cache, val)), len(test), epochs, trial_luck(rivals), models=2)
     shown = {"single": trained[best][1][1], "pair": mean[1]}
     return {
-        "case": number, "set": "demo" if demo else options.data.name, "photos": [len(train), len(val), len(test)],
-        **{name: {"expected": each.record(), "shown": miou(tallies(confusions(shown[name], cache, test)))}
-           for name, each in (("single", single), ("pair", together))},
-    }  # fmt: skip
+        "case": number,
+        "set": "demo" if demo else options.data.name,
+        "photos": [len(train), len(val), len(test)],
+        **{
+            name: {"expected": each.record(), "shown": miou(tallies(confusions(shown[name], cache, test)))}
+            for name, each in (("single", single), ("pair", together))
+        },
+    }
 
 
 def _trained(
@@ -134,7 +156,7 @@ def main() -> None:
             "shown_less_expected": round(float(np.mean(errors)), 4),
             "shown_less_measured": round(float(np.mean(plain)), 4),
             "half_width": round(float(np.mean(widths)) / 2, 4),
-        }  # fmt: skip
+        }
     for name in ("single", "pair"):
         print(f"{name}: {figures[name]}")
     print(json.dumps(figures))

@@ -57,10 +57,20 @@ class Photos:
 
     def config(self, parts: dict[str, Any], epochs: int, seed: int) -> TrialConfig:
         """Return a config that trains on one core."""
-        return TrialConfig.from_dict({
-            "image_size": SIZE, **parts, "epochs": epochs, "seed": seed, "encoder_weights": str(self.weights),
-            "device": "cpu", "threads": 1, "workers": 0, "precision": "auto", "memory_format": "auto",
-        })  # fmt: skip
+        return TrialConfig.from_dict(
+            {
+                "image_size": SIZE,
+                **parts,
+                "epochs": epochs,
+                "seed": seed,
+                "encoder_weights": str(self.weights),
+                "device": "cpu",
+                "threads": 1,
+                "workers": 0,
+                "precision": "auto",
+                "memory_format": "auto",
+            }
+        )
 
 
 def set_aside(whole: Path, out: Path, weights: Path) -> Photos:

@@ -99,8 +99,10 @@ def train(job: Job, config: TrialConfig, cache_of: Callable[[int], Cache], part:
     content = {**dataclasses.asdict(job), "state": state, "rows": rows, "trial": config.to_dict()}
     write_bytes(out / f"{job.name}.json", json.dumps(content).encode())
     best = max((row.get("val_miou", row["test_miou"]) for row in rows), default=float("nan"))
-    return f"{state}, best {best:.3f}, last on the test part {rows[-1]['test_miou'] if rows else float('nan'):.3f}, " \
-           f"{time.perf_counter() - began:.0f} s"  # fmt: skip
+    return (
+        f"{state}, best {best:.3f}, last on the test part {rows[-1]['test_miou'] if rows else float('nan'):.3f}, "
+        f"{time.perf_counter() - began:.0f} s"
+    )
 
 
 KEPT = ("val_miou", "val_miou_full", "test_miou", "train_loss", "val_loss", "train_s", "val_s")
@@ -122,9 +124,12 @@ def work(options: argparse.Namespace, jobs: Any, told: Any) -> None:
     part = Part.of(cache_of(SIZE))
     configs = all_configs(options.out / "configs.json")
     base = TrialConfig(
-        image_size=SIZE, encoder_weights=str(options.encoder_weights.absolute()), device=options.device,
-        precision="fp32" if options.device == "cuda" else "bf16", memory_format="channels_last",
-    ).to_dict()  # fmt: skip
+        image_size=SIZE,
+        encoder_weights=str(options.encoder_weights.absolute()),
+        device=options.device,
+        precision="fp32" if options.device == "cuda" else "bf16",
+        memory_format="channels_last",
+    ).to_dict()
     spent, trained = 0.0, 0
     while (job := jobs.get()) is not None:
         left = options.deadline - time.time()
@@ -165,10 +170,15 @@ def main() -> None:
         return
     jobs = all_jobs(list(all_configs(options.out / "configs.json")))
     if options.scale != 1:
-        jobs = [dataclasses.replace(job, cycles=tuple(max(round(each * options.scale), 1) for each in job.cycles))
-                for job in jobs]  # fmt: skip
-    left = [job for job in dict.fromkeys(jobs)
-            if re.search(options.only, job.name) and not (options.out / f"{job.name}.json").exists()]  # fmt: skip
+        jobs = [
+            dataclasses.replace(job, cycles=tuple(max(round(each * options.scale), 1) for each in job.cycles))
+            for job in jobs
+        ]
+    left = [
+        job
+        for job in dict.fromkeys(jobs)
+        if re.search(options.only, job.name) and not (options.out / f"{job.name}.json").exists()
+    ]
     print(f"{len(left)} of {len(jobs)} trainings are missing: {sum(job.epochs for job in left)} epochs", flush=True)
     context = multiprocessing.get_context("spawn")
     waiting, told = context.Queue(), context.Queue()

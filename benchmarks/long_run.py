@@ -1,6 +1,6 @@
 """What 2,000 trials that cost nothing leave behind: memory of the driver, files, lines, and the time to resume.
 
-    python -m benchmarks.long_run [--trials 2000]
+python -m benchmarks.long_run [--trials 2000]
 """
 
 import argparse

@@ -76,9 +76,13 @@ class World:
         return Photos(np.round(area * PIXELS), ease, self._mistaken(rng, area > 0))
 
     def tallies(
-        self, rng: np.random.Generator, photos: Photos, apart: float, shift: NDArray[np.float64] | float = 0.0,
+        self,
+        rng: np.random.Generator,
+        photos: Photos,
+        apart: float,
+        shift: NDArray[np.float64] | float = 0.0,
         known: NDArray[np.float64] | float = 0.0,
-    ) -> Tallies:  # fmt: skip
+    ) -> Tallies:
         """Return what a model makes of photos, (N, 2C).
 
         Args:

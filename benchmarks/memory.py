@@ -1,8 +1,8 @@
 """How often a training exceeds the memory that it was predicted to need, and how many then share a GPU.
 
-    python -m benchmarks.memory                 # replays the recorded peaks through `search/cluster/gpu_packing.py`
-    python -m benchmarks.memory --fit           # PARTS of `search/worker/gpu_memory_model.py`, by every other one
-    python -m benchmarks.memory --record 160    # on a machine with a GPU: measures random configs anew
+python -m benchmarks.memory                 # replays the recorded peaks through `search/cluster/gpu_packing.py`
+python -m benchmarks.memory --fit           # PARTS of `search/worker/gpu_memory_model.py`, by every other one
+python -m benchmarks.memory --record 160    # on a machine with a GPU: measures random configs anew
 """
 
 import argparse
@@ -72,11 +72,18 @@ def measure(given: tuple[int, dict[str, Any], Path]) -> Row:
     release_memory()
     network = footprint(config)
     row: Row = {
-        "number": number, "architecture": config.architecture, "encoder": config.encoder, "decoder": config.decoder,
-        "image_size": config.image_size, "batch_size": config.batch_size, "optimizer": config.optimizer["name"],
-        "loss": config.loss["name"], "ema": config.ema_decay > 0, "weights_mb": round(network.weights_mb, 2),
+        "number": number,
+        "architecture": config.architecture,
+        "encoder": config.encoder,
+        "decoder": config.decoder,
+        "image_size": config.image_size,
+        "batch_size": config.batch_size,
+        "optimizer": config.optimizer["name"],
+        "loss": config.loss["name"],
+        "ema": config.ema_decay > 0,
+        "weights_mb": round(network.weights_mb, 2),
         "photo_mb": round(network.photo_mb, 2),
-    }  # fmt: skip
+    }
     try:
         cache, _ = build_cache(read_training(demo_data(folder / "demo", PHOTOS)), config.image_size, folder)
         training = FoldTraining(config, FoldData.of(cache, make_folds(cache, FOLDS, 0), 0))
@@ -159,8 +166,10 @@ def report(searches: int, after: int = 20) -> None:
         over, early = (np.mean([run[part] for run in exceeded]) for part in (slice(after, None), slice(after)))
         parts = [(1000 * gpu * share - CONTEXT_MB) / peak for share, peak in later if 1 / TOGETHER < share < 1]
         held = np.mean([together([share for share, _ in run[after:]]) for run in runs])
-        print(f"V100 {gpu:.0f} GB: {over:.1%} of launches after trial {after} exceed their share ({early:.1%} before); "
-              f"a share is {np.median(parts):.2f} times the peak; {held:.2f} trials share a GPU")  # fmt: skip
+        print(
+            f"V100 {gpu:.0f} GB: {over:.1%} of launches after trial {after} exceed their share ({early:.1%} before); "
+            f"a share is {np.median(parts):.2f} times the peak; {held:.2f} trials share a GPU"
+        )
 
 
 def fit() -> None:

@@ -18,8 +18,10 @@ def main(size: int = 512) -> None:
         models = [list(pair) for pair in pairs(group)]
         found = try_models(TrialConfig(image_size=size), models, [size], strides)
         seconds, bad = time.perf_counter() - start, sum(bool(next(iter(each.values()))) for each in found)
-        print(f"  {group:7} {len(models)} models, {bad} cannot be built: {seconds:5.1f} s, "
-              f"{100 * seconds / len(models):.1f} s per 100")  # fmt: skip
+        print(
+            f"  {group:7} {len(models)} models, {bad} cannot be built: {seconds:5.1f} s, "
+            f"{100 * seconds / len(models):.1f} s per 100"
+        )
 
 
 if __name__ == "__main__":

@@ -54,8 +54,10 @@ def main() -> None:
         sizes = path.stat().st_size / len(names) / 1000
         for mask, each in zip(truth, read, strict=True):
             stored += confusion_matrices(mask[None], torch.from_numpy(each).max(0).indices[None], len(CLASSES))[0]
-    print(f"{len(names)} photos at {SCORE_SIZE} px, trial {trial.number}: {sizes:.0f} kB a photo (bar 200), "
-          f"{1000 * spent / len(names):.1f} ms to write, {1000 * back / len(names):.1f} ms to read")  # fmt: skip
+    print(
+        f"{len(names)} photos at {SCORE_SIZE} px, trial {trial.number}: {sizes:.0f} kB a photo (bar 200), "
+        f"{1000 * spent / len(names):.1f} ms to write, {1000 * back / len(names):.1f} ms to read"
+    )
     print(f"mIoU exact {mean_iou(exact):.6f}, from the stored maps {mean_iou(stored):.6f} (bar 0.001 apart)")
 
 

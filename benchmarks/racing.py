@@ -125,8 +125,9 @@ class Repeats(Made):
         self.chosen = np.random.default_rng(seed).choice(sorted(repeats), configs, replace=False)
         curves = {each.number: each.rows["val_miou"] for each in first}
         self.curves = [curves[number] for number in self.chosen]
-        self.worths = np.array([np.mean([miou_of(all_folds(repeats[number], each)) for each in range(REPEATS)])
-                                for number in self.chosen])  # fmt: skip
+        self.worths = np.array(
+            [np.mean([miou_of(all_folds(repeats[number], each)) for each in range(REPEATS)]) for number in self.chosen]
+        )
 
     def train(self, config: int, cell: Cell) -> Tallies:
         """Look a training up."""
@@ -185,10 +186,15 @@ def run(task: tuple[int, int, int, int, float | None]) -> Outcome:
     best, alike = int(made.worths.argmax()), race.standings[-1].alike
     rungs = rungs_of(range(made.folds), 0, made.seeds)
     return Outcome(
-        used / whole, best in alike, len(alike) == 1, len(alike) == 1 and alike[0] != best, alike[0] == best,
+        used / whole,
+        best in alike,
+        len(alike) == 1,
+        len(alike) == 1 and alike[0] != best,
+        alike[0] == best,
         argmax(made, range(configs), rungs, used // made.epochs) == best,
-        argmax(made, finalists[:top], rungs, raced // made.epochs) == best, finalists[0] == best,
-    )  # fmt: skip
+        argmax(made, finalists[:top], rungs, raced // made.epochs) == best,
+        finalists[0] == best,
+    )
 
 
 def argmax(made: Made, configs: Sequence[int], rungs: Sequence[Cell], trainings: int) -> int:
@@ -206,25 +212,51 @@ def main() -> None:
     parser.add_argument("--top", type=int, nargs="+", default=[8], help="finalists (default 8)")
     parser.add_argument("--noise", type=float, nargs="+", default=[SEED_SD, 0.01], help="between seeds")
     options = parser.parse_args()
-    title = (f"{options.configs} configs x {FOLDS} folds, {options.simulations} simulations: search on fold 0, then "
-             f"--confirm NAME --top K, without a budget and with one of {MOST:.0%} of all epochs")  # fmt: skip
+    title = (
+        f"{options.configs} configs x {FOLDS} folds, {options.simulations} simulations: search on fold 0, then "
+        f"--confirm NAME --top K, without a budget and with one of {MOST:.0%} of all epochs"
+    )
     shown = Printed(title=title, title_justify="left")
-    for column in ("noise", "--top", "--seeds", "epochs", "most", "true best kept", "called", "wrongly", "picked",
-                   "best mean of all", "of the finalists", "search alone"):  # fmt: skip
+    for column in (
+        "noise",
+        "--top",
+        "--seeds",
+        "epochs",
+        "most",
+        "true best kept",
+        "called",
+        "wrongly",
+        "picked",
+        "best mean of all",
+        "of the finalists",
+        "search alone",
+    ):
         shown.add_column(column, justify="right")
     rows: list[tuple[int, int, int, float | None]] = [
-        (options.configs, top, seeds, noise) for noise in options.noise for top in options.top
-        for seeds in (SEEDS, SEEDS_OF_BUDGET)]  # fmt: skip
+        (options.configs, top, seeds, noise)
+        for noise in options.noise
+        for top in options.top
+        for seeds in (SEEDS, SEEDS_OF_BUDGET)
+    ]
     with multiprocessing.get_context("forkserver").Pool() as pool:
         for configs, top, seeds, noise in [*rows, (*REPEATED, SEEDS, None), (*REPEATED, REPEATS, None)]:
             tasks = [(seed, configs, top, seeds, noise) for seed in range(options.simulations)]
-            found = list(track(pool.imap(run, tasks), f"noise {noise}", len(tasks), console=Console(stderr=True),
-                               transient=True))  # fmt: skip
+            found = list(
+                track(pool.imap(run, tasks), f"noise {noise}", len(tasks), console=Console(stderr=True), transient=True)
+            )
             spent = [each.share for each in found]
-            rates = [np.mean([getattr(each, name) for each in found])
-                     for name in ("kept", "called", "wrong", "picked", "argmax", "no_race", "one_fold")]  # fmt: skip
-            shown.add_row("repeats" if noise is None else f"{noise:g}", str(top), str(seeds), f"{np.mean(spent):.1%}",
-                          f"{max(spent):.1%}", *(f"{rate:.0%}" for rate in rates))  # fmt: skip
+            rates = [
+                np.mean([getattr(each, name) for each in found])
+                for name in ("kept", "called", "wrong", "picked", "argmax", "no_race", "one_fold")
+            ]
+            shown.add_row(
+                "repeats" if noise is None else f"{noise:g}",
+                str(top),
+                str(seeds),
+                f"{np.mean(spent):.1%}",
+                f"{max(spent):.1%}",
+                *(f"{rate:.0%}" for rate in rates),
+            )
     Console(width=130).print(shown)
 
 

@@ -62,8 +62,14 @@ def scope_of(weights: Path) -> Scope:
 
 def base_config(weights: Path) -> TrialConfig:
     """Return what all configs have in common."""
-    return TrialConfig(epochs=EPOCHS, image_size=IMAGE_SIZES[0], encoder_weights=str(weights), device="cpu",
-                       precision="bf16", memory_format="channels_last")  # fmt: skip
+    return TrialConfig(
+        epochs=EPOCHS,
+        image_size=IMAGE_SIZES[0],
+        encoder_weights=str(weights),
+        device="cpu",
+        precision="bf16",
+        memory_format="channels_last",
+    )
 
 
 def sample(configs: int, scope: Scope) -> list[dict[str, Any]]:

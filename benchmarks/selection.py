@@ -73,15 +73,19 @@ def main() -> None:
         dataset: Any = None
         labelled = Labelled(dataset, folder, False, names, fold, fold, {SIDE: cache})
         start = time.perf_counter()
-        members = [{part: Maps.open(folder / f"{member}-{part}.parquet") for part in range(FOLDS)}
-                   for member in range(options.models)]  # fmt: skip
+        members = [
+            {part: Maps.open(folder / f"{member}-{part}.parquet") for part in range(FOLDS)}
+            for member in range(options.models)
+        ]
         samples = draw_samples(members, labelled)
         read = time.perf_counter()
         decision = decide(members, labelled, samples)
         end = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(f"{options.models} models x {options.photos} photos ({size:.0f} kB a photo): {end - start:.1f} s "
-          f"({read - start:.1f} s reading), peak memory {peak:.2f} GB (bars 60 s, 4 GB)")  # fmt: skip
+    print(
+        f"{options.models} models x {options.photos} photos ({size:.0f} kB a photo): {end - start:.1f} s "
+        f"({read - start:.1f} s reading), peak memory {peak:.2f} GB (bars 60 s, 4 GB)"
+    )
     print(f"{decision.method}: {decision.chosen} against the best single {decision.single}")
 
 

@@ -69,9 +69,15 @@ def batch_of(setting: Setting) -> tuple[Tensor, Tensor]:
 def stepper_of(setting: Setting, model: tuple[str, str], loss: dict[str, Any], masks: Tensor) -> Stepper:
     """Return what takes steps, without what draws at random: two ways would differ by the draws."""
     config = TrialConfig(
-        architecture=model[0], encoder=model[1], image_size=setting.side, batch_size=setting.batch, loss=loss,
-        precision=setting.precision, device=setting.device, memory_format="channels_last",
-    )  # fmt: skip
+        architecture=model[0],
+        encoder=model[1],
+        image_size=setting.side,
+        batch_size=setting.batch,
+        loss=loss,
+        precision=setting.precision,
+        device=setting.device,
+        memory_format="channels_last",
+    )
     torch.manual_seed(0)
     network = build_model(config).to(setting.device).train()
     for module in network.modules():
@@ -157,8 +163,10 @@ def compare(
                 in_way(stepper, way, names, partial(backward, stepper, way, *batch))
                 found = gradient(stepper)
                 whole = found if way == "whole" else whole
-                row |= {"cosine": float(found @ whole / (found.norm() * whole.norm())),
-                        "norm": float(found.norm() / whole.norm())}  # fmt: skip
+                row |= {
+                    "cosine": float(found @ whole / (found.norm() * whole.norm())),
+                    "norm": float(found.norm() / whole.norm()),
+                }
                 if norm == "trains" and loss in (LOSSES[0], LOSSES[3]) and way not in SLOW:
                     row |= in_way(stepper, way, names, partial(cost, stepper, way, *batch, setting.steps))
             except (RuntimeError, MemoryError) as error:  # one way that does not fit is no reason to end

@@ -98,8 +98,10 @@ def waiting_share(folder: Path) -> float:
 def main() -> None:
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
-    batch = (torch.randint(0, 256, (BATCH, SIZE, SIZE, 3), dtype=torch.uint8, generator=generator),
-             torch.randint(0, 11, (BATCH, SIZE, SIZE), dtype=torch.uint8, generator=generator))  # fmt: skip
+    batch = (
+        torch.randint(0, 256, (BATCH, SIZE, SIZE, 3), dtype=torch.uint8, generator=generator),
+        torch.randint(0, 11, (BATCH, SIZE, SIZE), dtype=torch.uint8, generator=generator),
+    )
     where = torch.cuda.get_device_name() if GPU else "one CPU thread"
     print(f"training steps, {where}, {BATCH} photos of {SIZE} px, photos per second and ratio to the plain loop")
     with tempfile.TemporaryDirectory() as folder:
@@ -107,12 +109,15 @@ def main() -> None:
             config = TrialConfig(architecture=architecture, encoder=encoder, image_size=SIZE, batch_size=BATCH)
             chosen = settle(config, Path(folder))
             same = replace(chosen, precision="fp32", memory_format="contiguous")
-            found = photos_per_second({"plain": plain_step(config, batch), "fp32": our_step(same, batch),
-                                       "chosen": our_step(chosen, batch)})  # fmt: skip
+            found = photos_per_second(
+                {"plain": plain_step(config, batch), "fp32": our_step(same, batch), "chosen": our_step(chosen, batch)}
+            )
             ratio, fp32 = found["chosen"] / found["plain"], found["fp32"] / found["plain"]
-            print(f"  {architecture:14} {encoder:13} plain {found['plain']:6.2f}  ours fp32 {found['fp32']:6.2f} "
-                  f"({fp32:.2f}x, bar 0.97)  {chosen.precision} {chosen.memory_format} {found['chosen']:6.2f} "
-                  f"({ratio:.2f}x, bar {1.5 if GPU else bar})")  # fmt: skip
+            print(
+                f"  {architecture:14} {encoder:13} plain {found['plain']:6.2f}  ours fp32 {found['fp32']:6.2f} "
+                f"({fp32:.2f}x, bar 0.97)  {chosen.precision} {chosen.memory_format} {found['chosen']:6.2f} "
+                f"({ratio:.2f}x, bar {1.5 if GPU else bar})"
+            )
         if GPU:
             print(f"  waiting for photos: {waiting_share(Path(folder)):.1%} of the training time (bar 3%)")
 

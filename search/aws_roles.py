@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
             f"error: AWS did not make the roles ({error}); it takes credentials that may "
             "(aws configure, or AWS_PROFILE)",
             style="red",
-        )  # fmt: skip
+        )
         return 2
     console.print(f"{HEAD} and {WORKER} reach s3://{bucket}; go on with: ray up cluster.yaml")
     return 0

@@ -91,8 +91,11 @@ def _root(runs_dir: str) -> Path:
 
 def bring(remote: Remote, root: Path) -> None:
     """Bring what of the runs is read here."""
-    small = [name for name in remote.files() if name.endswith(("search.json", "driver.json", "stop.json", "trial.json",
-                                                               "curve.csv", "phases.json"))]  # fmt: skip
+    small = [
+        name
+        for name in remote.files()
+        if name.endswith(("search.json", "driver.json", "stop.json", "trial.json", "curve.csv", "phases.json"))
+    ]
     remote.pull(root, small)
     for path in [*root.glob("stop.json"), *root.glob("*/stop.json")]:
         if str(path.relative_to(root)) not in small:

@@ -73,8 +73,9 @@ def first_trials(pretrained: bool = True, shares: tuple[float, ...] = FREEZE_SHA
     unsampled = {"freeze_share"} if len(shares) < 2 else set()
     if not pretrained:
         unsampled = set(PRETRAINED)
-    return tuple({name: value for name, value in each.items() if name not in unsampled}
-                 for each in (*FIRST_TRIALS, BEST))  # fmt: skip
+    return tuple(
+        {name: value for name, value in each.items() if name not in unsampled} for each in (*FIRST_TRIALS, BEST)
+    )
 
 
 PLAIN = {"encoder_lr_factor": 1.0, "clip_norm": 0.0, "ema_decay": 0.0, "freeze_share": 0.0}

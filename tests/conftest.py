@@ -112,11 +112,14 @@ def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "s3"
     (folder / "bucket").mkdir(parents=True)
     environment = {
-        "AWS_ACCESS_KEY_ID": "accesskey1", "AWS_SECRET_ACCESS_KEY": "secretsecret", "AWS_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://{address}", "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ACCESS_KEY_ID": "accesskey1",
+        "AWS_SECRET_ACCESS_KEY": "secretsecret",
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://{address}",
+        "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",  # rclone's server knows no checksums behind the content
         "XDG_CACHE_HOME": str(tmp_path / "home-cache"),
-    }  # fmt: skip
+    }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     serve = [rclone, "serve", "s3", "--auth-key", "accesskey1,secretsecret", "--addr", address, str(folder)]
@@ -217,6 +220,13 @@ def tiny_data(tiny_cache: Cache, tiny_folds: Folds) -> FoldData:
 def tiny_config() -> TrialConfig:
     """The smallest real network: an epoch of the tiny data takes a tenth of a second."""
     return TrialConfig(
-        epochs=3, image_size=SIDE, batch_size=5, architecture="unet", encoder="tu-test_resnet",
-        decoder={"decoder_channels": [16, 16, 16, 8, 8]}, precision="fp32", memory_format="channels_last", device="cpu",
-    )  # fmt: skip
+        epochs=3,
+        image_size=SIDE,
+        batch_size=5,
+        architecture="unet",
+        encoder="tu-test_resnet",
+        decoder={"decoder_channels": [16, 16, 16, 8, 8]},
+        precision="fp32",
+        memory_format="channels_last",
+        device="cpu",
+    )

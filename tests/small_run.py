@@ -68,9 +68,16 @@ def searched_once(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     cache, _ = build_cache(dataset, SIDE, root / "cache")
     folds = make_folds(cache, 4, 0)
     base = TrialConfig(
-        epochs=3, image_size=SIDE, batch_size=5, architecture="unet", encoder="tu-test_resnet",
-        decoder={"decoder_channels": [16, 16, 16, 8, 8]}, precision="fp32", memory_format="channels_last", device="cpu",
-    )  # fmt: skip
+        epochs=3,
+        image_size=SIDE,
+        batch_size=5,
+        architecture="unet",
+        encoder="tu-test_resnet",
+        decoder={"decoder_channels": [16, 16, 16, 8, 8]},
+        precision="fp32",
+        memory_format="channels_last",
+        device="cpu",
+    )
     run = RunFolder(root / "runs" / "small")
     run.path.mkdir(parents=True)
     folds.write(run.folds)
@@ -88,21 +95,37 @@ def searched_once(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     run.trial(4).path.mkdir()
     run.trial(4).write_status(FAILED, "DivergedError: the loss is nan | in epoch 1")
     run.trial(4).write_params({"lr": 9e-2, "loss": "dice", "elastic": False})
-    plan = {"space": "losses", "data": str(root / "data"), "cache_dir": str(root / "cache"), "skip_bad": False,
-            "trials": 5, "base": base.to_dict()}  # fmt: skip
-    write_json(run.path / "search.json", {
-        "command": "python search/run.py --space losses", "plan": plan, "data_hash": dataset.json_hash,
-        "folds_hash": folds.hash, "commit": "0123456789abcdef", "versions": {"python": "3.11", "torch": "2"},
-    })  # fmt: skip
+    plan = {
+        "space": "losses",
+        "data": str(root / "data"),
+        "cache_dir": str(root / "cache"),
+        "skip_bad": False,
+        "trials": 5,
+        "base": base.to_dict(),
+    }
+    write_json(
+        run.path / "search.json",
+        {
+            "command": "python search/run.py --space losses",
+            "plan": plan,
+            "data_hash": dataset.json_hash,
+            "folds_hash": folds.hash,
+            "commit": "0123456789abcdef",
+            "versions": {"python": "3.11", "torch": "2"},
+        },
+    )
     return run
 
 
 def _frozen(curve: list[dict[str, float]], params: dict[str, Any], stopped: bool) -> optuna.trial.FrozenTrial:
     values = {int(row["epoch"]): row["val_miou"] for row in curve}
     return create_trial(
-        state=TrialState.PRUNED if stopped else TrialState.COMPLETE, value=None if stopped else max(values.values()),
-        params=params, distributions=DISTRIBUTIONS, intermediate_values=values,
-    )  # fmt: skip
+        state=TrialState.PRUNED if stopped else TrialState.COMPLETE,
+        value=None if stopped else max(values.values()),
+        params=params,
+        distributions=DISTRIBUTIONS,
+        intermediate_values=values,
+    )
 
 
 @pytest.fixture

@@ -95,7 +95,9 @@ def test_no_circle_of_files():
         visit(name, ())
 
 
-@pytest.mark.parametrize("folder", sorted({path.parent for path in PATHS}), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "folder", sorted({path.parent for path in PATHS}), ids=lambda path: str(path.relative_to(ROOT))
+)
 def test_folder_is_small_and_its_init_empty(folder: Path):
     assert len(list(folder.glob("*.py"))) - 1 <= MOST_FILES
     assert (folder / "__init__.py").read_text() == ""
@@ -107,7 +109,7 @@ def test_package_is_of_this_checkout(name: str):
 
 
 def test_no_package_hides_an_installed_one():
-    """`python search/run.py` puts search/ first on sys.path: what lies there would be found before what is installed."""
-    names = {path.stem if path.is_file() else path.name for folder in FOLDERS for path in (ROOT / folder).iterdir()}
-    names -= {"__init__", "__pycache__"}
+    """`python search/run.py` puts search/ first on sys.path: what lies there is found before what is installed."""
+    inside = [path for folder in FOLDERS for path in (ROOT / folder).iterdir() if path.is_dir() or path.suffix == ".py"]
+    names = {path.stem for path in inside} - {"__init__", "__pycache__"}
     assert not names & (packages_distributions().keys() - {*FOLDERS})

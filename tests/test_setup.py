@@ -12,9 +12,12 @@ from tests.conftest import ROOT
 def set_up(tmp_path, python, **environment):
     """Run the script in an empty folder, where a set-up that goes too far would find no requirements."""
     return subprocess.run(
-        ["sh", str(ROOT / "setup.sh"), str(python)], capture_output=True, text=True, cwd=tmp_path,
+        ["sh", str(ROOT / "setup.sh"), str(python)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
         env={**os.environ, **environment},
-    )  # fmt: skip
+    )
 
 
 def fake_python(tmp_path, version):

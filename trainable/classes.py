@@ -1,7 +1,5 @@
 """The classes of the competition."""
 
-
-
 CLASSES = (
     "Background", "General trash", "Paper", "Paper pack", "Metal", "Glass",
     "Plastic", "Styrofoam", "Plastic bag", "Battery", "Clothing",

@@ -67,8 +67,9 @@ def check_model_names(architecture: str, encoder: str) -> None:
 def architectures() -> tuple[str, ...]:
     """Return the architectures of the segmentation_models_pytorch that is installed."""
     tree = ast.parse((_package("segmentation_models_pytorch") / "__init__.py").read_text())
-    (names,) = (value.elts for name, value in _assigned(tree) if name == "_MODEL_ARCHITECTURES"
-                and isinstance(value, ast.List))  # fmt: skip
+    (names,) = (
+        value.elts for name, value in _assigned(tree) if name == "_MODEL_ARCHITECTURES" and isinstance(value, ast.List)
+    )
     return tuple(each.id.lower() for each in names if isinstance(each, ast.Name))
 
 
@@ -97,8 +98,11 @@ def part_parameters(key: str, name: str) -> tuple[str, ...]:
     module, table = TABLES[key]
     tree = _own(module)
     (builders,) = (value for target, value in _assigned(tree) if target == table and isinstance(value, ast.Dict))
-    found = {each.value: value.id for each, value in zip(builders.keys, builders.values, strict=True)
-             if isinstance(each, ast.Constant) and isinstance(value, ast.Name)}  # fmt: skip
+    found = {
+        each.value: value.id
+        for each, value in zip(builders.keys, builders.values, strict=True)
+        if isinstance(each, ast.Constant) and isinstance(value, ast.Name)
+    }
     return tuple(each for each in _parameters(tree, found[name]) if each not in GIVEN)
 
 
@@ -141,8 +145,11 @@ def _parameters(tree: ast.Module, name: str) -> list[str]:
                 if isinstance(each, ast.FunctionDef) and each.name == "__init__":
                     return [one.arg for one in (*each.args.args, *each.args.kwonlyargs)][1:]
             bases = [field for base in node.bases if isinstance(base, ast.Name) for field in _parameters(tree, base.id)]
-            own = [each.target.id for each in node.body
-                   if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)]  # fmt: skip
+            own = [
+                each.target.id
+                for each in node.body
+                if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
+            ]
             return list(dict.fromkeys([*bases, *own]))
     return []
 

@@ -33,8 +33,11 @@ class DataError(ValueError):
         if count > 20:
             lines.append(f"  and {count - 20} more")
         if all(problem.file_name for problem in problems):
-            lines.append("Mend them: no photo would be left without the bad ones." if skipping else
-                         "Mend them, or pass --skip-bad to go on without the bad photos.")  # fmt: skip
+            lines.append(
+                "Mend them: no photo would be left without the bad ones."
+                if skipping
+                else "Mend them, or pass --skip-bad to go on without the bad photos."
+            )
         elif any(problem.file_name for problem in problems):
             lines.append("Mend them. --skip-bad leaves out bad photos, but cannot mend what concerns all of them.")
         super().__init__("\n".join(lines))

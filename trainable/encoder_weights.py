@@ -1,6 +1,6 @@
 """Downloads encoder weights into a folder, for machines without a network.
 
-    python -m trainable.encoder_weights resnet18 tu-convnext_tiny --out weights     # then --encoder-weights weights
+python -m trainable.encoder_weights resnet18 tu-convnext_tiny --out weights     # then --encoder-weights weights
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Trains one fold: the only trainable. Knows nothing of Ray.
 
-    python -m trainable.fold --config FILE --data DIR     # one training in this process
+python -m trainable.fold --config FILE --data DIR     # one training in this process
 """
 
 import argparse
@@ -36,9 +36,16 @@ from trainable.storage.cache_dir import default_cache_dir
 
 
 def train_fold(
-    config: TrialConfig, data: FoldData, folder: TrialFolder, report: Callable[[Row], None], resume: bool = False,
-    *, until: int | None = None, val_mious: Sequence[float] = (), halt: Halt = lambda: None,
-) -> None:  # fmt: skip
+    config: TrialConfig,
+    data: FoldData,
+    folder: TrialFolder,
+    report: Callable[[Row], None],
+    resume: bool = False,
+    *,
+    until: int | None = None,
+    val_mious: Sequence[float] = (),
+    halt: Halt = lambda: None,
+) -> None:
     """Train one fold, writing its artifacts to `folder` and calling `report` with the row of each epoch.
 
     Args:
@@ -151,9 +158,13 @@ def _read(options: argparse.Namespace, out: Path, console: Console) -> tuple[Tri
         return config, FoldData.of(cache, folds, config.fold)
     extra = Extra.read(options.extra)
     more = extra.cache(
-        config.fold, folds, config.image_size, cache_dir, options.skip_bad,
+        config.fold,
+        folds,
+        config.image_size,
+        cache_dir,
+        options.skip_bad,
         announce=lambda text: console.print(text, highlight=False, soft_wrap=True),
-    )  # fmt: skip
+    )
     return config, FoldData.of(cache, folds, config.fold, more, options.skip_bad)
 
 

@@ -29,8 +29,14 @@ class Gate:
 
     def record(self) -> dict[str, Any]:
         """Return it as json can hold it."""
-        return {"name": self.name, "accepted": self.accepted, "params": self.params, "reason": self.reason,
-                "gain": list(self.gain.bounds), "after": list(self.after.bounds)}  # fmt: skip
+        return {
+            "name": self.name,
+            "accepted": self.accepted,
+            "params": self.params,
+            "reason": self.reason,
+            "gain": list(self.gain.bounds),
+            "after": list(self.after.bounds),
+        }
 
 
 def judge(name: str, before: Confusions, after: Confusions, params: dict[str, Any]) -> Gate:
@@ -53,9 +59,7 @@ def best_option(confusions: Sequence[Confusions], photos: NDArray[np.bool_]) -> 
     return int(np.argmax([mean_ious(matrices[photos])[0] for matrices in confusions]))
 
 
-def without_own_part(
-    confusions: Sequence[Confusions], part: NDArray[np.int64]
-) -> tuple[Confusions, dict[int, int]]:
+def without_own_part(confusions: Sequence[Confusions], part: NDArray[np.int64]) -> tuple[Confusions, dict[int, int]]:
     """Return each photo's confusion by the option that is best on the other parts, and that option by part.
 
     Args:
@@ -66,9 +70,7 @@ def without_own_part(
     return by_part(confusions, part, chosen), chosen
 
 
-def by_part(
-    confusions: Sequence[Confusions], part: NDArray[np.int64], chosen: Mapping[int, int]
-) -> Confusions:
+def by_part(confusions: Sequence[Confusions], part: NDArray[np.int64], chosen: Mapping[int, int]) -> Confusions:
     """Return each photo's confusion by the option that its part has."""
     found = np.empty_like(confusions[0])
     for each, option in chosen.items():

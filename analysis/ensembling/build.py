@@ -65,9 +65,16 @@ class Build:
 
 
 def build(
-    runs: Sequence[Path], say: Say, progress: Progress, *, data: Path | None = None, top: int | None = None,
-    views: Sequence[str] = tuple(VIEWS), crf_options: int = 16, filters: bool = True,
-) -> Path:  # fmt: skip
+    runs: Sequence[Path],
+    say: Say,
+    progress: Progress,
+    *,
+    data: Path | None = None,
+    top: int | None = None,
+    views: Sequence[str] = tuple(VIEWS),
+    crf_options: int = 16,
+    filters: bool = True,
+) -> Path:
     """Build the ensemble of some runs and store it; returns the file.
 
     Args:
@@ -96,11 +103,18 @@ def build(
     expected = _expected(made, decision, before)
     say(expected.told())
     record = {
-        "method": decision.method, "reason": decision.reason, "scores": decision.scores,
-        "views": list(augmentation.views), "filters": made.filters, "stages": made.stages, "gates": made.gates,
-        "photos": len(made.labelled.file_names), "folds": list(pool.covered), "notes": list(made.pool.notes),
+        "method": decision.method,
+        "reason": decision.reason,
+        "scores": decision.scores,
+        "views": list(augmentation.views),
+        "filters": made.filters,
+        "stages": made.stages,
+        "gates": made.gates,
+        "photos": len(made.labelled.file_names),
+        "folds": list(pool.covered),
+        "notes": list(made.pool.notes),
         "expected": expected.record(),
-    }  # fmt: skip
+    }
     return store(made.pool, decision.weights, runs, **record)
 
 
@@ -179,13 +193,24 @@ def _views(made: Build, decision: Decision, views: Sequence[str]) -> tuple[FoldM
         made.say(f"test-time augmentation: {', '.join(chosen.views)}; {chosen.reason}")
     maps = found[PLAIN]
     if chosen.views != (PLAIN,):
-        means = (pair for group in made.labelled.groups()
-                 for pair in mean_maps([found[name] for name in chosen.nested[int(made.labelled.part[group[0]])]],
-                                       made.labelled, group))  # fmt: skip
+        means = (
+            pair
+            for group in made.labelled.groups()
+            for pair in mean_maps(
+                [found[name] for name in chosen.nested[int(made.labelled.part[group[0]])]], made.labelled, group
+            )
+        )
         maps = write_all(made.folder / "augmented.parquet", made.labelled, means)
     before = confusions_of(maps, made.labelled, lambda each, _: [_classes(each)])[0]
-    made.gates.append({"name": "test-time augmentation", "accepted": chosen.views != (PLAIN,), "cost": chosen.cost,
-                       "gain": list(chosen.gain.bounds), "reason": chosen.reason})  # fmt: skip
+    made.gates.append(
+        {
+            "name": "test-time augmentation",
+            "accepted": chosen.views != (PLAIN,),
+            "cost": chosen.cost,
+            "gain": list(chosen.gain.bounds),
+            "reason": chosen.reason,
+        }
+    )
     if chosen.views != (PLAIN,):
         made.stage("+ test-time augmentation", miou_interval(before))
     return maps, before, chosen

@@ -48,8 +48,10 @@ def confusions_of(
     """Return the confusion matrices (N, C, C) of each of the class maps made of a photo's map and its part."""
 
     def score(group: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        return [confusion(labelled, int(position), to_classes(each, int(labelled.part[position])))
-                for position, each in zip(group, read_all(maps, labelled, group), strict=True)]  # fmt: skip
+        return [
+            confusion(labelled, int(position), to_classes(each, int(labelled.part[position])))
+            for position, each in zip(group, read_all(maps, labelled, group), strict=True)
+        ]
 
     groups = labelled.groups()
     with ThreadPoolExecutor(cpu_count()) as pool:
@@ -114,14 +116,18 @@ def crf_options(count: int, seed: int = 0) -> Iterator[tuple[optuna.Study, optun
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for _ in range(count):
         trial = study.ask()
-        yield study, trial, {
-            "near": trial.suggest_float("near", 1, 6),
-            "alike": trial.suggest_float("alike", 8, 80, log=True),
-            "colour": trial.suggest_float("colour", 3, 30, log=True),
-            "smooth_weight": trial.suggest_float("smooth_weight", 0.3, 5, log=True),
-            "colour_weight": trial.suggest_float("colour_weight", 0.5, 10, log=True),
-            "iterations": trial.suggest_int("iterations", 2, 8),
-        }  # fmt: skip
+        yield (
+            study,
+            trial,
+            {
+                "near": trial.suggest_float("near", 1, 6),
+                "alike": trial.suggest_float("alike", 8, 80, log=True),
+                "colour": trial.suggest_float("colour", 3, 30, log=True),
+                "smooth_weight": trial.suggest_float("smooth_weight", 0.3, 5, log=True),
+                "colour_weight": trial.suggest_float("colour_weight", 0.5, 10, log=True),
+                "iterations": trial.suggest_int("iterations", 2, 8),
+            },
+        )
 
 
 def fit_crf(
@@ -166,9 +172,13 @@ def crf_maps(
 
 
 def _crf_confusions(
-    maps: FoldMaps, labelled: Labelled, positions: NDArray[np.int64], params: dict[str, Any], executor: Executor,
+    maps: FoldMaps,
+    labelled: Labelled,
+    positions: NDArray[np.int64],
+    params: dict[str, Any],
+    executor: Executor,
     tick: Tick,
-) -> Confusions:  # fmt: skip
+) -> Confusions:
     found = []
     for start in range(0, len(positions), WINDOW):
         window = positions[start : start + WINDOW]

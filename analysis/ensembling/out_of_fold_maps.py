@@ -31,9 +31,14 @@ Tick = Callable[[int], None]
 
 
 def view_maps(
-    folder: Path, view: str, members: Sequence[Member], nested: Mapping[int, Weights], labelled: Labelled,
-    networks: Networks, tick: Tick,
-) -> FoldMaps:  # fmt: skip
+    folder: Path,
+    view: str,
+    members: Sequence[Member],
+    nested: Mapping[int, Weights],
+    labelled: Labelled,
+    networks: Networks,
+    tick: Tick,
+) -> FoldMaps:
     """Return the ensemble's out-of-fold maps of one view, predicted now unless they are there.
 
     Args:
@@ -77,18 +82,26 @@ def mean_maps(views: Sequence[FoldMaps], labelled: Labelled, positions: NDArray[
 
 
 def _predicted(
-    view: str, members: Sequence[Member], nested: Mapping[int, Weights], labelled: Labelled, networks: Networks,
+    view: str,
+    members: Sequence[Member],
+    nested: Mapping[int, Weights],
+    labelled: Labelled,
+    networks: Networks,
     tick: Tick,
-) -> Iterator[tuple[int, Map]]:  # fmt: skip
-    used = {each.path: each for member, folds in zip(members, zip(*nested.values(), strict=True), strict=True)
-            if any(share.any() for share in folds) for each in member.models.values()}
+) -> Iterator[tuple[int, Map]]:
+    used = {
+        each.path: each
+        for member, folds in zip(members, zip(*nested.values(), strict=True), strict=True)
+        if any(share.any() for share in folds)
+        for each in member.models.values()
+    }
     for group in labelled.groups(networks.chunk(list(used.values()))):
         fold, weights = int(labelled.fold[group[0]]), nested[int(labelled.part[group[0]])]
-        voters = tuple(Voter(member.models[fold], fold, each)
-                       for member, each in zip(members, weights, strict=True) if each.any())  # fmt: skip
+        voters = tuple(
+            Voter(member.models[fold], fold, each) for member, each in zip(members, weights, strict=True) if each.any()
+        )
         ensemble = Ensemble(Path(), voters, (view,), (), {})
-        found = mixed(ensemble, len(group), partial(labelled.images, positions=group), networks,
-                      labelled.sizes(group))  # fmt: skip
+        found = mixed(ensemble, len(group), partial(labelled.images, positions=group), networks, labelled.sizes(group))
         yield from zip(group.tolist(), found, strict=True)
         tick(len(group))
 

@@ -62,13 +62,17 @@ def choose_views(
         return _no_views(parts, Interval(0.0, 0.0, 0.0), why)
     chains = {part: _greedy(samples.of(labelled.part != part), costs, least_gain) for part in parts}
     # Of each part the first of its views, the first two, and so on.
-    fits = {part: {str(count): _share(each[:count], len(names)) for count in range(1, len(chain) + 1)}
-            for part, each in chains.items()}  # fmt: skip
+    fits = {
+        part: {str(count): _share(each[:count], len(names)) for count in range(1, len(chain) + 1)}
+        for part, each in chains.items()
+    }
     first = list(nested_confusions([maps[name] for name in names], labelled, fits).values())
 
     def best_count(photos: NDArray[np.bool_]) -> int:
-        return max(range(2, len(chain) + 1), key=lambda count: float(mean_ious(first[count - 1][photos])[0])
-                   - least_gain * _added(chain[:count], costs))  # fmt: skip
+        return max(
+            range(2, len(chain) + 1),
+            key=lambda count: float(mean_ious(first[count - 1][photos])[0]) - least_gain * _added(chain[:count], costs),
+        )
 
     count_of = {part: best_count(labelled.part != part) for part in parts}
     with_views = by_part(first, labelled.part, {part: count - 1 for part, count in count_of.items()})

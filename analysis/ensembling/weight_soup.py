@@ -46,8 +46,12 @@ def average(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     for other in states[1:]:
         if {name: each.shape for name, each in first.items()} != {name: each.shape for name, each in other.items()}:
             raise ValueError("a soup needs models of one config; these have other weights")
-    return {name: torch.stack([state[name].float() for state in states]).mean(0).to(each.dtype)
-            if each.is_floating_point() else each for name, each in first.items()}  # fmt: skip
+    return {
+        name: torch.stack([state[name].float() for state in states]).mean(0).to(each.dtype)
+        if each.is_floating_point()
+        else each
+        for name, each in first.items()
+    }
 
 
 def make_soup(member: Member, labelled: Labelled, out: TrialFolder) -> TrialFolder:
@@ -121,11 +125,15 @@ def _compared(soup: Voter, own: Sequence[Voter], views: Sequence[str], labelled:
     found = []
     for voters in ([soup], own):
         ensemble = Ensemble(Path(), tuple(voters), tuple(views), (), {}).evened()
-        maps = mixed(ensemble, len(positions), lambda size: labelled.images(size, positions), networks,
-                     labelled.sizes(positions))  # fmt: skip
+        maps = mixed(
+            ensemble, len(positions), lambda size: labelled.images(size, positions), networks, labelled.sizes(positions)
+        )
         classes = maps.argmax(1).astype(np.uint8)
-        found.append(np.concatenate([confusion(labelled, int(position), [each])
-                                     for position, each in zip(positions, classes, strict=True)]))  # fmt: skip
+        found.append(
+            np.concatenate(
+                [confusion(labelled, int(position), [each]) for position, each in zip(positions, classes, strict=True)]
+            )
+        )
     gain = difference_interval(found[0], found[1])
     size = soup.folder.config()["image_size"]
     fewer = (len(own) - 1) * sum(VIEWS[name].cost(size) for name in views)  # passes over a photo

@@ -149,8 +149,9 @@ def _members(run: RunFolder) -> tuple[list[Member], list[str]]:
             going += [trial.number] if running else []
             broken += [trial.number] if state in BROKEN else []
             models = fold_models(trial) if state not in BROKEN and trial.curve() else {}
-            kept = {fold: each for fold, each in models.items()
-                    if each.best_weights.exists() and each.out_of_fold.exists()}  # fmt: skip
+            kept = {
+                fold: each for fold, each in models.items() if each.best_weights.exists() and each.out_of_fold.exists()
+            }
             if models and not kept:
                 dropped.append(trial.number)
             elif kept:

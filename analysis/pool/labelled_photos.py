@@ -83,7 +83,6 @@ def open_labelled(pool: Pool, data: Path | None = None) -> Labelled:
     return Labelled(dataset, cache_dir, plan["skip_bad"], names, fold, part, {size: cache})
 
 
-
 def scene_parts(scenes: NDArray[np.int64], seed: int = 0) -> NDArray[np.int64]:
     """Return the part of each scene, of about as many photos each: the largest scenes are dealt first.
 

@@ -138,9 +138,12 @@ def _fill(values: NDArray[np.uint8], member: FoldMaps, labelled: Labelled, drawn
 
 
 def _split(
-    values: NDArray[np.uint8], truth: NDArray[np.uint8], weight: NDArray[np.float32], photo: NDArray[np.int32],
+    values: NDArray[np.uint8],
+    truth: NDArray[np.uint8],
+    weight: NDArray[np.float32],
+    photo: NDArray[np.int32],
     photos: int,
-) -> Samples:  # fmt: skip
+) -> Samples:
     """Count the pixels on which all members have the same class and keep the others."""
     first = values[0].argmax(0)
     agree = np.ones(len(truth), bool)

@@ -25,9 +25,16 @@ def available() -> bool:
 
 
 def refine(
-    probabilities: NDArray[np.uint8], photo: NDArray[np.uint8], *, near: float, alike: float, colour: float,
-    smooth_weight: float, colour_weight: float, iterations: int,
-) -> NDArray[np.uint8]:  # fmt: skip
+    probabilities: NDArray[np.uint8],
+    photo: NDArray[np.uint8],
+    *,
+    near: float,
+    alike: float,
+    colour: float,
+    smooth_weight: float,
+    colour_weight: float,
+    iterations: int,
+) -> NDArray[np.uint8]:
     """Return probabilities times 255 (C, H, W) after mean-field inference.
 
     Args:

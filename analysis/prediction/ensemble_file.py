@@ -1,11 +1,11 @@
 """The stored ensemble, `ensemble/ensemble.json` in a run folder: what a submission is predicted with.
 
-    members     run, trial, weight per class, and of each fold's model its folder and stamp
-    method      how the weights were found
-    views       the test-time augmentation
-    filters     the post-processing that passed its gate: name and parameters, in order
-    stages      the out-of-fold mIoU at 256 x 256 after each step, with its interval
-    gates       of each step: whether it was taken, its gain and why
+members     run, trial, weight per class, and of each fold's model its folder and stamp
+method      how the weights were found
+views       the test-time augmentation
+filters     the post-processing that passed its gate: name and parameters, in order
+stages      the out-of-fold mIoU at 256 x 256 after each step, with its interval
+gates       of each step: whether it was taken, its gain and why
 """
 
 import hashlib
@@ -104,10 +104,14 @@ class Ensemble:
             record = read_json(files[0])
             _check_fits(files[0], record, runs)
             voters = [
-                Voter(TrialFolder(runs[member["run"]].path / model["path"]), model["fold"],
-                      np.array(member["weights"]) / len(member["models"]))
-                for member in record["members"] for model in member["models"]
-            ]  # fmt: skip
+                Voter(
+                    TrialFolder(runs[member["run"]].path / model["path"]),
+                    model["fold"],
+                    np.array(member["weights"]) / len(member["models"]),
+                )
+                for member in record["members"]
+                for model in member["models"]
+            ]
         except (KeyError, TypeError) as error:
             raise ValueError(f"{files[0]} is damaged ({error!r}); make it again by analysis/ensemble.py") from error
         return cls(files[0], tuple(voters), tuple(record["views"]), tuple(record["filters"]), record)
@@ -143,8 +147,11 @@ def stamp(weights: Path) -> str:
 
 def ended_trainings(run: RunFolder) -> int:
     """Return how many trainings of a run that an ensemble can use have left weights."""
-    return sum((each.path / "best.safetensors").exists() and not each.repeats and each.status()["state"] in ENDED
-               for trial in run.trials() for each in (trial, *trial.further_folds()))  # fmt: skip
+    return sum(
+        (each.path / "best.safetensors").exists() and not each.repeats and each.status()["state"] in ENDED
+        for trial in run.trials()
+        for each in (trial, *trial.further_folds())
+    )
 
 
 def _check_fits(file: Path, record: dict[str, Any], runs: dict[str, RunFolder]) -> None:
@@ -213,17 +220,26 @@ def store(pool: Pool, weights: NDArray[np.float64], paths: Sequence[Path], **mor
         "data_hash": pool.search["data_hash"],
         "folds_hash": pool.search["folds_hash"],
         "members": [
-            {"run": member.run.path.name, "trial": member.number,
-             "weights": [round(float(share), 6) for share in each],
-             "models": [{"fold": fold, "path": folder.path.relative_to(member.run.path).as_posix(),
-                         "stamp": stamp(folder.best_weights)} for fold, folder in member.models.items()]}
+            {
+                "run": member.run.path.name,
+                "trial": member.number,
+                "weights": [round(float(share), 6) for share in each],
+                "models": [
+                    {
+                        "fold": fold,
+                        "path": folder.path.relative_to(member.run.path).as_posix(),
+                        "stamp": stamp(folder.best_weights),
+                    }
+                    for fold, folder in member.models.items()
+                ],
+            }
             for member, each in used
         ],
         "views": [PLAIN],
         "filters": [],
         "trainings": {name: ended_trainings(run) for name, run in runs.items()},
         **more,
-    }  # fmt: skip
+    }
     first = next(iter(runs.values()))
     file = ensemble_file(first, runs)
     file.parent.mkdir(exist_ok=True)

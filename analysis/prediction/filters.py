@@ -1,8 +1,8 @@
 """What is done with an ensemble's probabilities on their way to a class map, as `ensemble.json` lists it.
 
-    {"name": "crf", ...}              see `analysis/prediction/crf.py`
-    {"name": "class factors", "factors": [...]}   each class's probability times a factor
-    {"name": "small pieces", "pixels": 32}        connected pieces below a size become background
+{"name": "crf", ...}              see `analysis/prediction/crf.py`
+{"name": "class factors", "factors": [...]}   each class's probability times a factor
+{"name": "small pieces", "pixels": 32}        connected pieces below a size become background
 """
 
 from collections.abc import Sequence
@@ -42,9 +42,11 @@ def class_map(each: NDArray[np.uint8], photo: NDArray[np.uint8], filters: Sequen
 
 
 def class_maps(
-    maps: Sequence[NDArray[np.uint8]], photos: Sequence[NDArray[np.uint8]], filters: Sequence[Filter],
+    maps: Sequence[NDArray[np.uint8]],
+    photos: Sequence[NDArray[np.uint8]],
+    filters: Sequence[Filter],
     executor: Executor | None = None,
-) -> list[NDArray[np.uint8]]:  # fmt: skip
+) -> list[NDArray[np.uint8]]:
     """Return the class maps of several photos, in the executor's processes if one is given; see `class_map`."""
     given = photos if filters else maps  # without filters no photo is looked at
     tasks = [(each, photo, filters) for each, photo in zip(maps, given, strict=True)]

@@ -33,6 +33,7 @@ CHUNK, LARGE_CHUNK = 16, 96
 
 BATCH_PIXELS = 8 * 512 * 512
 
+
 def load_model(folder: TrialFolder) -> Segmenter:
     """Return the trial's network with the weights of its best epoch, in evaluation mode.
 
@@ -118,9 +119,7 @@ class Networks:
         return CHUNK if fits else LARGE_CHUNK
 
 
-def predict_photos(
-    ensemble: Ensemble, paths: Sequence[Path], networks: Networks | None = None
-) -> Iterator[Map]:
+def predict_photos(ensemble: Ensemble, paths: Sequence[Path], networks: Networks | None = None) -> Iterator[Map]:
     """Yield the ensemble's probabilities times 255, uint8 (C, 256, 256), of photos, before its filters.
 
     Memory is bounded by a chunk of photos and the models that stay loaded, however many photos and models there are.
@@ -154,9 +153,12 @@ def _of_size(photos: Sequence[dict[int, Photo]], side: int) -> list[Photo]:
 
 
 def mixed(
-    ensemble: Ensemble, count: int, photos_at: Callable[[int], Sequence[Photo] | NDArray[np.uint8]],
-    networks: Networks, sizes: Sizes | None = None,
-) -> NDArray[np.uint8]:  # fmt: skip
+    ensemble: Ensemble,
+    count: int,
+    photos_at: Callable[[int], Sequence[Photo] | NDArray[np.uint8]],
+    networks: Networks,
+    sizes: Sizes | None = None,
+) -> NDArray[np.uint8]:
     """Return the ensemble's probabilities times 255, (N, C, 256, 256), of photos.
 
     Args:

@@ -45,9 +45,7 @@ class Outputs:
         return self.csv.with_name(f".{self.csv.name}.parts")
 
 
-def predict_test(
-    ensemble: Ensemble, data: Path, outputs: Outputs, console: Console, *, skip_bad: bool = False
-) -> None:
+def predict_test(ensemble: Ensemble, data: Path, outputs: Outputs, console: Console, *, skip_bad: bool = False) -> None:
     """Predict the photos of a data folder's test.json and write the submission; after a kill, go on where it was.
 
     Args:
@@ -66,10 +64,21 @@ def predict_test(
     networks = Networks()
     size = networks.chunk([voter.folder for voter in ensemble.voters])
     chunks = [names[start : start + size] for start in range(0, len(names), size)]
-    stats = [(path.stat().st_size, path.stat().st_mtime_ns) if path.exists() else None
-             for path in (photo_path(data, name) for name in names)]  # fmt: skip
-    _open_parts(outputs, {"ensemble": ensemble.hash, "data": str(data.resolve()), "photos": names, "stats": stats,
-                          "bad": sorted(bad), "chunk": size})  # fmt: skip
+    stats = [
+        (path.stat().st_size, path.stat().st_mtime_ns) if path.exists() else None
+        for path in (photo_path(data, name) for name in names)
+    ]
+    _open_parts(
+        outputs,
+        {
+            "ensemble": ensemble.hash,
+            "data": str(data.resolve()),
+            "photos": names,
+            "stats": stats,
+            "bad": sorted(bad),
+            "chunk": size,
+        },
+    )
     left = [index for index in range(len(chunks)) if not _part(outputs, index).exists()]
     done = sum(len(each) for each in chunks) - sum(len(chunks[index]) for index in left)
     again = f", {done} of them done before" if done else ""
@@ -126,9 +135,15 @@ def bad_photos(data: Path, names: Sequence[str], skip_bad: bool, console: Consol
 
 
 def _predict_chunk(
-    ensemble: Ensemble, data: Path, outputs: Outputs, index: int, names: Sequence[str], bad: set[str],
-    networks: Networks, executor: Executor | None,
-) -> None:  # fmt: skip
+    ensemble: Ensemble,
+    data: Path,
+    outputs: Outputs,
+    index: int,
+    names: Sequence[str],
+    bad: set[str],
+    networks: Networks,
+    executor: Executor | None,
+) -> None:
     good = [name for name in names if name not in bad]
     paths = [photo_path(data, name) for name in good]
     maps = list(predict_photos(ensemble, paths, networks)) if good else []
@@ -185,8 +200,10 @@ def _rows(
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Yield name and class map in the order asked, from the chunks' files mapped into memory."""
     place = {name: (index, row) for index, chunk in enumerate(chunks) for row, name in enumerate(chunk)}
-    files = [np.memmap(_part(outputs, index), np.uint8, "r").reshape(-1, SCORE_SIZE, SCORE_SIZE)
-             for index in range(len(chunks))]  # fmt: skip
+    files = [
+        np.memmap(_part(outputs, index), np.uint8, "r").reshape(-1, SCORE_SIZE, SCORE_SIZE)
+        for index in range(len(chunks))
+    ]
     for name in order:
         index, row = place[name]
         yield name, np.array(files[index][row])

@@ -35,9 +35,15 @@ class LabelSet:
 
 
 def write_labels(
-    out: Path, ensemble: Ensemble, found: Found, predict: Predict, rule: Rule, soft: bool, record: dict[str, Any],
+    out: Path,
+    ensemble: Ensemble,
+    found: Found,
+    predict: Predict,
+    rule: Rule,
+    soft: bool,
+    record: dict[str, Any],
     announce: Callable[[str], None] = lambda text: None,
-) -> dict[str, LabelSet]:  # fmt: skip
+) -> dict[str, LabelSet]:
     """Write the folder of pseudo labels, whole or not at all.
 
     Args:
@@ -71,24 +77,32 @@ def write_labels(
     return sets
 
 
-def pseudo_record(
-    runs: Sequence[RunFolder], ensemble: Ensemble, found: Found, rule: Rule, mode: str
-) -> dict[str, Any]:  # fmt: skip
+def pseudo_record(runs: Sequence[RunFolder], ensemble: Ensemble, found: Found, rule: Rule, mode: str) -> dict[str, Any]:
     """Return what pseudo.json tells of how the labels were made; the round is one above those the runs trained on."""
     searches = [run.search() for run in runs]
     rounds = [((search.get("extra") or {}).get("pseudo") or {}).get("round", 0) for search in searches]
     return {
-        "round": 1 + max(rounds), "mode": mode, "rule": rule.__dict__, "folds": ensemble.folds,
-        "folds_hash": searches[0]["folds_hash"], "data_hash": searches[0]["data_hash"], "ensemble": ensemble.hash,
-        "runs": [run.path.name for run in runs], "photos": len(found.photos),
+        "round": 1 + max(rounds),
+        "mode": mode,
+        "rule": rule.__dict__,
+        "folds": ensemble.folds,
+        "folds_hash": searches[0]["folds_hash"],
+        "data_hash": searches[0]["data_hash"],
+        "ensemble": ensemble.hash,
+        "runs": [run.path.name for run in runs],
+        "photos": len(found.photos),
         "left_out": {"labelled": found.labelled, "unreadable": found.unreadable},
-    }  # fmt: skip
+    }
 
 
 def _label(
-    file: LabelFile, maker: Ensemble, photos: Sequence[Unlabelled], predict: Predict, rule: Rule,
+    file: LabelFile,
+    maker: Ensemble,
+    photos: Sequence[Unlabelled],
+    predict: Predict,
+    rule: Rule,
     scratch: NDArray[np.uint8],
-) -> LabelSet:  # fmt: skip
+) -> LabelSet:
     """Write one set of labels; `scratch` (N, 2, 256, 256) holds classes and confidences until thresholds are known."""
     histogram: Histogram = np.zeros((len(CLASSES), 256), np.int64)
     for row, probabilities in enumerate(predict(maker, [photo.path for photo in photos])):
@@ -110,5 +124,9 @@ def _facts(each: LabelSet) -> dict[str, Any]:
         return {name: round(float(value), 4) for name, value in zip(CLASSES, values, strict=True)}
 
     shares = each.kept / np.maximum(each.predicted, 1)
-    return {"models": each.models, "photos": each.photos, "thresholds": by_class(each.thresholds / 255),
-            "kept": by_class(shares)}  # fmt: skip
+    return {
+        "models": each.models,
+        "photos": each.photos,
+        "thresholds": by_class(each.thresholds / 255),
+        "kept": by_class(shares),
+    }

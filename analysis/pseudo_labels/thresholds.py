@@ -20,8 +20,11 @@ class Rule:
     threshold: float | None = None  # the same for all classes, in place of the shares
 
     def __post_init__(self) -> None:
-        for name, value in (("keep", self.keep), ("min_confidence", self.min_confidence),
-                            ("threshold", self.threshold)):  # fmt: skip
+        for name, value in (
+            ("keep", self.keep),
+            ("min_confidence", self.min_confidence),
+            ("threshold", self.threshold),
+        ):
             if value is not None and not 0 < value <= 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be above 0 and at most 1, found {value:g}")
 

@@ -56,8 +56,9 @@ def find_unlabelled(root: Path, labelled: Cache) -> Found:
     whole = [each for each in looked if not isinstance(each, str)]
     hashes = np.array([each[1] for each in whole]).reshape(-1, 8)
     same = same_scenes(hashes, labelled.scene_hashes)
-    known = {photo.file_name: labelled.file_names[other]
-             for (photo, _), other in zip(whole, same, strict=True) if other >= 0}  # fmt: skip
+    known = {
+        photo.file_name: labelled.file_names[other] for (photo, _), other in zip(whole, same, strict=True) if other >= 0
+    }
     photos = tuple(photo for photo, _ in whole if photo.file_name not in known)
     if not photos:
         raise ValueError(

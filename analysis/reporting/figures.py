@@ -27,11 +27,16 @@ def learning_curves(board: Board) -> go.Figure:
         best = position < len(COLOURS) and bool(entry.rank)
         figure.add_trace(_curve(board, entry, COLOURS[position] if best else OTHERS, best))
     stopped = [entry.trial for entry in shown if entry.trial.state == STOPPED]
-    figure.add_trace(go.Scatter(
-        x=[trial.curve[-1]["epoch"] for trial in stopped], y=[trial.curve[-1]["val_miou"] for trial in stopped],
-        mode="markers", marker={"symbol": "x-thin", "size": 9, "line": {"width": 2, "color": "#D55E00"}},
-        name="stopped", hoverinfo="skip",
-    ))  # fmt: skip
+    figure.add_trace(
+        go.Scatter(
+            x=[trial.curve[-1]["epoch"] for trial in stopped],
+            y=[trial.curve[-1]["val_miou"] for trial in stopped],
+            mode="markers",
+            marker={"symbol": "x-thin", "size": 9, "line": {"width": 2, "color": "#D55E00"}},
+            name="stopped",
+            hoverinfo="skip",
+        )
+    )
     figure.update_layout(hovermode="closest", legend={"traceorder": "reversed", "entrywidth": 105}, height=460)
     figure.update_xaxes(title="epoch", rangemode="tozero")
     figure.update_yaxes(title="val_miou", rangemode="tozero")
@@ -43,12 +48,16 @@ def _curve(board: Board, entry: Entry, colour: str, best: bool) -> go.Scatter:
     params = "<br>".join(_wrapped(board.in_short(trial)))
     name = f"{entry.rank}. trial {trial.label}" if entry.rank else f"trial {trial.label}, {trial.state}"
     return go.Scatter(
-        x=[row["epoch"] for row in trial.curve], y=[row["val_miou"] for row in trial.curve],
-        mode="lines+markers" if len(trial.curve) == 1 else "lines", name=name, showlegend=best,
-        line={"color": colour, "width": 2.5 if best else 1.2}, opacity=1 if best else 0.6,
+        x=[row["epoch"] for row in trial.curve],
+        y=[row["val_miou"] for row in trial.curve],
+        mode="lines+markers" if len(trial.curve) == 1 else "lines",
+        name=name,
+        showlegend=best,
+        line={"color": colour, "width": 2.5 if best else 1.2},
+        opacity=1 if best else 0.6,
         hovertemplate=f"<b>trial {trial.label}</b>, {trial.state}<br>epoch %{{x}}: %{{y:.4f}}<br>{params}"
         "<extra></extra>",
-    )  # fmt: skip
+    )
 
 
 def _wrapped(text: str, width: int = 60) -> list[str]:
@@ -65,12 +74,22 @@ def class_heatmap(board: Board, count: int = 20) -> go.Figure:
     entries = board.ranked[:count]
     rows = [list(entry.class_ious.values()) for entry in entries]
     text = [["–" if math.isnan(value) else f"{value:.2f}" for value in row] for row in rows]
-    figure = go.Figure(go.Heatmap(
-        z=[[None if math.isnan(value) else value for value in row] for row in rows], x=list(CLASSES),
-        y=[f"{entry.rank}. trial {entry.trial.label}" for entry in entries], text=text, texttemplate="%{text}",
-        colorscale="Viridis", zmin=0, zmax=1, xgap=1, ygap=1, colorbar={"title": "IoU", "thickness": 12},
-        hovertemplate="%{y}<br>%{x}: %{text}<extra></extra>",
-    ))  # fmt: skip
+    figure = go.Figure(
+        go.Heatmap(
+            z=[[None if math.isnan(value) else value for value in row] for row in rows],
+            x=list(CLASSES),
+            y=[f"{entry.rank}. trial {entry.trial.label}" for entry in entries],
+            text=text,
+            texttemplate="%{text}",
+            colorscale="Viridis",
+            zmin=0,
+            zmax=1,
+            xgap=1,
+            ygap=1,
+            colorbar={"title": "IoU", "thickness": 12},
+            hovertemplate="%{y}<br>%{x}: %{text}<extra></extra>",
+        )
+    )
     figure.update_layout(height=140 + 26 * len(entries))
     figure.update_yaxes(autorange="reversed", type="category")
     figure.update_xaxes(tickangle=-40)
@@ -126,9 +145,12 @@ def parallel_coordinates(study: optuna.Study, names: list[str]) -> go.Figure:
 def _plain(figure: go.Figure) -> go.Figure:
     """Leave title, template and colours to the page."""
     figure.update_layout(
-        title=None, template=None, paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
+        title=None,
+        template=None,
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
         margin={"l": 12, "r": 20, "t": 36, "b": 12},
-    )  # fmt: skip
+    )
     figure.update_xaxes(automargin=True)
     figure.update_yaxes(automargin=True)
     return figure

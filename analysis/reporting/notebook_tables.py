@@ -47,12 +47,14 @@ def member_table(run: RunFolder) -> str:
 def next_commands(run: RunFolder) -> str:
     """Return markdown of the commands from here to a submission."""
     name = f"runs/{run.path.name}"
-    return "\n".join([
-        "```sh",
-        f"python search/run.py --confirm {run.path.name} --top 3        # the best configs on the folds they lack",
-        f"python analysis/ensemble.py --run {name}             # weights, views and filters",
-        f"python analysis/ensemble_predict.py --run {name} --out submission.csv",
-        f"python analysis/pseudo_label.py --run {name} --data DIR --out extra/    # then a search with --extra extra/",
-        f"python analysis/refit.py --run {name}                # the best config on all photos",
-        "```",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            "```sh",
+            f"python search/run.py --confirm {run.path.name} --top 3        # the best configs on the folds they lack",
+            f"python analysis/ensemble.py --run {name}             # weights, views and filters",
+            f"python analysis/ensemble_predict.py --run {name} --out submission.csv",
+            f"python analysis/pseudo_label.py --run {name} --data DIR --out extra/  # then search with --extra extra/",
+            f"python analysis/refit.py --run {name}                # the best config on all photos",
+            "```",
+        ]
+    )

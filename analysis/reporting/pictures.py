@@ -80,11 +80,17 @@ def pictures(run: RunFolder, trial: Trial, file_names: Sequence[str]) -> list[Pi
         position, matrix = position_of[name], _confusion(trial)[row_of[name]]
         photo = resize_photo(np.asarray(cache.images[position]), SCORE_SIZE)
         classes = classes_at_256(torch.from_numpy(probabilities)[None], cache.photo_sizes[[position]])
-        found.append(Picture(
-            name, photo, np.asarray(cache.score_masks[position]),
-            classes[0].numpy(), mean_iou(torch.from_numpy(matrix)),
-            float(_wrong(matrix[None])[0]), _mistake(matrix),
-        ))  # fmt: skip
+        found.append(
+            Picture(
+                name,
+                photo,
+                np.asarray(cache.score_masks[position]),
+                classes[0].numpy(),
+                mean_iou(torch.from_numpy(matrix)),
+                float(_wrong(matrix[None])[0]),
+                _mistake(matrix),
+            )
+        )
     return found
 
 

@@ -53,8 +53,14 @@ def learning_curves(board: Board) -> Figure:
     for position, entry in enumerate(board.entries):
         trial, best = entry.trial, bool(entry.rank) and position < len(COLOURS)
         epochs, values = [row["epoch"] for row in trial.curve], [row["val_miou"] for row in trial.curve]
-        axis.plot(epochs, values, color=COLOURS[position] if best else OTHERS, linewidth=2 if best else 0.9,
-                  label=f"{entry.rank}. trial {trial.label}" if best else None, zorder=3 if best else 2)  # fmt: skip
+        axis.plot(
+            epochs,
+            values,
+            color=COLOURS[position] if best else OTHERS,
+            linewidth=2 if best else 0.9,
+            label=f"{entry.rank}. trial {trial.label}" if best else None,
+            zorder=3 if best else 2,
+        )
         if trial.state == STOPPED and trial.curve:
             axis.plot(epochs[-1], values[-1], "x", color="#D55E00", zorder=4)
     axis.plot([], [], "x", color="#D55E00", label="stopped")

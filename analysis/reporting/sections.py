@@ -65,8 +65,20 @@ def standing(board: Board) -> str:
         return paragraph("No trial has ended an epoch yet.")
     places = [entry.place.interval for entry in board.ranked if entry.place]
     low, high = min((each.low for each in places), default=0.0), max((each.high for each in places), default=1.0)
-    titles = ("rank", "group", "trial", "val_miou", "95% interval", "at training size", "epochs", "state", "config",
-              "parameters", "minutes", "memory")  # fmt: skip
+    titles = (
+        "rank",
+        "group",
+        "trial",
+        "val_miou",
+        "95% interval",
+        "at training size",
+        "epochs",
+        "state",
+        "config",
+        "parameters",
+        "minutes",
+        "memory",
+    )
     rows = [_standing_row(board, entry, low, high) for entry in board.ranked]
     return paragraph(EXPLAINED.replace("`", "")) + page.table(titles, rows, "leaderboard")
 
@@ -77,15 +89,21 @@ def _standing_row(board: Board, entry: Entry, low: float, high: float) -> list[C
     letter = f'<span class="group group-{entry.group}">{entry.group or "?"}</span>'
     memory = trial.peak_memory_mb
     return [
-        number(entry.rank, str(entry.rank)), Cell(letter, entry.group or "~"), Cell(text(trial.label), trial.label),
+        number(entry.rank, str(entry.rank)),
+        Cell(letter, entry.group or "~"),
+        Cell(text(trial.label), trial.label),
         number(best["val_miou"], f"{best['val_miou']:.4f}"),
         Cell(f"{interval.low:.3f} to {interval.high:.3f}{page.whisker(interval, low, high)}", interval.low)
-        if interval else Cell("–", float("-inf")),
+        if interval
+        else Cell("–", float("-inf")),
         number(best["val_miou_full"], f"{best['val_miou_full']:.4f}"),
         number(len(trial.curve), f"{len(trial.curve)}/{trial.budget}"),
-        trial.state, _long(board.in_short(trial)), number(trial.parameters, millions(trial.parameters)),
-        number(trial.seconds, f"{trial.seconds / 60:.1f}"), number(memory, f"{(memory or 0) / 1000:.1f} GB"),
-    ]  # fmt: skip
+        trial.state,
+        _long(board.in_short(trial)),
+        number(trial.parameters, millions(trial.parameters)),
+        number(trial.seconds, f"{trial.seconds / 60:.1f}"),
+        number(memory, f"{(memory or 0) / 1000:.1f} GB"),
+    ]
 
 
 def _long(content: str) -> Cell:
@@ -100,10 +118,17 @@ def finalists(board: Board) -> str:
         values = [number(each.val_miou_of.get(fold), f"{each.val_miou_of.get(fold, 0):.3f}") for fold in folds]
         letter = f'<span class="group group-{each.group}">{each.group or "?"}</span>'
         less = each.less_best
-        rows.append([Cell(letter, each.group), each.trial.label, number(each.interval.value, str(each.interval)),
-                     number(less.value, f"{less:+}") if less else Cell("–", 0.0),
-                     number(each.photos, str(each.photos)), *values,
-                     _long(board.in_short(each.trial))])  # fmt: skip
+        rows.append(
+            [
+                Cell(letter, each.group),
+                each.trial.label,
+                number(each.interval.value, str(each.interval)),
+                number(less.value, f"{less:+}") if less else Cell("–", 0.0),
+                number(each.photos, str(each.photos)),
+                *values,
+                _long(board.in_short(each.trial)),
+            ]
+        )
     names = (f"fold {fold}" for fold in folds)
     titles = ("group", "trial", "val_miou (95% interval)", "less the first", "photos", *names, "config")
     verdict = f"<p><strong>{text(board.verdict)}</strong></p>" if board.verdict else ""
@@ -116,9 +141,14 @@ def stages(run: RunFolder) -> str:
     if not path.exists():
         return ""
     try:
-        rows = [[each["name"], number(each["value"], f"{each['value']:.4f}"),
-                 number(each["low"], f"{each['low']:.3f} to {each['high']:.3f}")]
-                for each in read_json(path)["stages"]]  # fmt: skip
+        rows = [
+            [
+                each["name"],
+                number(each["value"], f"{each['value']:.4f}"),
+                number(each["low"], f"{each['low']:.3f} to {each['high']:.3f}"),
+            ]
+            for each in read_json(path)["stages"]
+        ]
     except DAMAGE as error:
         return paragraph(f"{path} cannot be read: {type(error).__name__}: {error}", "note")
     return page.table(("step", "val_miou", "95% interval"), rows, "stages")
@@ -148,10 +178,14 @@ def _parameters(run: RunFolder, prefix: str) -> str:
         drawn = [figures.importances(study, shares), figures.parallel_coordinates(study, names)]
     except ValueError as error:
         return paragraph(f"Not to be told: {error}.", "note")
-    cells = "".join(f"<div><h4>{text(name)}</h4>{page.figure(f'{prefix}-slice-{position}', each)}</div>"
-                    for position, (name, each) in enumerate(slices.items()))  # fmt: skip
-    told = ("By Optuna, from the trials that had their full budget and the parameters all of these sampled. Of few "
-            "trials this is a hint, no more.")  # fmt: skip
+    cells = "".join(
+        f"<div><h4>{text(name)}</h4>{page.figure(f'{prefix}-slice-{position}', each)}</div>"
+        for position, (name, each) in enumerate(slices.items())
+    )
+    told = (
+        "By Optuna, from the trials that had their full budget and the parameters all of these sampled. Of few "
+        "trials this is a hint, no more."
+    )
     return (
         f"{paragraph(told)}{page.figure(f'{prefix}-importances', drawn[0])}<h3>val_miou by value</h3>"
         f'<div class="slices">{cells}</div><h3>Parallel coordinates</h3>'
@@ -187,16 +221,15 @@ def galleries(board: Board, photos: int) -> str:
     except DAMAGE as error:
         return paragraph(f"No pictures: {error}", "note")
     told = f"Trial {trial.label}, on photos it did not train on. From left to right: photo, truth, prediction."
-    return paragraph(told) + page.legend() + "".join(
-        f"<h3>{title}</h3>{content}" for title, content in drawn.items()
-    )
+    return paragraph(told) + page.legend() + "".join(f"<h3>{title}</h3>{content}" for title, content in drawn.items())
 
 
 def notes(board: Board) -> str:
     """Failures with their reasons, notes of trainings, files that could not be used."""
     rows: list[list[Cell | str]] = [
-            [entry.trial.label, entry.trial.state, _long(entry.trial.reason), _long(board.in_short(entry.trial))]
-            for entry in board.unranked]  # fmt: skip
+        [entry.trial.label, entry.trial.state, _long(entry.trial.reason), _long(board.in_short(entry.trial))]
+        for entry in board.unranked
+    ]
     parts = [page.table(("trial", "state", "reason", "config"), rows, "unranked")] if rows else []
     told = [f"trial {trial.label}: {note}" for trial in board.found.trials for note in trial.notes]
     parts += ["<h3>Notes of the trainings</h3>", page.listing(told)] if told else []
@@ -212,10 +245,13 @@ def provenance(board: Board) -> str:
 
 def _provenance(run: RunFolder, search: dict[str, Any]) -> str:
     shown = {
-        "run": run.path, "command": search.get("command", ""), "data hash": search.get("data_hash", ""),
-        "folds hash": search.get("folds_hash", ""), "fold that validates": search["plan"]["base"].get("fold", ""),
+        "run": run.path,
+        "command": search.get("command", ""),
+        "data hash": search.get("data_hash", ""),
+        "folds hash": search.get("folds_hash", ""),
+        "fold that validates": search["plan"]["base"].get("fold", ""),
         "commit": search.get("commit") or "none",
         "versions": ", ".join(f"{name} {each}" for name, each in search.get("versions", {}).items()),
-    }  # fmt: skip
+    }
     pairs = "".join(f"<dt>{text(name)}</dt><dd><code>{text(value)}</code></dd>" for name, value in shown.items())
     return f"<dl>{pairs}</dl>"

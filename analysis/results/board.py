@@ -88,10 +88,13 @@ def leaderboard(paths: Sequence[Path]) -> Board:
     found = read_runs(paths)
     ranked = sorted((trial for trial in found.trials if trial.ranked), key=lambda trial: -_value(trial))
     paired = [trial for trial in ranked if trial.confusion]
-    placed = dict(zip(
-        (trial.label for trial in paired),
-        places([trial.confusion["at_256"] for trial in paired if trial.confusion]), strict=True,
-    ))  # fmt: skip
+    placed = dict(
+        zip(
+            (trial.label for trial in paired),
+            places([trial.confusion["at_256"] for trial in paired if trial.confusion]),
+            strict=True,
+        )
+    )
     entries = [Entry(trial, rank, placed.get(trial.label)) for rank, trial in enumerate(ranked, start=1)]
     rest = sorted((trial for trial in found.trials if not trial.ranked), key=lambda trial: trial.broken)
     entries += [Entry(trial, None, None) for trial in rest]

@@ -82,8 +82,10 @@ def _read(found: Trials, trial: Trial) -> _Trained:
     models = found.part(lambda: fold_models(trial.folder), f"trial {trial.label}, folds") or {}
     cells = found.part(lambda: trainings(trial.folder), f"trial {trial.label}, folds") or {}
     folders = {each.path: each for each in (*models.values(), *cells.values())}
-    read = {path: found.part(partial(matrices_of, folder), f"trial {trial.label}, {_name(folder)}, confusion.npz")
-            for path, folder in folders.items()}  # fmt: skip
+    read = {
+        path: found.part(partial(matrices_of, folder), f"trial {trial.label}, {_name(folder)}, confusion.npz")
+        for path, folder in folders.items()
+    }
     folds = {fold: matrices for fold, each in models.items() if (matrices := read[each.path]) is not None}
     whole = {cell: matrices for cell, each in cells.items() if (matrices := read[each.path]) is not None}
     return _Trained(trial, folds, {} if broken(trial.folder) else whole)
@@ -95,6 +97,8 @@ def _name(folder: TrialFolder) -> str:
 
 def _standing(trials: list[_Trained]) -> Standing | None:
     """Return how trials stand after the last rung of their race, None where they cannot be compared."""
-    results = {position: {cell: tallies(matrices) for cell, matrices in each.cells.items()}
-               for position, each in enumerate(trials)}  # fmt: skip
+    results = {
+        position: {cell: tallies(matrices) for cell, matrices in each.cells.items()}
+        for position, each in enumerate(trials)
+    }
     return last_standing(results, {each.trial.config.get("fold", NO_FOLD) for each in trials})

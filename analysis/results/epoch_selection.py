@@ -90,8 +90,11 @@ def _finalists(run: RunFolder, known: Mapping[int, Mapping[int, TrialFolder]]) -
     confirmed = {each: run.trial(each) for each, models in known.items() if len(models) > 1}
     own = {trial.config()["fold"] for trial in confirmed.values()}
     with _readable(folder for each in confirmed for folder in known[each].values()):
-        results = {number: {cell: tallies_of(folder) for cell, folder in trainings(trial).items()}
-                   for number, trial in confirmed.items() if not broken(trial)}  # fmt: skip
+        results = {
+            number: {cell: tallies_of(folder) for cell, folder in trainings(trial).items()}
+            for number, trial in confirmed.items()
+            if not broken(trial)
+        }
     return last_standing(results, own)
 
 

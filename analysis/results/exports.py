@@ -30,22 +30,36 @@ def record(entry: Entry) -> dict[str, Any]:
     interval = entry.place.interval if entry.place else None
     less_best = entry.place.less_best if entry.place else None
     return {
-        "rank": entry.rank, "group": entry.group or None, "run": trial.folder.path.parents[1].name,
-        "trial": trial.folder.number, "state": trial.state, "reason": trial.reason,
-        "val_miou": best.get("val_miou"), "val_miou_low": interval and interval.low,
-        "val_miou_high": interval and interval.high, "val_miou_full": best.get("val_miou_full"),
-        "less_best": less_best and less_best.value, "less_best_low": less_best and less_best.low,
-        "less_best_high": less_best and less_best.high, "best_epoch": best.get("epoch"),
-        "epochs": len(trial.curve), "budget_epochs": trial.budget, "parameters": trial.parameters,
-        "seconds": trial.seconds, "gpu_hours": trial.gpu_hours, "peak_memory_mb": trial.peak_memory_mb,
+        "rank": entry.rank,
+        "group": entry.group or None,
+        "run": trial.folder.path.parents[1].name,
+        "trial": trial.folder.number,
+        "state": trial.state,
+        "reason": trial.reason,
+        "val_miou": best.get("val_miou"),
+        "val_miou_low": interval and interval.low,
+        "val_miou_high": interval and interval.high,
+        "val_miou_full": best.get("val_miou_full"),
+        "less_best": less_best and less_best.value,
+        "less_best_low": less_best and less_best.low,
+        "less_best_high": less_best and less_best.high,
+        "best_epoch": best.get("epoch"),
+        "epochs": len(trial.curve),
+        "budget_epochs": trial.budget,
+        "parameters": trial.parameters,
+        "seconds": trial.seconds,
+        "gpu_hours": trial.gpu_hours,
+        "peak_memory_mb": trial.peak_memory_mb,
         **{f"iou_{name}": None if math.isnan(value) else value for name, value in entry.class_ious.items()},
-    }  # fmt: skip
+    }
 
 
 def as_csv(board: Board) -> str:
     """Return one row per trial, with a column for each sampled name."""
-    rows = [{**record(entry), **{f"param_{name}": value for name, value in entry.trial.params.items()}}
-            for entry in board.entries]  # fmt: skip
+    rows = [
+        {**record(entry), **{f"param_{name}": value for name, value in entry.trial.params.items()}}
+        for entry in board.entries
+    ]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -72,12 +86,18 @@ def as_json(board: Board) -> dict[str, Any]:
 
 def _finalist(each: Finalist) -> dict[str, Any]:
     return {
-        "trial": each.trial.folder.number, "run": each.trial.folder.path.parents[1].name, "group": each.group or None,
-        "val_miou": each.interval.value, "val_miou_low": each.interval.low, "val_miou_high": each.interval.high,
-        "less_best": each.less_best and each.less_best.value, "less_best_low": each.less_best and each.less_best.low,
+        "trial": each.trial.folder.number,
+        "run": each.trial.folder.path.parents[1].name,
+        "group": each.group or None,
+        "val_miou": each.interval.value,
+        "val_miou_low": each.interval.low,
+        "val_miou_high": each.interval.high,
+        "less_best": each.less_best and each.less_best.value,
+        "less_best_low": each.less_best and each.less_best.low,
         "less_best_high": each.less_best and each.less_best.high,
-        "photos": each.photos, "folds": {str(fold): value for fold, value in each.val_miou_of.items()},
-    }  # fmt: skip
+        "photos": each.photos,
+        "folds": {str(fold): value for fold, value in each.val_miou_of.items()},
+    }
 
 
 def as_markdown(board: Board) -> str:
@@ -121,11 +141,20 @@ def standing_table(board: Board, count: int | None = None) -> str:
     for entry in board.ranked[:count]:
         trial, best = entry.trial, entry.trial.best or {}
         value = str(entry.place.interval) if entry.place else f"{best['val_miou']:.3f}"
-        rows.append([
-            str(entry.rank), entry.group, trial.label, value, f"{best['val_miou_full']:.3f}",
-            f"{len(trial.curve)}/{trial.budget}", millions(trial.parameters), f"{trial.seconds / 60:.1f}", trial.state,
-            board.in_short(trial),
-        ])  # fmt: skip
+        rows.append(
+            [
+                str(entry.rank),
+                entry.group,
+                trial.label,
+                value,
+                f"{best['val_miou_full']:.3f}",
+                f"{len(trial.curve)}/{trial.budget}",
+                millions(trial.parameters),
+                f"{trial.seconds / 60:.1f}",
+                trial.state,
+                board.in_short(trial),
+            ]
+        )
     head = ["rank", "group", "trial", "val_miou", "at training size", "epochs", "parameters", "minutes", "state"]
     return _table([*head, "config"], rows)
 
@@ -193,8 +222,9 @@ def finalists_table(board: Board) -> str:
 
 def unranked_table(board: Board) -> str:
     """Return the trials without a rank and why as a markdown table."""
-    rows = [[each.trial.label, each.trial.state, each.trial.reason, board.in_short(each.trial)]
-            for each in board.unranked]  # fmt: skip
+    rows = [
+        [each.trial.label, each.trial.state, each.trial.reason, board.in_short(each.trial)] for each in board.unranked
+    ]
     return _table(["trial", "state", "reason", "config"], rows)
 
 

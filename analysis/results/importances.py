@@ -55,8 +55,11 @@ def important(study: optuna.Study) -> dict[str, float]:
         ValueError: fewer than two complete trials, or none of their parameters differ.
     """
     complete = complete_trials(study)
-    names = [name for name in varying([trial.params for trial in complete])
-             if all(name in trial.params for trial in complete)]  # fmt: skip
+    names = [
+        name
+        for name in varying([trial.params for trial in complete])
+        if all(name in trial.params for trial in complete)
+    ]
     if not names:
         raise ValueError(f"no parameter that all {len(complete)} trials of the full budget sampled differs among them")
     with quiet():

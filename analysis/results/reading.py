@@ -78,13 +78,18 @@ def _trial(found: Trials, folder: TrialFolder, label: str, budget: int) -> Trial
         found.problems.append(f"trial {label}, curve.csv: epochs without a finite val_miou are left out")
     config = part(folder.config, "config.json") if (folder.path / "config.json").exists() else {}
     trial = Trial(
-        folder, label, status["state"], status.get("reason", ""), budget, curve,
+        folder,
+        label,
+        status["state"],
+        status.get("reason", ""),
+        budget,
+        curve,
         status.get("params", {}),
         config or {},
         part(lambda: _confusion(folder), "confusion.npz") if curve else None,
         _parameters(folder, part) if curve else None,
         part(folder.notes, "notes.json") or [],
-    )  # fmt: skip
+    )
     return _checked(found, trial)
 
 

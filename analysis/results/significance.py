@@ -42,8 +42,10 @@ def places(confusions: Sequence[NDArray[np.integer]], seed: int = 0) -> list[Pla
     resampled = np.stack([sums_to_mious(counts @ each) for each in found])
     letters = group_letters(values, resampled, len(found[0]))
     best = int(np.argmax(values))
-    return [Place(miou_interval(each, seed), less(values, resampled, len(found[0]), position, best), letters[position])
-            for position, each in enumerate(confusions)]  # fmt: skip
+    return [
+        Place(miou_interval(each, seed), less(values, resampled, len(found[0]), position, best), letters[position])
+        for position, each in enumerate(confusions)
+    ]
 
 
 def less(

@@ -33,10 +33,15 @@ def printed(title: str, outcomes: dict[str, list[Outcome]]) -> Printed:
         picked = np.array([each.picked for each in found])
         epochs = np.array([each.found for each in found])
         middle = float(np.median(epochs))
-        shown.add_row(name, f"{picked.mean():.3f}", f"{picked.std() / len(picked) ** 0.5:.3f}",
-                      f"{middle:.0f}" if np.isfinite(middle) else "never", f"{np.isfinite(epochs).mean():.0%}",
-                      f"{np.mean([each.epochs for each in found]):.0f}",
-                      f"{np.mean([each.seconds for each in found]):.1f}")  # fmt: skip
+        shown.add_row(
+            name,
+            f"{picked.mean():.3f}",
+            f"{picked.std() / len(picked) ** 0.5:.3f}",
+            f"{middle:.0f}" if np.isfinite(middle) else "never",
+            f"{np.isfinite(epochs).mean():.0%}",
+            f"{np.mean([each.epochs for each in found]):.0f}",
+            f"{np.mean([each.seconds for each in found]):.1f}",
+        )
     return shown
 
 
@@ -50,10 +55,17 @@ def plot(tables: dict[str, dict[str, list[Outcome]]], path: Path) -> None:
             best = np.array([each.best + (each.best[-1],) * (length - len(each.best)) for each in found])
             mean, error = best.mean(0), 1.96 * best.std(0) / len(best) ** 0.5
             ours = name == "Trashsweep"
-            line = axis.plot(np.arange(1, length + 1), mean, label=name, color="black" if ours else COLOURS[index % 10],
-                             lw=2.5 if ours else 1.2, zorder=3 if ours else 2)[0]  # fmt: skip
-            axis.fill_between(np.arange(1, length + 1), mean - error, mean + error, color=line.get_color(), alpha=0.12,
-                              lw=0)  # fmt: skip
+            line = axis.plot(
+                np.arange(1, length + 1),
+                mean,
+                label=name,
+                color="black" if ours else COLOURS[index % 10],
+                lw=2.5 if ours else 1.2,
+                zorder=3 if ours else 2,
+            )[0]
+            axis.fill_between(
+                np.arange(1, length + 1), mean - error, mean + error, color=line.get_color(), alpha=0.12, lw=0
+            )
         axis.set(title=title, xlabel="epochs trained", ylabel="best val_miou so far")
         low = np.median([each.best[len(each.best) // 10] for found in outcomes.values() for each in found])
         axis.set_ylim(bottom=float(low) * 0.9)
@@ -80,8 +92,11 @@ def main() -> None:
         for table in options.table:
             epochs = options.epochs or TABLES[table][1]
             seeds = range(options.first_seed, options.first_seed + options.seeds)
-            tasks = [Task(table, name, seed, epochs, options.workers, options.trials, options.until)
-                     for name in options.search for seed in seeds]  # fmt: skip
+            tasks = [
+                Task(table, name, seed, epochs, options.workers, options.trials, options.until)
+                for name in options.search
+                for seed in seeds
+            ]
             done = track(pool.imap(search, tasks), table, len(tasks), console=Console(stderr=True), transient=True)
             outcomes: dict[str, list[Outcome]] = {name: [] for name in options.search}
             for task, outcome in zip(tasks, done, strict=True):

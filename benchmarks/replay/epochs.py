@@ -1,6 +1,6 @@
 """How many epochs a search to its end takes, and how often `search/settings/budget.py` is right about it.
 
-    python -m benchmarks.replay.epochs --seeds 16
+python -m benchmarks.replay.epochs --seeds 16
 """
 
 import argparse

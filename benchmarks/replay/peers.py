@@ -101,11 +101,23 @@ class Smac:
         from smac import MultiFidelityFacade, Scenario
 
         self.table, self.live, self.begun = table, {}, {}  # type: ignore[var-annotated]
-        scenario = Scenario(smac_space(table), min_budget=1, max_budget=table.epochs, n_trials=10_000, seed=seed,
-                            deterministic=True, output_directory=folder)  # fmt: skip
+        scenario = Scenario(
+            smac_space(table),
+            min_budget=1,
+            max_budget=table.epochs,
+            n_trials=10_000,
+            seed=seed,
+            deterministic=True,
+            output_directory=folder,
+        )
         intensifier = MultiFidelityFacade.get_intensifier(scenario, eta=3)
-        self.smac = MultiFidelityFacade(scenario, lambda config, seed, budget: 0.0, intensifier=intensifier,
-                                        overwrite=True, logging_level=logging.ERROR)  # fmt: skip
+        self.smac = MultiFidelityFacade(
+            scenario,
+            lambda config, seed, budget: 0.0,
+            intensifier=intensifier,
+            overwrite=True,
+            logging_level=logging.ERROR,
+        )
 
     def ask(self, name: str) -> Begun | None:
         """Ask it for a config and a budget."""
@@ -151,8 +163,9 @@ def _syne(name: str) -> Callable[[Table, int], contextlib.AbstractContextManager
     def made(table: Table, seed: int) -> Iterator[Search]:
         from syne_tune.optimizer import baselines
 
-        scheduler = getattr(baselines, name)(syne_space(table), metric=METRIC, time_attr="epoch", max_t=table.epochs,
-                                             do_minimize=False, random_seed=seed)  # fmt: skip
+        scheduler = getattr(baselines, name)(
+            syne_space(table), metric=METRIC, time_attr="epoch", max_t=table.epochs, do_minimize=False, random_seed=seed
+        )
         yield Syne(table, scheduler)
 
     return made

@@ -56,12 +56,14 @@ def write_curves(curves: Sequence[Curve], configs: Sequence[dict[str, Any]], fac
         path: of the parquet file.
     """
     ordered = sorted(curves, key=lambda each: each.job)
-    table = pyarrow.table({
-        **{name: [getattr(each, name) for each in ordered] for name in ("number", "seed", "fold", "state")},
-        **{name: [_list(each.rows.get(name)) for each in ordered] for name in COLUMNS},
-        "classes": [each.classes.astype(np.int64).tobytes() for each in ordered],
-        "photos": [None if each.photos is None else each.photos.astype(np.int32).tobytes() for each in ordered],
-    })  # fmt: skip
+    table = pyarrow.table(
+        {
+            **{name: [getattr(each, name) for each in ordered] for name in ("number", "seed", "fold", "state")},
+            **{name: [_list(each.rows.get(name)) for each in ordered] for name in COLUMNS},
+            "classes": [each.classes.astype(np.int64).tobytes() for each in ordered],
+            "photos": [None if each.photos is None else each.photos.astype(np.int32).tobytes() for each in ordered],
+        }
+    )
     known = {"configs": json.dumps(list(configs)), "facts": json.dumps(facts)}
     pyarrow.parquet.write_table(table.replace_schema_metadata(known), path, compression="zstd", compression_level=19)
 
@@ -69,8 +71,11 @@ def write_curves(curves: Sequence[Curve], configs: Sequence[dict[str, Any]], fac
 def read_curves(path: Path = FILE) -> tuple[list[Curve], list[dict[str, Any]], dict[str, Any]]:
     """Return curves, configs by number and facts of a table."""
     table = pyarrow.parquet.read_table(path)
-    metadata = {name.decode(): json.loads(value) for name, value in (table.schema.metadata or {}).items()
-                if name in (b"configs", b"facts")}  # fmt: skip
+    metadata = {
+        name.decode(): json.loads(value)
+        for name, value in (table.schema.metadata or {}).items()
+        if name in (b"configs", b"facts")
+    }
     curves = []
     for row in table.to_pylist():
         rows = {name: np.array(row[name]) for name in COLUMNS if row[name]}
@@ -139,8 +144,11 @@ class Recorded:
     def priors(self) -> Priors:
         """Return what a search knows that starts warm from all the configs that are not in this table."""
         curves, configs, _ = _read_once(self.path)
-        others = [(configs[each.number]["params"], each.rows["val_miou"].tolist()) for each in curves
-                  if each.seed == each.fold == 0 and each.number not in self.numbers and len(each.classes)]  # fmt: skip
+        others = [
+            (configs[each.number]["params"], each.rows["val_miou"].tolist())
+            for each in curves
+            if each.seed == each.fold == 0 and each.number not in self.numbers and len(each.classes)
+        ]
         return priors_of(others, self.epochs)
 
     def begin(self, params: Params, distributions: Distributions) -> Begun:

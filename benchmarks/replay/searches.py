@@ -60,9 +60,13 @@ class Ours(TuneSearch):
     """What run.py runs: the same objects, with a run folder in memory."""
 
     def __init__(
-        self, run: RunFolder, table: Table, seed: int, scheduler: Callable[[RunFolder, optuna.Study], Any],
+        self,
+        run: RunFolder,
+        table: Table,
+        seed: int,
+        scheduler: Callable[[RunFolder, optuna.Study], Any],
         priors: Priors | None = None,
-    ):  # fmt: skip
+    ):
         self.run, self.study = run, optuna.create_study(direction="maximize")
         for params in priors.space(table.space).first_trials if priors else ():
             self.study.enqueue_trial(params)
@@ -130,8 +134,9 @@ class Stock(TuneSearch):
 
 def asha(table: Table, grace: int, reduction: int = 3) -> AsyncHyperBandScheduler:
     """Return Tune's ASHA."""
-    return AsyncHyperBandScheduler("epoch", METRIC, "max", max_t=table.epochs, grace_period=grace,
-                                   reduction_factor=reduction)  # fmt: skip
+    return AsyncHyperBandScheduler(
+        "epoch", METRIC, "max", max_t=table.epochs, grace_period=grace, reduction_factor=reduction
+    )
 
 
 def _plain(sampler: Callable[[int], optuna.samplers.BaseSampler], pruner: Any = None) -> Any:

@@ -46,8 +46,10 @@ def main() -> None:
         found = [each.rows["val_miou"] for each in first if each.number % 2 == rest]
         best = max(float(values.max()) for values in found)
         reached = [int(np.argmax(values >= best - NEAR)) + 1 for values in found if values.max() >= best - NEAR]
-        console.print(f"{half}: best {best:.3f}, reached within {NEAR} by {len(reached)} of {len(found)} configs, "
-                      f"after epochs {', '.join(map(str, sorted(reached)))}")  # fmt: skip
+        console.print(
+            f"{half}: best {best:.3f}, reached within {NEAR} by {len(reached)} of {len(found)} configs, "
+            f"after epochs {', '.join(map(str, sorted(reached)))}"
+        )
     numbers = [number for number in {each.number for each in curves} if sum(e.number == number for e in curves) > 1]
     shown = Table(title="rank correlation with the best val_miou of all epochs", title_justify="left")
     shown.add_column("signal")

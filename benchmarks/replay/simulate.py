@@ -83,9 +83,12 @@ class Epoch:
 
 
 def simulate(
-    search: Search, workers: int, seconds: Callable[[int], float] = lambda turn: 1.0, until: float = math.inf,
+    search: Search,
+    workers: int,
+    seconds: Callable[[int], float] = lambda turn: 1.0,
+    until: float = math.inf,
     tell_left: Callable[[float, int], None] = lambda left, workers: None,
-) -> Iterator[Epoch]:  # fmt: skip
+) -> Iterator[Epoch]:
     """Yield the epochs of a search in the order in which they end.
 
     Args:

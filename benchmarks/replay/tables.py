@@ -19,8 +19,11 @@ from spaces.table import JOINT, Scope, Space, find_space
 Params = Mapping[str, Any]
 Distributions = Mapping[str, BaseDistribution]
 
-MODELS = tuple((architecture, encoder) for encoder in ("tu-tf_efficientnet_lite0", "mobilenet_v2", "resnet18", "mit_b0")
-               for architecture in ("unetplusplus", "deeplabv3plus", "fpn"))  # fmt: skip
+MODELS = tuple(
+    (architecture, encoder)
+    for encoder in ("tu-tf_efficientnet_lite0", "mobilenet_v2", "resnet18", "mit_b0")
+    for architecture in ("unetplusplus", "deeplabv3plus", "fpn")
+)
 
 
 class Table(Protocol):
@@ -55,8 +58,19 @@ class Primed(Table, Protocol):
 
 def priors_of(curves: Sequence[tuple[Params, list[float]]], epochs: int) -> Priors:
     """Return configs with their curves, on the same data, as priors of a search with a budget."""
-    priors = [Prior(run="earlier", number=number, params=dict(params), exact=True, curve=curve, epochs=epochs,
-                    end=max(curve), same=True) for number, (params, curve) in enumerate(curves)]  # fmt: skip
+    priors = [
+        Prior(
+            run="earlier",
+            number=number,
+            params=dict(params),
+            exact=True,
+            curve=curve,
+            epochs=epochs,
+            end=max(curve),
+            same=True,
+        )
+        for number, (params, curve) in enumerate(curves)
+    ]
     return Priors(with_ends(priors), best_first(priors), epochs)
 
 

@@ -60,8 +60,11 @@ class KeepWithin(tune.Callback):
         first = sorted(ranked, key=lambda folder: states[folder] == PAUSED)
         files = [file for folder in first for file in folder.states]
         unused = [folder for folder in ranked if folder.repeats]
-        files += [file for folder in (*unused, *(each for each in ranked if each.number != best))
-                  for file in (folder.out_of_fold, folder.best_weights)]  # fmt: skip
+        files += [
+            file
+            for folder in (*unused, *(each for each in ranked if each.number != best))
+            for file in (folder.out_of_fold, folder.best_weights)
+        ]
         for file in files:
             if over > 0 and file.exists():
                 over -= file.stat().st_size
@@ -72,8 +75,11 @@ class KeepWithin(tune.Callback):
             need = (self.budget + over) / 1e9
             self.console.print(
                 f"note: --keep-gb {self.budget / 1e9:g} is less than the {need:.2f} GB of the best trial and of those "
-                "that have not ended; they are kept all the same", style="yellow", highlight=False, soft_wrap=True,
-            )  # fmt: skip
+                "that have not ended; they are kept all the same",
+                style="yellow",
+                highlight=False,
+                soft_wrap=True,
+            )
 
 
 def keep_callbacks(run: RunFolder, keep_gb: float | None, console: Console) -> list[tune.Callback]:

@@ -117,8 +117,11 @@ class Progress(tune.Callback):
 
     def line(self) -> str:
         """Return how the search stands, on one line: epochs, the best, how many have ended and the time left."""
-        running = [f"trial {name} epoch {view.epoch}/{self.epochs}" for name, view in list(self.views.items())
-                   if view.state == RUNNING]  # fmt: skip
+        running = [
+            f"trial {name} epoch {view.epoch}/{self.epochs}"
+            for name, view in list(self.views.items())
+            if view.state == RUNNING
+        ]
         shown = ", ".join(running[:SHOWN]) + f" and {len(running) - SHOWN} more" * (len(running) > SHOWN)
         parts, leader = [shown or "no trial is running yet"], self.best()
         if leader is not None and not self.further:
@@ -251,8 +254,10 @@ class Progress(tune.Callback):
 
 def label(sampled: dict[str, Any]) -> str:
     """Return what a trial is called on the screen."""
-    parts = [str(sampled["number"]), *(f"{name} {sampled[key]}" for name, key in (("fold", "further"), ("seed", "seed"))
-                                       if key in sampled)]  # fmt: skip
+    parts = [
+        str(sampled["number"]),
+        *(f"{name} {sampled[key]}" for name, key in (("fold", "further"), ("seed", "seed")) if key in sampled),
+    ]
     return " ".join(parts)
 
 

@@ -131,8 +131,11 @@ def send_records(run: RunFolder, console: Console) -> None:
 
 
 def _send_records(run: RunFolder, remote: Remote) -> None:
-    names = [path.name for path in run.path.glob("*.*")
-             if path.is_file() and not path.name.startswith(".") and path != run.stop_request]  # fmt: skip
+    names = [
+        path.name
+        for path in run.path.glob("*.*")
+        if path.is_file() and not path.name.startswith(".") and path != run.stop_request
+    ]
     remote.push(run.path, names)
     for trial in run.trials():
         for folder in (trial, *trial.further_folds()):
@@ -151,5 +154,3 @@ def bring_scores(run: RunFolder, folders: Iterable[TrialFolder], console: Consol
         patiently(lambda: Remote(str(run.uri)).pull(run.path, names), console)
         if not all((run.path / name).exists() for name in names):
             time.sleep(1)
-
-

@@ -46,9 +46,11 @@ def submit(given: list[str], options: dict[str, Any], console: Console) -> int:
     job = _send(address, name, command)
     where = shlex.join(["--runs-dir", str(options["runs_dir"])])
     console.print(f"run {name} was sent to {address} as job {job}; this shell may go", style="bold")
-    for line in (f"python search/status.py {name} {where}    # how it stands",
-                 f"python search/status.py {name} {where} --stop    # save everything and stop",
-                 f"RAY_AUTH_MODE=token ray job logs --address {address} --follow {job}"):  # fmt: skip
+    for line in (
+        f"python search/status.py {name} {where}    # how it stands",
+        f"python search/status.py {name} {where} --stop    # save everything and stop",
+        f"RAY_AUTH_MODE=token ray job logs --address {address} --follow {job}",
+    ):
         console.print(f"  {line}", highlight=False, soft_wrap=True)
     return 0
 
@@ -95,10 +97,11 @@ def _send(address: str, name: str, command: list[str]) -> str:
         while True:
             try:
                 return client.submit_job(
-                    entrypoint=shlex.join(command), submission_id=job,
+                    entrypoint=shlex.join(command),
+                    submission_id=job,
                     metadata={"run": name, "sent": f"{time.time():.0f}"},
                     runtime_env={"working_dir": str(REPOSITORY), "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": STOP_WAIT_S}},
-                )  # fmt: skip
+                )
             except RuntimeError as error:
                 if NO_AGENT not in str(error) or time.monotonic() > deadline:
                     raise

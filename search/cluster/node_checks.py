@@ -39,9 +39,13 @@ def judge(facts: Facts, driver: Facts, ask: Ask, late_s: float = 0.0, gpus: int 
     found = [finding for gpu in facts.gpus for finding in _judge_gpu(gpu, facts)]
     if gpus > len(facts.gpus):
         driver_is = f"its driver is {facts.driver}" if facts.driver else "nvidia-smi names no driver"
-        found.append(Finding(
-            "GPUs", f"Ray counts {gpus} GPUs, PyTorch sees {len(facts.gpus)}; {driver_is}: install or reload it (580 is"
-            " the last that knows V100), or start Ray there with the --num-gpus that it has"))  # fmt: skip
+        found.append(
+            Finding(
+                "GPUs",
+                f"Ray counts {gpus} GPUs, PyTorch sees {len(facts.gpus)}; {driver_is}: install or reload it (580 is"
+                " the last that knows V100), or start Ray there with the --num-gpus that it has",
+            )
+        )
     for name, value in driver.versions.items():
         here = facts.versions.get(name, "missing")
         if here != value:
@@ -49,9 +53,13 @@ def judge(facts: Facts, driver: Facts, ask: Ask, late_s: float = 0.0, gpus: int 
     if facts.code != driver.code:
         found.append(Finding("versions", f"its Trashsweep is {facts.code}, the driver's {driver.code}"))
     if facts.storage:
-        found.append(Finding(
-            "storage", f"{ask.storage}: {facts.storage}. All nodes must share the run folder: name one on NFS, or "
-            "s3://BUCKET/runs, by --runs-dir"))  # fmt: skip
+        found.append(
+            Finding(
+                "storage",
+                f"{ask.storage}: {facts.storage}. All nodes must share the run folder: name one on NFS, or "
+                "s3://BUCKET/runs, by --runs-dir",
+            )
+        )
     if facts.data and "cannot" in facts.data:
         found.append(Finding("data", f"{ask.data} {facts.data}"))
     elif facts.data != driver.data:
@@ -72,8 +80,11 @@ def _judge_gpu(gpu: Gpu, facts: Facts) -> Iterator[Finding]:
     torch = f"torch {facts.versions.get('torch')} (CUDA {facts.cuda})"
     if not runs_on(capability, built):
         wheel = f"install the CUDA 12.6 build: {WHEEL}" if capability < (7, 5) else "install a build that has"
-        yield Finding("GPUs", f"{torch} has no code for sm_{capability[0]}{capability[1]} ({gpu.name}), it has "
-                              f"{', '.join(built) or 'none'}; {wheel}")  # fmt: skip
+        yield Finding(
+            "GPUs",
+            f"{torch} has no code for sm_{capability[0]}{capability[1]} ({gpu.name}), it has "
+            f"{', '.join(built) or 'none'}; {wheel}",
+        )
     oldest = DRIVERS.get((facts.cuda or "").split(".")[0])
     if facts.driver and oldest and tuple(int(part) for part in facts.driver.split(".")[:2]) < oldest:
         needs = f"it needs {oldest[0]}.{oldest[1]}; update it, or {WHEEL}"

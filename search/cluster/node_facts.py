@@ -63,10 +63,20 @@ def inspect(ask: Ask, node: str) -> Facts:
     gpus, built_for, cuda, driver = _gpus() if ask.trials and shutil.which("nvidia-smi") else ((), (), None, None)
     cache = Path(ask.cache_dir)
     return Facts(
-        node=node, host=socket.gethostname(), versions=versions(), code=code_hash(), clock=time.time(),
-        disk_gb=_free_gb(cache), shm_gb=_free_gb(Path("/dev/shm")), storage=_storage_problem(ask, node),
-        data=_data(ask) if ask.data else None, gpus=gpus, built_for=built_for, cuda=cuda, driver=driver,
-    )  # fmt: skip
+        node=node,
+        host=socket.gethostname(),
+        versions=versions(),
+        code=code_hash(),
+        clock=time.time(),
+        disk_gb=_free_gb(cache),
+        shm_gb=_free_gb(Path("/dev/shm")),
+        storage=_storage_problem(ask, node),
+        data=_data(ask) if ask.data else None,
+        gpus=gpus,
+        built_for=built_for,
+        cuda=cuda,
+        driver=driver,
+    )
 
 
 def versions() -> dict[str, str]:
@@ -99,8 +109,15 @@ def _gpus() -> tuple[tuple[Gpu, ...], tuple[str, ...], str | None, str | None]:
         facts = torch.cuda.get_device_properties(index)
         free, total = torch.cuda.mem_get_info(index) if _runs(torch, index) else (0, facts.total_memory)
         capability = (facts.major, facts.minor)
-        gpus.append(Gpu(name=facts.name, capability=capability, memory_gb=total / 1e9, free_gb=free / 1e9,
-                        bf16=capability >= (8, 0)))  # fmt: skip
+        gpus.append(
+            Gpu(
+                name=facts.name,
+                capability=capability,
+                memory_gb=total / 1e9,
+                free_gb=free / 1e9,
+                bf16=capability >= (8, 0),
+            )
+        )
     return tuple(gpus), tuple(torch.cuda.get_arch_list()), torch.version.cuda, told[0] if told else None
 
 

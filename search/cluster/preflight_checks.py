@@ -21,6 +21,7 @@ from trainable.storage.remote import Remote, is_uri
 ANSWER_S = 120.0
 """Seconds that a node may take: it starts a process, may import PyTorch, and reads all photos."""
 
+
 class PreflightError(ValueError):
     """Trials would fail, or differ, on some node."""
 
@@ -76,8 +77,15 @@ def list_nodes() -> list[Node]:
     import ray
 
     alive = [(each, each["Resources"]) for each in ray.nodes() if each["Alive"]]
-    return [Node(each["NodeID"], each["NodeManagerAddress"], bool(have.get("CPU") or have.get("GPU")),
-                 int(have.get("GPU", 0))) for each, have in alive]  # fmt: skip
+    return [
+        Node(
+            each["NodeID"],
+            each["NodeManagerAddress"],
+            bool(have.get("CPU") or have.get("GPU")),
+            int(have.get("GPU", 0)),
+        )
+        for each, have in alive
+    ]
 
 
 def ask_nodes(nodes: list[Node], ask: Ask) -> dict[str, tuple[Facts | None, float]]:
@@ -161,5 +169,12 @@ def _cells(node: Node, facts: Facts, ask: Ask) -> list[str]:
     gpus = f"{len(facts.gpus)}x {', '.join(sorted(kinds))}" if facts.gpus else "none" if node.trials else "no trials"
     build = f" cu{facts.cuda.replace('.', '')}" if facts.cuda else ""
     data = "" if facts.data is None else "cannot" if "cannot" in facts.data else facts.data[:8]
-    return [gpus, f"{facts.versions['torch']}{build}", facts.driver or "", f"{facts.disk_gb:.0f} GB",
-            f"{facts.shm_gb:.1f} GB", "fails" if facts.storage else "shared", data]  # fmt: skip
+    return [
+        gpus,
+        f"{facts.versions['torch']}{build}",
+        facts.driver or "",
+        f"{facts.disk_gb:.0f} GB",
+        f"{facts.shm_gb:.1f} GB",
+        "fails" if facts.storage else "shared",
+        data,
+    ]

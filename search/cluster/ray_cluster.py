@@ -53,9 +53,13 @@ def start_ray() -> None:
     keep_terminal_and_signals()
     with unheard_by_children():
         ray.init(
-            address="local", num_cpus=cpu_count(), include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES,
-            logging_level=logging.ERROR, log_to_driver=False,
-        )  # fmt: skip
+            address="local",
+            num_cpus=cpu_count(),
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+        )
     take_back()
 
 

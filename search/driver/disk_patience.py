@@ -62,5 +62,3 @@ class FullDisk:
             tell(self.console, text, "bold red")
         else:
             tell(self.console, "there is room on the disk again: trials go on", "bold")
-
-

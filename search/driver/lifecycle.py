@@ -111,10 +111,17 @@ class Driver:
 
     def decide(self, left: int, sound: bool, limited: bool) -> End:
         """Return how the run has ended; see `Facts` for what is given."""
-        return decide(Facts(
-            left=left, sound=sound, cause=self.cause, at_once=self.at_once, failed=self.failed,
-            waiting=len(self.record.waiting), limited=limited,
-        ))  # fmt: skip
+        return decide(
+            Facts(
+                left=left,
+                sound=sound,
+                cause=self.cause,
+                at_once=self.at_once,
+                failed=self.failed,
+                waiting=len(self.record.waiting),
+                limited=limited,
+            )
+        )
 
     def told(self, end: End) -> str:
         """Return what is said first of an end."""
@@ -216,8 +223,14 @@ def _interrupt(*_: object) -> None:
 
 def driver_facts(machine: Machine, share: Resources) -> dict[str, Any]:
     """Return what `search/status.py` needs to know of the machine, and the job that this process is, if it is one."""
-    return {"cores": machine.cores, "gpus": machine.gpus, "nodes": len(machine.shares), "job": submitted_as(),
-            "concurrent": share.concurrent, "gpus_per_trial": share.gpus_per_trial}  # fmt: skip
+    return {
+        "cores": machine.cores,
+        "gpus": machine.gpus,
+        "nodes": len(machine.shares),
+        "job": submitted_as(),
+        "concurrent": share.concurrent,
+        "gpus_per_trial": share.gpus_per_trial,
+    }
 
 
 def submitted_as() -> str | None:

@@ -73,9 +73,14 @@ def ray_running(address: str = "local") -> Iterator[None]:
 
 
 def run_trials(
-    plan: Plan, run: RunFolder, setting: TrialSetting, share: Resources, callbacks: Sequence[tune.Callback],
-    thawing: Thawing | None = None, packing: Packing | None = None,
-) -> None:  # fmt: skip
+    plan: Plan,
+    run: RunFolder,
+    setting: TrialSetting,
+    share: Resources,
+    callbacks: Sequence[tune.Callback],
+    thawing: Thawing | None = None,
+    packing: Packing | None = None,
+) -> None:
     """Run the trials that are missing to the plan's number; returns early, without error, on Ctrl-C or SIGTERM.
 
     Args:
@@ -102,23 +107,25 @@ def run_trials(
         scheduler = ResumableASHA(run, study, plan.config.epochs, plan.grace, plan.reduction)
     searcher = StudySearch(
         run, study, space, plan.config, plan.trials, thawing, packing, start=plan.start, priors=priors
-    )  # fmt: skip
+    )
     # A paused trial that goes on is a new one to Tune.
     _fit(searcher, scheduler, -1 if thawing else plan.trials - ended, setting, share, callbacks)
     searcher.close()
 
 
-def run_race(
-    racer: Searcher, setting: TrialSetting, share: Resources, callbacks: Sequence[tune.Callback]
-) -> None:
+def run_race(racer: Searcher, setting: TrialSetting, share: Resources, callbacks: Sequence[tune.Callback]) -> None:
     """Run what `search/racing/race_searcher.py` hands out, each to the end of its budget; otherwise as `run_trials`."""
     _fit(racer, FIFOScheduler(), -1, setting, share, callbacks)
 
 
 def _fit(
-    searcher: Searcher, scheduler: TrialScheduler, trials: int, setting: TrialSetting, share: Resources,
+    searcher: Searcher,
+    scheduler: TrialScheduler,
+    trials: int,
+    setting: TrialSetting,
+    share: Resources,
     callbacks: Sequence[tune.Callback],
-) -> None:  # fmt: skip
+) -> None:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by our own callbacks
     outlive_killed_workers()
     # What Tune writes is not needed; in memory it cannot meet a full disk.
@@ -129,15 +136,21 @@ def _fit(
         tuner = tune.Tuner(
             _placed(setting, share),
             tune_config=tune.TuneConfig(
-                search_alg=searcher, scheduler=scheduler,
-                num_samples=trials, max_concurrent_trials=share.concurrent, reuse_actors=True,
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=trials,
+                max_concurrent_trials=share.concurrent,
+                reuse_actors=True,
             ),
             run_config=tune.RunConfig(
-                storage_path=staging, name="tune", verbose=0, callbacks=[*callbacks, Silent(), Forgetting()],
+                storage_path=staging,
+                name="tune",
+                verbose=0,
+                callbacks=[*callbacks, Silent(), Forgetting()],
                 # `search/callbacks/trial_states.py` counts: a trial that was halted has not failed.
                 failure_config=tune.FailureConfig(max_failures=-1),
             ),
-        )  # fmt: skip
+        )
         tuner.fit()
     finally:
         remove_staging()

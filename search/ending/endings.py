@@ -40,65 +40,122 @@ class End:
 
 
 FINISHED = End(
-    name="finished", when="all trials have ended", told="all trials have ended", saved="everything",
-    next="the report, `--confirm NAME`", status=0, resumable=False,
-)  # fmt: skip
-ALL_FAILED = End(
-    name="all failed", when="all trials have ended, and every one has failed",
-    told="every trial failed: see the reasons above", saved="the reasons", next="none", status=1,
+    name="finished",
+    when="all trials have ended",
+    told="all trials have ended",
+    saved="everything",
+    next="the report, `--confirm NAME`",
+    status=0,
     resumable=False,
-)  # fmt: skip
+)
+ALL_FAILED = End(
+    name="all failed",
+    when="all trials have ended, and every one has failed",
+    told="every trial failed: see the reasons above",
+    saved="the reasons",
+    next="none",
+    status=1,
+    resumable=False,
+)
 SPENT = End(
-    name="budget spent", when="the time of `--until`, `--gpu-hours` or `--cost` is over", told="{budget} is spent",
-    saved=STEP, next=AGAIN, status=0,
-)  # fmt: skip
+    name="budget spent",
+    when="the time of `--until`, `--gpu-hours` or `--cost` is over",
+    told="{budget} is spent",
+    saved=STEP,
+    next=AGAIN,
+    status=0,
+)
 TOO_LITTLE = End(
-    name="budget too small for more", when="no trial that is left would come to its end within the budget",
-    told="{budget} is spent (what is left of it is too little for another training)", saved="nothing is running",
-    next=AGAIN, status=0,
-)  # fmt: skip
+    name="budget too small for more",
+    when="no trial that is left would come to its end within the budget",
+    told="{budget} is spent (what is left of it is too little for another training)",
+    saved="nothing is running",
+    next=AGAIN,
+    status=0,
+)
 INTERRUPTED = End(
-    name="Ctrl-C", when="Ctrl-C (SIGINT)", told="interrupted by Ctrl-C", saved=STEP, next=AGAIN, status=130,
-)  # fmt: skip
-INTERRUPTED_AT_ONCE = End(
-    name="Ctrl-C twice", when="Ctrl-C again, while trials save", told="interrupted at once by a second Ctrl-C",
-    saved=EPOCH, next=AGAIN, status=130,
-)  # fmt: skip
-TERMINATED = End(
-    name="SIGTERM", when="SIGTERM, to the process, its group or all its processes (`timeout`, systemd, Slurm, "
-    "`docker stop`)", told="ended by SIGTERM", saved=STEP, next=AGAIN, status=143,
-)  # fmt: skip
-HUNG_UP = End(
-    name="SIGHUP", when="SIGHUP: its terminal or ssh connection is gone (`nohup` keeps a search running)",
-    told="ended by SIGHUP: its terminal is gone", saved=STEP, next=AGAIN, status=129,
-)  # fmt: skip
-STOPPED = End(
-    name="stopped", when="`search/status.py --stop NAME`", told="stopped by search/status.py", saved=STEP, next=AGAIN,
+    name="Ctrl-C",
+    when="Ctrl-C (SIGINT)",
+    told="interrupted by Ctrl-C",
+    saved=STEP,
+    next=AGAIN,
     status=130,
-)  # fmt: skip
+)
+INTERRUPTED_AT_ONCE = End(
+    name="Ctrl-C twice",
+    when="Ctrl-C again, while trials save",
+    told="interrupted at once by a second Ctrl-C",
+    saved=EPOCH,
+    next=AGAIN,
+    status=130,
+)
+TERMINATED = End(
+    name="SIGTERM",
+    when="SIGTERM, to the process, its group or all its processes (`timeout`, systemd, Slurm, `docker stop`)",
+    told="ended by SIGTERM",
+    saved=STEP,
+    next=AGAIN,
+    status=143,
+)
+HUNG_UP = End(
+    name="SIGHUP",
+    when="SIGHUP: its terminal or ssh connection is gone (`nohup` keeps a search running)",
+    told="ended by SIGHUP: its terminal is gone",
+    saved=STEP,
+    next=AGAIN,
+    status=129,
+)
+STOPPED = End(
+    name="stopped",
+    when="`search/status.py --stop NAME`",
+    told="stopped by search/status.py",
+    saved=STEP,
+    next=AGAIN,
+    status=130,
+)
 WAITING = End(
-    name="trials wait", when="a file is missing, or storage or network did not answer, three times in a row for a "
-    "trial; three such trials in a row end the search", told="trials could not be trained here, by no fault of theirs",
-    saved="these trials to their last whole epoch", next=AGAIN, status=1,
-)  # fmt: skip
+    name="trials wait",
+    when="a file is missing, or storage or network did not answer, three times in a row for a "
+    "trial; three such trials in a row end the search",
+    told="trials could not be trained here, by no fault of theirs",
+    saved="these trials to their last whole epoch",
+    next=AGAIN,
+    status=1,
+)
 LOST_RAY = End(
-    name="Ray lost", when="Ray's own processes are gone, or its cluster does not answer any more",
-    told="Ray is gone: its processes were killed, or its head node does not answer", saved=EPOCH, next=AGAIN, status=1,
-)  # fmt: skip
+    name="Ray lost",
+    when="Ray's own processes are gone, or its cluster does not answer any more",
+    told="Ray is gone: its processes were killed, or its head node does not answer",
+    saved=EPOCH,
+    next=AGAIN,
+    status=1,
+)
 BUG = End(
-    name="bug", when="an error of the driver itself; its traceback is printed",
+    name="bug",
+    when="an error of the driver itself; its traceback is printed",
     told="this is a bug in Trashsweep's driver, not in your data or options; please report the lines above",
-    saved=EPOCH, next=AGAIN, status=1,
-)  # fmt: skip
+    saved=EPOCH,
+    next=AGAIN,
+    status=1,
+)
 SUPERSEDED = End(
-    name="taken over", when="another search has claimed the run while this one was frozen (a suspended machine)",
-    told="another search has taken the run over while this one was frozen: this one ends", saved="by the other search",
-    next="none", status=1, resumable=False,
-)  # fmt: skip
+    name="taken over",
+    when="another search has claimed the run while this one was frozen (a suspended machine)",
+    told="another search has taken the run over while this one was frozen: this one ends",
+    saved="by the other search",
+    next="none",
+    status=1,
+    resumable=False,
+)
 BAD_INPUT = End(
-    name="bad input", when="options, data or a run folder that cannot be used", told="error: what is wrong and what "
-    "to do", saved="nothing was begun", next="none", status=2, resumable=False,
-)  # fmt: skip
+    name="bad input",
+    when="options, data or a run folder that cannot be used",
+    told="error: what is wrong and what to do",
+    saved="nothing was begun",
+    next="none",
+    status=2,
+    resumable=False,
+)
 
 ENDS = (FINISHED, ALL_FAILED, SPENT, TOO_LITTLE, INTERRUPTED, INTERRUPTED_AT_ONCE, TERMINATED, HUNG_UP, STOPPED,
         WAITING, LOST_RAY, BUG, SUPERSEDED, BAD_INPUT)  # fmt: skip
@@ -146,6 +203,7 @@ def decide(facts: Facts) -> End:
 def table() -> str:
     """Return all ends as a table in Markdown."""
     head = ["what ends a search", "what it says", "what is saved", "what it tells to type next", "exit status"]
-    rows = [[each.when, each.told.format(budget="`--until 2h`"), each.saved, each.next, str(each.status)]
-            for each in ENDS]  # fmt: skip
+    rows = [
+        [each.when, each.told.format(budget="`--until 2h`"), each.saved, each.next, str(each.status)] for each in ENDS
+    ]
     return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]) + "\n"

@@ -184,6 +184,4 @@ def _check_test_photos(to: str, data: str | Path | None) -> None:
     if to not in (SUBMISSION, MODEL) or data is None or is_uri(data):
         return
     if not (Path(data) / "test.json").exists():
-        raise ValueError(
-            f"--to {to} predicts the photos of test.json, and {data} has none; use --to {ENSEMBLE}"
-        )
+        raise ValueError(f"--to {to} predicts the photos of test.json, and {data} has none; use --to {ENSEMBLE}")

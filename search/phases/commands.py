@@ -57,10 +57,17 @@ class Commands:
         self.long, self.extra = phase_run(run, PROMOTE), phase_run(run, EXTRA)
         self.labels = run.path / LABELS
         self.of = {
-            SEARCH: self._search, PROMOTE: self._promote, CONFIRM: self._confirm, ENSEMBLE: self._ensemble,
-            LABEL: self._label, EXTRA: self._extra, EXTRA_FOLDS: self._extra_folds, TOGETHER: self._together,
-            SUBMISSION: self._submission, MODEL: self._model,
-        }  # fmt: skip
+            SEARCH: self._search,
+            PROMOTE: self._promote,
+            CONFIRM: self._confirm,
+            ENSEMBLE: self._ensemble,
+            LABEL: self._label,
+            EXTRA: self._extra,
+            EXTRA_FOLDS: self._extra_folds,
+            TOGETHER: self._together,
+            SUBMISSION: self._submission,
+            MODEL: self._model,
+        }
 
     def again(self) -> str:
         """Return the command that goes on."""
@@ -86,12 +93,20 @@ class Commands:
     def longer(self) -> Longer:
         """Return what is promoted."""
         plan = stored_plan(self.run, {})
-        candidates = [Candidate(number, end, *timing) for number, end in rank(self.run, plan)[0].items()
-                      if (timing := epoch_seconds(self.run, number))]  # fmt: skip
+        candidates = [
+            Candidate(number, end, *timing)
+            for number, end in rank(self.run, plan)[0].items()
+            if (timing := epoch_seconds(self.run, number))
+        ]
         return choose_longer(
-            candidates, plan.config.epochs, plan.config.image_size, native_size(plan), self.hours.workers(),
-            self.hours.share(PROMOTE), self.run.reference(),
-        )  # fmt: skip
+            candidates,
+            plan.config.epochs,
+            plan.config.image_size,
+            native_size(plan),
+            self.hours.workers(),
+            self.hours.share(PROMOTE),
+            self.run.reference(),
+        )
 
     def further(self) -> Further:
         """Return what is confirmed."""

@@ -69,16 +69,27 @@ def promoted_plan(plan: Plan, earlier: RunFolder, options: dict[str, Any]) -> Pl
     size = options.get("image_size", config.image_size)
     weights = options.get("encoder_weights")
     base = replace(
-        config, epochs=epochs, fold=fold, image_size=size,
+        config,
+        epochs=epochs,
+        fold=fold,
+        image_size=size,
         encoder_weights=weights_place(weights) if weights else config.encoder_weights,
-    )  # fmt: skip
+    )
     return replace(
-        plan, space=GIVEN, given=given, trials=len(given), base=asdict(base), models=[], start=0,
+        plan,
+        space=GIVEN,
+        given=given,
+        trials=len(given),
+        base=asdict(base),
+        models=[],
+        start=0,
         image_sizes=list(dict.fromkeys([size, *(each["image_size"] for each in given.values())])),
         extra=place(options["extra"]) if "extra" in options else plan.extra,
-        stopper=options.get("stopper", plan.stopper), grace=min(max(epochs // 4, 1), 10),
-        keep_gb=options.get("keep_gb"), pretrained=base.encoder_weights != "none",
-    )  # fmt: skip
+        stopper=options.get("stopper", plan.stopper),
+        grace=min(max(epochs // 4, 1), 10),
+        keep_gb=options.get("keep_gb"),
+        pretrained=base.encoder_weights != "none",
+    )
 
 
 def _variants(given: dict[str, dict[str, Any]], count: int, space: str, seed: int) -> dict[str, dict[str, Any]]:

@@ -84,9 +84,14 @@ class Longer:
 
 
 def choose_longer(
-    candidates: Sequence[Candidate], epochs: int, base: int, native: int, workers: int, seconds: float,
+    candidates: Sequence[Candidate],
+    epochs: int,
+    base: int,
+    native: int,
+    workers: int,
+    seconds: float,
     reference: int | None = None,
-) -> Longer:  # fmt: skip
+) -> Longer:
     """Return which configs to promote, to how many epochs, at which size.
 
     Of all epochs and sizes the best configs that fit are taken: a cheap one that can train on larger photos, or longer,

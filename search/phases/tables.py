@@ -47,8 +47,10 @@ def gains_table(chain: Chain) -> Table:
         if phase is None:
             table.add_row(name, "", "to come", style="dim")
             continue
-        figures = [f"{name} {value:.4f}" if isinstance(value, float) else counted(int(value), name.removesuffix("s"))
-                   for name, value in phase.found.items()]  # fmt: skip
+        figures = [
+            f"{name} {value:.4f}" if isinstance(value, float) else counted(int(value), name.removesuffix("s"))
+            for name, value in phase.found.items()
+        ]
         took = "" if phase.skipped else show_span(phase.seconds)
         table.add_row(phase.name, took, phase.skipped or ", ".join(figures) or phase.told)
     return table

@@ -73,7 +73,7 @@ def prepare(plan: Plan, run: RunFolder, dataset: Dataset, resume: bool, console:
     for size in plan.image_sizes:
         caches[size], skipped = build_cache(
             dataset, size, Path(plan.cache_dir), skip_bad=plan.skip_bad, announce=announce
-        )  # fmt: skip
+        )
     cache = caches[plan.config.image_size]
     extra = Extra.read(local_data(plan.extra, Path(plan.cache_dir))) if plan.extra else None
     if resume:

@@ -48,10 +48,17 @@ def extended_plan(plan: Plan, run: RunFolder, options: dict[str, Any], machine: 
     # Trials that go on need the image sizes they have.
     sizes = list(dict.fromkeys([*image_sizes(plan.config.image_size, names), *plan.image_sizes]))
     extended = replace(
-        plan, space=space, trials=plan.trials + more, start=begun, stopper=options.get("stopper", plan.stopper),
-        image_sizes=sizes, models=models, strides=strides, pretrained=plan.config.encoder_weights != "none",
+        plan,
+        space=space,
+        trials=plan.trials + more,
+        start=begun,
+        stopper=options.get("stopper", plan.stopper),
+        image_sizes=sizes,
+        models=models,
+        strides=strides,
+        pretrained=plan.config.encoder_weights != "none",
         freeze_shares=list(freeze_shares(plan.config.epochs)),
-    )  # fmt: skip
+    )
     check_plan(extended)
     if begun >= extended.trials and all(folder.status()["state"] in ENDED for folder in run.trials()):
         _check_adds(extended, run)
@@ -85,8 +92,11 @@ def stopped(run: RunFolder, plan: Plan) -> list[int]:
     """
     if plan.stopper == ASHA:
         return []
-    return [folder.number for folder in run.trials()
-            if folder.status()["state"] == STOPPED and (run.uri or folder.last_state.exists())]  # fmt: skip
+    return [
+        folder.number
+        for folder in run.trials()
+        if folder.status()["state"] == STOPPED and (run.uri or folder.last_state.exists())
+    ]
 
 
 def extend(run: RunFolder, before: Plan, plan: Plan) -> str:
@@ -95,12 +105,20 @@ def extend(run: RunFolder, before: Plan, plan: Plan) -> str:
 
     again = stopped(run, plan)
     entry = {
-        "command": shlex.join(["python", *sys.argv]), "when": time.time(), "commit": commit(),
-        "space": before.space, "trials": before.trials, "stopper": before.stopper, "again": again,
-    }  # fmt: skip
+        "command": shlex.join(["python", *sys.argv]),
+        "when": time.time(),
+        "commit": commit(),
+        "space": before.space,
+        "trials": before.trials,
+        "stopper": before.stopper,
+        "again": again,
+    }
     content = {
-        **run.search(), "plan": asdict(plan), "weights": fingerprints(plan), "extended": [*history(run), entry],
-    }  # fmt: skip
+        **run.search(),
+        "plan": asdict(plan),
+        "weights": fingerprints(plan),
+        "extended": [*history(run), entry],
+    }
     write_json(run.path / "search.json", content)
     settle(run)
     if run.uri:

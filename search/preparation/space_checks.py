@@ -53,20 +53,27 @@ def _start_own(plan: Plan) -> Wait:
 def _start_models(plan: Plan, machine: Machine) -> Wait:
     # All models of an encoder go to one worker, the encoders round the workers in turn.
     encoders = sorted({encoder for _, encoder in plan.models})
-    shares = [[each for each in plan.models if encoders.index(each[1]) % machine.cores == core]
-              for core in range(machine.cores)]  # fmt: skip
+    shares = [
+        [each for each in plan.models if encoders.index(each[1]) % machine.cores == core]
+        for core in range(machine.cores)
+    ]
     trying = [ray.remote(try_models).remote(plan.config, share, plan.image_sizes, plan.strides) for share in shares]
 
     def wait(console: Console) -> Plan:
-        found = {(architecture, encoder): problems for share, tried in zip(shares, ray.get(trying), strict=True)
-                 for (architecture, encoder), problems in zip(share, tried, strict=True)}  # fmt: skip
+        found = {
+            (architecture, encoder): problems
+            for share, tried in zip(shares, ray.get(trying), strict=True)
+            for (architecture, encoder), problems in zip(share, tried, strict=True)
+        }
         # A model is judged by its architecture's default stride, the first; other strides must suit all that are left.
         firsts = {model: next(iter(problems.values())) for model, problems in found.items()}
         reasons = {model: reason for model, reason in firsts.items() if reason}
         left = [model for model in plan.models if (model[0], model[1]) not in reasons]
         taken = {each: [found[each, encoder] for other, encoder in left if other == each] for each in plan.strides}
-        strides = {architecture: [each for each in plan.strides[architecture] if not any(one[each] for one in problems)]
-                   for architecture, problems in taken.items()}  # fmt: skip
+        strides = {
+            architecture: [each for each in plan.strides[architecture] if not any(one[each] for one in problems)]
+            for architecture, problems in taken.items()
+        }
         if reasons:
             sizes = " or ".join(map(str, plan.image_sizes))
             told = f"{len(reasons)} of {len(plan.models)} models cannot be built at {sizes} px and are left out:"
@@ -109,4 +116,3 @@ def _pairs(models: list[tuple[str, str]]) -> str:
 def _few(names: list[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
-

@@ -46,8 +46,14 @@ def check_draws(plan: Plan, caches: Iterable[Cache], train: NDArray[np.int64]) -
         key = f"{choice.get('rare')} {choice.get('backgrounds')}"
         before = hardest.setdefault(key, choice)
         narrow = {"min_area": max, "max_area": min}
-        hardest[key] = {**choice, **{name: pick(before[name], choice[name]) for name, pick in narrow.items()
-                                     if name in before and name in choice}}  # fmt: skip
+        hardest[key] = {
+            **choice,
+            **{
+                name: pick(before[name], choice[name])
+                for name, pick in narrow.items()
+                if name in before and name in choice
+            },
+        }
     for cache in caches:
         for choice in hardest.values():
             try:

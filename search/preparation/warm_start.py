@@ -47,8 +47,11 @@ def warm_start(
         ValueError: a run's values cannot be compared, or it has no trial with anything in common with the new space.
     """
     space, priors, told = find_space(plan.space, plan.scope), [], []
-    data = {"data_hash": prepared.dataset.json_hash, "folds_hash": prepared.folds.hash,
-            "extra": prepared.extra.record() if prepared.extra else None}  # fmt: skip
+    data = {
+        "data_hash": prepared.dataset.json_hash,
+        "folds_hash": prepared.folds.hash,
+        "extra": prepared.extra.record() if prepared.extra else None,
+    }
     for run in runs:
         check_comparable(run)
         found = take(run, plan, space, data, spell)
@@ -79,12 +82,23 @@ def take(run: RunFolder, plan: Plan, space: Space, data: dict[str, Any], spell: 
         expressed = express(space, config, params, full)
         if not expressed.params:
             continue
-        alike = all(config.get(name) == value for name, value in base.items()
-                    if name not in expressed.decided and name not in MACHINE)  # fmt: skip
-        found.append(Prior(
-            run=run.path.name, number=folder.number, params=expressed.params, exact=expressed.exact, curve=curve,
-            epochs=budget, end=0.0, same=same_data and alike,
-        ))  # fmt: skip
+        alike = all(
+            config.get(name) == value
+            for name, value in base.items()
+            if name not in expressed.decided and name not in MACHINE
+        )
+        found.append(
+            Prior(
+                run=run.path.name,
+                number=folder.number,
+                params=expressed.params,
+                exact=expressed.exact,
+                curve=curve,
+                epochs=budget,
+                end=0.0,
+                same=same_data and alike,
+            )
+        )
     return with_ends(found)
 
 

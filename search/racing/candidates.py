@@ -59,8 +59,9 @@ def rank(run: RunFolder, plan: Plan) -> tuple[dict[int, float], list[int]]:
     sound = [each for each in ranking if each.best and each.state not in (*BROKEN, RUNNING)]
     thawing = Thawing(run, plan.config.epochs, plan.trials, read_priors(run, plan.config.epochs))
     thawing.load()
-    ends = thawing.ends() | {each.number: each.best["val_miou"] for each in sound
-                             if each.best and each.state == FINISHED}  # fmt: skip
+    ends = thawing.ends() | {
+        each.number: each.best["val_miou"] for each in sound if each.best and each.state == FINISHED
+    }
     numbers = [each.number for each in sound]
     ranked = distinct(run, sorted(numbers, key=lambda number: -ends[number]))
     return {number: float(ends[number]) for number in ranked}, numbers

@@ -54,8 +54,13 @@ class Race:
         """Return what is to be trained if none is out any more, in order."""
         racing = list(self.standings[-1].alike) if self.standings and self.drop else list(self.results)
         # Every fold of a winner is needed for its predictions; further seeds only tell configs apart.
-        return [(number, cell) for cell in self.rungs if not cell[1] or len(racing) > 1 or not self.drop
-                for number in racing if cell not in self.results[number]]  # fmt: skip
+        return [
+            (number, cell)
+            for cell in self.rungs
+            if not cell[1] or len(racing) > 1 or not self.drop
+            for number in racing
+            if cell not in self.results[number]
+        ]
 
     def next(self, running: Collection[Task] = ()) -> Task | None:
         """Return what to train next, None if there is nothing, or nothing that would come to its end."""

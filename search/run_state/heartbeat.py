@@ -30,9 +30,12 @@ class Heartbeat:
     """While it is entered, this process drives the run, and `driver.json` says so and when it was seen last."""
 
     def __init__(
-        self, run: RunFolder, more: dict[str, Any] | None = None, on_stop: Callable[[], None] | None = None,
+        self,
+        run: RunFolder,
+        more: dict[str, Any] | None = None,
+        on_stop: Callable[[], None] | None = None,
         held: Claim | None = None,
-    ):  # fmt: skip
+    ):
         """Prepare the beat of a run whose folder exists; see `drive` for the rest.
 
         Args:

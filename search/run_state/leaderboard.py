@@ -130,8 +130,9 @@ def _leaderboard(ranking: list[Standing], epochs: int, console: Console) -> Tabl
         cells = (str(rank), str(each.number), *values, f"{each.epochs}/{epochs}", each.state, show_params(each.params))
         rows.append((cells, "bold green" if rank == 1 and each.best else ""))
     table = Table(title="Leaderboard", title_justify="left", header_style="bold")
-    return fitted(table, titles, rows, console, ("at training size", "best epoch", "rank", "epochs", "state"),
-                  left=("state",))  # fmt: skip
+    return fitted(
+        table, titles, rows, console, ("at training size", "best epoch", "rank", "epochs", "state"), left=("state",)
+    )
 
 
 NAMES = ("loss", "optimizer", "scheduler", "architecture")

@@ -14,9 +14,13 @@ NARROW = 60
 
 
 def fitted(
-    table: Table, titles: Sequence[str], rows: Sequence[tuple[Sequence[str | Text], str]], console: Console,
-    gives_way: Sequence[str], left: Sequence[str] = (),
-) -> Table:  # fmt: skip
+    table: Table,
+    titles: Sequence[str],
+    rows: Sequence[tuple[Sequence[str | Text], str]],
+    console: Console,
+    gives_way: Sequence[str],
+    left: Sequence[str] = (),
+) -> Table:
     """Fill a table as far as the console is wide.
 
     Args:
@@ -30,8 +34,9 @@ def fitted(
     if console.width < NARROW:
         table.box, table.pad_edge = None, False
     around = 3 if table.box else 2
-    widths = [max(len(each) for each in (title, *(cells[column] for cells, _ in rows)))
-              for column, title in enumerate(titles)]  # fmt: skip
+    widths = [
+        max(len(each) for each in (title, *(cells[column] for cells, _ in rows))) for column, title in enumerate(titles)
+    ]
     kept, out = list(range(len(titles))), list(gives_way)
     while out and sum(widths[each] + around for each in kept[:-1]) + around + min(widths[-1], READABLE) > console.width:
         kept.remove(titles.index(out.pop(0)))

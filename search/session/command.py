@@ -201,4 +201,3 @@ def _import_ahead() -> None:
     """Import what comes after Ray's start, some seconds' work, while that waits for its processes."""
     with suppress(Exception):  # at the process's end; what fails otherwise fails again where it is needed
         import search.session.searching  # noqa: F401
-

@@ -43,9 +43,15 @@ class Final:
 
 
 def confirm(
-    options: dict[str, Any], run: RunFolder, plan: Plan, dataset: Dataset, machine: Machine, console: Console,
-    beat: Heartbeat, started: float,
-) -> int:  # fmt: skip
+    options: dict[str, Any],
+    run: RunFolder,
+    plan: Plan,
+    dataset: Dataset,
+    machine: Machine,
+    console: Console,
+    beat: Heartbeat,
+    started: float,
+) -> int:
     """Race the finalists and print how they rank; returns the exit status.
 
     What has ended is not trained again, so the same command goes on after an interruption.

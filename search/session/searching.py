@@ -47,9 +47,16 @@ from trainable.run_folder.folders import BROKEN, ENDED, RunFolder
 
 
 def run_search(
-    options: dict[str, Any], run: RunFolder, stored: Plan | None, warm: Sequence[RunFolder], dataset: Dataset,
-    machine: Machine, console: Console, beat: Heartbeat, started: float,
-) -> int:  # fmt: skip
+    options: dict[str, Any],
+    run: RunFolder,
+    stored: Plan | None,
+    warm: Sequence[RunFolder],
+    dataset: Dataset,
+    machine: Machine,
+    console: Console,
+    beat: Heartbeat,
+    started: float,
+) -> int:
     """Train the trials of a plan, new or stored, and say how they stand; returns the exit status.
 
     Args:
@@ -120,9 +127,16 @@ def _asked(
 
 
 def _prepared(
-    plan: Plan, run: RunFolder, stored: Plan | None, begins: bool, warm: Sequence[RunFolder], dataset: Dataset,
-    machine: Machine, console: Console, folds_hash: str | None,
-) -> tuple[Plan, TrialSetting]:  # fmt: skip
+    plan: Plan,
+    run: RunFolder,
+    stored: Plan | None,
+    begins: bool,
+    warm: Sequence[RunFolder],
+    dataset: Dataset,
+    machine: Machine,
+    console: Console,
+    folds_hash: str | None,
+) -> tuple[Plan, TrialSetting]:
     """Check a plan that begins, have the run's folder say it, and return it as far as it can train.
 
     Raises:
@@ -160,9 +174,14 @@ def _priors(runs: Sequence[RunFolder], plan: Plan, prepared: Prepared, console: 
 
 
 def _finish(
-    plan: Plan, run: RunFolder, options: dict[str, Any], driver: Driver, budget: Budget, limited: bool,
+    plan: Plan,
+    run: RunFolder,
+    options: dict[str, Any],
+    driver: Driver,
+    budget: Budget,
+    limited: bool,
     console: Console,
-) -> End:  # fmt: skip
+) -> End:
     mark_interrupted(run.trials())
     folders = run.trials()
     ended = _ended(run)

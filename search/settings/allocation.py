@@ -106,12 +106,24 @@ def default_options(machine: Machine, demo: bool) -> dict[str, Any]:
         # As many loading processes as the GPU's share of the cores feeds, beside the training process.
         workers = max(min(min(cores // gpus for cores, gpus in machine.shares if gpus), 8) - 1, 0)
         return {
-            "image_size": 128 if demo else 512, "batch_size": 8, "epochs": 15 if demo else 30,
-            "trials": 16 if demo else 50, "architecture": "unetplusplus", "encoder": "efficientnet-b0",
-            "encoder_weights": "none" if demo else "imagenet", "workers": workers, "decoder": {},
-        }  # fmt: skip
+            "image_size": 128 if demo else 512,
+            "batch_size": 8,
+            "epochs": 15 if demo else 30,
+            "trials": 16 if demo else 50,
+            "architecture": "unetplusplus",
+            "encoder": "efficientnet-b0",
+            "encoder_weights": "none" if demo else "imagenet",
+            "workers": workers,
+            "decoder": {},
+        }
     return {
-        "image_size": 64 if demo else 96, "batch_size": 4 if demo else 8, "epochs": 12, "trials": 12,
-        "architecture": "unetplusplus", "encoder": "tu-test_resnet", "encoder_weights": "none", "workers": 0,
+        "image_size": 64 if demo else 96,
+        "batch_size": 4 if demo else 8,
+        "epochs": 12,
+        "trials": 12,
+        "architecture": "unetplusplus",
+        "encoder": "tu-test_resnet",
+        "encoder_weights": "none",
+        "workers": 0,
         "decoder": {"decoder_channels": [64, 32, 32, 16, 16]},
-    }  # fmt: skip
+    }

@@ -69,8 +69,11 @@ class Parser(argparse.ArgumentParser):
         """Say what is wrong with the command line, and end."""
         words = message.split() if message.startswith("unrecognized arguments") else []
         known = [each for each in self._option_string_actions if each.startswith("--")]
-        meant = [near[0] for word in words if word.startswith("--")
-                 and (near := get_close_matches(word.partition("=")[0], known, n=1, cutoff=0.75))]  # fmt: skip
+        meant = [
+            near[0]
+            for word in words
+            if word.startswith("--") and (near := get_close_matches(word.partition("=")[0], known, n=1, cutoff=0.75))
+        ]
         super().error(f"{message}; did you mean {' and '.join(meant)}?" if meant else message)
 
 
@@ -147,10 +150,13 @@ def _check_fixed(given: dict[str, Any], earlier: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
-        "search/run.py", usage="%(prog)s [options]",  # all of them come below
+        "search/run.py",
+        usage="%(prog)s [options]",  # all of them come below
         description="Search hyperparameters of trash segmentation; without --data on generated demo data.",
-        formatter_class=_Help, argument_default=argparse.SUPPRESS, allow_abbrev=False,
-    )  # fmt: skip
+        formatter_class=_Help,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
     _add_search(parser.add_argument_group("search"))
     _add_data(parser.add_argument_group("data"))
     _add_model(parser.add_argument_group("model (what the space does not vary; two defaults are for CPU / GPU)"))
@@ -159,70 +165,130 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_search(group: Any) -> None:
-    group.add_argument("--space", metavar="NAME", help=f"what varies: {', '.join(SPACES)}, several joined by +, or "
-                       f"{JOINT} for all, or {NONE}: one trial of --base (default losses)")  # fmt: skip
+    group.add_argument(
+        "--space",
+        metavar="NAME",
+        help=f"what varies: {', '.join(SPACES)}, several joined by +, or "
+        f"{JOINT} for all, or {NONE}: one trial of --base (default losses)",
+    )
     group.add_argument("--base", type=_path, metavar="FILE", help="what the space leaves out, as a trial's config.json")
-    group.add_argument("--encoders", metavar="GROUP", help=f"of the space encoders: {', '.join(GROUPS)} (default by "
-                       "the device's memory)")  # fmt: skip
+    group.add_argument(
+        "--encoders",
+        metavar="GROUP",
+        help=f"of the space encoders: {', '.join(GROUPS)} (default by the device's memory)",
+    )
     group.add_argument("--trials", type=int, metavar="N", help="configs to try (default 12 / 50; demo 16)")
     group.add_argument("--epochs", type=int, metavar="N", help="full budget of a trial (default 12 / 30; demo 15)")
-    group.add_argument("--stopper", choices=STOPPERS, help="what goes on: by forecast, paused trials too; asha, which "
-                       "stops for good; or all (default forecast; asha with one of the next two)")  # fmt: skip
-    group.add_argument("--grace", type=int, metavar="N", help="epochs before ASHA may stop a trial (default epochs/4, "
-                       "1 to 10)")  # fmt: skip
+    group.add_argument(
+        "--stopper",
+        choices=STOPPERS,
+        help="what goes on: by forecast, paused trials too; asha, which "
+        "stops for good; or all (default forecast; asha with one of the next two)",
+    )
+    group.add_argument(
+        "--grace", type=int, metavar="N", help="epochs before ASHA may stop a trial (default epochs/4, 1 to 10)"
+    )
     group.add_argument("--reduction", type=int, metavar="N", help="ASHA keeps the best 1/N at each rung (default 3)")
     group.add_argument("--seed", type=int, metavar="N", help="of folds, sampler and training (default 0)")
     group.add_argument("--name", help="of the run (default SPACE-DATE-TIME)")
-    group.add_argument("--runs-dir", type=location, metavar="DIR", help="where run folders go: a folder, or a URI "
-                       "like s3://BUCKET/runs (default runs)")  # fmt: skip
+    group.add_argument(
+        "--runs-dir",
+        type=location,
+        metavar="DIR",
+        help="where run folders go: a folder, or a URI like s3://BUCKET/runs (default runs)",
+    )
     group.add_argument("--resume", metavar="NAME", help="go on with an interrupted run")
-    group.add_argument("--extend", metavar="NAME", help="add to a run: --trials N more (default as many as it began "
-                       "with; 0: only its stopped ones go on), from another --space if given")  # fmt: skip
-    group.add_argument("--warm-start", nargs="+", metavar="RUN", help="begin with what earlier runs found, by name or "
-                       "path; other spaces, data or epochs may be theirs")  # fmt: skip
-    group.add_argument("--promote", metavar="NAME", help="a new run: the best configs of that one, anew, for "
-                       "--epochs N (default 4 times its), at --image-size PX if given")  # fmt: skip
-    group.add_argument("--keep-gb", type=float, metavar="GB", help="of all checkpoints: the worst trials' go first "
-                       "(default: keep all)")  # fmt: skip
+    group.add_argument(
+        "--extend",
+        metavar="NAME",
+        help="add to a run: --trials N more (default as many as it began "
+        "with; 0: only its stopped ones go on), from another --space if given",
+    )
+    group.add_argument(
+        "--warm-start",
+        nargs="+",
+        metavar="RUN",
+        help="begin with what earlier runs found, by name or path; other spaces, data or epochs may be theirs",
+    )
+    group.add_argument(
+        "--promote",
+        metavar="NAME",
+        help="a new run: the best configs of that one, anew, for "
+        "--epochs N (default 4 times its), at --image-size PX if given",
+    )
+    group.add_argument(
+        "--keep-gb", type=float, metavar="GB", help="of all checkpoints: the worst trials' go first (default: keep all)"
+    )
     group.add_argument("--confirm", metavar="NAME", help="race the best configs of a run over its other folds")
     group.add_argument("--top", type=int, metavar="K", help="with --confirm or --promote: how many configs (default 3)")
-    group.add_argument("--include", type=int, nargs="+", metavar="N", help="with --confirm or --promote: further "
-                       "trials, by number")  # fmt: skip
-    group.add_argument("--vary", type=int, metavar="V", help="with --promote: variants of them, with rate, "
-                       "augmentation ... drawn anew")  # fmt: skip
-    group.add_argument("--seeds", type=int, metavar="S", help="with --confirm: at most, to tell configs apart (default "
-                       "1; 5 with a budget)")  # fmt: skip
+    group.add_argument(
+        "--include", type=int, nargs="+", metavar="N", help="with --confirm or --promote: further trials, by number"
+    )
+    group.add_argument(
+        "--vary", type=int, metavar="V", help="with --promote: variants of them, with rate, augmentation ... drawn anew"
+    )
+    group.add_argument(
+        "--seeds",
+        type=int,
+        metavar="S",
+        help="with --confirm: at most, to tell configs apart (default 1; 5 with a budget)",
+    )
     group.add_argument("--no-race", action="store_true", help="with --confirm: train all, also those shown to be worse")
-    group.add_argument("--to", choices=ORDER, metavar="PHASE", help="after the search go on, all sharing the budget: "
-                       f"{', '.join(ORDER[1:])}")  # fmt: skip
+    group.add_argument(
+        "--to",
+        choices=ORDER,
+        metavar="PHASE",
+        help=f"after the search go on, all sharing the budget: {', '.join(ORDER[1:])}",
+    )
     group.add_argument("--pseudo-labels", action="store_true", help="with --to: train on labels of the test photos too")
-    group.add_argument("--gpu-hours", type=float, metavar="H", help="end when GPUs (cores, where there are none) "
-                       "were held for H hours in all")  # fmt: skip
-    group.add_argument("--until", metavar="TIME", help="end so long after the start of this command: 90m, 2h, "
-                       "1d12h")  # fmt: skip
+    group.add_argument(
+        "--gpu-hours",
+        type=float,
+        metavar="H",
+        help="end when GPUs (cores, where there are none) were held for H hours in all",
+    )
+    group.add_argument("--until", metavar="TIME", help="end so long after the start of this command: 90m, 2h, 1d12h")
     group.add_argument("--cost", type=float, metavar="MONEY", help="end when so much is spent, at --rate")
     group.add_argument("--rate", type=float, metavar="MONEY", help="what an hour of a GPU (of a core) costs")
     group.add_argument("--smoke", action="store_true", help="the same on a minute's scale: 4 trials x 4 epochs, 64 px")
 
 
 def _add_data(group: Any) -> None:
-    group.add_argument("--data", type=location, metavar="DIR", help="train_all.json (or train.json + val.json) and "
-                       "photos: a path that every node has, or a URI, which each copies once")  # fmt: skip
-    group.add_argument("--extra", type=location, metavar="DIR", help="more photos, which only train: labelled, or by "
-                       "analysis/pseudo_label.py")  # fmt: skip
+    group.add_argument(
+        "--data",
+        type=location,
+        metavar="DIR",
+        help="train_all.json (or train.json + val.json) and "
+        "photos: a path that every node has, or a URI, which each copies once",
+    )
+    group.add_argument(
+        "--extra",
+        type=location,
+        metavar="DIR",
+        help="more photos, which only train: labelled, or by analysis/pseudo_label.py",
+    )
     group.add_argument("--skip-bad", action="store_true", help="leave out bad photos instead of stopping")
-    group.add_argument("--folds", type=int, metavar="K", help="parts of the cross-validation (default 5); with "
-                       "--confirm, how many of the run's to train on (default all)")  # fmt: skip
+    group.add_argument(
+        "--folds",
+        type=int,
+        metavar="K",
+        help="parts of the cross-validation (default 5); with "
+        "--confirm, how many of the run's to train on (default all)",
+    )
     group.add_argument("--fold", type=int, metavar="N", help="the part that validates, 0 to K-1 (default 0)")
     group.add_argument("--cache-dir", type=_path, metavar="DIR", help="decoded photos (default ~/.cache/trashsweep)")
 
 
 def _add_model(group: Any) -> None:
     group.add_argument("--architecture", metavar="NAME", help="of segmentation_models_pytorch (default unetplusplus)")
-    group.add_argument("--encoder", metavar="NAME", help="backbone; tu-NAME takes timm's (default tu-test_resnet / "
-                       "efficientnet-b0)")  # fmt: skip
-    group.add_argument("--encoder-weights", metavar="W", help="none, imagenet (downloaded) or a folder with "
-                       "ENCODER.safetensors (default none / imagenet)")  # fmt: skip
+    group.add_argument(
+        "--encoder", metavar="NAME", help="backbone; tu-NAME takes timm's (default tu-test_resnet / efficientnet-b0)"
+    )
+    group.add_argument(
+        "--encoder-weights",
+        metavar="W",
+        help="none, imagenet (downloaded) or a folder with ENCODER.safetensors (default none / imagenet)",
+    )
     group.add_argument("--image-size", type=int, metavar="PX", help="pixels per side (default 96 / 512; demo 64 / 128)")
     group.add_argument("--precision", choices=PRECISIONS, help="default auto: the fastest here, measured on a CPU")
     group.add_argument("--compile", action="store_true", help="train through torch.compile")
@@ -230,14 +296,30 @@ def _add_model(group: Any) -> None:
 
 
 def _add_machine(group: Any) -> None:
-    group.add_argument("--address", metavar="A", help="of a Ray cluster to run on: auto on its head node, or "
-                       "HOST:PORT (default: a Ray of its own, on this machine)")  # fmt: skip
-    group.add_argument("--submit", metavar="URL", help="send the search to a cluster's job server, such as "
-                       "http://127.0.0.1:8265, and return")  # fmt: skip
-    group.add_argument("--gpus", type=int, metavar="N", help="of a cluster that grows: GPUs to use (default: what is "
-                       "there, or what its configuration allows)")  # fmt: skip
+    group.add_argument(
+        "--address",
+        metavar="A",
+        help="of a Ray cluster to run on: auto on its head node, or "
+        "HOST:PORT (default: a Ray of its own, on this machine)",
+    )
+    group.add_argument(
+        "--submit",
+        metavar="URL",
+        help="send the search to a cluster's job server, such as http://127.0.0.1:8265, and return",
+    )
+    group.add_argument(
+        "--gpus",
+        type=int,
+        metavar="N",
+        help="of a cluster that grows: GPUs to use (default: what is there, or what its configuration allows)",
+    )
     group.add_argument("--concurrent", type=int, metavar="N", help="trials at a time (default: one per core or GPU)")
-    group.add_argument("--gpus-per-trial", type=_gpus, metavar="X", help="0.5 shares a GPU between two; auto packs "
-                       "trials by the memory they need, learnt from the run's own (default 1)")  # fmt: skip
+    group.add_argument(
+        "--gpus-per-trial",
+        type=_gpus,
+        metavar="X",
+        help="0.5 shares a GPU between two; auto packs "
+        "trials by the memory they need, learnt from the run's own (default 1)",
+    )
     group.add_argument("--wandb", metavar="PROJECT", help="log to Weights & Biases (pip install wandb)")
     group.add_argument("--mlflow", metavar="URI", help="log to MLflow (pip install mlflow)")

@@ -1,8 +1,5 @@
 """The phases on the way to a submission, by name and in their order."""
 
-
-
-
 SEARCH, PROMOTE, CONFIRM, ENSEMBLE, SUBMISSION, MODEL = (
     "search", "promote", "confirm", "ensemble", "submission", "model",
 )  # fmt: skip
@@ -19,6 +16,7 @@ WHAT = {
     SUBMISSION: "the test photos", MODEL: "one model on all photos, if there is time",
 }  # fmt: skip
 """What each phase does, in words."""
+
 
 def phases_to(last: str, pseudo_labels: bool = False) -> tuple[str, ...]:
     """Return the phases up to one, with or without a round of pseudo labels after the first ensemble."""

@@ -55,8 +55,15 @@ class Plan:
         """What the space can choose from."""
         models = tuple((architecture, encoder) for architecture, encoder in self.models)
         strides = {architecture: tuple(each) for architecture, each in self.strides.items()}
-        return Scope(models, strides, tuple(self.image_sizes), self.pretrained, tuple(self.freeze_shares),
-                     self.config.epochs, tuple(self.given.items()))  # fmt: skip
+        return Scope(
+            models,
+            strides,
+            tuple(self.image_sizes),
+            self.pretrained,
+            tuple(self.freeze_shares),
+            self.config.epochs,
+            tuple(self.given.items()),
+        )
 
     @property
     def config(self) -> TrialConfig:
@@ -180,8 +187,9 @@ def is_default(plan: Plan, machine: Machine) -> bool:
     if plan.space != DEFAULT_SPACE or plan.config.encoder_weights == "imagenet":
         return False
     left = ("seed", "fold", "epochs", "batch_size", "workers")
-    default = TrialConfig(**{name: value for name, value in default_options(machine, plan.data is None).items()
-                             if name != "trials"}).to_dict()  # fmt: skip
+    default = TrialConfig(
+        **{name: value for name, value in default_options(machine, plan.data is None).items() if name != "trials"}
+    ).to_dict()
     return all(value == default[name] for name, value in plan.base.items() if name not in left)
 
 

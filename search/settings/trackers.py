@@ -17,9 +17,7 @@ def check_services(wandb_project: str | None, mlflow_uri: str | None) -> None:
         if value == "":
             raise ValueError(f"--{package} needs a value, found an empty one")
         if value and importlib.util.find_spec(package) is None:
-            raise ValueError(
-                f"--{package} needs the package {package}, which is not installed: pip install {package}"
-            )
+            raise ValueError(f"--{package} needs the package {package}, which is not installed: pip install {package}")
 
 
 def service_callbacks(wandb_project: str | None, mlflow_uri: str | None, run_name: str) -> "list[tune.Callback]":

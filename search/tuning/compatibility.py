@@ -24,8 +24,11 @@ def check_comparable(run: RunFolder) -> None:
         ValueError: it has another metric, the opposite direction or other classes.
         OSError: search.json cannot be read.
     """
-    found = {**MEASURED, "classes": _classes(run), **{name: each for name, each in run.search().items()
-                                                      if name in MEASURED}}  # fmt: skip
+    found = {
+        **MEASURED,
+        "classes": _classes(run),
+        **{name: each for name, each in run.search().items() if name in MEASURED},
+    }
     if (asked := directions(run.study)) and asked != [StudyDirection.MAXIMIZE]:
         found["direction"] = " and ".join(NAMES.get(each, str(each)) for each in asked)
     name = run.path.name

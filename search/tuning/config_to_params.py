@@ -74,8 +74,7 @@ def express(
         if name is None:
             break
         first, tries = asked.params[name], _choices(asked.distributions[name], numbers)
-        found = [(_apart(_sampled(space, Asked({**sampled, **chosen, name: value})), leaves), value)
-                 for value in tries]  # fmt: skip
+        found = [(_apart(_sampled(space, Asked({**sampled, **chosen, name: value})), leaves), value) for value in tries]
         nearest, chosen[name] = min([(_apart(parts, leaves), first), *found], key=lambda each: each[0])
         # A value that makes no difference says nothing, unless it was sampled under this very name.
         if (name in sampled and chosen[name] == sampled[name]) or any(apart > nearest for apart, _ in found):
@@ -127,9 +126,12 @@ def _leaves(content: Any, path: str = "") -> dict[str, Any]:
     if isinstance(content, Mapping):
         items = [(str(key), value) for key, value in content.items()]
     elif isinstance(content, list | tuple):
-        items = [(str(each.get("name", index) if isinstance(each, Mapping) else index), each)
-                 for index, each in enumerate(content)]  # fmt: skip
+        items = [
+            (str(each.get("name", index) if isinstance(each, Mapping) else index), each)
+            for index, each in enumerate(content)
+        ]
     else:
         return {path: content}
-    return {name: value for key, each in items
-            for name, value in _leaves(each, f"{path}/{key}" if path else key).items()}  # fmt: skip
+    return {
+        name: value for key, each in items for name, value in _leaves(each, f"{path}/{key}" if path else key).items()
+    }

@@ -162,8 +162,9 @@ class Thawing:
         """Return the curves so far of the trials that have an earlier search's configs, by number."""
         numbers = range(len(self.priors.first) if self.priors else 0)
         rows = {number: self.rows[number] for number in numbers if number in self.rows}
-        return {number: self.curves[row, : self.epochs[row]].tolist() for number, row in rows.items()
-                if self.epochs[row]}  # fmt: skip
+        return {
+            number: self.curves[row, : self.epochs[row]].tolist() for number, row in rows.items() if self.epochs[row]
+        }
 
     def earlier(self) -> NDArray[np.float64]:
         """Return the whole curves of earlier searches, (n, E), as far as they are on this one's scale by now."""
@@ -233,6 +234,9 @@ class Thawing:
         """Return what the first epoch of a new trial is worth, 0 where there can be none."""
         if not self.more():
             return 0.0
-        idle = [self.epochs[row] for number, row in self.rows.items()
-                if number in self.paused or self.epochs[row] >= self.budget]  # fmt: skip
+        idle = [
+            self.epochs[row]
+            for number, row in self.rows.items()
+            if number in self.paused or self.epochs[row] >= self.budget
+        ]
         return 1 / (len(self.rows) + 1) / (max(float(np.mean(idle)) if idle else 1.0, 1.0) + CHANGE)

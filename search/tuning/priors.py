@@ -70,15 +70,21 @@ class Priors:
     def space(self, space: Space) -> Space:
         """Return a space whose first trials are the best earlier ones, then its own that no earlier search had."""
         best = [self.priors[position].params for position in self.first]
-        own = [each for each in space.first_trials
-               if not any(each.items() <= prior.params.items() for prior in self.priors)]  # fmt: skip
+        own = [
+            each
+            for each in space.first_trials
+            if not any(each.items() <= prior.params.items() for prior in self.priors)
+        ]
         return replace(space, first_trials=(*best, *own))
 
     def curves(self, own: Own) -> NDArray[np.float64]:
         """Return the whole curves of this search's budget that are on its scale, (n, E)."""
         factors = self._factors(own)
-        found = [np.array(each.curve) * (1.0 if each.same else factors[each.run]) for each in self.priors
-                 if each.whole and each.epochs == self.epochs and (each.same or each.run in factors)]  # fmt: skip
+        found = [
+            np.array(each.curve) * (1.0 if each.same else factors[each.run])
+            for each in self.priors
+            if each.whole and each.epochs == self.epochs and (each.same or each.run in factors)
+        ]
         return np.array(found).reshape(-1, self.epochs)
 
     def trials(self, space: Space, asked: int, own: Own) -> list[FrozenTrial]:
@@ -92,17 +98,21 @@ class Priors:
         values = self.values(own)
         kept = []
         for same, half in HALF.items():
-            ranked = sorted((place for place, each in enumerate(self.priors) if each.same == same),
-                            key=lambda place: (-values[place], place))  # fmt: skip
+            ranked = sorted(
+                (place for place, each in enumerate(self.priors) if each.same == same),
+                key=lambda place: (-values[place], place),
+            )
             count = math.ceil(len(ranked) * half / (half + asked))
             kept += [ranked[rank] for rank in np.linspace(0, len(ranked) - 1, count).round().astype(int)]
         found = []
         for place in kept:
             params, distributions = self.priors[place].params, known(space, self.priors[place].params)
             trial = create_trial(
-                state=TrialState.COMPLETE, value=values[place], distributions=distributions,
+                state=TrialState.COMPLETE,
+                value=values[place],
+                distributions=distributions,
                 params={name: params[name] for name in distributions},
-            )  # fmt: skip
+            )
             trial.number = -1 - place
             found.append(trial)
         return found
@@ -114,8 +124,11 @@ class Priors:
         configs that both searches have. Until there is one, a run's median is taken to be that of the others.
         """
         factors = self._factors(own)
-        comparable = [each.end * (1.0 if each.same else factors[each.run]) for each in self.priors
-                      if each.same or each.run in factors]  # fmt: skip
+        comparable = [
+            each.end * (1.0 if each.same else factors[each.run])
+            for each in self.priors
+            if each.same or each.run in factors
+        ]
         level = float(np.median(comparable)) if comparable else 1.0
         for run in {each.run for each in self.priors if not each.same} - factors.keys():
             typical = float(np.median([each.end for each in self.priors if each.run == run and not each.same]))
@@ -134,8 +147,10 @@ class Priors:
     def _ratio(self, own: Sequence[float], prior: Prior) -> float:
         """Return one config's ratio at the last share of the budget that both curves came to."""
         share = min(len(own) / self.epochs, len(prior.curve) / prior.epochs)
-        here, there = (max(values[: max(round(share * epochs), 1)])
-                       for values, epochs in ((own, self.epochs), (prior.curve, prior.epochs)))  # fmt: skip
+        here, there = (
+            max(values[: max(round(share * epochs), 1)])
+            for values, epochs in ((own, self.epochs), (prior.curve, prior.epochs))
+        )
         return here / there if there > 0 else 1.0
 
     def record(self) -> dict[str, Any]:

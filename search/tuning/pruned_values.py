@@ -95,8 +95,11 @@ def make_sampler(
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         warnings.simplefilter("ignore", FutureWarning)  # gamma goes in Optuna 6
         sampler = TPESampler(
-            seed=stream_seed(seed, "study", asked), n_startup_trials=STARTUP_TRIALS,
-            multivariate=True, group=True, constant_liar=True,
+            seed=stream_seed(seed, "study", asked),
+            n_startup_trials=STARTUP_TRIALS,
+            multivariate=True,
+            group=True,
+            constant_liar=True,
             gamma=lambda trials: min(math.ceil(SHARE_GOOD * trials), MOST_GOOD),
-        )  # fmt: skip
+        )
     return ForecastSampler(sampler, ends or {}, earlier) if ends is not None or earlier else sampler

@@ -51,9 +51,7 @@ def open_study(run: RunFolder, space: Space | None = None, start: int = 0) -> op
     except Exception:  # whatever Optuna makes of lines that are json, but not its own
         cut_at_damage(run.study)
         storage = JournalStorage(Journal(run.study))
-    study = optuna.create_study(
-        storage=storage, study_name=run.study_name(), direction="maximize", load_if_exists=True
-    )
+    study = optuna.create_study(storage=storage, study_name=run.study_name(), direction="maximize", load_if_exists=True)
     if space:
         recover(run, study, space, start)
         trials = study.get_trials(deepcopy=False)
@@ -80,9 +78,18 @@ class StudySearch(Searcher):
     """Hands out the run's unfinished trials first, then new ones from the space or paused ones that are worth more."""
 
     def __init__(
-        self, run: RunFolder, study: optuna.Study, space: Space, base: TrialConfig, trials: int,
-        thawing: Thawing | None = None, packing: Packing | None = None, *, start: int = 0, priors: Priors | None = None,
-    ):  # fmt: skip
+        self,
+        run: RunFolder,
+        study: optuna.Study,
+        space: Space,
+        base: TrialConfig,
+        trials: int,
+        thawing: Thawing | None = None,
+        packing: Packing | None = None,
+        *,
+        start: int = 0,
+        priors: Priors | None = None,
+    ):
         super().__init__(metric=METRIC, mode="max")
         self.run, self.study, self.space, self.base, self.trials = run, study, space, base, trials
         self.thawing, self.packing, self.start, self.priors = thawing, packing, start, priors
@@ -234,5 +241,3 @@ class ResumableASHA(AsyncHyperBandScheduler):
         for milestone, recorded in self._brackets[0]._rungs:
             if milestone in values and milestone < self._max_t:  # at the full budget nothing is compared
                 recorded[name] = values[milestone]
-
-

@@ -89,6 +89,7 @@ class MemoryModel:
 
 def _alike(first: list[Need], second: list[Need]) -> NDArray[np.float64]:
     """Return the covariance of the errors of trainings (N) and others (M), as (N, M)."""
+
     def same(name: str) -> NDArray[np.bool_]:
         return np.equal.outer([getattr(each, name) for each in first], [getattr(each, name) for each in second])
 

@@ -37,8 +37,11 @@ class WorkerCopy:
 
     def send(self) -> None:
         """Send what an epoch has changed."""
-        mine = [path.name for path in self.folder.path.iterdir() if path.is_file() and path.name != "trial.json"
-                and not path.name.startswith((".", "previous.", "events."))]  # fmt: skip
+        mine = [
+            path.name
+            for path in self.folder.path.iterdir()
+            if path.is_file() and path.name != "trial.json" and not path.name.startswith((".", "previous.", "events."))
+        ]
         self.remote.push(self.folder.path, mine)
         if not self.folder.part_state.exists():
             self.remote.delete(self.folder.part_state.name)

@@ -135,9 +135,11 @@ def _run_trial(sampled: dict[str, Any], setting: TrialSetting) -> None:
 
 
 def train(
-    sampled: dict[str, Any], setting: TrialSetting, report: Callable[[dict[str, Any]], None],
+    sampled: dict[str, Any],
+    setting: TrialSetting,
+    report: Callable[[dict[str, Any]], None],
     halt: Callable[[], str | None],
-) -> None:  # fmt: skip
+) -> None:
     """Train what was sampled; see `train_fold`."""
     from trainable.fold import train_fold
     from trainable.machine.device import limit_memory, release_memory

@@ -42,8 +42,10 @@ def test_ranks_groups_and_files(searched, capsys):
 
 def test_several_runs_are_ranked_together_and_by_name(searched, tmp_path, capsys):
     shutil.copytree(searched.path, tmp_path / "again")
-    for arguments in (["--run", str(searched.path), str(tmp_path / "again")],
-                      ["--run", str(searched.path), "--run", str(tmp_path / "again")]):  # fmt: skip
+    for arguments in (
+        ["--run", str(searched.path), str(tmp_path / "again")],
+        ["--run", str(searched.path), "--run", str(tmp_path / "again")],
+    ):
         assert main([*arguments, "--out", str(tmp_path / "both")]) == 0
         trials = json.loads((tmp_path / "both/leaderboard.json").read_text())["trials"]
         assert len(trials) == 10

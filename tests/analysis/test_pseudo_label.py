@@ -33,9 +33,16 @@ from trainable.run_folder.folders import FINISHED, RunFolder
 from trainable.storage.atomic_write import read_json, write_json
 
 CONFIG = TrialConfig(
-    epochs=1, image_size=SIDE, batch_size=4, architecture="unet", encoder="tu-test_resnet",
-    decoder={"decoder_channels": [16, 16, 16, 8, 8]}, precision="fp32", memory_format="channels_last", device="cpu",
-)  # fmt: skip
+    epochs=1,
+    image_size=SIDE,
+    batch_size=4,
+    architecture="unet",
+    encoder="tu-test_resnet",
+    decoder={"decoder_channels": [16, 16, 16, 8, 8]},
+    precision="fp32",
+    memory_format="channels_last",
+    device="cpu",
+)
 ALL = ["--keep", "1", "--min-confidence", "0.01"]
 
 
@@ -57,8 +64,15 @@ def template(tmp_path_factory):
         train_fold(replace(CONFIG, fold=fold), FoldData.of(cache, folds, fold), folder, lambda row: None)
         folder.write_status(FINISHED)
     folds.write(run.folds)
-    plan = {"data": str(root / "data"), "cache_dir": str(root / "cache"), "skip_bad": False, "space": "losses",
-            "folds": 3, "trials": 1, "base": CONFIG.to_dict()}  # fmt: skip
+    plan = {
+        "data": str(root / "data"),
+        "cache_dir": str(root / "cache"),
+        "skip_bad": False,
+        "space": "losses",
+        "folds": 3,
+        "trials": 1,
+        "base": CONFIG.to_dict(),
+    }
     write_json(run.path / "search.json", {"plan": plan, "data_hash": dataset.json_hash, "folds_hash": folds.hash})
     return root
 
@@ -93,8 +107,13 @@ def test_folder_trains_by_fold_and_holds_no_labelled_photo(world, capsys):
     assert "cannot be read: 1 photos, batch_01_vt/0005.jpg" in printed
     assert f"--folds 3 --seed 0 --extra {out}" in printed
     assert {path.name for path in out.iterdir()} == {
-        "batch_01_vt", "confidence", "fold_0.json", "fold_1.json", "pseudo.json", "train_all.json"
-    }  # fmt: skip
+        "batch_01_vt",
+        "confidence",
+        "fold_0.json",
+        "fold_1.json",
+        "pseudo.json",
+        "train_all.json",
+    }
     facts = read_json(out / "pseudo.json")
     assert (facts["round"], facts["mode"], facts["folds"], facts["runs"]) == (1, "soft", [0, 1], ["a"])
     assert facts["left_out"]["labelled"] == {"batch_01_vt/0002.jpg": "batch_01_vt/0004.jpg"}

@@ -26,8 +26,14 @@ def run(photos, tiny_config, tmp_path):
     run = RunFolder(tmp_path / "runs" / "a")
     run.trial(0).path.mkdir(parents=True)
     folds.write(run.folds)
-    plan = {"data": str(photos), "cache_dir": str(tmp_path / "cache"), "skip_bad": False, "extra": None, "trials": 1,
-            "base": tiny_config.to_dict()}  # fmt: skip
+    plan = {
+        "data": str(photos),
+        "cache_dir": str(tmp_path / "cache"),
+        "skip_bad": False,
+        "extra": None,
+        "trials": 1,
+        "base": tiny_config.to_dict(),
+    }
     write_json(run.path / "search.json", {"plan": plan, "data_hash": dataset.json_hash})
     folder = run.trial(0)
     config = replace(tiny_config, scheduler={"name": "plateau", "patience": 0.3})
@@ -64,10 +70,13 @@ def test_best_trial_that_was_stopped_trains_as_far_as_it_is_known(run, capsys):
     assert len(run.refit.curve()) == 2
     assert run.refit.config()["epochs"] == 3  # the schedule's
     told = " ".join(capsys.readouterr().out.split())
-    for part in ("the only trial trained on fold 0", "stopped after 2 of 3 epochs (its end was forecast to be 0.2)",
-                 "2 of 3 epochs: val_miou is best there of the 2 that the trial trained",
-                 "it was still rising, and what comes after epoch 2 is not known",
-                 "python search/run.py --confirm a --top 0 --include 0"):  # fmt: skip
+    for part in (
+        "the only trial trained on fold 0",
+        "stopped after 2 of 3 epochs (its end was forecast to be 0.2)",
+        "2 of 3 epochs: val_miou is best there of the 2 that the trial trained",
+        "it was still rising, and what comes after epoch 2 is not known",
+        "python search/run.py --confirm a --top 0 --include 0",
+    ):
         assert part in told
 
 
@@ -80,8 +89,11 @@ def test_schedule_goes_by_the_mean_curve_and_every_photo_trains(run, monkeypatch
         return real(self, number, val_mious, folder)
 
     monkeypatch.setattr(FoldTraining, "epoch", epoch)
-    monkeypatch.setattr(refit_module.Refit, "of", classmethod(lambda cls, chosen, extra: cls(
-        0, [0], [0.2, 0.4, 0.5], [0.2, 0.4, 0.5], 3, "", None, None)))  # fmt: skip
+    monkeypatch.setattr(
+        refit_module.Refit,
+        "of",
+        classmethod(lambda cls, chosen, extra: cls(0, [0], [0.2, 0.4, 0.5], [0.2, 0.4, 0.5], 3, "", None, None)),
+    )
     assert main(arguments(run)) == 0
     assert seen == [(1, [], 10, 0), (2, [0.2], 10, 0), (3, [0.2, 0.4], 10, 0)]
 

@@ -25,8 +25,10 @@ def page(searched_once: RunFolder, tmp_path_factory) -> Path:
     run = RunFolder(folder / "small")
     shutil.copytree(searched_once.path, run.path)
     (run.path / "ensemble").mkdir()
-    stages = [{"name": "best trial", "value": 0.25, "low": 0.2, "high": 0.3},
-              {"name": "ensemble of 3", "value": 0.31, "low": 0.26, "high": 0.35}]  # fmt: skip
+    stages = [
+        {"name": "best trial", "value": 0.25, "low": 0.2, "high": 0.3},
+        {"name": "ensemble of 3", "value": 0.31, "low": 0.26, "high": 0.35},
+    ]
     write_json(run.path / "ensemble/ensemble.json", {"stages": stages})
     assert main(["--run", str(run.path), "--out", str(folder / "report.html"), "--photos", "3"]) == 0
     return folder / "report.html"
@@ -51,10 +53,14 @@ def browser(tmp_path_factory):
 
 def show(browser, page, width, dark=False):
     """Open the page at a screen width, in pixels."""
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {
-        "features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]})  # fmt: skip
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {
-        "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500})  # fmt: skip
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]},
+    )
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500},
+    )
     browser.get(page.as_uri())
 
 
@@ -76,16 +82,21 @@ def test_it_shows_without_an_error_at_any_width(browser, page, width, dark):
         assert drawn.size["width"] > 200
     assert len(by_css("css selector", "#steps tbody tr")) == 2
     assert len(by_css("css selector", ".photo img")) == 18
-    broken = ("return [...document.images].filter("
-              "image => { image.loading = 'eager'; return !image.naturalWidth }).length")  # fmt: skip
+    broken = (
+        "return [...document.images].filter(image => { image.loading = 'eager'; return !image.naturalWidth }).length"
+    )
     for _ in range(50):
         if not browser.execute_script(broken):
             break
         sleep(0.1)  # they are decoded when needed
     assert browser.execute_script(broken) == 0
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-    assert browser.execute_script("return performance.getEntriesByType('resource').filter("
-                                  "each => !each.name.startsWith('data:')).length") == 0  # fmt: skip
+    assert (
+        browser.execute_script(
+            "return performance.getEntriesByType('resource').filter(each => !each.name.startsWith('data:')).length"
+        )
+        == 0
+    )
     paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert (int(re.findall(r"\d+", paper)[0]) < 60) == dark
 
@@ -133,8 +144,14 @@ def test_it_needs_no_network_and_says_what_the_run_was(page):
     text = page.read_text()
     beside_plotly = re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)
     assert not re.search(r"""(src|href)=["']https?:""", beside_plotly)
-    for told in ("python search/run.py --space losses", "0123456789abcdef", "all trials have ended",
-                 "From the best trial to the submission", "ensemble of 3", "the loss is nan | in epoch 1"):  # fmt: skip
+    for told in (
+        "python search/run.py --space losses",
+        "0123456789abcdef",
+        "all trials have ended",
+        "From the best trial to the submission",
+        "ensemble of 3",
+        "the loss is nan | in epoch 1",
+    ):
         assert told in text
     assert len(text) < 7e6
 
@@ -149,8 +166,12 @@ def test_a_run_still_going_on_with_too_few_trials_and_no_predictions(searched, t
     assert main(["--run", str(searched.path), "--out", str(tmp_path / "report.html")]) == 0
     assert "still going on, or interrupted: 2 of 5 trials" in capsys.readouterr().out
     text = (tmp_path / "report.html").read_text()
-    for told in ("still going on", "study.journal is missing", "none of 4 trials has kept its predictions",
-                 'id="learning-curves"'):  # fmt: skip
+    for told in (
+        "still going on",
+        "study.journal is missing",
+        "none of 4 trials has kept its predictions",
+        'id="learning-curves"',
+    ):
         assert told in text
     optuna.create_study(storage=storage(searched), study_name="new")
     assert main(["--run", str(searched.path), "--out", str(tmp_path / "report.html")]) == 0

@@ -158,8 +158,10 @@ def test_folder_of_an_unfinished_trial_is_missed_once_it_has_an_epoch(run, epoch
     trial = study_of(run).ask()
     for epoch in range(epochs):
         trial.report(0.1, epoch + 1)
-    said = ("trials/0005: is missing, the study has this trial as unfinished after 1 epoch; bring it back from a copy "
-            "of the run, or --resume small trains it again from its start")  # fmt: skip
+    said = (
+        "trials/0005: is missing, the study has this trial as unfinished after 1 epoch; bring it back from a copy "
+        "of the run, or --resume small trains it again from its start"
+    )
     assert verify(run)[1] == [said] * epochs
 
 

@@ -10,8 +10,9 @@ RACE = Race("some-set", 60.0, 3)
 
 def record(hits, **more):
     """N photos of two classes, of which a share of the pixels of each is right."""
-    maps = np.array([[[int(100 * share), 100 - int(100 * share)], [100 - int(100 * share), int(100 * share)]]
-                     for share in hits])  # fmt: skip
+    maps = np.array(
+        [[[int(100 * share), 100 - int(100 * share)], [100 - int(100 * share), int(100 * share)]] for share in hits]
+    )
     return {"tallies": {"plain": tallied(maps), "flips": tallied(maps[::-1])}, **more}
 
 

@@ -32,7 +32,7 @@ def test_made_photos_show_classes_as_often_as_they_should_and_seeds_make_the_noi
     made, rng = world(SEED_SD), np.random.default_rng(0)
     photos = made.photos(rng, 20_000)
     assert (photos.area > 0).mean(0) == pytest.approx(PRESENT, abs=0.015)
-    assert (photos.area.sum(1) == pytest.approx(256 * 256, abs=len(PRESENT)))
+    assert photos.area.sum(1) == pytest.approx(256 * 256, abs=len(PRESENT))
     values = []
     for seed in range(30):
         shift = made.shift(np.random.default_rng([seed, 1]))

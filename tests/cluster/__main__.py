@@ -172,8 +172,12 @@ class Tunnel:
 
     def __enter__(self) -> None:
         command = ["ray", "dashboard", str(self.config)]
-        self.process = subprocess.Popen([f"{sys.prefix}/bin/{command[0]}", *command[1:]], env=environment(self.laptop),
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        self.process = subprocess.Popen(
+            [f"{sys.prefix}/bin/{command[0]}", *command[1:]],
+            env=environment(self.laptop),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         for _ in range(100):
             if on_laptop(self.laptop, ["curl", "-s", "-m", "2", f"{JOBS}/"]).returncode == 0:
                 return
@@ -195,8 +199,9 @@ def on_laptop(
     laptop: Laptop, command: list[str], more: dict[str, str] | None = None, timeout: float = 120
 ) -> subprocess.CompletedProcess[str]:
     """Run a command as the user would."""
-    return subprocess.run(command, env=environment(laptop, more), cwd=ROOT, capture_output=True, text=True,
-                          timeout=timeout, check=False)  # fmt: skip
+    return subprocess.run(
+        command, env=environment(laptop, more), cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False
+    )
 
 
 def check(title: str, holds: bool, shown: subprocess.CompletedProcess[str]) -> None:

@@ -119,8 +119,13 @@ class Laptop:
         options = ["-i", str(self.key), "-oStrictHostKeyChecking=no", "-oUserKnownHostsFile=/dev/null"]
         options.append("-oLogLevel=ERROR")
         shell = f"source ~/.bashrc 2>/dev/null; {command}"
-        return subprocess.run(["ssh", *options, f"root@{host.address}", shell], capture_output=True, text=True,
-                              timeout=timeout, check=False)  # fmt: skip
+        return subprocess.run(
+            ["ssh", *options, f"root@{host.address}", shell],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
 
 
 def run(*command: object) -> None:

@@ -30,8 +30,15 @@ for options in json.loads(sys.stdin.read()):
 print(json.dumps([said, sorted({"ray", "torch"} & set(sys.modules))]))
 """
     command = [sys.executable, "-c", text]
-    done = subprocess.run(command, input=json.dumps(commands), capture_output=True, text=True, cwd=home, check=True,
-                          env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+    done = subprocess.run(
+        command,
+        input=json.dumps(commands),
+        capture_output=True,
+        text=True,
+        cwd=home,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     return json.loads(done.stdout)
 
 

@@ -75,8 +75,10 @@ def test_rays_set_up_opens_ssh_alone_and_gives_each_kind_of_node_its_role(aws):
     made = bootstrap_aws(copy.deepcopy(config))
     nodes = {name: each["node_config"] for name, each in made["available_node_types"].items()}
     assert {name: node["IamInstanceProfile"]["Name"] for name, node in nodes.items()} == {
-        "head": aws_roles.HEAD, "v100_spot": aws_roles.WORKER, "v100": aws_roles.WORKER,
-    }  # fmt: skip
+        "head": aws_roles.HEAD,
+        "v100_spot": aws_roles.WORKER,
+        "v100": aws_roles.WORKER,
+    }
     assert len({node["ImageId"] for node in nodes.values()}) == 1
     assert {node["KeyName"] for node in nodes.values()} == {"ray-autoscaler_us-west-2"}
     ec2 = boto3.resource("ec2")

@@ -20,9 +20,7 @@ A100 = Gpu(name="A100", capability=(8, 0), memory_gb=42, free_gb=41, bf16=True)
 HEAD = Facts(
     node="h", host="head", versions=VERSIONS, code="abc", clock=0.0, disk_gb=100, shm_gb=8, storage=None, data="d" * 64
 )
-SOUND = replace(
-    HEAD, node="w", host="worker", gpus=(V100,) * 4, built_for=CU126, cuda="12.6", driver="535.104.05"
-)  # fmt: skip
+SOUND = replace(HEAD, node="w", host="worker", gpus=(V100,) * 4, built_for=CU126, cuda="12.6", driver="535.104.05")
 
 
 def texts(facts, late=0.0):

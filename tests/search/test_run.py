@@ -178,10 +178,20 @@ class Killer(tune.Callback):
 def test_failed_trials_end_alone_with_their_reason(tmp_path, data, monkeypatch, capsys):
     monkeypatch.setattr(launch, "run_trial", trouble())
     monkeypatch.setattr(launch, "find_space", lambda name, scope: Space(sample_trouble, ()))
-    plan = new_plan({
-        "data": data, "cache_dir": tmp_path / "cache", "trials": 7, "epochs": 3, "grace": 3, "image_size": 32,
-        "batch_size": 5, "architecture": "unet", "encoder": "tu-test_resnet",
-    }, Machine(cores=2, gpus=0))  # fmt: skip
+    plan = new_plan(
+        {
+            "data": data,
+            "cache_dir": tmp_path / "cache",
+            "trials": 7,
+            "epochs": 3,
+            "grace": 3,
+            "image_size": 32,
+            "batch_size": 5,
+            "architecture": "unet",
+            "encoder": "tu-test_resnet",
+        },
+        Machine(cores=2, gpus=0),
+    )
     run = RunFolder(tmp_path / "runs" / "c")
     with Path(os.devnull).open("w") as nowhere:
         prepared = prepare(plan, run, read_training(data), resume=False, console=Console(file=nowhere))

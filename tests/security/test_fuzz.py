@@ -39,8 +39,11 @@ many = settings(deadline=None, suppress_health_check=[HealthCheck.function_scope
 odd_numbers = st.sampled_from([-1, 0, 2**31, 2**63, 10**30, -0.5, 1e-300, 1e300, float("nan"), float("inf")])
 odd_texts = st.sampled_from(["", "../x", "/etc/passwd", "\x00", "\ud800", "a" * 300, "NaN", "__class__"])
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | odd_numbers | odd_texts
-values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) |
-                      st.dictionaries(st.text(max_size=8), inner, max_size=4), max_leaves=6)  # fmt: skip
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=6,
+)
 
 
 def places(value, at=()):
@@ -90,11 +93,20 @@ def data(tmp_path_factory):
     content = write_photos(folder, count=4)
     size, square = [32, 32], np.zeros((32, 32), np.uint8, order="F")
     square[20:25, 3:9] = 1
-    content["annotations"].append({"id": 90, "image_id": 0, "category_id": 2, "area": 4.0, "iscrowd": 1,
-                                   "segmentation": {"size": size, "counts": [100, 4, 920]}})  # fmt: skip
+    content["annotations"].append(
+        {
+            "id": 90,
+            "image_id": 0,
+            "category_id": 2,
+            "area": 4.0,
+            "iscrowd": 1,
+            "segmentation": {"size": size, "counts": [100, 4, 920]},
+        }
+    )
     code = rle_masks.encode(square)["counts"].decode()
-    content["annotations"].append({"id": 91, "image_id": 1, "category_id": 3, "ignore": 1,
-                                   "segmentation": {"size": size, "counts": code}})  # fmt: skip
+    content["annotations"].append(
+        {"id": 91, "image_id": 1, "category_id": 3, "ignore": 1, "segmentation": {"size": size, "counts": code}}
+    )
     return folder, content
 
 
@@ -239,8 +251,11 @@ def read_all(run):
     checked, problems = verify(run)
     assert checked > 0
     assert all("\n" not in problem for problem in problems)
-    for read in (lambda: as_markdown(leaderboard([run.path])), lambda: read_pool([run.path]),
-                 lambda: stored_plan(run, {})):  # fmt: skip
+    for read in (
+        lambda: as_markdown(leaderboard([run.path])),
+        lambda: read_pool([run.path]),
+        lambda: stored_plan(run, {}),
+    ):
         try:
             read()
         except REFUSES as error:

@@ -112,10 +112,16 @@ def test_a_hostile_run_folder_executes_nothing(kind, searched, tmp_path):
         (searched.trial(0).path / name).write_bytes(bomb)
     names = {"run": searched.path, "name": searched.path.name, "runs": searched.path.parent, "out": tmp_path}
     running = [
-        subprocess.Popen([sys.executable, *(word.format(**names) for word in command)], cwd=ROOT, text=True,
-                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "NO_COLOR": "1"})
+        subprocess.Popen(
+            [sys.executable, *(word.format(**names) for word in command)],
+            cwd=ROOT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "NO_COLOR": "1"},
+        )
         for command in COMMANDS.values()
-    ]  # fmt: skip
+    ]
     for command, process in zip(COMMANDS, running, strict=True):
         _, err = process.communicate(timeout=200)
         assert "Traceback" not in err, f"{command}: {err}"

@@ -61,10 +61,16 @@ def photos():
             masks[photo, top : top + side, left : left + side] = 1 + photo % 10
     pixels = np.stack([(masks == index).sum((1, 2)) for index in range(11)], 1)
     return Cache(
-        path=None, file_names=tuple(map(str, range(PHOTOS))), masks=masks, score_masks=masks, class_pixels=pixels,
-        images=rng.integers(0, 256, (PHOTOS, SIDE, SIDE, 3), dtype=np.uint8), annotation_counts=np.ones(PHOTOS),
-        photo_sizes=np.full((PHOTOS, 2), SIDE), scene_hashes=np.zeros((PHOTOS, 8), np.uint64),
-    )  # fmt: skip
+        path=None,
+        file_names=tuple(map(str, range(PHOTOS))),
+        masks=masks,
+        score_masks=masks,
+        class_pixels=pixels,
+        images=rng.integers(0, 256, (PHOTOS, SIDE, SIDE, 3), dtype=np.uint8),
+        annotation_counts=np.ones(PHOTOS),
+        photo_sizes=np.full((PHOTOS, 2), SIDE),
+        scene_hashes=np.zeros((PHOTOS, 8), np.uint64),
+    )
 
 
 class Tiny(nn.Module):

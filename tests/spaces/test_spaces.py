@@ -141,8 +141,14 @@ def test_reference_recipe_comes_first_and_the_recorded_winner_is_tried(name):
     }
     space = find_space(name, Scope(models=tuple(pairs("light")), image_sizes=(32,)))
     assert references[name].items() <= space.first_trials[0].items()
-    modules = {"encoders": encoders, "losses": losses, "optimizers": optimizers, "schedulers": schedulers,
-               "oversampling": oversampling, "augmentations": augmentations}  # fmt: skip
+    modules = {
+        "encoders": encoders,
+        "losses": losses,
+        "optimizers": optimizers,
+        "schedulers": schedulers,
+        "oversampling": oversampling,
+        "augmentations": augmentations,
+    }
     recorded = dict(modules[name].BEST)
     if name == "encoders":
         recorded.pop("encoder")
@@ -180,8 +186,13 @@ def test_space_without_the_reference_architectures_begins_with_another():
 
 def test_groups_follow_the_device_and_name_real_encoders():
     assert [group_for(each) for each in (None, 8, 16, 24, 32, 80)] == [
-        "light", "light", "medium", "medium", "large", "large"
-    ]  # fmt: skip
+        "light",
+        "light",
+        "medium",
+        "medium",
+        "large",
+        "large",
+    ]
     assert not set(GROUPS["light"]) & set(GROUPS["medium"])
     for encoder in ("mobilenet_v2", "tu-tf_efficientnet_b0.ns_jft_in1k", "tu-convnext_atto"):
         check_model(replace(TrialConfig(image_size=64), architecture="unet", encoder=encoder))

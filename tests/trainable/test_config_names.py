@@ -43,8 +43,9 @@ def test_parameters_are_those_of_the_builders_and_architectures():
             settable = [each for each in inspect.signature(builder).parameters if each not in GIVEN]
             assert list(part_parameters(key, name)) == settable
     for architecture, made in smp.MODEL_ARCHITECTURES_MAPPING.items():
-        named = {each.name for each in inspect.signature(made.__init__).parameters.values()
-                 if each.kind != each.VAR_KEYWORD}  # fmt: skip
+        named = {
+            each.name for each in inspect.signature(made.__init__).parameters.values() if each.kind != each.VAR_KEYWORD
+        }
         assert named - {"self", *OF_CONFIG} <= set(decoder_parameters(architecture))
     assert "decoder_use_batchnorm" in decoder_parameters("unet")  # of older versions, in its kwargs
 

@@ -57,8 +57,16 @@ def test_what_tacos_own_files_hold_ends_in_an_accepted_folder(tmp_path, capsys):
     def change(content):
         content["annotations"][4]["id"] = content["annotations"][3]["id"] = 309
         content["annotations"][0].update(bbox=[math.inf, math.inf, -math.inf, -math.inf], area=math.nan, iscrowd=0)
-        content["annotations"].append({"id": 7001, "image_id": 2, "category_id": 5, "segmentation": [], "area": 0,
-                                       "bbox": [math.inf, math.inf, -math.inf, -math.inf]})  # fmt: skip
+        content["annotations"].append(
+            {
+                "id": 7001,
+                "image_id": 2,
+                "category_id": 5,
+                "segmentation": [],
+                "area": 0,
+                "bbox": [math.inf, math.inf, -math.inf, -math.inf],
+            }
+        )
         content["categories"].append({"id": 99, "name": "Plastified paper plane", "supercategory": "Paper"})
         content["images"][0].update(flickr_url="https://NaN/Infinity.png", license=None)
         content.update(info={"year": 2019}, scene_annotations=[], licenses=[])

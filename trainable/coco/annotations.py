@@ -100,8 +100,9 @@ def read_outline(segmentation: Any, height: int, width: int) -> Outline:
         mended.append(STRAY)
     beyond = max([_overhang(polygon, height, width) for polygon in parts])
     if max(height, width) > 1 and all(0 <= value <= 1 for polygon in parts for value in polygon):
-        raise OutlineError("has coordinates from 0 to 1, which look like shares of the photo; multiply them by its "
-                           "width and height")  # fmt: skip
+        raise OutlineError(
+            "has coordinates from 0 to 1, which look like shares of the photo; multiply them by its width and height"
+        )
     if beyond > OUTSIDE_TOLERANCE:
         rle = clip(parts, height, width, math.ceil(beyond))
         mended.append(CLIPPED)

@@ -97,9 +97,13 @@ def open_cache(path: Path) -> Cache:
 
 
 def build_cache(
-    dataset: Dataset, image_size: int, cache_dir: Path, *, skip_bad: bool = False,
+    dataset: Dataset,
+    image_size: int,
+    cache_dir: Path,
+    *,
+    skip_bad: bool = False,
     announce: Callable[[str], None] = lambda text: None,
-) -> tuple[Cache, tuple[Problem, ...]]:  # fmt: skip
+) -> tuple[Cache, tuple[Problem, ...]]:
     """Return the cache of a data set at an image size, made now if it is not there, and what was skipped.
 
     Args:

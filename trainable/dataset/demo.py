@@ -67,11 +67,17 @@ def _split(folder: Path, batch: str, count: int, rng: np.random.Generator) -> di
             area = float(cv2.contourArea(outline.astype(np.float32)))
             x, y = outline.min(axis=0)
             width, height = outline.max(axis=0) - outline.min(axis=0)
-            annotations.append({
-                "id": len(annotations), "image_id": image_id, "category_id": class_index, "iscrowd": 0, "area": area,
-                "bbox": [float(x), float(y), float(width), float(height)],
-                "segmentation": [[round(float(value), 2) for value in outline.ravel()]],
-            })  # fmt: skip
+            annotations.append(
+                {
+                    "id": len(annotations),
+                    "image_id": image_id,
+                    "category_id": class_index,
+                    "iscrowd": 0,
+                    "area": area,
+                    "bbox": [float(x), float(y), float(width), float(height)],
+                    "segmentation": [[round(float(value), 2) for value in outline.ravel()]],
+                }
+            )
     categories = [{"id": index, "name": name, "supercategory": name} for index, name in enumerate(CLASSES) if index]
     return {"images": images, "annotations": annotations, "categories": categories}
 

@@ -96,14 +96,20 @@ class Extra:
         dataset = read_training(self.root, (f"{name}.json",))
         if self.pseudo["mode"] != SOFT:
             return dataset
-        photos = tuple(replace(photo, confidence=confidence_path(self.root, name, photo.file_name))
-                       for photo in dataset.photos)  # fmt: skip
+        photos = tuple(
+            replace(photo, confidence=confidence_path(self.root, name, photo.file_name)) for photo in dataset.photos
+        )
         return replace(dataset, photos=photos)
 
     def cache(
-        self, fold: int, folds: Folds, image_size: int, cache_dir: Path, skip_bad: bool,
+        self,
+        fold: int,
+        folds: Folds,
+        image_size: int,
+        cache_dir: Path,
+        skip_bad: bool,
         announce: Callable[[str], None] = lambda text: None,
-    ) -> Cache:  # fmt: skip
+    ) -> Cache:
         """Return the photos with the labels for a training that validates on a fold, see `dataset` and `build_cache`.
 
         Raises:

@@ -61,8 +61,11 @@ class Attestation:
         findings = [*self._optimizer(factor), *self._steps(epoch), *self._data(), *self._model()]
         if share is None:
             findings += self._encoder_weights()
-        wrong = [f"{name} (asked {_show(asked)}, found {_show(found)})" for name, asked, found in findings
-                 if not _same(asked, found)]  # fmt: skip
+        wrong = [
+            f"{name} (asked {_show(asked)}, found {_show(found)})"
+            for name, asked, found in findings
+            if not _same(asked, found)
+        ]
         if wrong:
             raise ConfigNotAppliedError(f"config not applied: {', '.join(wrong)}")
         return {name: _show(found) for name, _, found in findings}
@@ -74,8 +77,9 @@ class Attestation:
         yield from optimizer_findings(choice, live, self.config.encoder_lr_factor, factor)
         trained = sum(parameter.numel() for group in live.param_groups for parameter in group["params"])
         yield "trained parameters", sum(each.numel() for each in self.training.model.parameters()), trained
-        wanted, found = ([each(spent, (0.1, 0.1, 0.1)) for spent in PROBES]
-                         for each in (self._schedule, self.training.schedule))  # fmt: skip
+        wanted, found = (
+            [each(spent, (0.1, 0.1, 0.1)) for spent in PROBES] for each in (self._schedule, self.training.schedule)
+        )
         name, spelled = self.config.scheduler["name"], self._spelled["scheduler"]
         yield f"scheduler {name}", wanted, found
         yield from settings_findings(f"scheduler {name}", spelled, self._schedule, self.training.schedule)
@@ -141,8 +145,10 @@ class Attestation:
     def _model(self) -> Iterator[Finding]:
         network = self.training.model.network
         yield "architecture", type(self._asked_network).__name__, type(network).__name__
-        asked, found = ({name: tuple(each.shape) for name, each in model.state_dict().items()}
-                        for model in (self._asked_network, network))  # fmt: skip
+        asked, found = (
+            {name: tuple(each.shape) for name, each in model.state_dict().items()}
+            for model in (self._asked_network, network)
+        )
         differing = sorted(name for name in asked.keys() | found.keys() if asked.get(name) != found.get(name))
         yield f"shapes of {self.config.encoder} and its decoder", [], differing[:3]
         lines = zip(str(self._asked_network).splitlines(), str(network).splitlines(), strict=False)

@@ -111,12 +111,18 @@ class FoldTraining:
         validated = self._validate() if len(self.data.val) else None
         end = time.perf_counter()
         row = {
-            "epoch": epoch, "train_loss": train_loss, **(_figures(validated) if validated else {}),
-            "lr": self.optimizer.param_groups[0]["lr"], "images_per_s": seen / (trained - start),
-            "train_s": trained - start, "data_s": waited, "val_s": end - trained,
-            "peak_memory_mb": peak_memory_mb(self.config.device), "accumulation": self.stepper.accumulation,
+            "epoch": epoch,
+            "train_loss": train_loss,
+            **(_figures(validated) if validated else {}),
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "images_per_s": seen / (trained - start),
+            "train_s": trained - start,
+            "data_s": waited,
+            "val_s": end - trained,
+            "peak_memory_mb": peak_memory_mb(self.config.device),
+            "accumulation": self.stepper.accumulation,
             "recomputed": float(bool(self.stepper.recomputed)),
-        }  # fmt: skip
+        }
         return row, validated
 
     def save(self, folder: TrialFolder, rows: list[Row]) -> None:
@@ -145,8 +151,9 @@ class FoldTraining:
         part = _readable(folder.part_state)
         if part and part[1]["begun"]["epoch"] == len(rows) + 1:
             self._load(folder.part_state, *part)
-            self.begun = Begun(rng=[part[0][name] for name in ("rng.cpu", "rng.cuda") if name in part[0]],
-                               **part[1]["begun"])  # fmt: skip
+            self.begun = Begun(
+                rng=[part[0][name] for name in ("rng.cpu", "rng.cuda") if name in part[0]], **part[1]["begun"]
+            )
         if rows:
             folder.write_curve(rows)
         return rows
@@ -185,9 +192,7 @@ class FoldTraining:
         """Return the schedule's factor after a share of an epoch, counted from 1."""
         return self.schedule((epoch - 1 + share) / self.config.epochs, val_mious)
 
-    def _train(
-        self, epoch: int, val_mious: Sequence[float], folder: TrialFolder | None
-    ) -> tuple[float, int, float]:  # fmt: skip
+    def _train(self, epoch: int, val_mious: Sequence[float], folder: TrialFolder | None) -> tuple[float, int, float]:
         torch.manual_seed(stream_seed(self.config.seed, "torch", epoch))
         self.sampler.epoch = epoch
         self.stepper.freeze_encoder(epoch <= self.config.freeze_epochs)
@@ -262,6 +267,8 @@ def _readable(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
 def _figures(validated: Validated) -> Row:
     at_256, full = (torch.from_numpy(matrices.sum(0)) for matrices in (validated.at_256, validated.full))
     return {
-        "val_loss": validated.loss, "val_miou": mean_iou(at_256), "val_miou_full": mean_iou(full),
+        "val_loss": validated.loss,
+        "val_miou": mean_iou(at_256),
+        "val_miou_full": mean_iou(full),
         **{f"iou_{name}": float(iou) for name, iou in zip(CLASSES, class_iou(at_256), strict=True)},
-    }  # fmt: skip
+    }

@@ -31,7 +31,7 @@ MISSING = "missing"
 
 def optimizer_findings(
     choice: Choice, live: Optimizer, encoder_lr_factor: float = 1.0, factor: float = 1.0
-) -> Iterator[Finding]:  # fmt: skip
+) -> Iterator[Finding]:
     """Compare every hyperparameter of an optimizer, in its groups and in the defaults that some read in a step.
 
     Args:

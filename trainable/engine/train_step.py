@@ -127,8 +127,12 @@ class Stepper:
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return what a resume needs beside model and optimizer: tensors and json-able values."""
         average = self.ema.module.state_dict() if self.ema else {}
-        header = {"scaler": self.scaler.state_dict(), "steps": self.steps, "accumulation": self.accumulation,
-                  "recomputed": self.recomputed}  # fmt: skip
+        header = {
+            "scaler": self.scaler.state_dict(),
+            "steps": self.steps,
+            "accumulation": self.accumulation,
+            "recomputed": self.recomputed,
+        }
         return {f"ema.{name}": tensor for name, tensor in average.items()}, {**header, "notes": self.notes}
 
     def load_state(self, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:

@@ -142,14 +142,13 @@ def compare(results: Results, cells: Sequence[Cell], alpha: float = ALPHA) -> St
     Raises:
         ValueError: no config was trained on all of the cells.
     """
-    draws = {number: {cell: Draws(each[cell], cell[0]) for cell in cells if cell in each}
-             for number, each in results.items()}  # fmt: skip
+    draws = {
+        number: {cell: Draws(each[cell], cell[0]) for cell in cells if cell in each} for number, each in results.items()
+    }
     return _compare(results, draws, cells, alpha, {})
 
 
-def _compare(
-    results: Results, drawn: Drawn, cells: Sequence[Cell], alpha: float, out: Mapping[int, float]
-) -> Standing:
+def _compare(results: Results, drawn: Drawn, cells: Sequence[Cell], alpha: float, out: Mapping[int, float]) -> Standing:
     """Return how configs stand; those that are out are tested at the level at which they went."""
     whole = [number for number, each in results.items() if all(cell in each for cell in cells)]
     if not whole:
@@ -161,8 +160,10 @@ def _compare(
     for number, each in results.items():
         common = [cell for cell in cells if cell in each]
         if number != leader and common:
-            pair = [mious[one] if number in mious else sums_to_mious(pooled_sums(drawn[one], common))
-                    for one in (number, leader)]  # fmt: skip
+            pair = [
+                mious[one] if number in mious else sums_to_mious(pooled_sums(drawn[one], common))
+                for one in (number, leader)
+            ]
             drawn_gap, compared[number] = pair[0] - pair[1], _photos(each, common)
             gaps[number] = gap(float(drawn_gap[0]), drawn_gap[1:], compared[number], noise, common)
     levels, racing = dict(out), [number for number in gaps if number not in out]
@@ -176,13 +177,10 @@ def _compare(
     alike.sort(key=lambda number: -differences[number].value)
     value = partial(_value, dict(results), dict(drawn), tuple(cells), noise)
     photos = _photos(results[leader], cells)
-    return Standing(tuple(cells), leader, (leader, *alike), differences, compared, photos, levels,
-                    tuple(whole), value)  # fmt: skip
+    return Standing(tuple(cells), leader, (leader, *alike), differences, compared, photos, levels, tuple(whole), value)
 
 
-def _value(
-    results: Results, drawn: Drawn, cells: Sequence[Cell], noise: Noise, number: int
-) -> Interval:
+def _value(results: Results, drawn: Drawn, cells: Sequence[Cell], noise: Noise, number: int) -> Interval:
     """Return the 95% interval of a config's val_miou, over photos and seeds."""
     found, sums = _pooled(results[number], cells), pooled_sums(drawn[number], cells)
     seeds = np.random.default_rng(0).standard_t(noise.freedom, len(sums) - 1) * noise.variance_over(cells) ** 0.5

@@ -45,8 +45,11 @@ def classes_at_score_size(maps: Tensor, sizes: Sizes | None = None) -> Tensor:
         top, bottom, _ = score_positions(height, maps.shape[2])
         left, right, _ = score_positions(width, maps.shape[3])
         here = classes[rows]
-        around = [here[:, torch.from_numpy(row)[:, None], torch.from_numpy(column)]
-                  for row in (top, bottom) for column in (left, right)]  # fmt: skip
+        around = [
+            here[:, torch.from_numpy(row)[:, None], torch.from_numpy(column)]
+            for row in (top, bottom)
+            for column in (left, right)
+        ]
         differ = (around[0] != around[1]) | (around[0] != around[2]) | (around[0] != around[3])
         photo, row, column = differ.nonzero(as_tuple=True)
         at = at_score_pixels(maps[rows], photo, row, column, (height, width))

@@ -121,6 +121,7 @@ def ohem_cross_entropy(threshold: float = 0.7, share: float = 0.25) -> Loss:
         threshold: a pixel is hard where its true class has a lower probability.
         share: of the pixels that count at least, the hardest ones. Source: Shrivastava et al. 2016.
     """
+
     def loss(logits: Tensor, target: Tensor) -> Tensor:
         valid = target != IGNORE_INDEX
         each = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, reduction="none")[valid]
@@ -137,6 +138,7 @@ def boundary_cross_entropy(weight: float = 2.0, width: int = 2) -> Loss:
 
     Source: the border weights of Ronneberger et al. 2015, as a band instead of a distance.
     """
+
     def loss(logits: Tensor, target: Tensor) -> Tensor:
         each = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, reduction="none")
         valid = (target != IGNORE_INDEX).unsqueeze(1)

@@ -164,9 +164,7 @@ def parameter_count(model: nn.Module) -> int:
 def _create(config: TrialConfig, weights: str | None) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # SMP's own renaming of timm- to tu-, and its advice on DPT's tokens
-        return smp.create_model(
-            config.architecture, config.encoder, weights, classes=len(CLASSES), **config.decoder
-        )
+        return smp.create_model(config.architecture, config.encoder, weights, classes=len(CLASSES), **config.decoder)
 
 
 class _ValuesOfLinspace(TorchFunctionMode):

@@ -122,14 +122,27 @@ class ElasticGrid(BaseDistortion):
 
         shift: float = Field(ge=0, le=1)
 
-    def __init__(self, shift: float = 0.06, interpolation: int = cv2.INTER_LINEAR,
-                 mask_interpolation: int = cv2.INTER_NEAREST, keypoint_remapping_method: str = "mask", p: float = 0.5,
-                 border_mode: int = cv2.BORDER_CONSTANT, fill: float = 0, fill_mask: float = 0):  # fmt: skip
+    def __init__(
+        self,
+        shift: float = 0.06,
+        interpolation: int = cv2.INTER_LINEAR,
+        mask_interpolation: int = cv2.INTER_NEAREST,
+        keypoint_remapping_method: str = "mask",
+        p: float = 0.5,
+        border_mode: int = cv2.BORDER_CONSTANT,
+        fill: float = 0,
+        fill_mask: float = 0,
+    ):
         """`shift` is the largest of a point, as a share of the photo's side; all else is albumentations'."""
         super().__init__(
-            interpolation=interpolation, mask_interpolation=mask_interpolation, p=p, border_mode=border_mode,
-            keypoint_remapping_method=keypoint_remapping_method, fill=fill, fill_mask=fill_mask,
-        )  # fmt: skip
+            interpolation=interpolation,
+            mask_interpolation=mask_interpolation,
+            p=p,
+            border_mode=border_mode,
+            keypoint_remapping_method=keypoint_remapping_method,
+            fill=fill,
+            fill_mask=fill_mask,
+        )
         self.shift = shift
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:

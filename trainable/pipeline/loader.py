@@ -83,11 +83,17 @@ def training_batches(
     """
     sampler = EpochSampler(photos.draws, photos.seed)
     loader = DataLoader(
-        photos, batch_size, sampler=sampler, num_workers=workers, persistent_workers=workers > 0, pin_memory=pin,
-        drop_last=len(sampler) >= batch_size, collate_fn=_stack,
+        photos,
+        batch_size,
+        sampler=sampler,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=pin,
+        drop_last=len(sampler) >= batch_size,
+        collate_fn=_stack,
         # Its seed for workers, which ours do without, would be drawn from PyTorch's own stream, in a first epoch alone.
         generator=torch.Generator(),
-    )  # fmt: skip
+    )
     return loader, sampler
 
 

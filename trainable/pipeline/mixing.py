@@ -135,8 +135,11 @@ class Mosaic(Mix):
         """Keep one corner of the photo and take three from others."""
         size = len(mask)
         row, column = (round(size * rng.uniform(0.5 - self.spread, 0.5 + self.spread)) for _ in range(2))
-        corners = [(rows, columns) for rows in (slice(0, row), slice(row, size))
-                   for columns in (slice(0, column), slice(column, size))]  # fmt: skip
+        corners = [
+            (rows, columns)
+            for rows in (slice(0, row), slice(row, size))
+            for columns in (slice(0, column), slice(column, size))
+        ]
         kept = rng.integers(4)
         image, mask = image.copy(), mask.copy()
         for index, corner in enumerate(corners):
@@ -176,9 +179,7 @@ class CutMix(Mix):
 MIXING: dict[str, Callable[..., Mix]] = {"copy_paste": CopyPaste, "mosaic": Mosaic, "cutmix": CutMix}
 
 
-def jitter_scale(
-    image: NDArray[np.uint8], mask: NDArray[np.uint8], scale: float, rng: np.random.Generator
-) -> Sample:  # fmt: skip
+def jitter_scale(image: NDArray[np.uint8], mask: NDArray[np.uint8], scale: float, rng: np.random.Generator) -> Sample:
     """Return a photo and mask scaled, cropped or padded to their size at a random spot; the padding is ignored."""
     size, scaled = len(mask), max(round(len(mask) * scale), 1)
     image, mask = resize_photo(image, scaled), resize_mask(mask, scaled)

@@ -74,9 +74,13 @@ def within(patches: Sequence[Patch], min_area: float, max_area: float) -> tuple[
 
 
 def paste(
-    image: NDArray[np.uint8], mask: NDArray[np.uint8], patch: Patch, cache: Cache, scale: float,
+    image: NDArray[np.uint8],
+    mask: NDArray[np.uint8],
+    patch: Patch,
+    cache: Cache,
+    scale: float,
     rng: np.random.Generator,
-) -> None:  # fmt: skip
+) -> None:
     """Put a patch on a photo (S, S, 3) and its mask (S, S), in place: at a random spot, resized and perhaps flipped."""
     size = len(mask)
     limit = size / max(patch.shape.shape)

@@ -64,9 +64,7 @@ def none(positions: NDArray[np.int64]) -> Draws:
     return Draws(positions)
 
 
-def repeat_factor(
-    cache: Cache, positions: NDArray[np.int64], ratio: float = 0.5, threshold: float = 0.2
-) -> Draws:  # fmt: skip
+def repeat_factor(cache: Cache, positions: NDArray[np.int64], ratio: float = 0.5, threshold: float = 0.2) -> Draws:
     """Rare draws by a photo's repeat factor: the largest sqrt(threshold / frequency) of its classes, less 1.
 
     Args:
@@ -100,9 +98,14 @@ def class_balanced(cache: Cache, positions: NDArray[np.int64], ratio: float = 0.
 
 
 def paste(
-    cache: Cache, positions: NDArray[np.int64], ratio: float = 0.5, rare: int = 3, min_area: float = 0.001,
-    max_area: float = 0.2, backgrounds: str = "any",
-) -> Draws:  # fmt: skip
+    cache: Cache,
+    positions: NDArray[np.int64],
+    ratio: float = 0.5,
+    rare: int = 3,
+    min_area: float = 0.001,
+    max_area: float = 0.2,
+    backgrounds: str = "any",
+) -> Draws:
     """Rare draws that get a patch of a rare class pasted on, each class alike.
 
     Args:

@@ -19,8 +19,11 @@ def fold_models(trial: TrialFolder) -> dict[int, TrialFolder]:
     only tell configs apart: each photo is predicted once.
     """
     own = {trial.config()["fold"]: trial} if trial.status()["state"] not in (RUNNING, *BROKEN) else {}
-    further = {each.fold_and_seed[0]: each for each in trial.further_folds()
-               if not each.repeats and each.status()["state"] == FINISHED}  # fmt: skip
+    further = {
+        each.fold_and_seed[0]: each
+        for each in trial.further_folds()
+        if not each.repeats and each.status()["state"] == FINISHED
+    }
     return dict(sorted((own | further).items()))
 
 

@@ -95,8 +95,11 @@ class TrialFolder:
 
     def further_folds(self) -> list["TrialFolder"]:
         """Return the folders in which the trial's config was trained again, on whatever fold with whatever seed."""
-        return [TrialFolder(path.parent) for path in sorted(self.path.glob("folds/*/trial.json"))
-                if FURTHER.fullmatch(path.parent.name)]  # fmt: skip
+        return [
+            TrialFolder(path.parent)
+            for path in sorted(self.path.glob("folds/*/trial.json"))
+            if FURTHER.fullmatch(path.parent.name)
+        ]
 
     @property
     def fold_and_seed(self) -> tuple[int, int | None]:

@@ -80,8 +80,9 @@ def rounded(probabilities: Tensor) -> Tensor:
 
 def encoded(maps: Sequence[Map] | NDArray[np.uint8]) -> list[bytes]:
     """Return each map (C, S, S) with its rows less the rows above, as the file holds it, compressed."""
-    return [pa.compress(np.diff(each, axis=1, prepend=np.uint8(0)).tobytes(), codec=CODEC, asbytes=True)
-            for each in maps]  # fmt: skip
+    return [
+        pa.compress(np.diff(each, axis=1, prepend=np.uint8(0)).tobytes(), codec=CODEC, asbytes=True) for each in maps
+    ]
 
 
 def write_maps(path: Path, rows: Iterable[tuple[str, bytes]], size: int, epoch: int = 0) -> None:
@@ -100,16 +101,26 @@ def write_maps(path: Path, rows: Iterable[tuple[str, bytes]], size: int, epoch: 
 def _write_maps(path: Path, rows: list[tuple[str, bytes]], size: int, epoch: int) -> None:
     schema = pa.schema(
         [("file_name", pa.string()), ("probabilities", pa.binary())],
-        {"classes": ",".join(CLASSES), "size": str(size), "scale": "255", "rows": "less the row above, modulo 256",
-         "epoch": str(epoch)},
-    )  # fmt: skip
+        {
+            "classes": ",".join(CLASSES),
+            "size": str(size),
+            "scale": "255",
+            "rows": "less the row above, modulo 256",
+            "epoch": str(epoch),
+        },
+    )
     temporary = temporary_of(path)
     try:
         with temporary.open("wb") as file:
             with pq.ParquetWriter(
-                file, schema, compression=CODEC, compression_level=1, use_dictionary=False, write_statistics=False,
+                file,
+                schema,
+                compression=CODEC,
+                compression_level=1,
+                use_dictionary=False,
+                write_statistics=False,
                 write_page_checksum=True,
-            ) as writer:  # fmt: skip
+            ) as writer:
                 for name, row in rows:
                     plain = pa.decompress(row, len(CLASSES) * size**2, codec=CODEC, asbytes=True)
                     writer.write_table(pa.table({"file_name": [name], "probabilities": [plain]}, schema))

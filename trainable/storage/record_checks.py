@@ -73,8 +73,10 @@ def status_rule(states: tuple[str, ...]) -> Rule:
             return "reason must be a text and params an object"
         files = content.get("files", {})
         facts = list(files.values()) if isinstance(files, dict) else [None]
-        if not all(isinstance(each, dict) and is_count(each.get("bytes")) and isinstance(each.get("sha256"), str)
-                   for each in facts):  # fmt: skip
+        if not all(
+            isinstance(each, dict) and is_count(each.get("bytes")) and isinstance(each.get("sha256"), str)
+            for each in facts
+        ):
             return "files must give bytes and sha256 of each"
         return None if all("/" not in name for name in files) else "files must be named without a path"
 

@@ -150,8 +150,11 @@ class Remote:
         """
         if names is None:
             there = self.files()
-            names = [str(path.relative_to(local)) for path in sorted(local.rglob("*"))
-                     if path.is_file() and not path.name.startswith(".")]  # fmt: skip
+            names = [
+                str(path.relative_to(local))
+                for path in sorted(local.rglob("*"))
+                if path.is_file() and not path.name.startswith(".")
+            ]
         else:
             names = [name for name in names if (local / name).is_file()]
             there = {name: stat for name in names if (stat := self._stat(name))}

@@ -348,8 +348,13 @@ def test_the_vote_is_the_weighted_mean_of_the_models(confirmed):
     folders = [member.models[0] for member in pool.members[:2]]
     weights = [np.full(C, 0.25), np.full(C, 0.75)]
     voters = tuple(Voter(folder, 0, weight) for folder, weight in zip(folders, weights, strict=True))
-    found = mixed(Ensemble(confirmed.path, voters, (PLAIN,), (), {}), 3,
-                  lambda size: labelled.images(size, [0, 1, 2]), Networks(), labelled.sizes([0, 1, 2]))  # fmt: skip
+    found = mixed(
+        Ensemble(confirmed.path, voters, (PLAIN,), (), {}),
+        3,
+        lambda size: labelled.images(size, [0, 1, 2]),
+        Networks(),
+        labelled.sizes([0, 1, 2]),
+    )
     photos = torch.from_numpy(np.array(labelled.images(32, [0, 1, 2])))
     with torch.inference_mode():
         each = [load_model(folder)(photos).softmax(1) for folder in folders]

@@ -30,8 +30,10 @@ def planted(photos, tmp_path):
         found = {}
         for name, (right, sure) in views.items():
             said = np.where(luck < np.asarray(right)[part][:, None, None], truth, (truth + 1) % C)
-            maps = ((position, np.where(np.arange(C)[:, None, None] == each, sure, 0).astype(np.uint8))
-                    for position, each in enumerate(said))  # fmt: skip
+            maps = (
+                (position, np.where(np.arange(C)[:, None, None] == each, sure, 0).astype(np.uint8))
+                for position, each in enumerate(said)
+            )
             found[PLAIN if name == "plain" else name] = write_all(tmp_path / f"{name}.parquet", labelled, maps)
         return found
 

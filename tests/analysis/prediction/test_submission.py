@@ -230,8 +230,11 @@ def test_all_problems_are_collected(edit):
 
     problems = check_submission(edit(spoil), NAMES, NAMES)
     assert [problem.split(":")[0].split(" must")[0] for problem in problems] == [
-        "line 1", f"line 2, {NAMES[0]}", f"line 3, {NAMES[1]}", f"{NAMES[3]} is missing",
-    ]  # fmt: skip
+        "line 1",
+        f"line 2, {NAMES[0]}",
+        f"line 3, {NAMES[1]}",
+        f"{NAMES[3]} is missing",
+    ]
 
 
 def test_files_that_are_no_text_are_told(path):

@@ -53,8 +53,10 @@ def test_labels_come_back_through_the_training_code(photos, tmp_path):
         if min(photo.height, photo.width) >= 256:
             np.testing.assert_array_equal(score_mask(draw_mask(photo)), each)
         assert len(photo.annotations) == len(np.unique(large[large > 0]))
-        assert all(part.area == (large == (IGNORE_INDEX if part.ignore else part.class_index)).sum()
-                   for part in photo.annotations)  # fmt: skip
+        assert all(
+            part.area == (large == (IGNORE_INDEX if part.ignore else part.class_index)).sum()
+            for part in photo.annotations
+        )
     written = np.asarray(Image.open(confidence_path(tmp_path / "extra", "train_all", "b.png")))
     np.testing.assert_array_equal(written, np.where(labels[1] == IGNORE_INDEX, 0, confidence))
 

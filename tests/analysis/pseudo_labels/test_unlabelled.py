@@ -65,7 +65,7 @@ def test_listing_of_bare_names_shows_what_it_holds(folder, labelled):
         find_unlabelled(folder, labelled)
 
 
-@pytest.mark.parametrize("entry", ['{}', '7', '{"file_name": 7}', '{"file_name": null}', '{"file_name": ["a.jpg"]}'])
+@pytest.mark.parametrize("entry", ["{}", "7", '{"file_name": 7}', '{"file_name": null}', '{"file_name": ["a.jpg"]}'])
 def test_listing_without_names_is_one_clear_error(folder, labelled, entry):
     (folder / "test.json").write_text(f'{{"images": [{entry}]}}')
     with pytest.raises(ValueError, match=r"test.json is no COCO json: image entry 0 needs a text as file_name, found"):
@@ -75,8 +75,18 @@ def test_listing_without_names_is_one_clear_error(folder, labelled, entry):
 def test_photos_of_every_format_and_spelling_are_found(tmp_path, labelled):
     """Each is another photo; what macOS and notebooks keep under the names of photos is none."""
     rng = np.random.default_rng(5)
-    formats = {".jpg": "JPEG", ".JPEG": "JPEG", ".Jpe": "JPEG", ".jfif": "JPEG", ".png": "PNG", ".webp": "WEBP",
-               ".BMP": "BMP", ".tif": "TIFF", ".TIFF": "TIFF", ".apng": "PNG"}  # fmt: skip
+    formats = {
+        ".jpg": "JPEG",
+        ".JPEG": "JPEG",
+        ".Jpe": "JPEG",
+        ".jfif": "JPEG",
+        ".png": "PNG",
+        ".webp": "WEBP",
+        ".BMP": "BMP",
+        ".tif": "TIFF",
+        ".TIFF": "TIFF",
+        ".apng": "PNG",
+    }
     (tmp_path / "new" / ".ipynb_checkpoints").mkdir(parents=True)
     for suffix, format in formats.items():
         pixels = rng.integers(0, 255, (4, 4, 3)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
@@ -93,17 +103,28 @@ HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
 
 def test_photos_of_other_formats_are_told_of(folder, labelled, tmp_path):
     (folder / "test.json").unlink()
-    others = {"a.HEIC": HEIC, "b.avif": HEIC.replace(b"heic", b"avif"), "c.gif": b"GIF89a" + bytes(60),
-              "d.jp2": b"\0\0\0\x0cjP  \r\n"}  # fmt: skip
+    others = {
+        "a.HEIC": HEIC,
+        "b.avif": HEIC.replace(b"heic", b"avif"),
+        "c.gif": b"GIF89a" + bytes(60),
+        "d.jp2": b"\0\0\0\x0cjP  \r\n",
+    }
     for name, content in others.items():
         (folder / name).write_bytes(content)
     (folder / "batch_01_vt" / "0005.jpg").rename(folder / "e.heic")  # a JPEG all the same
     found = find_unlabelled(folder, labelled)
     assert [photo.file_name[-8:] for photo in found.photos] == [f"000{index}.jpg" for index in range(5)] + ["e.heic"]
     assert {name: why.split(";")[0].split()[-1] for name, why in found.unreadable.items()} == {
-        "a.HEIC": "HEIC", "b.avif": "AVIF", "c.gif": "GIF", "d.jp2": "2000"}  # fmt: skip
+        "a.HEIC": "HEIC",
+        "b.avif": "AVIF",
+        "c.gif": "GIF",
+        "d.jp2": "2000",
+    }
     (tmp_path / "phone").mkdir()
     (tmp_path / "phone" / "a.heic").write_bytes(HEIC)
-    with pytest.raises(ValueError, match=r"of 1, 0 are .* 1 cannot be read, such as a\.heic \(it is a picture of the "
-                                         r"kind HEIC; save it as JPEG or PNG\); photos are files of JPEG, PNG, WEBP,"):
+    with pytest.raises(
+        ValueError,
+        match=r"of 1, 0 are .* 1 cannot be read, such as a\.heic \(it is a picture of the "
+        r"kind HEIC; save it as JPEG or PNG\); photos are files of JPEG, PNG, WEBP,",
+    ):
         find_unlabelled(tmp_path / "phone", labelled)

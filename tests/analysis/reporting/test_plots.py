@@ -12,10 +12,14 @@ def test_every_figure_is_drawn_and_left_to_its_caller(searched):
     board = leaderboard([searched.path])
     style = plt.rcParams["axes.facecolor"]
     drawn = [
-        plots.learning_curves(board), plots.class_heatmap(board, 2), plots.importances(searched),
-        plots.slices(searched), plots.parallel_coordinates(searched), plots.best_predictions(board, 2),
+        plots.learning_curves(board),
+        plots.class_heatmap(board, 2),
+        plots.importances(searched),
+        plots.slices(searched),
+        plots.parallel_coordinates(searched),
+        plots.best_predictions(board, 2),
         plots.worst_predictions(board, 2),
-    ]  # fmt: skip
+    ]
     assert all(figure.axes for figure in drawn)
     assert plt.get_fignums() == []  # a notebook would show them twice
     assert plt.rcParams["axes.facecolor"] == style

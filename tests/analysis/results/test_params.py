@@ -10,7 +10,7 @@ def test_only_what_varies_is_told_and_names_come_first():
 
 
 def test_what_the_best_share_comes_first():
-    every = [{"loss": "dice" if index < 2 else "focal", "lr": 10.0 ** -index, "size": 32} for index in range(6)]
+    every = [{"loss": "dice" if index < 2 else "focal", "lr": 10.0**-index, "size": 32} for index in range(6)]
     found = shared(every[:2], every)
     assert [each.name for each in found] == ["loss", "lr"]
     assert found[0].best == "dice in 2 of 2"

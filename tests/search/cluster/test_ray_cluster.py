@@ -57,17 +57,29 @@ class Cluster:
         self.environment = {**os.environ, "PATH": path, "RAY_AUTH_MODE": "token", **PATIENCE}
         self.environment["RAY_AUTH_TOKEN_PATH"] = str(self.token)
         self.process = subprocess.Popen(
-            [sys.executable, "-c", START, str(dashboard)], cwd=ROOT, env=self.environment, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            [sys.executable, "-c", START, str(dashboard)],
+            cwd=ROOT,
+            env=self.environment,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
         self.address, *raylets = self.process.stdout.readline().split()
         self.raylets = [int(pid) for pid in raylets]
 
     def run(self, *command, **more):
         """Run one of our commands as a user of the cluster does."""
         environment = {**self.environment, **more.pop("environment", {})}
-        return subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True,
-                              timeout=more.pop("timeout", 200), **more)  # fmt: skip
+        return subprocess.run(
+            [sys.executable, *command],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=more.pop("timeout", 200),
+            **more,
+        )
 
     def said(self):
         """Return what the submitted search printed."""
@@ -78,8 +90,11 @@ class Cluster:
 
     def training(self):
         """Return how many processes train on each of the nodes that do."""
-        return [sum("ray::ResourceTrainable" in name for name in titles(pid))
-                for pid in self.raylets if psutil.pid_exists(pid)]  # fmt: skip
+        return [
+            sum("ray::ResourceTrainable" in name for name in titles(pid))
+            for pid in self.raylets
+            if psutil.pid_exists(pid)
+        ]
 
     def end(self):
         """End it, by the processes it started."""
@@ -174,16 +189,21 @@ def test_job_server_asks_for_the_token(cluster):
     )
     with urllib.request.urlopen(ask, timeout=10) as answer:
         assert answer.status == 200
-    sent = cluster.run("search/run.py", "--runs-dir", "/nowhere", "--submit", cluster.jobs,
-                       environment={"RAY_AUTH_TOKEN": "0" * 64})  # fmt: skip
+    sent = cluster.run(
+        "search/run.py", "--runs-dir", "/nowhere", "--submit", cluster.jobs, environment={"RAY_AUTH_TOKEN": "0" * 64}
+    )
     assert sent.returncode == 2 and "the job server there did not take the search" in sent.stderr, sent
 
 
 @pytest.mark.slow
 def test_all_ports_are_on_loopback(cluster):
     processes = [psutil.Process(cluster.process.pid), *psutil.Process(cluster.process.pid).children(recursive=True)]
-    listening = [ipaddress.ip_address(each.laddr.ip) for process in processes
-                 for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN]  # fmt: skip
+    listening = [
+        ipaddress.ip_address(each.laddr.ip)
+        for process in processes
+        for each in process.net_connections("tcp")
+        if each.status == psutil.CONN_LISTEN
+    ]
     assert len(listening) > 10
     assert all((getattr(each, "ipv4_mapped", None) or each).is_loopback for each in listening), listening
 

@@ -81,9 +81,14 @@ def test_every_end_is_told_and_tried_again_only_where_that_can_help(tmp_path, mo
     run = searched(tmp_path, monkeypatch, kinds)
     said = {kind: run.trial(number).status() for number, kind in enumerate(kinds)}
     assert {kind: each["state"] for kind, each in said.items()} == {
-        "fine": FINISHED, "raises": FAILED, "nan": FAILED, "lacks": FAILED, "exits": FAILED, "network": INTERRUPTED,
+        "fine": FINISHED,
+        "raises": FAILED,
+        "nan": FAILED,
+        "lacks": FAILED,
+        "exits": FAILED,
+        "network": INTERRUPTED,
         "memory": OOM,
-    }  # fmt: skip
+    }
     assert said["raises"]["reason"] == "ValueError: no such [loss]"
     assert "epoch 2 has val_miou nan, no finite number" in said["nan"]["reason"]
     assert "epoch 2 has val_miou None, no finite number" in said["lacks"]["reason"]

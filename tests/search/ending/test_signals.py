@@ -59,8 +59,9 @@ def test_signal_while_the_command_is_imported_is_one_line(number, tmp_path):
         "waiting.main = lambda arguments: (print('ready', flush=True), time.sleep(20))[0]\n"
         "sys.modules['search.session.command'] = waiting; runpy.run_path('search/run.py', run_name='__main__')\n"
     )
-    command = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, text=True, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE)  # fmt: skip
+    command = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     assert command.stdout and command.stdout.readline() == "ready\n"
     command.send_signal(number)
     end = CAUSES[SIGNALS[number]]
@@ -80,9 +81,12 @@ def test_nothing_is_raised_where_python_takes_its_own_locks():
     code = compile("moment()", "<frozen importlib._bootstrap>", "exec")
     namespace = {"moment": at_a_bad_moment}
     bad = type(at_a_bad_moment)(
-        at_a_bad_moment.__code__.replace(co_filename="<frozen importlib._bootstrap>"), globals(), None, None,
+        at_a_bad_moment.__code__.replace(co_filename="<frozen importlib._bootstrap>"),
+        globals(),
+        None,
+        None,
         at_a_bad_moment.__closure__,
-    )  # fmt: skip
+    )
     namespace["moment"] = bad
     with pytest.raises(EndedBySignalError), set_up.heard(), set_up.given_up():
         exec(code, namespace)

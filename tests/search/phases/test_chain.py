@@ -72,8 +72,16 @@ def begin_run(path, photos, **options):
         folder.write_curve([row(epoch, 0.1 + 0.05 * number + 0.01 * epoch) for epoch in range(1, epochs + 1)])
         folder.write_params({"lr": 1e-3 * (number + 1), "loss": "dice"})
         folder.write_status(STOPPED if number == 3 else FINISHED, "")
-    write_json(run.path / "hours.json", {"unit": "core-hours", "per_trial": 1, "held": {}, "shares": {},
-                                         "sessions": [{"began": 0.0, "ended": 100.0, "size": 2}]})  # fmt: skip
+    write_json(
+        run.path / "hours.json",
+        {
+            "unit": "core-hours",
+            "per_trial": 1,
+            "held": {},
+            "shares": {},
+            "sessions": [{"began": 0.0, "ended": 100.0, "size": 2}],
+        },
+    )
     return run
 
 
@@ -276,8 +284,16 @@ def test_a_round_of_pseudo_labels_comes_after_the_first_ensemble(run, commands):
     write_json(run.path.with_name("short-long") / "ensemble" / "ensemble.json", {"folds": [0, 1]})
     assert Carrier(Commands(run, chain, {}), console()).carry() == 0
     assert [phase.name for phase in commands] == [
-        SEARCH, PROMOTE, CONFIRM, ENSEMBLE, LABEL, EXTRA, EXTRA_FOLDS, TOGETHER, SUBMISSION,
-    ]  # fmt: skip
+        SEARCH,
+        PROMOTE,
+        CONFIRM,
+        ENSEMBLE,
+        LABEL,
+        EXTRA,
+        EXTRA_FOLDS,
+        TOGETHER,
+        SUBMISSION,
+    ]
     extra = parse(next(phase for phase in commands if phase.name == EXTRA).command[1:])
     assert extra["promote"] == "short-long" and extra["name"] == "short-extra" and extra["epochs"] == 16
     submission = commands[-1].command
@@ -315,10 +331,34 @@ def test_the_reference_recipe_is_promoted_where_it_fits(run):
 def test_a_chain_that_is_interrupted_goes_on(tmp_path):
     write_photos(tmp_path / "data", count=24)
     places = ["--runs-dir", str(tmp_path / "runs")]
-    begin = ["--space", "losses", "--data", str(tmp_path / "data"), "--cache-dir", str(tmp_path / "cache"),
-             "--name", "a", "--image-size", "32", "--batch-size", "5", "--architecture", "unet",
-             "--encoder", "tu-test_resnet", "--trials", "2", "--epochs", "1", "--folds", "2",
-             "--to", "promote", "--until", "30m"]  # fmt: skip
+    begin = [
+        "--space",
+        "losses",
+        "--data",
+        str(tmp_path / "data"),
+        "--cache-dir",
+        str(tmp_path / "cache"),
+        "--name",
+        "a",
+        "--image-size",
+        "32",
+        "--batch-size",
+        "5",
+        "--architecture",
+        "unet",
+        "--encoder",
+        "tu-test_resnet",
+        "--trials",
+        "2",
+        "--epochs",
+        "1",
+        "--folds",
+        "2",
+        "--to",
+        "promote",
+        "--until",
+        "30m",
+    ]
     run = RunFolder(tmp_path / "runs" / "a")
     command = [sys.executable, str(ROOT / "search" / "run.py"), *places]
     first = subprocess.Popen([*command, *begin], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

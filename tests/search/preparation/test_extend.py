@@ -298,8 +298,10 @@ def test_spaces_bring_what_they_choose_from_and_trials_keep_their_sizes(tmp_path
 def test_as_many_trials_as_the_search_began_with_by_default_however_often(searched):
     assert [more(searched).trials, more(searched, trials=3).trials, more(searched).trials] == [40, 43, 63]
     assert [(each["trials"], each["stopper"]) for each in history(searched)] == [
-        (20, FORECAST), (40, FORECAST), (43, FORECAST),
-    ]  # fmt: skip
+        (20, FORECAST),
+        (40, FORECAST),
+        (43, FORECAST),
+    ]
 
 
 def test_budgets_count_from_the_extension_on(searched):

@@ -96,16 +96,25 @@ def test_what_was_mended_or_left_out_is_told_and_recorded(options, extra, tmp_pa
     assert text.count("note: skipped 1 photo or entry: train_all.json: annotation 3 of batch_01_vt/0003.jpg") == 2
     create(plan, run, found)
     assert [note["text"] for note in run.search()["notes"]] == [
-        "annotation 0 of batch_01_vt/0000.jpg", "annotation 1 of batch_01_vt/0001.jpg",
-    ]  # fmt: skip
+        "annotation 0 of batch_01_vt/0000.jpg",
+        "annotation 1 of batch_01_vt/0001.jpg",
+    ]
     assert [problem["file_name"] for problem in run.search()["skipped"]] == ["batch_01_vt/0003.jpg"]
 
 
 @pytest.mark.slow
 def test_search_with_further_photos(extra, tmp_path):
     write_photos(tmp_path / "data", count=30)
-    places = {"--data": tmp_path / "data", "--extra": extra, "--runs-dir": tmp_path / "runs", "--name": "a",
-              "--cache-dir": tmp_path / "cache", "--trials": 2, "--epochs": 2, "--image-size": SIDE}  # fmt: skip
+    places = {
+        "--data": tmp_path / "data",
+        "--extra": extra,
+        "--runs-dir": tmp_path / "runs",
+        "--name": "a",
+        "--cache-dir": tmp_path / "cache",
+        "--trials": 2,
+        "--epochs": 2,
+        "--image-size": SIDE,
+    }
     command = [sys.executable, "search/run.py", "--smoke", *(str(each) for option in places.items() for each in option)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -97,8 +97,9 @@ def test_one_of_those_who_watch_a_dead_driver_of_elsewhere_takes_over(run):
 def test_one_of_those_who_claim_a_run_on_s3_drives(run, s3):
     """The server knows no conditional requests."""
     given = [sys.executable, "-c", CLAIMER, str(run.path), "s3://bucket/runs/a"]
-    processes = [subprocess.Popen(given, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-                 for _ in range(3)]  # fmt: skip
+    processes = [
+        subprocess.Popen(given, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)
+    ]
     for process in processes:
         assert process.stdout.readline() == "ready\n"
     for process in processes:

@@ -35,10 +35,12 @@ def add_trial(run, number, state, values, reason=""):
     folder.write_params({"loss": "focal", "focal_gamma": 2.0, "lr": 0.000123456})
     folder.write_status(state, reason)
     if values:
-        folder.write_curve([
-            {"epoch": epoch, "val_miou": value, "val_miou_full": value, "train_s": 1.0, "val_s": 0.5}
-            for epoch, value in enumerate(values, start=1)
-        ])  # fmt: skip
+        folder.write_curve(
+            [
+                {"epoch": epoch, "val_miou": value, "val_miou_full": value, "train_s": 1.0, "val_s": 0.5}
+                for epoch, value in enumerate(values, start=1)
+            ]
+        )
 
 
 @pytest.fixture
@@ -269,13 +271,19 @@ def test_study_and_folders_are_reconciled_after_a_kill_between_their_writes(tmp_
 def test_every_command_that_is_printed_is_one_that_works(tmp_path):
     run = RunFolder(tmp_path / "runs" / "a b")
     add_trial(run, 0, FINISHED, [0.1, 0.2, 0.3, 0.4])
-    for path, content in ((run.trial(0).path / "config.json", {"epochs": EPOCHS}), (run.folds, {}),
-                          (run.path / "search.json", {"plan": {"trials": 1, "base": {"epochs": 1}}})):  # fmt: skip
+    for path, content in (
+        (run.trial(0).path / "config.json", {"epochs": EPOCHS}),
+        (run.folds, {}),
+        (run.path / "search.json", {"plan": {"trials": 1, "base": {"epochs": 1}}}),
+    ):
         write_json(path, content)
     plan = new_plan({"trials": 1, "epochs": EPOCHS}, Machine(cores=1, gpus=0))
     text = printed(lambda console: print_results(run, plan, console))
-    commands = [shlex.split(line.split("    #")[0]) for line in text.splitlines() if line.startswith("  ")
-                and line.split()[0] in ("python", "tensorboard")]  # fmt: skip
+    commands = [
+        shlex.split(line.split("    #")[0])
+        for line in text.splitlines()
+        if line.startswith("  ") and line.split()[0] in ("python", "tensorboard")
+    ]
     by_name = {" ".join(each[1:3]) if each[1] == "-m" else each[1]: each for each in commands}
     assert len(commands) == len(by_name) == 4
     given = parse(by_name["search/run.py"][2:])

@@ -166,8 +166,10 @@ def test_names_are_reserved_at_the_start_and_given_back(home, monkeypatch):
     first, second = run_folder({}), run_folder({})
     with driven({}, first, print) as (one, _), driven({}, second, print) as (two, _):
         assert [one.path.name, two.path.name] == ["losses-now", "losses-now-2"]
-        with pytest.raises(ValueError, match="run losses-now is being driven by process"), \
-             driven({"name": "losses-now"}, RunFolder(one.path), print):  # fmt: skip
+        with (
+            pytest.raises(ValueError, match="run losses-now is being driven by process"),
+            driven({"name": "losses-now"}, RunFolder(one.path), print),
+        ):
             pass
         write_json(two.path / "search.json", {})
     assert [path.name for path in (home / "runs").iterdir()] == ["losses-now-2"]

@@ -119,7 +119,11 @@ def test_what_has_ended_is_not_trained_again_and_what_was_begun_goes_on(tmp_path
     assert found.race.left() == [(1, (1, 0)), (0, (2, 0)), (1, (2, 0)), (1, (0, 0))]
     tasks = [found.suggest(f"t{index}") for index in range(4)]
     assert [(task["number"], task["further"], task["resume"]) for task in tasks] == [
-        (1, 1, False), (0, 2, True), (1, 2, False), (1, 0, False)]  # fmt: skip
+        (1, 1, False),
+        (0, 2, True),
+        (1, 2, False),
+        (1, 0, False),
+    ]
     assert all(task["config"]["fold"] == task["further"] and task["config"]["seed"] == 5 for task in tasks)
     assert found.suggest("t4") is None  # what runs may still bring more
     for index in range(4):
@@ -225,8 +229,16 @@ def test_what_a_training_needs_is_what_its_config_s_last_one_took(tmp_path, plan
 def test_finalists_predict_every_photo_out_of_fold(tmp_path, ended_search):
     shutil.copytree(ended_search[1].path, tmp_path / "runs" / "a")
     run = RunFolder(tmp_path / "runs" / "a")
-    confirm = [sys.executable, str(ROOT / "search" / "run.py"), "--confirm", "a", "--top", "2",
-               "--runs-dir", str(tmp_path / "runs")]  # fmt: skip
+    confirm = [
+        sys.executable,
+        str(ROOT / "search" / "run.py"),
+        "--confirm",
+        "a",
+        "--top",
+        "2",
+        "--runs-dir",
+        str(tmp_path / "runs"),
+    ]
 
     def confirmed(*more):
         done = subprocess.run([*confirm, *more], capture_output=True, text=True)

@@ -122,8 +122,10 @@ def test_what_does_not_fit_a_run_is_refused_before_ray_and_pytorch(home):
         write_json(run.path / "search.json", {"plan": asdict(plan)})
         add_trial(run, 0, FINISHED, [0.1, 0.2])
         write_json(run.trial(0).path / "config.json", plan.base)
-        write_json(run.path / "hours.json", {"unit": "core-hours", "per_trial": 1, "held": {},
-                                             "sessions": [{"began": 1, "ended": 3601, "size": 1}]})  # fmt: skip
+        write_json(
+            run.path / "hours.json",
+            {"unit": "core-hours", "per_trial": 1, "held": {}, "sessions": [{"began": 1, "ended": 3601, "size": 1}]},
+        )
     for name in ("N", "driven"):
         FOLDS.write(RunFolder(home / "runs" / name).folds)
     before = {path: path.read_bytes() for path in home.rglob("*/N/*.json")}

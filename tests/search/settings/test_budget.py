@@ -93,8 +93,9 @@ def test_expected_epochs_of_each_stopper():
 
 def test_forecast_says_what_ends_it():
     told = describe(Budget("--gpu-hours 1", 1800, 3.0), TWO_GPUS, 100, 72)
-    assert told == ("about 100 epochs of 72.0 s: 2.00 GPU-hours, 6.00 at 3 an hour, 60 min; --gpu-hours 1 ends it "
-                    "after 50% of that")  # fmt: skip
+    assert told == (
+        "about 100 epochs of 72.0 s: 2.00 GPU-hours, 6.00 at 3 an hour, 60 min; --gpu-hours 1 ends it after 50% of that"
+    )
     assert "ends" not in describe(Budget("--until 2h", 7200, None), TWO_GPUS, 100, 72)
 
 
@@ -123,8 +124,9 @@ def test_what_a_run_has_trained_says_what_an_epoch_takes_and_what_its_trials_lac
     for number, (state, epochs) in enumerate(((FINISHED, 9), (PAUSED, 4), (STOPPED, 8), (PAUSED, 2))):
         run.trial(number).write_params({})
         run.trial(number).write_status(state)
-        run.trial(number).write_curve([{"epoch": epoch + 1, "val_miou": 0.1, "train_s": 2.0, "val_s": 1.0}
-                                       for epoch in range(epochs)])  # fmt: skip
+        run.trial(number).write_curve(
+            [{"epoch": epoch + 1, "val_miou": 0.1, "train_s": 2.0, "val_s": 1.0} for epoch in range(epochs)]
+        )
     assert recorded_epoch(run) == 3.0 and nearest_end(run, 9) == 5
 
 
@@ -190,8 +192,17 @@ def test_hours_by_what_they_went_to_are_all_there_were(tmp_path):
     hours_of(run, one, [(60 if number < 3 else 0, 400, end) for number, end in enumerate(ends)])
     found = parts(run)
     half_hour = {name: round(hours * 3600 / 0.5) for name, hours in found.items()}
-    assert half_hour == {"finished": 300, "stopped early": 300, "paused": 300, "failed": 400, "out of memory": 400,
-                         "overhead": 300, "idle": 180, "confirmed": 0, "interrupted": 0}  # fmt: skip
+    assert half_hour == {
+        "finished": 300,
+        "stopped early": 300,
+        "paused": 300,
+        "failed": 400,
+        "out of memory": 400,
+        "overhead": 300,
+        "idle": 180,
+        "confirmed": 0,
+        "interrupted": 0,
+    }
     assert sum(found.values()) == pytest.approx(total(read_hours(run)["sessions"]))
     console = Console(record=True, width=200)
     print_hours(run, 2.0, console)

@@ -190,8 +190,12 @@ def test_spaces_as_they_are_pass_and_only_the_default_search_is_taken_as_checked
     assert len(sample_configs(plan, 30)) == 30
     assert is_default(new_plan({"epochs": 3, "data": tmp_path}, CPU), CPU)
     write_json(tmp_path / "base.json", {"clip_norm": 1.0})
-    for options in ({"space": "losses+schedulers"}, {"encoder": "resnet18"}, {"base": tmp_path / "base.json"},
-                    {"encoder_weights": "imagenet"}):  # fmt: skip
+    for options in (
+        {"space": "losses+schedulers"},
+        {"encoder": "resnet18"},
+        {"base": tmp_path / "base.json"},
+        {"encoder_weights": "imagenet"},
+    ):
         assert not is_default(new_plan(options, CPU), CPU)
 
 

@@ -208,9 +208,14 @@ def test_what_forecasts_learn_from_is_bought_where_it_is_a_twentieth_at_most(tmp
     thawing = Thawing(RunFolder(tmp_path), 12, 30)
     thawing.workers = 2
     for trials, left, expected in (
-        (60, math.inf, [9, 19, 29]), (59, math.inf, [9, 19]), (20, math.inf, [9]), (19, math.inf, []),
-        (60, 241.0, [9, 19]), (60, 121.0, [9]), (60, 119.0, []),
-    ):  # fmt: skip
+        (60, math.inf, [9, 19, 29]),
+        (59, math.inf, [9, 19]),
+        (20, math.inf, [9]),
+        (19, math.inf, []),
+        (60, 241.0, [9, 19]),
+        (60, 121.0, [9]),
+        (60, 119.0, []),
+    ):
         thawing.trials, thawing.epochs_left = trials, lambda left=left: left
         assert [number for number in range(60) if thawing.must_end(number)][:3] == expected
 
@@ -285,9 +290,11 @@ def test_the_sampler_compares_paused_trials_by_their_forecast(tmp_path):
             study.tell(trial, **end)
     study.ask().suggest_float("x", 0, 1)
     assert {number: seen[number] for number in range(4)} == {
-        0: (TrialState.COMPLETE, [0.6]), 1: (TrialState.COMPLETE, [0.4]), 2: (TrialState.PRUNED, None),
+        0: (TrialState.COMPLETE, [0.6]),
+        1: (TrialState.COMPLETE, [0.4]),
+        2: (TrialState.PRUNED, None),
         3: (TrialState.COMPLETE, [0.3]),
-    }  # fmt: skip
+    }
     assert [each.state for each in study.get_trials()][1] == TrialState.PRUNED  # the study itself is as it was
 
 

@@ -37,8 +37,19 @@ def prior(number, end, **more):
     """Return a prior that rises evenly to its end."""
     params = {"loss": "focal", "focal_gamma": 1.0 + number / 100, "lr": 1e-3}
     curve = [end * (epoch + 1) / E for epoch in range(E)]
-    return Prior(**{"run": "a", "number": number, "params": params, "exact": True, "curve": curve, "epochs": E,
-                    "end": end, "same": True, **more})  # fmt: skip
+    return Prior(
+        **{
+            "run": "a",
+            "number": number,
+            "params": params,
+            "exact": True,
+            "curve": curve,
+            "epochs": E,
+            "end": end,
+            "same": True,
+            **more,
+        }
+    )
 
 
 def held(*priors):
@@ -46,8 +57,15 @@ def held(*priors):
 
 
 def test_the_best_of_each_run_go_first_and_none_comes_twice():
-    priors = [prior(0, 0.3), prior(1, 0.5), prior(2, 0.4), prior(3, 0.9, exact=False), prior(1, 0.5, run="c"),
-              prior(5, 0.2, run="b"), prior(6, 0.1, run="b")]  # fmt: skip
+    priors = [
+        prior(0, 0.3),
+        prior(1, 0.5),
+        prior(2, 0.4),
+        prior(3, 0.9, exact=False),
+        prior(1, 0.5, run="c"),
+        prior(5, 0.2, run="b"),
+        prior(6, 0.1, run="b"),
+    ]
     assert best_first(priors) == [1, 5, 2]
     assert best_first([prior(0, 0.1, exact=False)]) == []
     assert best_first([prior(0, 0.1), prior(0.01, 0.2), prior(1, 0.3)]) == [2, 1]  # all but the same
@@ -89,8 +107,12 @@ def test_other_data_or_budgets_count_by_the_ratio_of_the_configs_that_both_have(
     curve = [[end * (epoch + 1) / budget for epoch in range(budget)] for end in ends]
     priors = [prior(number, end, same=False, curve=curve[number], epochs=budget) for number, end in enumerate(ends)]
     search = Priors(priors, [0], epochs)
-    own = {0: [factor * max(curve[0][: max(round((epoch + 1) / epochs * budget), 1)])
-               for epoch in range(max(int(done * epochs), 1))]}  # fmt: skip
+    own = {
+        0: [
+            factor * max(curve[0][: max(round((epoch + 1) / epochs * budget), 1)])
+            for epoch in range(max(int(done * epochs), 1))
+        ]
+    }
     assert search.values(own) == pytest.approx([factor * end for end in ends])
     assert len(search.curves(own)) == (3 if epochs == budget else 0)
 
@@ -232,8 +254,11 @@ def test_runs_of_before_and_studies_know_nothing_of_it(tmp_path):
 
 def prepared_as(run):
     search = run.search()
-    return SimpleNamespace(dataset=SimpleNamespace(json_hash=search["data_hash"]), extra=None,
-                           folds=SimpleNamespace(hash=search["folds_hash"]))  # fmt: skip
+    return SimpleNamespace(
+        dataset=SimpleNamespace(json_hash=search["data_hash"]),
+        extra=None,
+        folds=SimpleNamespace(hash=search["folds_hash"]),
+    )
 
 
 def plan_like(run, **changes):
@@ -241,8 +266,9 @@ def plan_like(run, **changes):
     base = run.search()["plan"]["base"]
     names = ("epochs", "image_size", "batch_size", "architecture", "encoder", "encoder_weights", "fold")
     plan = new_plan({name: base[name] for name in names} | changes, Machine(cores=2, gpus=0))
-    return SimpleNamespace(**{**vars(plan), "base": {**plan.base, "decoder": base["decoder"]}, "scope": plan.scope,
-                              "config": plan.config})  # fmt: skip
+    return SimpleNamespace(
+        **{**vars(plan), "base": {**plan.base, "decoder": base["decoder"]}, "scope": plan.scope, "config": plan.config}
+    )
 
 
 def spell(configs):
@@ -262,8 +288,10 @@ def test_trials_of_a_real_run_are_taken_with_curves_and_ends(searched):
     whole = [each for each in priors.priors if each.whole]
     assert [each.number for each in whole] == [0, 2] and all(each.end == max(each.curve) for each in whole)
     assert priors.priors[2].end != max(priors.priors[2].curve)  # forecast
-    assert told[0] == ("warm start from small: 3 of 5 trials for the sampler (2 with all their values), 2 whole curves "
-                       "for forecasts; values as they are")  # fmt: skip
+    assert told[0] == (
+        "warm start from small: 3 of 5 trials for the sampler (2 with all their values), 2 whole curves "
+        "for forecasts; values as they are"
+    )
     assert told[1].startswith("tried first: trials ")
 
 

@@ -258,6 +258,7 @@ def test_tacos_own_categories_name_the_command_that_maps_them(write):
 
 def test_tacos_categories_beside_classes_are_to_be_renamed(write):
     """The command refuses what is not TACO's."""
+
     def change(content):
         content["categories"][5]["name"] = "Cigarette"
 
@@ -269,8 +270,10 @@ def test_tacos_categories_beside_classes_are_to_be_renamed(write):
 
 
 def test_no_categories_are_told_once(write):
-    texts = [each.text for each in read_training(write(*plain(1, 2, 3), change=lambda content: content.update(
-        categories=[]))).problems]  # fmt: skip
+    texts = [
+        each.text
+        for each in read_training(write(*plain(1, 2, 3), change=lambda content: content.update(categories=[]))).problems
+    ]
     assert texts[0] == "train_all.json: lists no categories; list the classes with the ids that annotations use"
     assert not any("annotation " in text for text in texts)
 
@@ -525,9 +528,11 @@ def test_notes_are_told_by_kind_with_their_number(write):
     photo = [(6, [20, 20, 140, 20, 140, 88], {}), (4, [], {})]
     dataset = check(read_training(write(photo, copy.deepcopy(photo))))
     lines = data_notes(dataset.notes, ())
-    assert lines == [f"{FLAT}: 2, such as annotation 1 of 0.png",
-                     f"{EMPTY}: 2, such as annotation 2 of 0.png has the segmentation []; it must be a list of "
-                     "polygons or a run-length code"]  # fmt: skip
+    assert lines == [
+        f"{FLAT}: 2, such as annotation 1 of 0.png",
+        f"{EMPTY}: 2, such as annotation 2 of 0.png has the segmentation []; it must be a list of "
+        "polygons or a run-length code",
+    ]
 
 
 def test_skip_bad_is_offered_only_where_it_helps(write):

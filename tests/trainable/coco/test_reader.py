@@ -48,8 +48,12 @@ def test_each_json_needs_annotations(photos, bare):
 
 
 def test_json_whose_photos_are_all_bad_can_be_left_out(photos):
-    split(photos, lambda name, annotations: [
-        {**each, "segmentation": []} if name == "val.json" else each for each in annotations])  # fmt: skip
+    split(
+        photos,
+        lambda name, annotations: [
+            {**each, "segmentation": []} if name == "val.json" else each for each in annotations
+        ],
+    )
     assert len(check(read_training(photos), skip_bad=True).photos) == 6
 
 

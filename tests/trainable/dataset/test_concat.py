@@ -30,8 +30,15 @@ def test_rows_are_indexed_as_one_array():
     rows, whole = Rows(first, second), np.concatenate([first, second])
     assert rows.shape == whole.shape
     assert len(rows) == 5
-    for key in (0, 4, np.int64(2), (3, slice(1, 3), slice(0, 2)), np.array([0, 1]), np.array([4, 0, 2]),
-                (np.array([1, 3]), 2)):  # fmt: skip
+    for key in (
+        0,
+        4,
+        np.int64(2),
+        (3, slice(1, 3), slice(0, 2)),
+        np.array([0, 1]),
+        np.array([4, 0, 2]),
+        (np.array([1, 3]), 2),
+    ):
         np.testing.assert_array_equal(rows[key], whole[key])
     assert np.shares_memory(rows[3], second)
     with pytest.raises(IndexError):

@@ -84,10 +84,14 @@ def test_demo_is_learnable_and_the_loss_matters(tmp_path):
     losses = {"blend": {"name": "focal_dice", "gamma": 3.9, "weight": 0.85}, "plain": {"name": "cross_entropy"}}
     with ProcessPoolExecutor(2, get_context("forkserver")) as pool:
         running = {
-            name: pool.submit(best_of, replace(plan.config, loss=loss, optimizer={"name": "adamw", "lr": 1e-3}), data,
-                              TrialFolder(tmp_path / name))
+            name: pool.submit(
+                best_of,
+                replace(plan.config, loss=loss, optimizer={"name": "adamw", "lr": 1e-3}),
+                data,
+                TrialFolder(tmp_path / name),
+            )
             for name, loss in losses.items()
-        }  # fmt: skip
+        }
         best = {name: each.result() for name, each in running.items()}
     assert 0.05 < background < 0.1
     assert best["blend"] > 3 * background

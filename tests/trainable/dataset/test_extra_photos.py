@@ -128,9 +128,7 @@ def test_ignored_annotations_are_pixels_of_no_class(edit, tmp_path):
     assert "has ignore 'yes'; it is 1 for pixels to leave out" in read_training(edit(spoil)).problems[0].text
 
 
-def test_photos_without_any_label_leave_losses_and_counts_finite(
-    tiny_config, tiny_cache, tiny_folds, pseudo, tmp_path
-):
+def test_photos_without_any_label_leave_losses_and_counts_finite(tiny_config, tiny_cache, tiny_folds, pseudo, tmp_path):
     content = json.loads((pseudo / "fold_0.json").read_text())
     for each in content["annotations"]:
         each |= {"ignore": 1, "segmentation": [[0, 0, SIDE, 0, SIDE, SIDE, 0, SIDE]]}
@@ -162,8 +160,12 @@ def test_resumed_training_on_soft_labels_is_the_same_to_the_bit(tiny_config, tin
 def test_command_line_trains_on_further_photos(tiny_config, photos, tmp_path, capsys):
     write_photos(tmp_path / "extra", count=4, seed=16)
     write_json(tmp_path / "config.json", replace(tiny_config, epochs=1).to_dict())
-    places = {"--config": tmp_path / "config.json", "--data": photos, "--extra": tmp_path / "extra",
-              "--cache-dir": tmp_path / "cache"}  # fmt: skip
+    places = {
+        "--config": tmp_path / "config.json",
+        "--data": photos,
+        "--extra": tmp_path / "extra",
+        "--cache-dir": tmp_path / "cache",
+    }
     arguments = [str(each) for option in places.items() for each in option]
     assert main([*arguments, "--out", str(tmp_path / "out")]) == 0
     shutil.copy(photos / "batch_01_vt" / "0004.jpg", tmp_path / "extra" / "batch_01_vt" / "0002.jpg")
@@ -173,7 +175,11 @@ def test_command_line_trains_on_further_photos(tiny_config, photos, tmp_path, ca
 
 def test_training_on_all_photos_has_a_command_line_too(tiny_config, photos, tmp_path, capsys):
     write_json(tmp_path / "config.json", replace(tiny_config, epochs=1, fold=-1).to_dict())
-    places = {"--config": tmp_path / "config.json", "--data": photos, "--out": tmp_path / "out",
-              "--cache-dir": tmp_path / "cache"}  # fmt: skip
+    places = {
+        "--config": tmp_path / "config.json",
+        "--data": photos,
+        "--out": tmp_path / "out",
+        "--cache-dir": tmp_path / "cache",
+    }
     assert main([str(each) for option in places.items() for each in option]) == 0
     assert "val_miou" not in capsys.readouterr().out

@@ -95,8 +95,11 @@ def test_balancing_moves_and_swaps_scenes():
 def test_warning_names_the_scene_that_makes_folds_uneven(tmp_path):
     folds = dealt(tmp_path / "data", [8, 1, 1, 1, 1, 1, 1, 1, 1], 4, tmp_path / "cache")
     assert sorted(folds.sizes) == [2, 3, 3, 8]
-    for part in ("2 to 8 photos", "the largest scene has 8 of the 16 photos, such as batch_01_vt/0000.jpg",
-                 "take --folds 2, or add photos of other scenes"):  # fmt: skip
+    for part in (
+        "2 to 8 photos",
+        "the largest scene has 8 of the 16 photos, such as batch_01_vt/0000.jpg",
+        "take --folds 2, or add photos of other scenes",
+    ):
         assert part in folds.warning
     folds.write(tmp_path / "folds.json")
     assert Folds.read(tmp_path / "folds.json") == folds
@@ -132,13 +135,19 @@ def test_folds_of_an_older_run_are_read_and_name_no_scene(tmp_path):
 
 
 def test_too_few_scenes_tell_what_to_do(tmp_path):
-    with pytest.raises(ValueError, match=r"scenes \(1\), found 5: all 12 photos look like batch_01_vt/0000.jpg"
-                                         r".* Add photos of 4 other scenes, or of one and take --folds 2"):  # fmt: skip
+    with pytest.raises(
+        ValueError,
+        match=r"scenes \(1\), found 5: all 12 photos look like batch_01_vt/0000.jpg"
+        r".* Add photos of 4 other scenes, or of one and take --folds 2",
+    ):
         dealt(tmp_path / "one", [12], 5, tmp_path / "cache")
     with pytest.raises(ValueError, match=r"number of scenes \(2\), found 5: .* Take --folds 2, or add photos of other"):
         dealt(tmp_path / "two", [7, 2], 5, tmp_path / "cache")
-    with pytest.raises(ValueError, match=r"number of scenes \(3\), found 5: the largest scene has 7 of the 12 photos, "
-                                         r"such as batch_01_vt/0003.jpg.* Take --folds 3 or fewer"):  # fmt: skip
+    with pytest.raises(
+        ValueError,
+        match=r"number of scenes \(3\), found 5: the largest scene has 7 of the 12 photos, "
+        r"such as batch_01_vt/0003.jpg.* Take --folds 3 or fewer",
+    ):
         dealt(tmp_path / "three", [3, 7, 2], 5, tmp_path / "cache")
 
 

@@ -19,13 +19,20 @@ from trainable.run_folder.folders import TrialFolder
 def rich_config(tiny_config):
     """Everything set to something else than its default."""
     return replace(
-        tiny_config, epochs=4, loss={"name": "focal", "gamma": 1.5},
+        tiny_config,
+        epochs=4,
+        loss={"name": "focal", "gamma": 1.5},
         optimizer={"name": "lookahead_radam", "lr": 3e-4, "weight_decay": 0.05, "alpha": 0.6},
-        encoder_lr_factor=0.5, clip_norm=2.0, ema_decay=0.9, freeze_share=0.25,
-        scheduler={"name": "cosine_restarts", "first_cycle": 0.5, "warmup": 0.2}, augmentation={"name": "light"},
-        oversampling={"name": "class_balanced", "ratio": 0.5}, operations=[{"name": "blur", "p": 0.4, "sigma": 1.0}],
+        encoder_lr_factor=0.5,
+        clip_norm=2.0,
+        ema_decay=0.9,
+        freeze_share=0.25,
+        scheduler={"name": "cosine_restarts", "first_cycle": 0.5, "warmup": 0.2},
+        augmentation={"name": "light"},
+        oversampling={"name": "class_balanced", "ratio": 0.5},
+        operations=[{"name": "blur", "p": 0.4, "sigma": 1.0}],
         mixing=[{"name": "mosaic", "p": 0.5}, {"name": "copy_paste", "p": 0.5}],
-    )  # fmt: skip
+    )
 
 
 def attested(config, data):

@@ -17,9 +17,15 @@ from trainable.model.segmenter import build_model
 from trainable.run_folder.folders import TrialFolder
 
 CONFIG = TrialConfig(
-    image_size=64, batch_size=8, architecture="unet", encoder="tu-test_resnet", precision="fp32", device="cpu",
-    decoder={"decoder_channels": [16, 16, 16, 8, 8]}, memory_format="contiguous",
-)  # fmt: skip
+    image_size=64,
+    batch_size=8,
+    architecture="unet",
+    encoder="tu-test_resnet",
+    precision="fp32",
+    device="cpu",
+    decoder={"decoder_channels": [16, 16, 16, 8, 8]},
+    memory_format="contiguous",
+)
 
 
 COUNTS = ClassCounts(torch.tensor([9000, 500, 300, 200, *[100] * 7]), torch.tensor([20, 10, 2, 3, *[4] * 7]))
@@ -67,6 +73,7 @@ def cosine(first, second):
 @contextmanager
 def memory_of(share, stepper, photos):
     """Let PyTorch run out of memory where a forward pass keeps more than a share of what a plain one keeps."""
+
     def keep(tensor):
         storage = tensor.untyped_storage()
         sizes[storage.data_ptr()] = storage.nbytes()
@@ -200,8 +207,9 @@ def test_memory_too_short_for_checkpointing_splits_too():
         stepper.step(*batch())
     assert stepper.recomputed and stepper.accumulation > 1
     assert [note.split(",")[0].split(":")[1] for note in stepper.notes[:2]] == [
-        " activation checkpointing", " batches of 8 in 2 parts",
-    ]  # fmt: skip
+        " activation checkpointing",
+        " batches of 8 in 2 parts",
+    ]
 
 
 def test_modules_that_do_something_else_a_second_time_end_checkpointing(monkeypatch):
@@ -341,8 +349,9 @@ def test_short_memory_in_validation_halves_it_alone(tiny_config, tiny_data, tmp_
     assert {name: row[name] for name in SAME} == pytest.approx({name: plain[name] for name in SAME}, rel=1e-5)
     assert (row["accumulation"], row["recomputed"], trained.stepper.recomputed) == (1, 0, None)
     assert trained.stepper.notes == [
-        "memory ran short: 3 photos at a time in validation", "memory ran short: 2 photos at a time in validation",
-    ]  # fmt: skip
+        "memory ran short: 3 photos at a time in validation",
+        "memory ran short: 2 photos at a time in validation",
+    ]
     trained.save(TrialFolder(tmp_path), [row])
     again = FoldTraining(config, tiny_data)
     again.restore(TrialFolder(tmp_path))

@@ -80,8 +80,14 @@ def test_grey_tiff_of_any_depth_is_decoded_right_or_refused(tmp_path, order, pac
             refused(path, "1 x 16-bit unsigned samples")  # Pillow does not know it
         else:
             near(path, GREY)
-    unknown = {"f4": "32-bit float", "f8": "64-bit float", "i1": "8-bit signed", "i2": "16-bit signed",
-               "i4": "32-bit signed", "u4": "32-bit unsigned"}  # fmt: skip
+    unknown = {
+        "f4": "32-bit float",
+        "f8": "64-bit float",
+        "i1": "8-bit signed",
+        "i2": "16-bit signed",
+        "i4": "32-bit signed",
+        "u4": "32-bit unsigned",
+    }
     for kind, words in unknown.items():
         write_tiff(path, GREY.astype(kind)[:, :, None], 0 if white_is_zero else 1, order=order, packed=packed)
         refused(path, words, "mode", "save it as 8-bit RGB")

@@ -12,9 +12,15 @@ KINDS = {"u": 1, "i": 2, "f": 3}
 
 
 def write_tiff(
-    path: Path, pixels: NDArray, photometric: int, *, order: str = "<", planar: bool = False, packed: bool = False,
+    path: Path,
+    pixels: NDArray,
+    photometric: int,
+    *,
+    order: str = "<",
+    planar: bool = False,
+    packed: bool = False,
     tags: Mapping[int, Sequence[int]] | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Write pixels (H, W, C).
 
     Args:
@@ -31,10 +37,17 @@ def write_tiff(
     planes = [ordered[:, :, index].tobytes() for index in range(channels)] if planar else [ordered.tobytes()]
     planes = [zlib.compress(plane) for plane in planes] if packed else planes
     shorts = {
-        256: [width], 257: [height], 258: [pixels.dtype.itemsize * 8] * channels, 259: [8 if packed else 1],
-        262: [photometric], 277: [channels], 278: [height], 284: [2 if planar else 1],
-        339: [KINDS[pixels.dtype.kind]] * channels, **(tags or {}),
-    }  # fmt: skip
+        256: [width],
+        257: [height],
+        258: [pixels.dtype.itemsize * 8] * channels,
+        259: [8 if packed else 1],
+        262: [photometric],
+        277: [channels],
+        278: [height],
+        284: [2 if planar else 1],
+        339: [KINDS[pixels.dtype.kind]] * channels,
+        **(tags or {}),
+    }
     starts = [8 + sum(len(plane) for plane in planes[:index]) for index in range(len(planes))]
     entries = {tag: (SHORT, values) for tag, values in shorts.items()}
     entries |= {273: (LONG, starts), 279: (LONG, [len(plane) for plane in planes])}

@@ -10,8 +10,9 @@ from tests.conftest import ROOT
 @pytest.mark.parametrize("encoding", ["ascii", "ascii:strict", "latin-1", "utf-8"])
 def test_whatever_the_encoding_lacks_is_printed_with_replacements(encoding):
     text = 'from trainable.machine.terminal import open_console; open_console().print("0.3 ± 0.1 [한글]")'
-    done = subprocess.run([sys.executable, "-c", text], cwd=ROOT, capture_output=True,
-                          env={**os.environ, "PYTHONIOENCODING": encoding})  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", text], cwd=ROOT, capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding}
+    )
     assert done.returncode == 0, done.stderr
     name = encoding.partition(":")[0]
     assert done.stdout == "0.3 ± 0.1 [한글]\n".encode(name, errors="replace")

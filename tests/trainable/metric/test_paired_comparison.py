@@ -61,9 +61,10 @@ def test_all_looks_together_stay_within_what_is_promised():
 def test_one_that_is_out_stays_out_at_the_level_at_which_it_went():
     rungs = [(0, 0), (1, 0), (0, 1)]
     results = {
-        1: dict.fromkeys(rungs, training(0.3)), 2: dict.fromkeys(rungs, training(0.3)),
+        1: dict.fromkeys(rungs, training(0.3)),
+        2: dict.fromkeys(rungs, training(0.3)),
         3: dict.fromkeys(rungs, training(0.25)),
-    }  # fmt: skip
+    }
     first, second, third = standings(results, rungs)
     assert first.alike == (1, 2, 3) and second.alike == third.alike == (1, 2)
     assert third.levels[3] == second.levels[3] and third.levels[2] < second.levels[2]

@@ -10,8 +10,9 @@ from trainable.model.activation_checkpointing import PHOTOS
 from trainable.model.activation_memory import footprint
 from trainable.model.segmenter import build_model, parameter_count
 
-CONFIG = TrialConfig(architecture="unet", encoder="tu-test_resnet", image_size=64,
-                     decoder={"decoder_channels": [32, 16, 16, 8, 8]})  # fmt: skip
+CONFIG = TrialConfig(
+    architecture="unet", encoder="tu-test_resnet", image_size=64, decoder={"decoder_channels": [32, 16, 16, 8, 8]}
+)
 
 
 def kept_mb(config: TrialConfig) -> float:

@@ -32,8 +32,14 @@ def test_cosine_warms_up_peaks_and_falls_to_its_floor():
 
 
 def test_restarts_have_their_lengths_peaks_and_warm_ups():
-    choice = {"name": "cosine_restarts", "first_cycle": 0.25, "multiplier": 2.0, "warmup": 0.2, "decay": 0.5,
-              "floor": 0.0}  # fmt: skip
+    choice = {
+        "name": "cosine_restarts",
+        "first_cycle": 0.25,
+        "multiplier": 2.0,
+        "warmup": 0.2,
+        "decay": 0.5,
+        "floor": 0.0,
+    }
     values = factors(choice, points=100)
     assert values[5] == pytest.approx(1.0)  # after the warm-up of the first cycle, which is 25 long
     assert values[24] < 0.02
