@@ -19,11 +19,13 @@ import safetensors.numpy
 from rich.console import Console
 
 from search.cluster.auth_token import set_up_access
+from search.settings.settings import Settings
 
 set_up_access(local=True)  # before Ray is imported
 
 from search.settings.allocation import Machine, resources
-from search.settings.plan import Plan, new_plan
+from search.settings.plan import Plan
+from search.settings.resolve import new_plan
 from search.worker import trial_runner as adapter
 from search.worker.trial_runner import TrialSetting
 from trainable.run_folder.folders import ENDED, RunFolder, TrialFolder
@@ -34,7 +36,7 @@ MACHINE = Machine(cores=2, gpus=0)
 
 def plan_of(trials: int, epochs: int, seed: int) -> Plan:
     """Return the plan of a toy search."""
-    return new_plan({"trials": trials, "epochs": epochs, "seed": seed}, MACHINE)
+    return new_plan(Settings(trials=trials, epochs=epochs, seed=seed), MACHINE)
 
 
 def value_of(config: dict, epoch: int) -> float:

@@ -4,12 +4,12 @@ import re
 import shlex
 import time
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from search.cluster.ray_cluster import REPOSITORY
 from search.run_state.run_location import default_name, earlier_name
+from search.settings.settings import Settings, typed
 from trainable.storage.remote import is_uri
 
 PATHS = ("runs_dir", "data", "extra", "encoder_weights", "base", "cache_dir")
@@ -26,25 +26,24 @@ NO_AGENT = "No available agent"
 """What Ray's job server says until then."""
 
 
-def submit(given: list[str], options: dict[str, Any], console: Console) -> int:
+def submit(settings: Settings, console: Console) -> int:
     """Send the search that was asked for, and say how to watch and stop it; returns the exit status.
 
     Args:
-        given: the command line as typed.
-        options: the same, parsed.
+        settings: as given, with the address of a job server.
         console: where to say it.
 
     Raises:
         ValueError: paths that mean nothing on the cluster, no job server there, or it refuses us or the name.
     """
-    address = options["submit"]
-    _check_paths(options)
-    name = earlier_name(options) or options.get("name") or default_name(options)
-    command = ["python", "search/run.py", *without(given, "--submit"), "--address", "auto"]
-    if not earlier_name(options) and "name" not in options:
+    address = str(settings.submit)
+    _check_paths(settings)
+    name = earlier_name(settings) or settings.name or default_name(settings)
+    command = ["python", "search/run.py", *typed(settings.without(("submit", "address")).given()), "--address", "auto"]
+    if not earlier_name(settings) and settings.name is None:
         command += ["--name", name]
     job = _send(address, name, command)
-    where = shlex.join(["--runs-dir", str(options["runs_dir"])])
+    where = shlex.join(["--runs-dir", str(settings.runs_dir)])
     console.print(f"run {name} was sent to {address} as job {job}; this shell may go", style="bold")
     for line in (
         f"python search/status.py {name} {where}    # how it stands",
@@ -55,27 +54,14 @@ def submit(given: list[str], options: dict[str, Any], console: Console) -> int:
     return 0
 
 
-def without(given: list[str], option: str) -> list[str]:
-    """Return a command line without an option and its value."""
-    left, skip = [], False
-    for word in given:
-        if skip:
-            skip = False
-        elif word == option:
-            skip = True
-        elif not word.startswith(f"{option}="):
-            left.append(word)
-    return left
-
-
-def _check_paths(options: dict[str, Any]) -> None:
-    if "runs_dir" not in options:
+def _check_paths(settings: Settings) -> None:
+    if "runs_dir" not in settings.given():
         raise ValueError(
             "a submitted search needs --runs-dir: a folder that all nodes share (an absolute path, such as one on NFS) "
             "or a URI such as s3://BUCKET/runs; the job's own folder goes when the job ends"
         )
-    for name in PATHS:
-        value = str(options.get(name, "/"))
+    for name, given in settings.given(PATHS).items():
+        value = str(given)
         plain = name == "encoder_weights" and value in ("none", "imagenet")
         if not (plain or is_uri(value) or Path(value).is_absolute()):
             raise ValueError(

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,43 +26,45 @@ from search.run_state.leaderboard import tell_end
 from search.run_state.run_location import check_free, default_name, folder_named
 from search.run_state.run_names import check_name
 from search.run_state.run_status import show_span
-from search.settings.budget import LIMITS, option
+from search.settings.budget import LIMITS
 from search.settings.phase_names import ENSEMBLE, EXTRA, MODEL, PROMOTE, SEARCH, SUBMISSION
+from search.settings.settings import Settings, given_or, option, typed
 from trainable.storage.remote import is_uri
 
 
-def carry_through(options: dict[str, Any], given: Sequence[str], console: Console) -> int:
+def carry_through(settings: Settings, console: Console) -> int:
     """Run the phases that are left, each as its own command; returns the exit status.
 
     Args:
-        options: of the command line.
-        given: the same as typed.
+        settings: as given.
         console: told what is planned and what each phase has come to.
 
     Raises:
-        ValueError: options that do not fit, or a run that is there already.
+        ValueError: settings that do not fit, or a run that is there already.
     """
-    if "resume" in options:
-        run = chain_folder(options)
+    if settings.resume is not None:
+        run = chain_folder(settings)
         chain = read_chain(run)
         if chain is None:
             raise ValueError(f"run {run.path.name} was not begun with --to; begin a new run with it, or leave it out")
-        chain.to = options.get("to", chain.to)
-        chain.limit = limit_of(options) or chain.limit
-        commands = Commands(run, chain, options)
+        chain.to = given_or(settings.to, chain.to)
+        chain.limit = limit_of(settings) or chain.limit
+        commands = Commands(run, chain, settings)
         commands.exchange()
         if has_begun(run):
-            _check_test_photos(chain.to, stored_plan(run, {}).data)
+            _check_test_photos(chain.to, stored_plan(run).data)
         return Carrier(commands, console).carry()
-    if {"extend", "confirm", "promote"} & options.keys():
-        raise ValueError(f"--to {options['to']} begins with a search, or goes on with one by --resume; leave it out")
-    if not (limit := limit_of(options)):
-        rule = f"--to {options['to']} shares a budget between phases"
+    to = settings.to or SEARCH
+    if settings.given(("extend", "confirm", "promote")):
+        raise ValueError(f"--to {to} begins with a search, or goes on with one by --resume; leave it out")
+    if not (limit := limit_of(settings)):
+        rule = f"--to {to} shares a budget between phases"
         raise ValueError(f"{rule}: add --until 8h, --gpu-hours H, or --cost M with --rate")
-    _check_test_photos(options["to"], options.get("data"))
-    run = folder_named(options, check_name(options.get("name") or default_name(options)))
-    chain = Chain(options["to"], limit, _search_options(given), pseudo_labels="pseudo_labels" in options)
-    commands = Commands(run, chain, options)
+    _check_test_photos(to, settings.data)
+    run = folder_named(settings, check_name(settings.name or default_name(settings)))
+    asked = typed(settings.without((*LIMITS, "rate", "name", "to", "pseudo_labels")).given())
+    chain = Chain(to, limit, asked, pseudo_labels=settings.pseudo_labels)
+    commands = Commands(run, chain, settings)
     for each in (run, commands.long, commands.extra):
         check_free(each)
         if read_chain(each):
@@ -164,19 +165,6 @@ class Carrier:
 
     def _say(self, text: str, style: str = "") -> None:
         self.console.print(text, style=style, highlight=False, soft_wrap=True)
-
-
-def _search_options(given: Sequence[str]) -> list[str]:
-    """Return a command line without what the phases have for themselves: an option and its value each."""
-    leave = {option(name) for name in (*LIMITS, "rate", "name", "to")}
-    left: list[str] = []
-    words = iter(word for word in given if word != option("pseudo_labels"))
-    for word in words:
-        if word in leave:
-            next(words, None)
-        elif word.partition("=")[0] not in leave:
-            left.append(word)
-    return left
 
 
 def _check_test_photos(to: str, data: str | Path | None) -> None:

@@ -14,7 +14,7 @@ from search.run_state.chain_record import Chain, Phase, phase_run
 from search.run_state.leaderboard import runs_dir_option, standings
 from search.run_state.run_location import LARGE
 from search.run_state.run_status import show_span
-from search.settings.budget import LIMITS, option
+from search.settings.budget import LIMITS
 from search.settings.phase_names import (
     CONFIRM,
     ENSEMBLE,
@@ -28,6 +28,7 @@ from search.settings.phase_names import (
     TOGETHER,
 )
 from search.settings.plan import Plan
+from search.settings.settings import Settings, option, typed
 from trainable.coco.reader import read_training
 from trainable.dataset.demo import find_data
 from trainable.run_folder.fold_models import fold_models
@@ -52,8 +53,8 @@ MOST_TRIALS = 100
 class Commands:
     """What is to be done, and with how much of the budget."""
 
-    def __init__(self, run: RunFolder, chain: Chain, options: dict[str, Any]):
-        self.run, self.chain, self.options, self.hours = run, chain, options, ChainHours(run, chain)
+    def __init__(self, run: RunFolder, chain: Chain, settings: Settings):
+        self.run, self.chain, self.settings, self.hours = run, chain, settings, ChainHours(run, chain)
         self.long, self.extra = phase_run(run, PROMOTE), phase_run(run, EXTRA)
         self.labels = run.path / LABELS
         self.of = {
@@ -92,7 +93,7 @@ class Commands:
 
     def longer(self) -> Longer:
         """Return what is promoted."""
-        plan = stored_plan(self.run, {})
+        plan = stored_plan(self.run)
         candidates = [
             Candidate(number, end, *timing)
             for number, end in rank(self.run, plan)[0].items()
@@ -110,7 +111,7 @@ class Commands:
 
     def further(self) -> Further:
         """Return what is confirmed."""
-        plan, seconds = stored_plan(self.long, {}), self.hours.share(CONFIRM)
+        plan, seconds = stored_plan(self.long), self.hours.share(CONFIRM)
         ranked, _ = rank(self.long, plan)
         costs = [timing[0] * plan.config.epochs for number in ranked if (timing := epoch_seconds(self.long, number))]
         return choose_further(costs, plan.folds, self.hours.workers(), seconds)
@@ -150,11 +151,11 @@ class Commands:
         until = _until(self.hours.share(PROMOTE))
         place = runs_dir_option(self.run)
         if has_begun(self.long):
-            plan = stored_plan(self.long, {})
+            plan = stored_plan(self.long)
             told = f"{plan.trials} configs, {plan.config.epochs} epochs at {plan.config.image_size} px"
             command = ["--resume", self.long.path.name, *place, "--to", SEARCH]
         else:
-            plan, longer = stored_plan(self.run, {}), self.longer()
+            plan, longer = stored_plan(self.run), self.longer()
             told = f"{longer.told()}, on a fold that the search did not see"
             command = ["--promote", self.run.path.name, *place, "--name", self.long.path.name]
             command += ["--top", "0", "--include", *map(str, longer.numbers), "--epochs", str(longer.epochs)]
@@ -163,7 +164,7 @@ class Commands:
         return Phase(PROMOTE, ["search/run.py", *command, *self._machine(), *until], told)
 
     def _confirm(self) -> Phase:
-        plan, further = stored_plan(self.long, {}), self.further()
+        plan, further = stored_plan(self.long), self.further()
         if not further.top:
             return Phase(CONFIRM, [], "", skipped="the budget pays no training on a further fold")
         command = ["--confirm", self.long.path.name, *runs_dir_option(self.run), "--top", str(further.top)]
@@ -179,12 +180,12 @@ class Commands:
         return Phase(ENSEMBLE, command, told)
 
     def _label(self) -> Phase:
-        data = str(data_of(stored_plan(self.run, {})))
+        data = str(data_of(stored_plan(self.run)))
         command = ["analysis/pseudo_label.py", "--run", place_of(self.long), "--data", data, "--out", str(self.labels)]
         return Phase(LABEL, command, f"soft labels of the test photos, to {self.labels}")
 
     def _extra(self) -> Phase:
-        plan, best = stored_plan(self.long, {}), self.long.best_trial().number
+        plan, best = stored_plan(self.long), self.long.best_trial().number
         told, place = f"the best config, trial {best}, on the pseudo labels too", runs_dir_option(self.run)
         if has_begun(self.extra):
             command = ["--resume", self.extra.path.name, *place, "--to", SEARCH]
@@ -212,7 +213,7 @@ class Commands:
         return Phase(SUBMISSION, command, f"the test photos, to {out}")
 
     def _model(self) -> Phase:
-        plan, best = stored_plan(self.long, {}), self.long.best_trial()
+        plan, best = stored_plan(self.long), self.long.best_trial()
         timing = epoch_seconds(self.long, best.number)
         needed = timing[0] * plan.config.epochs * plan.folds / (plan.folds - 1) if timing else math.inf
         command = ["analysis/refit.py", "--run", place_of(self.long)]
@@ -224,18 +225,17 @@ class Commands:
 
     def _machine(self) -> list[str]:
         """Return the options of the machine: those of this command, else as the search had them."""
-        words, asked = [], self.chain.asked
+        given, asked = self.settings.given(MACHINE), self.chain.asked
+        words = typed(given)
         for name in MACHINE:
-            if name in self.options:
-                words += [option(name), str(self.options[name])]
-            elif option(name) in asked:
+            if name not in given and option(name) in asked:
                 words += [option(name), asked[asked.index(option(name)) + 1]]
         return words
 
 
-def limit_of(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of the budget, as given."""
-    return {name: options[name] for name in (*LIMITS, "rate") if name in options}
+def limit_of(settings: Settings) -> dict[str, Any]:
+    """Return the limits of the budget, as given."""
+    return settings.given((*LIMITS, "rate"))
 
 
 def has_begun(run: RunFolder) -> bool:

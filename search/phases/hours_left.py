@@ -5,7 +5,8 @@ import math
 from search.phases.sharing import shares_left
 from search.run_state.chain_record import Chain
 from search.run_state.past_usage import read_hours
-from search.settings.budget import duration, option
+from search.settings.budget import duration
+from search.settings.settings import option
 from trainable.run_folder.folders import RunFolder
 
 

@@ -15,6 +15,7 @@ from search.preparation.stored_plan import stored_plan
 from search.racing.candidates import find_finalists
 from search.run_state.run_location import there
 from search.settings.plan import Plan, place, weights_place
+from search.settings.settings import Promoted, Settings, given_or
 from spaces.table import GIVEN, space_names
 from spaces.variants import variant
 from trainable.run_folder.folders import RunFolder
@@ -29,45 +30,51 @@ OF_RUN = (
 """Of a config, what the run, the machine or the photos decide, and no promoted config brings along."""
 
 
-def promotion(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a run that promotes configs of another: as given, with what that one has fixed.
+def promotion(settings: Settings) -> Settings:
+    """Return the settings of a run that promotes configs of another: as given, with what that one has fixed.
 
     Raises:
         ValueError: there is no such run, it has too few trials, or an option does not fit.
     """
-    earlier = there(options, options["promote"])
-    stored = stored_plan(earlier, {name: options[name] for name in ("data", "cache_dir") if name in options})
-    plan = promoted_plan(stored, earlier, options)
-    found: dict[str, Any] = {**options, "promoted": plan, "folds": plan.folds, "skip_bad": plan.skip_bad}
-    found |= {"cache_dir": Path(plan.cache_dir), "promoted_folds": earlier.search()["folds_hash"]}
-    return found | {name: each for name, each in (("data", plan.data), ("extra", plan.extra)) if each is not None}
+    earlier = there(settings, settings.promote or "")
+    stored = stored_plan(earlier, Settings(**settings.given(("data", "cache_dir"))))
+    plan = promoted_plan(stored, earlier, settings)
+    return replace(
+        settings,
+        promoted=Promoted(plan, earlier.search()["folds_hash"]),
+        data=plan.data,
+        extra=plan.extra,
+        skip_bad=plan.skip_bad,
+        folds=plan.folds,
+        cache_dir=Path(plan.cache_dir),
+    )
 
 
-def promoted_plan(plan: Plan, earlier: RunFolder, options: dict[str, Any]) -> Plan:
+def promoted_plan(plan: Plan, earlier: RunFolder, settings: Settings) -> Plan:
     """Return the plan of a run that trains the best configs of an earlier one for longer.
 
     Args:
         plan: of the earlier run.
         earlier: that run.
-        options: of the command line.
+        settings: as given.
 
     Raises:
         ValueError: fewer epochs than before, no such fold, or trials that are not there.
     """
     before, config = plan.config.epochs, plan.config
-    epochs = options.get("epochs", LONGER * before)
+    epochs = given_or(settings.epochs, LONGER * before)
     if epochs < before:
         raise ValueError(
             f"--epochs with --promote must be at least the {before} of run {earlier.path.name}, found {epochs}"
         )
-    fold = options.get("fold", config.fold)
+    fold = given_or(settings.fold, config.fold)
     if not 0 <= fold < plan.folds:
         raise ValueError(f"--fold must be 0 to {plan.folds - 1}, the folds of run {earlier.path.name}, found {fold}")
-    numbers = find_finalists(earlier, plan, options.get("top"), plan.folds, options.get("include", []))
-    given = {f"{earlier.path.name}:{number}": _parts(earlier, number, options.get("image_size")) for number in numbers}
-    given |= _variants(given, options.get("vary", 0), plan.space, config.seed)
-    size = options.get("image_size", config.image_size)
-    weights = options.get("encoder_weights")
+    numbers = find_finalists(earlier, plan, settings.top, plan.folds, settings.include)
+    given = {f"{earlier.path.name}:{number}": _parts(earlier, number, settings.image_size) for number in numbers}
+    given |= _variants(given, given_or(settings.vary, 0), plan.space, config.seed)
+    size = given_or(settings.image_size, config.image_size)
+    weights = settings.encoder_weights
     base = replace(
         config,
         epochs=epochs,
@@ -84,10 +91,10 @@ def promoted_plan(plan: Plan, earlier: RunFolder, options: dict[str, Any]) -> Pl
         models=[],
         start=0,
         image_sizes=list(dict.fromkeys([size, *(each["image_size"] for each in given.values())])),
-        extra=place(options["extra"]) if "extra" in options else plan.extra,
-        stopper=options.get("stopper", plan.stopper),
+        extra=place(settings.extra) if settings.extra is not None else plan.extra,
+        stopper=given_or(settings.stopper, plan.stopper),
         grace=min(max(epochs // 4, 1), 10),
-        keep_gb=options.get("keep_gb"),
+        keep_gb=settings.keep_gb,
         pretrained=base.encoder_weights != "none",
     )
 

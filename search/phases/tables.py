@@ -68,5 +68,5 @@ def _to_come(commands: Commands, name: str, best: float | None) -> tuple[str, st
     if name == CONFIRM and commands.chain.ended(PROMOTE):
         further = commands.further()
         return further.told(), f"about {best + further.gain:.3f}" if best is not None and further.top else ""
-    gained = most_gained(commands.options.get("image_size")).get(name)
+    gained = most_gained(commands.settings.image_size).get(name)
     return WHAT[name], "" if gained is None else f"up to +{gained:.2f}"

@@ -12,7 +12,9 @@ from typing import Any
 
 from search.preparation.encoder_weights_folder import fingerprints
 from search.settings.allocation import Machine
-from search.settings.plan import ASHA, FORECAST, Plan, check_plan, image_sizes
+from search.settings.plan import ASHA, FORECAST, Plan, check_plan
+from search.settings.resolve import image_sizes
+from search.settings.settings import Settings, given_or
 from search.tuning.freeze_thaw import LEAST_CHANCE, Thawing
 from spaces.encoders import STRIDES, group_for, pairs
 from spaces.optimizers import freeze_shares
@@ -23,26 +25,26 @@ from trainable.storage.record_checks import DamagedError, is_count
 from trainable.storage.remote import Remote
 
 
-def extended_plan(plan: Plan, run: RunFolder, options: dict[str, Any], machine: Machine) -> Plan:
-    """Return a run's plan with what the options add to it; nothing is written.
+def extended_plan(plan: Plan, run: RunFolder, settings: Settings, machine: Machine) -> Plan:
+    """Return a run's plan with what the settings add to it; nothing is written.
 
     Raises:
-        ValueError: options that do not fit, or that add nothing.
+        ValueError: settings that do not fit, or that add nothing.
     """
-    more = options.get("trials", history(run)[0]["trials"] if history(run) else plan.trials)
+    more = given_or(settings.trials, history(run)[0]["trials"] if history(run) else plan.trials)
     if more < 0:
         raise ValueError(f"--trials with --extend is how many to add, at least 0, found {more}")
-    space = options.get("space", plan.space)
+    space = given_or(settings.space, plan.space)
     if space in (NONE, GIVEN) and more:
         has = "one config, which" if space == NONE else "the promoted configs, all of which"
         raise ValueError(f"space {space} has {has} run {run.path.name} has; name a --space to draw from")
     names, models, strides = () if space == GIVEN else space_names(space), plan.models, plan.strides
-    if "encoders" in options and "encoders" not in names:
+    if settings.encoders is not None and "encoders" not in names:
         raise ValueError(f"--encoders is of the space encoders, found --space {space}; leave it out")
     if "encoders" not in names:
         models = []
-    elif "encoders" in options or not models:
-        models = [list(pair) for pair in pairs(options.get("encoders") or group_for(machine.gpu_memory_gb))]
+    elif settings.encoders is not None or not models:
+        models = [list(pair) for pair in pairs(settings.encoders or group_for(machine.gpu_memory_gb))]
         strides = {architecture: list(each) for architecture, each in STRIDES.items()}
     begun = max((folder.number + 1 for folder in run.begun()), default=0)
     # Trials that go on need the image sizes they have.
@@ -52,7 +54,7 @@ def extended_plan(plan: Plan, run: RunFolder, options: dict[str, Any], machine: 
         space=space,
         trials=plan.trials + more,
         start=begun,
-        stopper=options.get("stopper", plan.stopper),
+        stopper=given_or(settings.stopper, plan.stopper),
         image_sizes=sizes,
         models=models,
         strides=strides,

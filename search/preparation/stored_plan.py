@@ -1,28 +1,31 @@
 """The plan of a run that goes on: read from its search.json, with places that may have moved."""
 
 from dataclasses import asdict
-from typing import Any
 
 from search.settings.plan import Plan, check_plan, place, weights_place
+from search.settings.settings import Settings
 from search.tuning.compatibility import check_comparable
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.atomic_write import write_json
 from trainable.storage.record_checks import DAMAGE
 from trainable.storage.remote import Remote
 
+UNMOVED = Settings()
+"""Data, further photos, weights and cache are where they were."""
 
-def stored_plan(run: RunFolder, options: dict[str, Any]) -> Plan:
+
+def stored_plan(run: RunFolder, settings: Settings = UNMOVED) -> Plan:
     """Return the plan of a run that is to go on; where data, further photos, weights and cache lie may have changed.
 
     Raises:
         ValueError: search.json is damaged, or the run's values could not be compared with new ones.
     """
-    moved = {name: place(options[name]) for name in ("data", "extra", "cache_dir") if name in options}
+    moved = {name: place(each) for name, each in settings.given(("data", "extra", "cache_dir")).items()}
     check_comparable(run)
     try:
         stored = run.search()["plan"]
-        if "encoder_weights" in options:
-            place_now = weights_place(options["encoder_weights"])
+        if settings.encoder_weights is not None:
+            place_now = weights_place(settings.encoder_weights)
             stored = {**stored, "base": {**stored["base"], "encoder_weights": place_now}}
         plan = Plan(**{**stored, **moved})
         check_plan(plan)

@@ -11,6 +11,7 @@ from search.run_state.process import identity, is_alive
 from search.run_state.run_location import folder_named
 from search.run_state.run_names import is_there
 from search.settings.phase_names import EXTRA, EXTRA_FOLDS, SEARCH, phases_to
+from search.settings.settings import Settings
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.atomic_write import read_json, write_bytes
 from trainable.storage.remote import Remote
@@ -98,20 +99,20 @@ class Chain:
         return phase is not None and (phase.status == 0 or bool(phase.skipped))
 
 
-def begins_chain(options: dict[str, Any]) -> bool:
-    """Tell whether a command line asks for more than one phase, or goes on with a run that was asked for more.
+def begins_chain(settings: Settings) -> bool:
+    """Tell whether settings ask for more than one phase, or to go on with a run that was asked for more.
 
     Raises:
         ValueError: the run's phases.json is damaged.
     """
-    if options.get("to", SEARCH) != SEARCH:
+    if settings.to not in (None, SEARCH):
         return True
-    return "resume" in options and "to" not in options and read_chain(chain_folder(options)) is not None
+    return settings.resume is not None and settings.to is None and read_chain(chain_folder(settings)) is not None
 
 
-def chain_folder(options: dict[str, Any]) -> RunFolder:
+def chain_folder(settings: Settings) -> RunFolder:
     """Return the folder of the run that is to be resumed; the search may have been killed before it became one."""
-    run, by_path = folder_named(options, options["resume"]), Path(options["resume"])
+    run, by_path = folder_named(settings, settings.resume or ""), Path(settings.resume or "")
     return RunFolder(by_path.absolute()) if not run.uri and not is_there(run.path) and is_there(by_path) else run
 
 

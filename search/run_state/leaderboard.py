@@ -10,6 +10,7 @@ from rich.table import Table
 
 from search.run_state.tables import fitted
 from search.settings.plan import Plan
+from search.settings.settings import Settings, typed
 from trainable.counts import counted
 from trainable.run_folder.folders import BROKEN, STOPPED, RunFolder
 from trainable.storage.cache_dir import is_default_cache_dir
@@ -103,13 +104,11 @@ def tell_end(console: Console, text: str, command: str = "") -> None:
     console.print(f"{text}{goes_on}", style="bold yellow", highlight=False, soft_wrap=True)
 
 
-def resume_command(run: RunFolder, options: dict[str, Any]) -> str:
+def resume_command(run: RunFolder, settings: Settings) -> str:
     """Return the command that goes on with a run on the same resources and services."""
     command = ["python", "search/run.py", "--resume", run.path.name]
     command += runs_dir_option(run)
-    for name in ("address", "gpus", "concurrent", "gpus_per_trial", "wandb", "mlflow"):
-        if name in options:
-            command += [f"--{name.replace('_', '-')}", str(options[name])]
+    command += typed(settings.given(("address", "gpus", "concurrent", "gpus_per_trial", "wandb", "mlflow")))
     return shlex.join(command)
 
 

@@ -6,14 +6,13 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 from search.run_state.driver_claim import DRIVER, DrivenError, Tell, forget, heartbeat, is_claim
 from search.run_state.heartbeat import Heartbeat, claimed
 from search.run_state.process import is_alive
 from search.run_state.run_names import check_name, check_root, check_there, is_there
-from search.settings.arguments import GOES_ON
 from search.settings.plan import DEFAULT_SPACE
+from search.settings.settings import GOES_ON, Settings
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.cache_dir import default_cache_dir
 from trainable.storage.remote import Remote, is_uri, working_copy
@@ -22,35 +21,35 @@ LARGE = (".safetensors", ".parquet", ".npz")
 """Files of a run at a URI that its driver does not need."""
 
 
-def run_folder(options: dict[str, Any]) -> RunFolder:
+def run_folder(settings: Settings) -> RunFolder:
     """Return the folder of the run, new or to be resumed; nothing is written to it.
 
     Raises:
         ValueError: a new run's name is taken or not a plain name, or there is nothing to resume.
     """
-    if (earlier := earlier_name(options)) is not None:
-        return there(options, earlier)
-    run = folder_named(options, _new_name(options))
-    if "name" in options:
+    if (earlier := earlier_name(settings)) is not None:
+        return there(settings, earlier)
+    run = folder_named(settings, _new_name(settings))
+    if settings.name is not None:
         check_free(run)
     return run
 
 
 @contextmanager
-def driven(options: dict[str, Any], run: RunFolder, tell: Tell) -> Iterator[tuple[RunFolder, Heartbeat]]:
+def driven(settings: Settings, run: RunFolder, tell: Tell) -> Iterator[tuple[RunFolder, Heartbeat]]:
     """Claim the run that goes on, or reserve the name of a new one; no other search drives it from then on.
 
     Where no run has come of the name at the end, nothing is left of it.
 
     Args:
-        options: of the command line.
+        settings: as given.
         run: as `run_folder` gave it; a new one that was given no name gets another where two begin in one second.
         tell: told of what takes seconds.
 
     Raises:
         ValueError: another search drives the run, or the name is taken by now.
     """
-    if earlier_name(options) is not None:
+    if earlier_name(settings) is not None:
         with claimed(run, tell) as beat:
             if run.uri:  # what another driver has written meanwhile
                 Remote(run.uri).pull(run.path, leave=LARGE)
@@ -65,9 +64,9 @@ def driven(options: dict[str, Any], run: RunFolder, tell: Tell) -> Iterator[tupl
             check_free(run)  # another search may have come and gone
             break
         except ValueError:
-            if "name" in options:
+            if settings.name is not None:
                 raise
-            run = folder_named(options, f"{default_name(options)}-{number}")
+            run = folder_named(settings, f"{default_name(settings)}-{number}")
     try:
         if run.uri and run.path.exists():
             shutil.rmtree(run.path)  # what is left of a run of that name that was removed
@@ -79,15 +78,15 @@ def driven(options: dict[str, Any], run: RunFolder, tell: Tell) -> Iterator[tupl
             give_back(run, made)
 
 
-def there(options: dict[str, Any], name: str) -> RunFolder:
+def there(settings: Settings, name: str) -> RunFolder:
     """Return an earlier run's folder, by its name or path; what is at a URI is brought, but for large files.
 
     Raises:
         ValueError: there is none, or its search.json is damaged.
     """
-    if is_uri(options.get("runs_dir")):
-        return _earlier_remote_run(options, name)
-    root = _root(options)
+    if is_uri(settings.runs_dir):
+        return _earlier_remote_run(settings, name)
+    root = _root(settings)
     run = RunFolder(root / name)
     if not is_there(run.path / "search.json") and is_there(Path(name, "search.json")):
         run = RunFolder(Path(name).absolute())
@@ -95,44 +94,44 @@ def there(options: dict[str, Any], name: str) -> RunFolder:
     return run
 
 
-def earlier_runs(options: dict[str, Any]) -> list[RunFolder]:
+def earlier_runs(settings: Settings) -> list[RunFolder]:
     """Return the runs that a new search is to start warm from.
 
     Raises:
         ValueError: there is none of a name, or one comes twice.
     """
-    runs = [there(options, name) for name in options.get("warm_start", ())]
+    runs = [there(settings, name) for name in settings.warm_start]
     names = [run.path.name for run in runs]
     if twice := [name for name in names if names.count(name) > 1]:
         raise ValueError(f"--warm-start names run {twice[0]} twice; leave one out")
     return runs
 
 
-def earlier_name(options: dict[str, Any]) -> str | None:
-    """Return the name of the run that the options go on with, or None for a new one."""
-    return next((options[name] for name in GOES_ON if name in options), None)
+def earlier_name(settings: Settings) -> str | None:
+    """Return the name of the run that the settings go on with, or None for a new one."""
+    return next(iter(settings.given(GOES_ON).values()), None)
 
 
-def default_name(options: dict[str, Any]) -> str:
+def default_name(settings: Settings) -> str:
     """Return the name of a run that was given none."""
-    of = f"{Path(options['promote']).name}-long" if "promote" in options else options.get("space", DEFAULT_SPACE)
+    of = f"{Path(settings.promote).name}-long" if settings.promote else settings.space or DEFAULT_SPACE
     return f"{of}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
-def _new_name(options: dict[str, Any]) -> str:
-    return check_name(options["name"]) if "name" in options else default_name(options)
+def _new_name(settings: Settings) -> str:
+    return check_name(settings.name) if settings.name is not None else default_name(settings)
 
 
-def _root(options: dict[str, Any]) -> Path:
+def _root(settings: Settings) -> Path:
     """Return the folder of the runs, where that is no URI."""
-    return check_root(Path(options.get("runs_dir", "runs")).absolute())
+    return check_root(Path(settings.runs_dir).absolute())
 
 
-def folder_named(options: dict[str, Any], name: str) -> RunFolder:
+def folder_named(settings: Settings, name: str) -> RunFolder:
     """Return the folder that a run of a name has, be it there or not."""
-    if is_uri(options.get("runs_dir")):
-        return _remote(options, name)[1]
-    return RunFolder(_root(options) / name)
+    if is_uri(settings.runs_dir):
+        return _remote(settings, name)[1]
+    return RunFolder(_root(settings) / name)
 
 
 def check_free(run: RunFolder) -> None:
@@ -168,22 +167,22 @@ def give_back(run: RunFolder, made: Sequence[Path] = ()) -> None:
             each.rmdir()
 
 
-def _remote(options: dict[str, Any], name: str) -> tuple[Remote, RunFolder]:
+def _remote(settings: Settings, name: str) -> tuple[Remote, RunFolder]:
     """Return a run at a URI and its working copy."""
-    if "keep_gb" in options:
-        raise ValueError(f"--keep-gb counts files on a path, --runs-dir is {options['runs_dir']}; leave --keep-gb out")
-    remote = Remote(str(options["runs_dir"])) / name
-    return remote, RunFolder(working_copy(remote.uri, options.get("cache_dir") or default_cache_dir()), remote.uri)
+    if settings.keep_gb is not None:
+        raise ValueError(f"--keep-gb counts files on a path, --runs-dir is {settings.runs_dir}; leave --keep-gb out")
+    remote = Remote(str(settings.runs_dir)) / name
+    return remote, RunFolder(working_copy(remote.uri, settings.cache_dir or default_cache_dir()), remote.uri)
 
 
-def _earlier_remote_run(options: dict[str, Any], name: str) -> RunFolder:
-    remote, run = _remote(options, name)
+def _earlier_remote_run(settings: Settings, name: str) -> RunFolder:
+    remote, run = _remote(settings, name)
     if not remote.exists("search.json"):
-        root = Remote(str(options["runs_dir"]))
+        root = Remote(str(settings.runs_dir))
         raise ValueError(f"no run {name} in {root.uri}; the runs there are: {', '.join(root.folders()) or 'none'}")
     here = heartbeat(RunFolder(run.path))
     if here and "ended" not in here and is_alive(here):  # its working copy is newer than what is at the URI
-        if name == earlier_name(options):
+        if name == earlier_name(settings):
             raise DrivenError(f"run {name} is driven by process {here['pid']} of this machine; stop that, or wait")
         return run
     remote.pull(run.path, leave=LARGE)

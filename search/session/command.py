@@ -5,7 +5,7 @@ import threading
 import time
 import traceback
 from contextlib import ExitStack, suppress
-from typing import Any, TextIO, cast
+from typing import TextIO, cast
 
 from rich.console import Console
 
@@ -19,7 +19,6 @@ from search.run_state.heartbeat import Heartbeat
 from search.run_state.leaderboard import resume_command, tell_end
 from search.run_state.run_location import driven, earlier_name, earlier_runs, give_back, run_folder
 from search.session.command_checks import (
-    LOCAL,
     read_dataset,
     validate,
     validate_data,
@@ -28,6 +27,7 @@ from search.session.command_checks import (
 )
 from search.settings.arguments import parse
 from search.settings.plan import Plan, place
+from search.settings.settings import LOCAL, Settings
 from search.tuning.compatibility import check_comparable
 from trainable.machine.terminal import open_console, open_streams
 from trainable.run_folder.folders import RunFolder
@@ -65,7 +65,7 @@ class Command:
     def __init__(self, arguments: list[str]):
         self.arguments, self.started = arguments, time.monotonic()
         self.console = open_console(wide=True, file=cast(TextIO, LastingOutput(sys.stdout)))
-        self.options: dict[str, Any] = {}
+        self.settings = Settings()
         self.run: RunFolder | None = None
         self.beat: Heartbeat | None = None  # of this process, once it has claimed the run
         self.status: int | None = None  # once all has been told
@@ -80,78 +80,77 @@ class Command:
             ValueError, OSError: what is asked cannot be done; nothing was trained.
             EndedBySignalError: a signal came before the first trial.
         """
-        self.options = options = parse(self.arguments)
-        if "submit" in options:
-            validate_submitted(options)
+        self.settings = settings = parse(self.arguments)
+        if settings.submit is not None:
+            validate_submitted(settings)
             set_up_access(local=False)
             from search.cluster.job_submission import submit
 
-            return submit(self.arguments, options, self.console)
-        if "promote" in options:
+            return submit(settings, self.console)
+        if settings.promote is not None:
             from search.phases.promote import promotion  # imports SciPy
 
-            self.options = options = promotion(options)
-        if begins_chain(options):
+            self.settings = settings = promotion(settings)
+        if begins_chain(settings):
             from search.phases.chain import carry_through  # imports SciPy
 
-            self.status = carry_through(options, self.arguments, self.console)
+            self.status = carry_through(settings, self.console)
             return self.status
-        self.run = run = run_folder(options)
-        earlier = earlier_name(options) is not None
+        self.run = run = run_folder(settings)
+        earlier = earlier_name(settings) is not None
         if earlier:
             check_undriven(run)
-        warm = earlier_runs(options)
+        warm = earlier_runs(settings)
         for each in warm:
             check_comparable(each)
-        stored = stored_plan(run, options) if earlier else None
-        validate(options, run, stored)
+        stored = stored_plan(run, settings) if earlier else None
+        validate(settings, run, stored)
         if stored:
-            validate_going_on(options, run, stored)
+            validate_going_on(settings, run, stored)
         with ExitStack() as held, set_up.given_up():
             return self._drive(held, run, warm, stored)
 
     def _drive(self, held: ExitStack, run: RunFolder, warm: list[RunFolder], stored: Plan | None) -> int:
         """Claim the run, start Ray, and search or confirm; `held` gives all of it back."""
-        options = self.options
+        settings = self.settings
         if not stored:  # the name is taken from now on
             run, beat = self._claim(held, run)
-        dataset = read_dataset(options, run, stored)
-        address = options.get("address", LOCAL)
-        set_up_access(local=address == LOCAL)
+        dataset = read_dataset(settings, run, stored)
+        set_up_access(local=settings.address == LOCAL)
         if stored:
             validate_data(run, stored, dataset)
             # What could be checked without starting or writing anything has been.
             run, beat = self._claim(held, run)
-            stored = stored_plan(run, options)
+            stored = stored_plan(run, settings)
         from search.driver.tune_runner import ray_running
 
         threading.Thread(target=_import_ahead, daemon=True).start()
-        held.enter_context(ray_running(address))
+        held.enter_context(ray_running(settings.address))
         from search.cluster.ray_cluster import find_machine
 
-        machine = find_machine(options.get("gpus"), self.console)
-        check_nodes(run, options, stored, self.console)
+        machine = find_machine(settings.gpus, self.console)
+        check_nodes(run, settings, stored, self.console)
         if stored:
             keep_places(run, stored)
             from search.tuning.study import mend_records
 
             mend_records(run)
         surroundings = (dataset, machine, self.console, beat, self.started)
-        if stored and "confirm" in options:
+        if stored and settings.confirm is not None:
             from search.session.confirming import confirm
 
-            self.status = confirm(options, run, stored, *surroundings)
+            self.status = confirm(settings, run, stored, *surroundings)
         else:
             from search.session.searching import run_search
 
-            self.status = run_search(options, run, stored, warm, *surroundings)
+            self.status = run_search(settings, run, stored, warm, *surroundings)
         return self.status
 
     def _claim(self, held: ExitStack, run: RunFolder) -> tuple[RunFolder, Heartbeat]:
         def tell(text: str) -> None:
             self.console.print(text, highlight=False, soft_wrap=True)
 
-        self.run, self.beat = held.enter_context(driven(self.options, run, tell))
+        self.run, self.beat = held.enter_context(driven(self.settings, run, tell))
         return self.run, self.beat
 
     def give_up(self, cause: str) -> None:
@@ -174,9 +173,9 @@ class Command:
 
     def _resume(self) -> str:
         """Return the command that goes on, empty if there is none: what extends a run has not done so yet."""
-        if not self.run or {"confirm", "extend"} & self.options.keys() or not (self.run.path / "search.json").exists():
+        if not self.run or self.settings.given(("confirm", "extend")) or not (self.run.path / "search.json").exists():
             return ""
-        return resume_command(self.run, self.options)
+        return resume_command(self.run, self.settings)
 
 
 def told_error(error: Exception, run: RunFolder | None) -> str:
@@ -187,12 +186,12 @@ def told_error(error: Exception, run: RunFolder | None) -> str:
     return f"{where} has no room left ({error.strerror}): remove what you do not need, or name another --runs-dir"
 
 
-def check_nodes(run: RunFolder, options: dict[str, Any], stored: Plan | None, console: Console) -> None:
+def check_nodes(run: RunFolder, settings: Settings, stored: Plan | None, console: Console) -> None:
     """Look at every node before anything else is done there; says nothing of a single one that is well."""
     from search.cluster.preflight_checks import preflight
 
-    data = stored.data if stored else place(options["data"]) if "data" in options else None
-    cache_dir = stored.cache_dir if stored else str((options.get("cache_dir") or default_cache_dir()).absolute())
+    data = stored.data if stored else place(settings.data) if settings.data is not None else None
+    cache_dir = stored.cache_dir if stored else str((settings.cache_dir or default_cache_dir()).absolute())
     root = run.uri.rsplit("/", 1)[0] if run.uri else str(run.path.parent)
     preflight({"storage": root, "cache_dir": cache_dir, "data": data}, console, quiet=True)
 

@@ -1,8 +1,9 @@
 """Finds what is wrong with a command before Ray or PyTorch is imported: each of them takes seconds."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from search.cluster.auth_token import keep_token
@@ -11,7 +12,9 @@ from search.preparation.encoder_weights_folder import check_weights
 from search.run_state.past_usage import read_hours, total
 from search.settings.allocation import Machine, resources
 from search.settings.budget import read_budget
-from search.settings.plan import FOLDS, Plan, new_plan
+from search.settings.plan import FOLDS, Plan
+from search.settings.resolve import new_plan
+from search.settings.settings import LOCAL, Settings, given_or
 from search.settings.trackers import check_services
 from trainable.coco.reader import Dataset, read_training
 from trainable.config import TrialConfig
@@ -31,9 +34,6 @@ from trainable.storage.remote_data import local_data
 
 Result = TypeVar("Result")
 
-LOCAL = "local"
-"""The address of a Ray that a search starts for itself."""
-
 GPU_DEVICES = ("nvidia[0-9]*", "kfd", "dxg")
 """Files in /dev that drivers of GPUs make: Nvidia's, AMD's, WSL's."""
 
@@ -41,31 +41,31 @@ UNKNOWN = (Machine(1_000_000, 0), Machine(1_000_000, 1_000_000, 80.0))
 """A cluster as far as it is known before it is joined: with whatever a command can ask for, without GPUs or with."""
 
 ELSEWHERE = ("data", "extra", "base", "encoder_weights", "cache_dir", "warm_start")
-"""Options of a submitted search that name something on the cluster."""
+"""Settings of a submitted search that name something on the cluster."""
 
 
-def validate(options: dict[str, Any], run: RunFolder, stored: Plan | None) -> None:
-    """Check a command as far as its options, the run's folder and this machine tell.
+def validate(settings: Settings, run: RunFolder, stored: Plan | None) -> None:
+    """Check a command as far as its settings, the run's folder and this machine tell.
 
     Args:
-        options: of the command line.
+        settings: as given.
         run: that begins or goes on.
         stored: the plan of one that goes on.
 
     Raises:
         ValueError: something that the search would stumble on later.
     """
-    address = options.get("address", LOCAL)
-    check_places(Path(stored.cache_dir) if stored else options.get("cache_dir"))
-    check_services(options.get("wandb"), options.get("mlflow"))
+    address = settings.address
+    check_places(Path(stored.cache_dir) if stored else settings.cache_dir)
+    check_services(settings.wandb, settings.mlflow)
     check_ray_needs(address, LOCAL)
-    plan = _fitting(options, stored, likely_machines(address, Path("/dev")))
+    plan = _fitting(settings, stored, likely_machines(address, Path("/dev")))
     check_parts(plan.config)
     for config in plan.given_configs():
         check_parts(config)
     for architecture, encoder in plan.models:
         check_model_names(architecture, encoder)
-    check_weights(plan, run, moved="encoder_weights" in options and stored is not None)
+    check_weights(plan, run, moved=settings.encoder_weights is not None and stored is not None)
     if plan.extra and not is_uri(plan.extra):
         Extra.read(Path(plan.extra))
 
@@ -104,32 +104,32 @@ def check_places(cache_dir: Path | None) -> None:
         raise ValueError("; ".join(faults))
 
 
-def validate_submitted(options: dict[str, Any]) -> None:
+def validate_submitted(settings: Settings) -> None:
     """Check a command that runs elsewhere: what of it does not depend on what is there.
 
     Raises:
         ValueError: the cluster would refuse it, or there is no job server at such an address.
     """
-    parts = urlsplit(options["submit"])
+    parts = urlsplit(str(settings.submit))
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(
-            f"--submit takes the address of a job server, such as http://127.0.0.1:8265, found {options['submit']!r}"
+            f"--submit takes the address of a job server, such as http://127.0.0.1:8265, found {settings.submit!r}"
         )
-    if not {"resume", "extend", "confirm", "promote"} & options.keys():
-        here = {name: value for name, value in options.items() if name not in ELSEWHERE}
-        plan = _fitting({**here, "cache_dir": Path("/")}, None, UNKNOWN)
+    if not settings.given(("resume", "extend", "confirm", "promote")):
+        here = replace(settings.without(ELSEWHERE), cache_dir=Path("/"))
+        plan = _fitting(here, None, UNKNOWN)
         check_parts(plan.config)
 
 
-def read_dataset(options: dict[str, Any], run: RunFolder, stored: Plan | None) -> Dataset:
+def read_dataset(settings: Settings, run: RunFolder, stored: Plan | None) -> Dataset:
     """Read the annotations of a run's data, which what is at a URI is copied for, and look at what they show at once.
 
     Raises:
         ValueError: the data is missing or has moved, or there are fewer photos than folds.
         DiskFullError: there is no room to cache them.
     """
-    cache_dir = Path(stored.cache_dir) if stored else (options.get("cache_dir") or default_cache_dir())
-    data = stored.data if stored else options.get("data")
+    cache_dir = Path(stored.cache_dir) if stored else (settings.cache_dir or default_cache_dir())
+    data = stored.data if stored else settings.data
     try:
         dataset = read_training(find_data(local_data(data, cache_dir) if data else None, cache_dir))
     except DataError as error:
@@ -139,23 +139,23 @@ def read_dataset(options: dict[str, Any], run: RunFolder, stored: Plan | None) -
                 "place by --data DIR"
             ) from error
         raise
-    folds = stored.folds if stored else options.get("folds", FOLDS)
+    folds = stored.folds if stored else given_or(settings.folds, FOLDS)
     if folds > len(dataset.photos):
         raise ValueError(f"--folds {folds} is more than the {len(dataset.photos)} photos of {dataset.root}")
 
     def has_room(machine: Machine) -> None:
-        plan = stored or new_plan(options, machine)
+        plan = stored or new_plan(settings, machine)
         check_room(dataset, plan.image_sizes, Path(plan.cache_dir), plan.skip_bad)
 
-    _first_fitting(likely_machines(options.get("address", LOCAL), Path("/dev")), has_room)
+    _first_fitting(likely_machines(settings.address, Path("/dev")), has_room)
     return dataset
 
 
-def validate_going_on(options: dict[str, Any], run: RunFolder, plan: Plan) -> None:
+def validate_going_on(settings: Settings, run: RunFolder, plan: Plan) -> None:
     """Check a command that goes on with a run by what is in its folder.
 
     Raises:
-        ValueError: a record is missing, a budget is spent, or the options do not fit the run.
+        ValueError: a record is missing, a budget is spent, or the settings do not fit the run.
     """
     from search.preparation.extend import extended_at, extended_plan
     from search.session.confirming import begin  # these import SciPy, which a new search need not wait for
@@ -168,16 +168,16 @@ def validate_going_on(options: dict[str, Any], run: RunFolder, plan: Plan) -> No
     Folds.read(run.folds)
 
     def fits(machine: Machine) -> None:
-        share = resources(machine, options.get("concurrent"), options.get("gpus_per_trial"))
-        if "confirm" in options:
-            begin(options, run, plan, share)
+        share = resources(machine, settings.concurrent, settings.gpus_per_trial)
+        if settings.confirm is not None:
+            begin(settings, run, plan, share)
             return
-        if "extend" in options:
-            extended_plan(plan, run, options, machine)
-        spent = 0.0 if "extend" in options else total(read_hours(run)["sessions"], since=extended_at(run))
-        read_budget(options, share, spent)
+        if settings.extend is not None:
+            extended_plan(plan, run, settings, machine)
+        spent = 0.0 if settings.extend is not None else total(read_hours(run)["sessions"], since=extended_at(run))
+        read_budget(settings, share, spent)
 
-    _first_fitting(likely_machines(options.get("address", LOCAL), Path("/dev")), fits)
+    _first_fitting(likely_machines(settings.address, Path("/dev")), fits)
 
 
 def validate_data(run: RunFolder, plan: Plan, dataset: Dataset) -> None:
@@ -210,17 +210,17 @@ def likely_machines(address: str, devices: Path) -> tuple[Machine, ...]:
     return Machine(cores, count, 80.0), plain
 
 
-def _fitting(options: dict[str, Any], stored: Plan | None, machines: tuple[Machine, ...]) -> Plan:
-    """Return the plan on the first machine that the options fit."""
+def _fitting(settings: Settings, stored: Plan | None, machines: tuple[Machine, ...]) -> Plan:
+    """Return the plan on the first machine that the settings fit."""
 
     def plan(machine: Machine) -> Plan:
-        share = resources(machine, options.get("concurrent"), options.get("gpus_per_trial"))
-        if machines != UNKNOWN and options.get("gpus", 0) > machine.gpus:
-            raise ValueError(f"--gpus {options['gpus']} is more than the {machine.gpus} GPUs of this machine")
+        share = resources(machine, settings.concurrent, settings.gpus_per_trial)
+        if machines != UNKNOWN and given_or(settings.gpus, 0) > machine.gpus:
+            raise ValueError(f"--gpus {settings.gpus} is more than the {machine.gpus} GPUs of this machine")
         if stored:
             return stored
-        read_budget(options, share, 0.0)
-        return new_plan(options, machine)
+        read_budget(settings, share, 0.0)
+        return new_plan(settings, machine)
 
     return _first_fitting(machines, plan)
 

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -16,6 +16,7 @@ from search.run_state.past_usage import read_hours, total
 from search.settings.allocation import Machine, Resources, resources
 from search.settings.budget import Budget, Clock, read_budget
 from search.settings.plan import Plan
+from search.settings.settings import Settings, given_or, typed
 from trainable.coco.reader import Dataset
 from trainable.metric.paired_comparison import HELD, Standing
 from trainable.run_folder.fold_models import trainings
@@ -43,7 +44,7 @@ class Final:
 
 
 def confirm(
-    options: dict[str, Any],
+    settings: Settings,
     run: RunFolder,
     plan: Plan,
     dataset: Dataset,
@@ -57,7 +58,7 @@ def confirm(
     What has ended is not trained again, so the same command goes on after an interruption.
 
     Raises:
-        ValueError: options that do not fit the run, a budget that is spent, or data that has changed.
+        ValueError: settings that do not fit the run, a budget that is spent, or data that has changed.
     """
     from search.callbacks.checkpoint_budget import keep_callbacks
     from search.callbacks.progress import Progress
@@ -72,8 +73,8 @@ def confirm(
     from search.racing.race_searcher import Racer
     from search.run_state.console import tell
 
-    share = resources(machine, options.get("concurrent"), options.get("gpus_per_trial"))
-    final = begin(options, run, plan, share)
+    share = resources(machine, settings.concurrent, settings.gpus_per_trial)
+    final = begin(settings, run, plan, share)
     race = final.race
     prepared = prepare(plan, run, dataset, True, console)
     if prepared.extra:
@@ -104,22 +105,22 @@ def confirm(
     def finish() -> End:
         hours.close()
         racer.load()
-        return _finish(final, options, driver, console)
+        return _finish(final, settings, driver, console)
 
     return driver.drive(driver_facts(machine, share), beat, trials, finish)
 
 
-def begin(options: dict[str, Any], run: RunFolder, plan: Plan, share: Resources) -> Final:
-    """Return what the options ask for, none of it trained.
+def begin(settings: Settings, run: RunFolder, plan: Plan, share: Resources) -> Final:
+    """Return what the settings ask for, none of it trained.
 
     Raises:
-        ValueError: options that do not fit the run, or a budget that is spent.
+        ValueError: settings that do not fit the run, or a budget that is spent.
     """
-    folds = options.get("folds", plan.folds)
-    numbers = find_finalists(run, plan, options.get("top"), folds, options.get("include", []))
-    budget = read_budget(options, share, total(read_hours(run)["sessions"]))
-    drop = "no_race" not in options
-    seeds = options.get("seeds", SEEDS_OF_BUDGET if budget.text and drop else SEEDS)
+    folds = given_or(settings.folds, plan.folds)
+    numbers = find_finalists(run, plan, settings.top, folds, settings.include)
+    budget = read_budget(settings, share, total(read_hours(run)["sessions"]))
+    drop = not settings.no_race
+    seeds = given_or(settings.seeds, SEEDS_OF_BUDGET if budget.text and drop else SEEDS)
     return Final(run, plan, numbers, Race(numbers, rungs_of(range(folds), plan.config.fold, seeds), drop), budget)
 
 
@@ -156,7 +157,7 @@ def told_out(number: int, standing: Standing) -> str:
     )
 
 
-def _finish(final: Final, options: dict[str, Any], driver: "Driver", console: Console) -> End:
+def _finish(final: Final, settings: Settings, driver: "Driver", console: Console) -> End:
     """Print how the finalists rank, how the race has ended and what to do next."""
     from search.callbacks.remote_sync import send_records
     from search.callbacks.trial_states import mark_interrupted
@@ -169,11 +170,11 @@ def _finish(final: Final, options: dict[str, Any], driver: "Driver", console: Co
     left = race.left()
     end = driver.decide(left=len(left), sound=bool(race.results), limited=race.limited)
     print_ranking(run, final.numbers, race, console)
-    print_hours(run, options.get("rate"), console)
+    print_hours(run, settings.rate, console)
     if left:
         seeds = len(race.rungs) // len({fold for fold, _ in race.rungs})
         counts = f"{'at most ' * race.drop}{len(left)} trainings have not ended"
-        tell_end(console, f"{driver.told(end)}: {counts}", again(run, options, seeds))
+        tell_end(console, f"{driver.told(end)}: {counts}", again(run, settings, seeds))
     else:
         tell_end(console, end.told)
     for folder in folders:
@@ -187,15 +188,11 @@ def _finish(final: Final, options: dict[str, Any], driver: "Driver", console: Co
     return end
 
 
-def again(run: RunFolder, options: dict[str, Any], seeds: int) -> str:
+def again(run: RunFolder, settings: Settings, seeds: int) -> str:
     """Return the command that goes on, without its budget."""
     command = ["python", "search/run.py", "--confirm", run.path.name]
     command += runs_dir_option(run)
-    for name in ("top", "folds", "address", "gpus", "concurrent", "gpus_per_trial"):
-        if name in options:
-            command += [f"--{name.replace('_', '-')}", str(options[name])]
+    command += typed(settings.given(("top", "folds", "address", "gpus", "concurrent", "gpus_per_trial")))
     command += ["--seeds", str(seeds)] if seeds > 1 else []
-    command += ["--no-race"] if "no_race" in options else []
-    if "include" in options:
-        command += ["--include", *map(str, options["include"])]
+    command += typed(settings.given(("no_race", "include")))
     return shlex.join(command)

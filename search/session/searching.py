@@ -36,7 +36,9 @@ from search.session.cost_forecast import (
 )
 from search.settings.allocation import Machine, Resources, resources
 from search.settings.budget import Budget, Clock, expected_epochs, read_budget
-from search.settings.plan import FORECAST, Plan, is_default, new_plan
+from search.settings.plan import FORECAST, Plan
+from search.settings.resolve import is_default, new_plan
+from search.settings.settings import Settings
 from search.settings.trackers import service_callbacks
 from search.tuning.freeze_thaw import Thawing
 from search.tuning.priors import FILE, read_priors
@@ -47,7 +49,7 @@ from trainable.run_folder.folders import BROKEN, ENDED, RunFolder
 
 
 def run_search(
-    options: dict[str, Any],
+    settings: Settings,
     run: RunFolder,
     stored: Plan | None,
     warm: Sequence[RunFolder],
@@ -60,7 +62,7 @@ def run_search(
     """Train the trials of a plan, new or stored, and say how they stand; returns the exit status.
 
     Args:
-        options: of the command line.
+        settings: as given.
         run: whose folder this process has claimed.
         stored: its plan, where it goes on; None for a new run.
         warm: runs that a new one starts warm from.
@@ -73,11 +75,11 @@ def run_search(
     Raises:
         ValueError, OSError: what cannot be searched, before the first trial.
     """
-    share = resources(machine, options.get("concurrent"), options.get("gpus_per_trial"))
-    plan, budget = _asked(options, run, stored, machine, share)
-    services = service_callbacks(options.get("wandb"), options.get("mlflow"), run.path.name)
-    begins = stored is None or "extend" in options
-    folds_hash = options.get("promoted_folds")
+    share = resources(machine, settings.concurrent, settings.gpus_per_trial)
+    plan, budget = _asked(settings, run, stored, machine, share)
+    services = service_callbacks(settings.wandb, settings.mlflow, run.path.name)
+    begins = stored is None or settings.extend is not None
+    folds_hash = settings.promoted.folds_hash if settings.promoted else None
     plan, setting = _prepared(plan, run, stored, begins, warm, dataset, machine, console, folds_hash)
     console.print(plan.describe(run.path.name), share.description, sep="\n", highlight=False, soft_wrap=True)
     epochs, ended = plan.config.epochs, _ended(run)
@@ -110,20 +112,20 @@ def run_search(
 
     def finish() -> End:
         hours.close()
-        return _finish(plan, run, options, driver, budget, thawing is not None and thawing.limited(), console)
+        return _finish(plan, run, settings, driver, budget, thawing is not None and thawing.limited(), console)
 
     return driver.drive(driver_facts(machine, share), beat, trials, finish)
 
 
 def _asked(
-    options: dict[str, Any], run: RunFolder, stored: Plan | None, machine: Machine, share: Resources
+    settings: Settings, run: RunFolder, stored: Plan | None, machine: Machine, share: Resources
 ) -> tuple[Plan, Budget]:
     """Return what is to be searched, and what it may take; nothing is written."""
     if stored is None:
-        return new_plan(options, machine), read_budget(options, share, 0.0)
-    if "extend" in options:
-        return extended_plan(stored, run, options, machine), read_budget(options, share, 0.0)
-    return stored, read_budget(options, share, total(read_hours(run)["sessions"], since=extended_at(run)))
+        return new_plan(settings, machine), read_budget(settings, share, 0.0)
+    if settings.extend is not None:
+        return extended_plan(stored, run, settings, machine), read_budget(settings, share, 0.0)
+    return stored, read_budget(settings, share, total(read_hours(run)["sessions"], since=extended_at(run)))
 
 
 def _prepared(
@@ -176,7 +178,7 @@ def _priors(runs: Sequence[RunFolder], plan: Plan, prepared: Prepared, console: 
 def _finish(
     plan: Plan,
     run: RunFolder,
-    options: dict[str, Any],
+    settings: Settings,
     driver: Driver,
     budget: Budget,
     limited: bool,
@@ -189,11 +191,11 @@ def _finish(
     end = driver.decide(left=plan.trials - ended, sound=sound, limited=limited and bool(budget.text))
     if folders:
         print_results(run, plan, console)
-        print_hours(run, options.get("rate"), console)
+        print_hours(run, settings.rate, console)
     if end is not FINISHED:
         why = driver.told(end)
         counts = ", ".join(filter(None, [have_ended(ended, plan.trials), saved(folders)]))
-        resume = resume_command(run, options) if ended < plan.trials else ""
+        resume = resume_command(run, settings) if ended < plan.trials else ""
         tell_end(console, f"{why}: {counts}" if resume else why, resume)
     else:
         tell_end(console, end.told)

@@ -1,48 +1,19 @@
 """The command line of `search/run.py`."""
 
 import argparse
-import math
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
 from search.settings.allocation import AUTO
-from search.settings.budget import check_budget, option
 from search.settings.phase_names import ORDER
-from search.settings.plan import STOPPERS
+from search.settings.plan import FOLDS, REDUCTION, STOPPERS
+from search.settings.settings import Settings
+from search.settings.settings_checks import check_settings
 from spaces.encoders import GROUPS
-from spaces.table import JOINT, NONE, SPACES, space_names
+from spaces.table import JOINT, NONE, SPACES
 from trainable.config import PRECISIONS
 from trainable.storage.remote import is_uri
-
-FIXED_BY_RUN = (
-    "space", "name", "skip_bad", "folds", "fold", "trials", "epochs", "grace", "reduction", "seed",
-    "architecture", "encoder", "encoder_weights", "image_size", "batch_size", "smoke", "base", "encoders", "precision",
-    "compile", "keep_gb", "stopper", "warm_start",
-)  # fmt: skip
-"""Options that a resumed run keeps: another value would make its trials incomparable."""
-
-GOES_ON = ("resume", "extend", "confirm")
-"""Options that go on with a run; one at a time."""
-
-FREE: dict[str, tuple[str, ...]] = {
-    "resume": ("encoder_weights",), "extend": ("space", "encoders", "trials", "stopper", "encoder_weights"),
-    "confirm": ("folds", "encoder_weights"),
-    "promote": ("name", "epochs", "fold", "image_size", "stopper", "encoder_weights", "keep_gb"),
-}  # fmt: skip
-"""Of what a run has fixed, what these may change."""
-
-LOWEST = {
-    "trials": 1, "epochs": 1, "grace": 1, "reduction": 2, "seed": 0, "folds": 2, "fold": 0, "image_size": 32,
-    "batch_size": 1, "gpus": 1, "concurrent": 1, "top": 1, "include": 0, "seeds": 1, "vary": 0,
-}  # fmt: skip
-"""The smallest value of each option that is a whole number."""
-
-HIGHEST = {"seed": 2**32 - 1}
-"""The largest, where that is none of the run's, the data's or the machine's."""
-
-OF_CONFIRM = ("top", "include", "seeds", "no_race")
-"""Options that only finalists have; those that are promoted have the first two."""
 
 
 def location(text: str) -> str | Path:
@@ -82,70 +53,16 @@ class _Help(argparse.HelpFormatter):
         super().__init__(prog, max_help_position=30, width=110)
 
 
-def parse(arguments: list[str] | None = None) -> dict[str, Any]:
-    """Return the options given on the command line, and only those: defaults depend on the device and the data.
+def parse(arguments: list[str] | None = None) -> Settings:
+    """Return what a command line asks for.
 
     Raises:
-        ValueError: an unknown space, a budget or number of seeds that is none, or an option that a resumed run has
-            fixed.
+        ValueError: see `check_settings`.
     """
     given = vars(_parser().parse_args(arguments))
-    _check_given(given)
-    space_names(given.get("space", "losses"))
-    check_budget(given)
-    earlier = [name for name in (*GOES_ON, "promote") if name in given]
-    if len(earlier) > 1:
-        told = "--resume goes on with a search, --extend adds to it, --confirm goes on with its finalists"
-        raise ValueError(f"{told}, --promote begins a run of its best configs; pass one of them")
-    if earlier:
-        _check_fixed(given, earlier[0])
-    of_confirm = OF_CONFIRM[2:] if "promote" in given else OF_CONFIRM
-    if "confirm" not in given and (alone := [name for name in of_confirm if name in given]):
-        raise ValueError(f"{option(alone[0])} belongs to --confirm NAME; add that, or leave it out")
-    if "vary" in given and "promote" not in given:
-        raise ValueError("--vary belongs to --promote NAME; add that, or leave it out")
-    if "pseudo_labels" in given and given.get("to", ORDER[0]) == ORDER[0]:
-        raise ValueError(f"--pseudo-labels belongs to --to, which goes on after the search; add --to {ORDER[-2]}, say")
-    _check_ranges(given)
-    return given
-
-
-def _check_given(given: dict[str, Any]) -> None:
-    """Refuse empty values, which a variable that a shell does not have leaves."""
-    for name, value in given.items():
-        if "" in (value if isinstance(value, list) else [value]):
-            raise ValueError(f"{option(name)} must not be empty, found ''; give it a value, or leave it out")
-
-
-def _check_ranges(given: dict[str, Any]) -> None:
-    """Refuse numbers that no run, no data and no machine would make sense of."""
-    lowest = {**LOWEST, **({"trials": 0} if "extend" in given else {}), **({"top": 0} if "include" in given else {})}
-    for name, low in lowest.items():
-        for value in given[name] if name == "include" and name in given else [given.get(name, low)]:
-            high = HIGHEST.get(name, value)
-            if not low <= value <= high:
-                limits = f"{low} to {high}" if name in HIGHEST else f"at least {low}"
-                rest = "; 0 goes with --include N, for these trials alone" if name == "top" else ""
-                raise ValueError(f"{option(name)} must be {limits}, found {value}{rest}")
-    for name in ("keep_gb", "gpus_per_trial"):
-        value = given.get(name, 1.0)
-        if value != AUTO and not 0 < value < math.inf:
-            raise ValueError(f"{option(name)} must be a number above 0, found {value:g}")
-
-
-def _check_fixed(given: dict[str, Any], earlier: str) -> None:
-    """Refuse options that the run has fixed which another option goes on with."""
-    more = ("wandb", "mlflow") if earlier == "confirm" else ()
-    fixed = [name for name in (*FIXED_BY_RUN, *more) if name in given and name not in FREE[earlier]]
-    if not fixed:
-        return
-    rest = "leave it out or start a new run"
-    if earlier == "extend" and fixed[0] == "epochs":
-        rest = "its learning rates follow a schedule over these epochs, and more of them are another training; " + rest
-    raise ValueError(
-        f"{option(fixed[0])} is fixed by the run that --{earlier} "
-        f"{'takes' if earlier == 'promote' else 'continues'}; {rest}"
-    )
+    settings = Settings(**{name: tuple(each) if isinstance(each, list) else each for name, each in given.items()})
+    check_settings(settings)
+    return settings
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -188,7 +105,9 @@ def _add_search(group: Any) -> None:
     group.add_argument(
         "--grace", type=int, metavar="N", help="epochs before ASHA may stop a trial (default epochs/4, 1 to 10)"
     )
-    group.add_argument("--reduction", type=int, metavar="N", help="ASHA keeps the best 1/N at each rung (default 3)")
+    group.add_argument(
+        "--reduction", type=int, metavar="N", help=f"ASHA keeps the best 1/N at each rung (default {REDUCTION})"
+    )
     group.add_argument("--seed", type=int, metavar="N", help="of folds, sampler and training (default 0)")
     group.add_argument("--name", help="of the run (default SPACE-DATE-TIME)")
     group.add_argument(
@@ -272,7 +191,7 @@ def _add_data(group: Any) -> None:
         "--folds",
         type=int,
         metavar="K",
-        help="parts of the cross-validation (default 5); with "
+        help=f"parts of the cross-validation (default {FOLDS}); with "
         "--confirm, how many of the run's to train on (default all)",
     )
     group.add_argument("--fold", type=int, metavar="N", help="the part that validates, 0 to K-1 (default 0)")

@@ -6,10 +6,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from search.settings.allocation import Resources
 from search.settings.plan import ASHA, FORECAST, Plan
+from search.settings.settings import Settings, option
 
 LIMITS = ("gpu_hours", "until", "cost")
 """Options that limit a search; one at a time."""
@@ -32,49 +32,44 @@ class Budget:
         return min(max(0.01 * self.seconds, 2.0), 20.0)
 
 
-def check_budget(options: dict[str, Any]) -> None:
+def check_budget(settings: Settings) -> None:
     """Check the options of a budget as far as they go without a machine.
 
     Raises:
         ValueError: more than one limit, one that is not above 0, or a cost without a rate.
     """
-    given = [name for name in (*LIMITS, "rate") if name in options]
+    given = settings.given((*LIMITS, "rate"))
     limits = [option(name) for name in given if name in LIMITS]
     if len(limits) > 1:
         raise ValueError(f"{limits[0]} and {limits[1]} both limit the search; pass one of them")
     if "cost" in given and "rate" not in given:
         raise ValueError("--cost needs --rate, what an hour of a GPU costs (of a core, where there is no GPU)")
-    for name in given:
+    for name, value in given.items():
         if name == "until":
-            duration(options[name])
-        elif not 0 < options[name] < math.inf:
-            raise ValueError(f"{option(name)} must be a number above 0, found {options[name]:g}")
+            duration(value)
+        elif not 0 < value < math.inf:
+            raise ValueError(f"{option(name)} must be a number above 0, found {value:g}")
 
 
-def option(name: str) -> str:
-    """Return an option as it is typed."""
-    return f"--{name.replace('_', '-')}"
-
-
-def read_budget(options: dict[str, Any], share: Resources, spent: float) -> Budget:
+def read_budget(settings: Settings, share: Resources, spent: float) -> Budget:
     """Return the budget that the options give.
 
     Args:
-        options: of the command line, see `check_budget`.
+        settings: as given, see `check_budget`.
         share: of the machine.
         spent: GPU-hours, or core-hours, of the run before now, since it was last extended. `--until` does not count it.
 
     Raises:
         ValueError: the run has spent it already.
     """
-    rate = options.get("rate")
-    name = next((name for name in LIMITS if name in options), None)
-    if name is None:
+    rate = settings.rate
+    (name, value), *_ = [*settings.given(LIMITS).items(), ("", None)]
+    if value is None:
         return Budget("", math.inf, rate)
-    text = f"{option(name)} {options[name]}"
+    text = f"{option(name)} {value}"
     if name == "until":
-        return Budget(text, duration(options[name]), rate, whole=True)
-    hours = options[name] / (rate if name == "cost" else 1)
+        return Budget(text, duration(value), rate, whole=True)
+    hours = value / (rate if name == "cost" else 1)
     if hours <= spent:
         raise ValueError(f"{text} is spent: the run has taken {spent:.2f} {unit(share)} so far; allow more")
     return Budget(text, (hours - spent) * 3600 / size(share), rate)

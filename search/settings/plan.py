@@ -1,18 +1,13 @@
 """What a search will do, resolved from the command line, the device and the data; stored in search.json."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search.settings.allocation import Machine, default_options
-from spaces.encoders import STRIDES, group_for, pairs
-from spaces.optimizers import FREEZE_SHARES, freeze_shares
-from spaces.table import NONE, Scope, find_space, space_names
+from spaces.optimizers import FREEZE_SHARES
+from spaces.table import NONE, Scope, find_space
 from trainable.config import TrialConfig
 from trainable.counts import counted
-from trainable.storage.atomic_write import read_json
-from trainable.storage.cache_dir import default_cache_dir
 from trainable.storage.remote import is_uri
 
 DEFAULT_SPACE = "losses"
@@ -23,7 +18,8 @@ FORECAST, ASHA, NO_STOPPING = STOPPERS = "forecast", "asha", "none"
 FOLDS = 5
 """Parts of the cross-validation where --folds does not say otherwise."""
 
-SMOKE = {"trials": 4, "epochs": 4, "image_size": 64}
+REDUCTION = 3
+"""ASHA keeps the best 1/REDUCTION at each rung where --reduction does not say otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,75 +91,6 @@ class Plan:
         )
 
 
-def new_plan(options: dict[str, Any], machine: Machine) -> Plan:
-    """Resolve the options of a new run; whether the model can be built is left to a worker to try.
-
-    Raises:
-        ValueError: a value out of range.
-    """
-    if "promoted" in options:
-        promoted: Plan = options["promoted"]  # see `search/phases/promote.py`
-        return promoted
-    demo = "data" not in options
-    defaults = default_options(machine, demo)
-    base = _base(options)
-    if {"architecture", "encoder"} & (options.keys() | base.keys()):
-        defaults["decoder"] = {}  # the narrow decoder is for the small default encoder
-    if options.get("smoke"):
-        defaults |= SMOKE
-    if options.get("space") == NONE:
-        defaults["trials"] = 1
-    figures = [name for name in ("grace", "reduction") if name in options]
-    if figures and options.get("stopper", ASHA) != ASHA:
-        found = f"found --stopper {options['stopper']}"
-        raise ValueError(f"--{figures[0]} belongs to --stopper {ASHA}, {found}; leave one of them out")
-    chosen = {**defaults, **base, **options}
-    chosen["encoder_weights"] = weights_place(chosen["encoder_weights"])
-    known = {each.name for each in fields(TrialConfig)}
-    config = TrialConfig.from_dict({name: value for name, value in chosen.items() if name in known})
-    if config.precision == "fp16" and not machine.gpus:
-        raise ValueError("precision fp16 needs a GPU and this machine has none; use auto, fp32 or bf16")
-    space = chosen.get("space", DEFAULT_SPACE)
-    names = space_names(space)
-    models = pairs(chosen.get("encoders") or group_for(machine.gpu_memory_gb))
-    plan = Plan(
-        space=space,
-        data=None if demo else place(chosen["data"]),
-        cache_dir=str((chosen.get("cache_dir") or default_cache_dir()).absolute()),
-        skip_bad=chosen.get("skip_bad", False),
-        trials=chosen["trials"],
-        grace=chosen.get("grace", min(max(config.epochs // 4, 1), 10)),
-        reduction=chosen.get("reduction", 3),
-        folds=chosen.get("folds", FOLDS),
-        base=config.to_dict(),
-        image_sizes=image_sizes(config.image_size, names),
-        models=[list(pair) for pair in models] if "encoders" in names else [],
-        strides={architecture: list(strides) for architecture, strides in STRIDES.items()},
-        pretrained=config.encoder_weights != "none",
-        freeze_shares=list(freeze_shares(config.epochs)),
-        extra=place(chosen["extra"]) if "extra" in chosen else None,
-        keep_gb=chosen.get("keep_gb"),
-        # Who chooses ASHA's figures wants ASHA.
-        stopper=chosen.get("stopper", ASHA if figures else FORECAST),
-    )
-    check_plan(plan)
-    return plan
-
-
-def _base(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the config that --base names."""
-    if "base" not in options:
-        return {}
-    try:
-        content = read_json(options["base"])
-        TrialConfig.from_dict(content)
-    except (ValueError, OSError) as error:
-        raise ValueError(f"--base {options['base']}: {error}") from error
-    if content.get("device", "auto") != "auto":  # as applied on the machine that trained it
-        content |= {"device": "auto", "precision": "auto", "memory_format": "auto"}
-    return content
-
-
 def place(given: str | Path) -> str:
     """Return a URI as it is and a path absolute."""
     return str(given) if is_uri(given) else str(Path(given).resolve())
@@ -174,23 +101,9 @@ def weights_place(given: str) -> str:
     return given if given in ("none", "imagenet") else str(Path(given).resolve())
 
 
-def image_sizes(size: int, names: Iterable[str]) -> list[int]:
-    """Return the run's image size and, where spaces choose one, the multiples of 32 a quarter below and above it."""
-    if "augmentations" not in names:
-        return [size]
-    around = {max(round(size * factor / 32), 1) * 32 for factor in (0.75, 1.25)} - {size}
-    return [size, *sorted(around)]
-
-
-def is_default(plan: Plan, machine: Machine) -> bool:
-    """Tell whether the plan is the default search on the machine's default model: the tests have checked it."""
-    if plan.space != DEFAULT_SPACE or plan.config.encoder_weights == "imagenet":
-        return False
-    left = ("seed", "fold", "epochs", "batch_size", "workers")
-    default = TrialConfig(
-        **{name: value for name, value in default_options(machine, plan.data is None).items() if name != "trials"}
-    ).to_dict()
-    return all(value == default[name] for name, value in plan.base.items() if name not in left)
+def default_grace(epochs: int) -> int:
+    """Return the epochs before which ASHA stops no trial, where --grace does not say otherwise."""
+    return min(max(epochs // 4, 1), 10)
 
 
 def check_plan(plan: Plan) -> None:

@@ -23,7 +23,8 @@ from search.preparation.data_setup import create, prepare, setting_of
 from search.run import main
 from search.run_state.leaderboard import print_results
 from search.settings.allocation import Machine, Resources
-from search.settings.plan import new_plan
+from search.settings.resolve import new_plan
+from search.settings.settings import Settings
 from search.tuning.study import open_study
 from search.worker.trial_runner import run_trial
 from spaces.table import Space
@@ -179,17 +180,17 @@ def test_failed_trials_end_alone_with_their_reason(tmp_path, data, monkeypatch, 
     monkeypatch.setattr(launch, "run_trial", trouble())
     monkeypatch.setattr(launch, "find_space", lambda name, scope: Space(sample_trouble, ()))
     plan = new_plan(
-        {
-            "data": data,
-            "cache_dir": tmp_path / "cache",
-            "trials": 7,
-            "epochs": 3,
-            "grace": 3,
-            "image_size": 32,
-            "batch_size": 5,
-            "architecture": "unet",
-            "encoder": "tu-test_resnet",
-        },
+        Settings(
+            data=data,
+            cache_dir=tmp_path / "cache",
+            trials=7,
+            epochs=3,
+            grace=3,
+            image_size=32,
+            batch_size=5,
+            architecture="unet",
+            encoder="tu-test_resnet",
+        ),
         Machine(cores=2, gpus=0),
     )
     run = RunFolder(tmp_path / "runs" / "c")

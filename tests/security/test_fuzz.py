@@ -254,7 +254,7 @@ def read_all(run):
     for read in (
         lambda: as_markdown(leaderboard([run.path])),
         lambda: read_pool([run.path]),
-        lambda: stored_plan(run, {}),
+        lambda: stored_plan(run),
     ):
         try:
             read()

@@ -5,7 +5,8 @@ from rich.console import Console
 
 from search.callbacks.checkpoint_budget import KeepWithin, checkpoint_bytes, use_of
 from search.settings.allocation import Machine
-from search.settings.plan import new_plan
+from search.settings.resolve import new_plan
+from search.settings.settings import Settings
 from trainable.run_folder.folders import FAILED, FINISHED, INTERRUPTED, RUNNING, STOPPED, RunFolder
 
 KB = 1000
@@ -124,4 +125,4 @@ def test_a_hundred_trials_stay_within_the_budget_at_every_moment(run):
 
 def test_a_budget_below_nothing_is_refused():
     with pytest.raises(ValueError, match="--keep-gb is disk space in GB, above 0, found 0"):
-        new_plan({"keep_gb": 0.0}, Machine(cores=2, gpus=0))
+        new_plan(Settings(keep_gb=0.0), Machine(cores=2, gpus=0))

@@ -38,7 +38,9 @@ from search.settings.phase_names import (
     SUBMISSION,
     TOGETHER,
 )
-from search.settings.plan import Plan, new_plan
+from search.settings.plan import Plan
+from search.settings.resolve import new_plan
+from search.settings.settings import Settings
 from search.tuning.compatibility import MEASURED
 from spaces.table import GIVEN, JOINT, find_space
 from tests.conftest import ROOT, write_photos
@@ -61,7 +63,7 @@ def run(tmp_path, photos):
 def begin_run(path, photos, **options):
     run = RunFolder(path)
     run.path.mkdir(parents=True, exist_ok=True)
-    plan = new_plan({"epochs": 4, "trials": 4, "data": photos, "image_size": 64, **options}, CPU)
+    plan = new_plan(Settings(epochs=4, trials=4, data=photos, image_size=64, **options), CPU)
     write_json(run.path / "search.json", {"plan": plan.__dict__, "folds_hash": "f", **MEASURED})
     for number in range(4):
         folder = run.trial(number)
@@ -164,7 +166,7 @@ def plan_of(run):
 
 
 def test_promoted_configs_keep_what_is_theirs_and_get_the_budget(run):
-    plan = promoted_plan(plan_of(run), run, {"epochs": 16, "image_size": 96, "top": 2, "include": [0], "fold": 1})
+    plan = promoted_plan(plan_of(run), run, Settings(epochs=16, image_size=96, top=2, include=(0,), fold=1))
     assert plan.space == GIVEN and plan.trials == 3 and plan.image_sizes == [96]
     configs = plan.given_configs()
     assert [config.optimizer["lr"] for config in configs] == pytest.approx([4e-3, 3e-3, 1e-3])
@@ -176,15 +178,15 @@ def test_promoted_configs_keep_what_is_theirs_and_get_the_budget(run):
 def test_variants_move_what_depends_on_the_budget_and_nothing_else(run):
     write_json(run.path / "search.json", {**run.search(), "plan": {**run.search()["plan"], "space": "losses"}})
     options = {"epochs": 16, "image_size": 96, "top": 2, "vary": 3}
-    plan = promoted_plan(plan_of(run), run, options)
+    plan = promoted_plan(plan_of(run), run, Settings(**options))
     assert list(plan.given) == ["short:3", "short:2", "short:3~1", "short:2~1", "short:3~2"] and plan.trials == 5
     for name in ("short:3~1", "short:3~2"):
         of, it = plan.given["short:3"], plan.given[name]
         assert 0.4 <= it["optimizer"]["lr"] / of["optimizer"]["lr"] <= 2.5
         assert {**it, "optimizer": of["optimizer"]} == of  # the search varied no more
-    assert promoted_plan(plan_of(run), run, options).given == plan.given
+    assert promoted_plan(plan_of(run), run, Settings(**options)).given == plan.given
     every = Plan(**{**plan_of(run).__dict__, "space": JOINT})
-    many = promoted_plan(every, run, {**options, "vary": 40}).given
+    many = promoted_plan(every, run, Settings(**options, vary=40)).given
     assert len({each["oversampling"]["name"] for each in many.values()}) > 1
     assert len({each["augmentation"]["name"] for each in many.values()}) > 1
     assert {each["image_size"] for each in many.values()} == {96}
@@ -196,7 +198,7 @@ def test_variants_move_what_depends_on_the_budget_and_nothing_else(run):
 ])  # fmt: skip
 def test_what_cannot_be_promoted_is_refused(run, options, rule):
     with pytest.raises(ValueError, match=rule):
-        promoted_plan(plan_of(run), run, options)
+        promoted_plan(plan_of(run), run, Settings(**options))
 
 
 @pytest.mark.parametrize("words", [
@@ -213,20 +215,20 @@ def test_options_that_do_not_go_with_promote(words):
 
 def test_only_what_is_asked_for_more_than_a_search_is_a_chain(tmp_path, run):
     here = {"runs_dir": tmp_path / "runs"}
-    assert begins_chain({"to": SUBMISSION, **here})
-    assert not begins_chain({"to": SEARCH, **here})
-    assert not begins_chain({"resume": "short", **here})
+    assert begins_chain(Settings(to=SUBMISSION, **here))
+    assert not begins_chain(Settings(to=SEARCH, **here))
+    assert not begins_chain(Settings(resume="short", **here))
     write_chain(run, Chain(SUBMISSION, {"until": "1h"}, []))
-    assert begins_chain({"resume": "short", **here})
-    assert not begins_chain({"resume": "short", "to": SEARCH, **here})
+    assert begins_chain(Settings(resume="short", **here))
+    assert not begins_chain(Settings(resume="short", to=SEARCH, **here))
 
 
 def test_a_chain_without_a_budget_or_without_test_photos_is_refused(tmp_path, photos):
     with pytest.raises(ValueError, match="--until"):
-        carry_through({"to": SUBMISSION}, [], console())
+        carry_through(Settings(to=SUBMISSION), console())
     (photos / "test.json").unlink(missing_ok=True)
     with pytest.raises(ValueError, match=r"test\.json"):
-        carry_through({"to": SUBMISSION, "until": "1h", "data": photos}, [], console())
+        carry_through(Settings(to=SUBMISSION, until="1h", data=photos), console())
 
 
 def test_a_chain_is_read_as_it_was_written_and_damage_is_said(run):
@@ -263,26 +265,26 @@ def commands(run, monkeypatch):
 
 def test_every_phase_is_a_command_of_its_own_within_its_share(run, commands):
     chain = Chain(MODEL, {"until": "1h"}, ["--space", "losses"])
-    assert Carrier(Commands(run, chain, {}), console()).carry() == 0
+    assert Carrier(Commands(run, chain, Settings()), console()).carry() == 0
     assert [phase.name for phase in commands] == [SEARCH, PROMOTE, CONFIRM, ENSEMBLE, SUBMISSION, MODEL]
     for phase in commands[:3]:
         words = parse([*phase.command[1:]])
-        assert 0 < float(words["until"][:-1]) <= 3600
+        assert 0 < float(words.until[:-1]) <= 3600
     parsers = {"ensemble.py": "analysis.ensemble", "ensemble_predict.py": "analysis.ensemble_predict"}
     for phase in commands[3:5]:
         module = importlib.import_module(parsers[Path(phase.command[0]).name])
         assert module._parser().parse_args(phase.command[1:]).run
         assert (ROOT / phase.command[0]).exists()
     promote, confirm = (parse(phase.command[1:]) for phase in commands[1:3])
-    assert promote["promote"] == "short" and promote["name"] == "short-long" and promote["fold"] == 1
-    assert confirm["confirm"] == "short-long" and confirm["seeds"] == 1
+    assert promote.promote == "short" and promote.name == "short-long" and promote.fold == 1
+    assert confirm.confirm == "short-long" and confirm.seeds == 1
 
 
 def test_a_round_of_pseudo_labels_comes_after_the_first_ensemble(run, commands):
     chain = Chain(SUBMISSION, {"until": "1h"}, ["--space", "losses"], pseudo_labels=True)
     (run.path.with_name("short-long") / "ensemble").mkdir(parents=True)
     write_json(run.path.with_name("short-long") / "ensemble" / "ensemble.json", {"folds": [0, 1]})
-    assert Carrier(Commands(run, chain, {}), console()).carry() == 0
+    assert Carrier(Commands(run, chain, Settings()), console()).carry() == 0
     assert [phase.name for phase in commands] == [
         SEARCH,
         PROMOTE,
@@ -295,7 +297,7 @@ def test_a_round_of_pseudo_labels_comes_after_the_first_ensemble(run, commands):
         SUBMISSION,
     ]
     extra = parse(next(phase for phase in commands if phase.name == EXTRA).command[1:])
-    assert extra["promote"] == "short-long" and extra["name"] == "short-extra" and extra["epochs"] == 16
+    assert extra.promote == "short-long" and extra.name == "short-extra" and extra.epochs == 16
     submission = commands[-1].command
     assert [Path(word).name for word in submission[2:4]] == ["short-long", "short-extra"]
     with pytest.raises(ValueError, match="belongs to --to"):
@@ -305,11 +307,11 @@ def test_a_round_of_pseudo_labels_comes_after_the_first_ensemble(run, commands):
 def test_a_chain_goes_on_where_a_phase_failed(run, commands, monkeypatch):
     chain = Chain(SUBMISSION, {"until": "1h"}, ["--space", "losses"])
     monkeypatch.setattr(Carrier, "fails", {CONFIRM: 143})
-    assert Carrier(Commands(run, chain, {}), console()).carry() == 143
+    assert Carrier(Commands(run, chain, Settings()), console()).carry() == 143
     monkeypatch.setattr(Carrier, "fails", {})
     commands.clear()
     again = read_chain(run)
-    assert again is not None and Carrier(Commands(run, again, {}), console()).carry() == 0
+    assert again is not None and Carrier(Commands(run, again, Settings()), console()).carry() == 0
     assert [phase.name for phase in commands] == [CONFIRM, ENSEMBLE, SUBMISSION]
     assert [phase.name for phase in again.phases] == list(ORDER[: ORDER.index(SUBMISSION) + 1])
 
@@ -322,7 +324,7 @@ def test_hours_are_shared_by_what_the_search_held(run):
 
 
 def test_the_reference_recipe_is_promoted_where_it_fits(run):
-    longer = Commands(run, Chain(SUBMISSION, {"until": "9h"}, []), {}).longer()
+    longer = Commands(run, Chain(SUBMISSION, {"until": "9h"}, []), Settings()).longer()
     assert longer.numbers.index(0) == 2
     assert epoch_seconds(run, 2) == (5.0, 64)
 
@@ -383,9 +385,10 @@ def test_a_chain_that_is_interrupted_goes_on(tmp_path):
 
 
 def test_the_plan_says_what_to_expect_before_anything_is_known(tmp_path, run):
-    def lines(*phases, **options):
+    def lines(*phases, **given):
         screen = Console(width=100, file=io.StringIO())
-        screen.print(plan_table(Commands(run, Chain(SUBMISSION, {"until": "1h"}, [], list(phases)), options)))
+        chain = Chain(SUBMISSION, {"until": "1h"}, [], list(phases))
+        screen.print(plan_table(Commands(run, chain, Settings(**given))))
         return {line.split()[0]: line.split() for line in screen.file.getvalue().splitlines()}
 
     first = lines(image_size=128)

@@ -6,7 +6,8 @@ from rich.console import Console
 
 from search.preparation.data_setup import create, fold_table, prepare
 from search.settings.allocation import Machine
-from search.settings.plan import new_plan
+from search.settings.resolve import new_plan
+from search.settings.settings import Settings
 from tests.conftest import SIDE, write_scenes
 from trainable.classes import CLASSES
 from trainable.coco.reader import read_training
@@ -18,7 +19,7 @@ def prepared(sizes, run, tmp_path, resume=False):
     if not resume:
         write_scenes(tmp_path / "data", sizes)
     options = {"data": tmp_path / "data", "image_size": SIDE, "folds": 3, "cache_dir": tmp_path / "cache"}
-    plan = new_plan(options, Machine(cores=2, gpus=0))
+    plan = new_plan(Settings(**options), Machine(cores=2, gpus=0))
     console = Console(record=True, width=400)
     found = prepare(plan, run, read_training(tmp_path / "data"), resume, console)
     if not resume:

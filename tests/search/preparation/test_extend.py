@@ -18,7 +18,9 @@ from search.preparation.stored_plan import stored_plan
 from search.run_state.past_usage import total
 from search.settings.allocation import Machine
 from search.settings.arguments import parse
-from search.settings.plan import ASHA, FORECAST, NO_STOPPING, new_plan
+from search.settings.plan import ASHA, FORECAST, NO_STOPPING
+from search.settings.resolve import new_plan
+from search.settings.settings import Settings
 from search.tuning.compatibility import MEASURED
 from search.tuning.config_to_params import express
 from search.tuning.freeze_thaw import Thawing
@@ -44,7 +46,7 @@ def begin(path, **options):
     """Return a new run's folder and plan."""
     run = RunFolder(path)
     run.path.mkdir(parents=True)
-    plan = new_plan({"epochs": E, "trials": 20, **options}, CPU)
+    plan = new_plan(Settings(epochs=E, trials=20, **options), CPU)
     write_json(run.path / "search.json", {"plan": plan.__dict__, **MEASURED})
     return run, plan
 
@@ -90,10 +92,10 @@ def play(run, plan, turns=999, space=None):
 
 def more(run, **options):
     """Extend a run as `search/run.py` does; returns its plan."""
-    before = stored_plan(run, {})
-    plan = extended_plan(before, run, options, CPU)
+    before = stored_plan(run)
+    plan = extended_plan(before, run, Settings(**options), CPU)
     extend(run, before, plan)
-    assert stored_plan(run, {}) == plan
+    assert stored_plan(run) == plan
     return plan
 
 
@@ -191,7 +193,7 @@ def test_an_extension_that_is_cut_off_comes_to_the_same_trials(searched_once, tm
         plan = more(run, space="losses+schedulers", trials=5)
         for turns in parts:
             play(run, plan, turns)
-            plan = stored_plan(run, {})
+            plan = stored_plan(run)
         play(run, plan)
         found.append({folder.number: (folder.config(), folder.curve()) for folder in run.trials()})
     assert found[0] == found[1]
@@ -201,8 +203,8 @@ def test_an_extension_that_is_cut_off_comes_to_the_same_trials(searched_once, tm
 def test_a_kill_in_the_midst_of_extending_is_made_good(searched, monkeypatch, done):
     stopped = [folder.number for folder in searched.trials() if folder.status()["state"] == STOPPED]
     assert len(stopped) > 2
-    before = stored_plan(searched, {})
-    plan = extended_plan(before, searched, {"trials": 1}, CPU)
+    before = stored_plan(searched)
+    plan = extended_plan(before, searched, Settings(trials=1), CPU)
     write_status = type(searched.trial(0)).write_status
     count = []
 
@@ -215,7 +217,7 @@ def test_a_kill_in_the_midst_of_extending_is_made_good(searched, monkeypatch, do
     with pytest.raises(KeyboardInterrupt):
         extend(searched, before, plan)
     monkeypatch.undo()
-    assert stored_plan(searched, {}) == plan
+    assert stored_plan(searched) == plan
     settle(searched)
     assert [folder.number for folder in searched.trials() if folder.status()["state"] == PAUSED] == stopped
     assert not searched.study.exists() and (searched.path / "study-1.journal").exists()
@@ -276,11 +278,11 @@ def test_what_was_broken_or_never_began_is_not_run_again(tmp_path):
 def test_what_adds_nothing_is_refused_and_changes_nothing(searched, options, told):
     before = (searched.path / "search.json").read_bytes()
     with pytest.raises(ValueError, match=told):
-        extended_plan(stored_plan(searched, {}), searched, options, CPU)
+        extended_plan(stored_plan(searched), searched, Settings(**options), CPU)
     for folder in searched.trials():
         folder.last_state.unlink()
     with pytest.raises(ValueError, match="run run has no stopped trial with the state it would go on from"):
-        extended_plan(stored_plan(searched, {}), searched, {"trials": 0}, CPU)
+        extended_plan(stored_plan(searched), searched, Settings(trials=0), CPU)
     assert (searched.path / "search.json").read_bytes() == before
 
 
@@ -288,11 +290,11 @@ def test_spaces_bring_what_they_choose_from_and_trials_keep_their_sizes(tmp_path
     searched, _ = begin(tmp_path / "run", image_size=128)
     plan = more(searched, trials=1, space="losses+augmentations+encoders")
     assert plan.models and len(plan.image_sizes) == 3
-    narrow = extended_plan(plan, searched, {"trials": 1, "space": "losses"}, CPU)
+    narrow = extended_plan(plan, searched, Settings(trials=1, space="losses"), CPU)
     assert (narrow.models, narrow.image_sizes) == ([], plan.image_sizes)
     few = replace(plan, models=plan.models[:2])
-    assert extended_plan(few, searched, {"trials": 1}, CPU).models == few.models
-    assert extended_plan(few, searched, {"trials": 1, "encoders": "light"}, CPU).models == plan.models
+    assert extended_plan(few, searched, Settings(trials=1), CPU).models == few.models
+    assert extended_plan(few, searched, Settings(trials=1, encoders="light"), CPU).models == plan.models
 
 
 def test_as_many_trials_as_the_search_began_with_by_default_however_often(searched):
@@ -327,7 +329,7 @@ def test_budgets_count_from_the_extension_on(searched):
 def test_options_that_do_not_go_together(given, told):
     with pytest.raises(ValueError, match=told):
         parse(given.split())
-    assert parse(["--extend", "a", "--trials", "0", "--stopper", "none"])["trials"] == 0
+    assert parse(["--extend", "a", "--trials", "0", "--stopper", "none"]).trials == 0
 
 
 OTHERWISE = [3, [3], [{}], [{"when": 0, "trials": 2, "again": [-1]}], [{"trials": 2, "again": []}]]

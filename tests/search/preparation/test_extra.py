@@ -11,7 +11,8 @@ from rich.console import Console
 from search.preparation.data_setup import create, prepare, setting_of
 from search.preparation.stored_plan import stored_plan
 from search.settings.allocation import Machine
-from search.settings.plan import new_plan
+from search.settings.resolve import new_plan
+from search.settings.settings import Settings
 from search.worker.trial_runner import _extra
 from tests.conftest import ROOT, SIDE, write_photos
 from trainable.coco.reader import read_training
@@ -31,7 +32,7 @@ def options(photos, extra, tmp_path):
 
 
 def prepared(options, run, resume=False):
-    plan = new_plan(options, Machine(cores=2, gpus=0))
+    plan = new_plan(Settings(**options), Machine(cores=2, gpus=0))
     console = Console(record=True, width=150)
     found = prepare(plan, run, read_training(options["data"]), resume, console)
     return plan, found, console.export_text()
@@ -46,7 +47,7 @@ def test_run_records_further_photos_and_trials_get_them(options, extra, tmp_path
     assert run.search()["extra"] == {"hash": found.extra.hash, "pseudo": {}}
     setting = setting_of(plan, run, found)
     assert _extra(setting, plan.config, found.folds).file_names == found.data[SIDE].cache.file_names[:6]
-    assert stored_plan(run, {"extra": tmp_path}).extra == str(tmp_path)
+    assert stored_plan(run, Settings(extra=tmp_path)).extra == str(tmp_path)
 
 
 def test_resume_refuses_other_further_photos(options, extra, tmp_path):
@@ -70,7 +71,7 @@ def test_run_of_an_earlier_version_had_no_further_photos(options, tmp_path):
     assert run.search()["extra"] is None
     stored = {name: value for name, value in asdict(plan).items() if name != "extra"}
     (run.path / "search.json").write_text(json.dumps({**run.search(), "plan": stored}))
-    assert stored_plan(run, {}) == plan
+    assert stored_plan(run) == plan
 
 
 def test_labelled_photo_among_them_stops_the_run_before_it_begins(options, extra, tmp_path):

@@ -5,7 +5,8 @@ from rich.console import Console
 
 from search.preparation.space_checks import start_checks, summary
 from search.settings.allocation import Machine
-from search.settings.plan import new_plan
+from search.settings.resolve import new_plan
+from search.settings.settings import Settings
 
 MACHINE = Machine(cores=2, gpus=0)
 
@@ -40,7 +41,7 @@ def test_models_that_cannot_be_built_are_dropped_before_any_trial(tmp_path):
     from search.driver.tune_runner import ray_running
 
     sound = [["unet", "resnet18"], ["deeplabv3plus", "mobilenet_v2"], ["segformer", "mit_b0"], ["pan", "resnet18"]]
-    plan = replace(new_plan({"space": "encoders", "image_size": 128}, MACHINE), models=PLANTED + sound)
+    plan = replace(new_plan(Settings(space="encoders", image_size=128), MACHINE), models=PLANTED + sound)
     with (tmp_path / "out").open("w") as out, ray_running():
         console = Console(file=out, width=400)
         left = start_checks(plan, MACHINE)(console)
@@ -60,7 +61,7 @@ def test_models_that_cannot_be_built_are_dropped_before_any_trial(tmp_path):
             ({"mixing": [{"name": "mosaic", "p": 2}]}, "p is a chance, 0 to 1, found 2"),
         ):
             space = "oversampling" if "operations" not in part else "losses"
-            bad = replace(new_plan({"space": space}, MACHINE), base={**plan.base, "encoder": "resnet18", **part})
+            bad = replace(new_plan(Settings(space=space), MACHINE), base={**plan.base, "encoder": "resnet18", **part})
             with pytest.raises(ValueError, match=f"space {space} gives a config that cannot train: .*{text}"):
                 start_checks(bad, MACHINE)(console)
     text = (tmp_path / "out").read_text()

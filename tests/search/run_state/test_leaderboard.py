@@ -18,7 +18,8 @@ from search.run_state.leaderboard import print_results, resume_command, show_par
 from search.run_state.run_location import run_folder
 from search.settings.allocation import Machine
 from search.settings.arguments import parse
-from search.settings.plan import new_plan
+from search.settings.resolve import new_plan
+from search.settings.settings import Settings
 from search.tuning.recovery import recover
 from search.tuning.study import open_study
 from spaces.table import Scope, find_space
@@ -26,7 +27,7 @@ from trainable.run_folder.folders import FAILED, FINISHED, INTERRUPTED, PAUSED, 
 from trainable.storage.atomic_write import write_json
 
 EPOCHS = 4
-PLAN = new_plan({"epochs": EPOCHS}, Machine(cores=2, gpus=0))
+PLAN = new_plan(Settings(epochs=EPOCHS), Machine(cores=2, gpus=0))
 
 
 def add_trial(run, number, state, values, reason=""):
@@ -71,7 +72,7 @@ def test_paused_trials_of_an_interrupted_search_have_saved_nothing(run):
 def test_one_epoch_is_told_in_the_singular(tmp_path):
     run = RunFolder(tmp_path / "a")
     add_trial(run, 0, STOPPED, [0.1])
-    plan = new_plan({"trials": 1, "epochs": 2}, Machine(cores=1, gpus=0))
+    plan = new_plan(Settings(trials=1, epochs=2), Machine(cores=1, gpus=0))
     text = printed(lambda console: print_results(run, plan, console))
     assert "1 epoch trained in 0.0 trial minutes; stopping saved 1 epoch (50% of 2)" in text
 
@@ -277,7 +278,7 @@ def test_every_command_that_is_printed_is_one_that_works(tmp_path):
         (run.path / "search.json", {"plan": {"trials": 1, "base": {"epochs": 1}}}),
     ):
         write_json(path, content)
-    plan = new_plan({"trials": 1, "epochs": EPOCHS}, Machine(cores=1, gpus=0))
+    plan = new_plan(Settings(trials=1, epochs=EPOCHS), Machine(cores=1, gpus=0))
     text = printed(lambda console: print_results(run, plan, console))
     commands = [
         shlex.split(line.split("    #")[0])
@@ -299,7 +300,7 @@ def test_what_cannot_be_confirmed_is_not_said_to_be_next(tmp_path, state):
     run.path.mkdir()
     if state:
         add_trial(run, 0, state, [0.1])
-    plan = new_plan({"trials": 1, "epochs": EPOCHS}, Machine(cores=1, gpus=0))
+    plan = new_plan(Settings(trials=1, epochs=EPOCHS), Machine(cores=1, gpus=0))
     text = printed(lambda console: print_results(run, plan, console))
     assert "next:" not in text
     with pytest.raises(ValueError, match=r"no trial of run a has ended an epoch.*go on with it by --resume a first"):
@@ -307,5 +308,5 @@ def test_what_cannot_be_confirmed_is_not_said_to_be_next(tmp_path, state):
 
 
 def test_resume_command_keeps_resources_and_services(tmp_path):
-    command = resume_command(RunFolder(tmp_path / "a b"), {"concurrent": 1, "wandb": "p", "epochs": 3})
+    command = resume_command(RunFolder(tmp_path / "a b"), Settings(concurrent=1, wandb="p", epochs=3))
     assert command == f"python search/run.py --resume 'a b' --runs-dir {tmp_path} --concurrent 1 --wandb p"

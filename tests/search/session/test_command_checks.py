@@ -11,6 +11,7 @@ from search.session.command import main, told_error
 from search.session.command_checks import check_places, likely_machines
 from search.settings.allocation import Machine
 from search.settings.arguments import parse
+from search.settings.settings import Settings
 from tests.conftest import ROOT, write_photos
 from tests.search.refusing import home_folder, refusals, snapshot  # noqa: F401 (a fixture)
 from trainable.dataset.cache import check_cache_dir
@@ -104,7 +105,7 @@ def test_misspelt_option_is_told_with_the_nearest(capsys):
 
 
 def test_finalists_may_be_included_alone():
-    assert parse(["--confirm", "a", "--top", "0", "--include", "3"])["top"] == 0
+    assert parse(["--confirm", "a", "--top", "0", "--include", "3"]).top == 0
 
 
 def test_full_disk_is_told_with_its_place_and_what_to_do(tmp_path):
@@ -163,26 +164,26 @@ def test_all_that_a_home_lacks_is_told_at_once(monkeypatch, tmp_path):
 
 def test_names_are_reserved_at_the_start_and_given_back(home, monkeypatch):
     monkeypatch.setattr(folders, "default_name", lambda options: "losses-now")
-    first, second = run_folder({}), run_folder({})
-    with driven({}, first, print) as (one, _), driven({}, second, print) as (two, _):
+    first, second = run_folder(Settings()), run_folder(Settings())
+    with driven(Settings(), first, print) as (one, _), driven(Settings(), second, print) as (two, _):
         assert [one.path.name, two.path.name] == ["losses-now", "losses-now-2"]
         with (
             pytest.raises(ValueError, match="run losses-now is being driven by process"),
-            driven({"name": "losses-now"}, RunFolder(one.path), print),
+            driven(Settings(name="losses-now"), RunFolder(one.path), print),
         ):
             pass
         write_json(two.path / "search.json", {})
     assert [path.name for path in (home / "runs").iterdir()] == ["losses-now-2"]
     with pytest.raises(ValueError, match="run losses-now-2 exists in"):
-        run_folder({"name": "losses-now-2"})
+        run_folder(Settings(name="losses-now-2"))
 
 
 def test_name_that_a_killed_search_had_reserved_is_free(home):
-    with driven({"name": "a"}, run_folder({"name": "a"}), print) as (run, _):
+    with driven(Settings(name="a"), run_folder(Settings(name="a")), print) as (run, _):
         left = snapshot(run)
     run.path.mkdir(parents=True)
     for path, content in left.items():
         path.write_bytes(content.replace(b'"process_started": ', b'"process_started": 9'))
-    with driven({"name": "a"}, run_folder({"name": "a"}), print) as (again, _):
+    with driven(Settings(name="a"), run_folder(Settings(name="a")), print) as (again, _):
         assert again.path == run.path
     assert not run.path.exists()

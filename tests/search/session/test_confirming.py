@@ -16,7 +16,8 @@ from search.racing.race_searcher import Racer
 from search.session.confirming import again, begin, describe, needed
 from search.settings.allocation import Machine, Resources
 from search.settings.arguments import parse
-from search.settings.plan import new_plan
+from search.settings.resolve import new_plan
+from search.settings.settings import Settings
 from tests.conftest import ROOT
 from trainable.metric.bootstrap import mean_ious
 from trainable.run_folder.fold_models import fold_models, pooled_confusion, trainings
@@ -27,7 +28,7 @@ from trainable.storage.atomic_write import write_json
 
 @pytest.fixture
 def plan():
-    return new_plan({"folds": 4}, Machine(cores=2, gpus=0))
+    return new_plan(Settings(folds=4), Machine(cores=2, gpus=0))
 
 
 def add(run, number, state, value, lr=None):
@@ -215,7 +216,7 @@ def test_what_a_training_needs_is_what_its_config_s_last_one_took(tmp_path, plan
     run, share, epochs = RunFolder(tmp_path), Resources(2, 1, 0, ""), plan.config.epochs
     for number in (0, 1):
         train(add(run, number, FINISHED, 0.2))
-    final = begin({"until": "2h", "top": 2}, run, plan, share)
+    final = begin(Settings(until="2h", top=2), run, plan, share)
     one = needed(final, share, [(0, (1, 0))])
     assert one == pytest.approx(1.1 * 30 * epochs)
     assert needed(final, share, [(0, (1, 0)), (1, (1, 0))]) == one

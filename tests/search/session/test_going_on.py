@@ -13,7 +13,8 @@ from search.run_state.heartbeat import Heartbeat
 from search.run_state.run_location import run_folder
 from search.session.command_checks import validate
 from search.settings.allocation import Machine
-from search.settings.plan import new_plan
+from search.settings.resolve import new_plan
+from search.settings.settings import Settings
 from tests.conftest import write_photos
 from tests.search.refusing import home_folder, refusals, snapshot  # noqa: F401 (a fixture)
 from tests.search.run_state.test_leaderboard import add_trial
@@ -37,7 +38,7 @@ def weights(tmp_path):
 @pytest.fixture
 def begun(home, weights):
     """A run that takes its encoder's weights from a folder."""
-    plan = new_plan({"encoder": "resnet18", "encoder_weights": str(weights)}, CPU)
+    plan = new_plan(Settings(encoder="resnet18", encoder_weights=str(weights)), CPU)
     run = RunFolder(home / "runs" / "N")
     run.path.mkdir(parents=True)
     write_json(run.path / "search.json", {"plan": asdict(plan), "weights": fingerprints(plan)})
@@ -53,34 +54,34 @@ def test_weights_that_were_moved_are_asked_for_and_taken_from_their_new_place(be
     assert f"run N needs the encoder weights {weights}/resnet18.safetensors, which are not there: bring them" in told
     assert "--encoder-weights DIR" in told
     options = {option[2:]: "N", "encoder_weights": str(weights.with_name("W2"))}
-    plan = stored_plan(begun, options)
-    validate(options, begun, plan)
+    plan = stored_plan(begun, Settings(**options))
+    validate(Settings(**options), begun, plan)
     assert snapshot(begun) == before
     keep_places(begun, plan)
-    validate({option[2:]: "N"}, begun, stored_plan(begun, {}))
+    validate(Settings(**{option[2:]: "N"}), begun, stored_plan(begun))
 
 
 def test_other_weights_of_the_same_name_are_refused(begun, weights):
     save_file({"a": np.arange(1.0, 10.0)}, weights / "resnet18.safetensors")
     with pytest.raises(ValueError, match="are other weights than run N began with"):
-        validate({"resume": "N"}, begun, stored_plan(begun, {}))
+        validate(Settings(resume="N"), begun, stored_plan(begun))
     (weights / "resnet18.safetensors").write_bytes(b"x" * 99)
     with pytest.raises(ValueError, match="which are damaged"):
-        validate({"resume": "N"}, begun, stored_plan(begun, {}))
+        validate(Settings(resume="N"), begun, stored_plan(begun))
 
 
 def test_run_without_a_folder_of_weights_takes_none(home, weights):
     run = RunFolder(home / "runs" / "N")
     run.path.mkdir(parents=True)
-    write_json(run.path / "search.json", {"plan": asdict(new_plan({}, CPU))})
+    write_json(run.path / "search.json", {"plan": asdict(new_plan(Settings(), CPU))})
     options = {"resume": "N", "encoder_weights": str(weights)}
     with pytest.raises(ValueError, match=r"new place of a run.s own weights, and run N has none: leave it out"):
-        validate(options, run, stored_plan(run, options))
+        validate(Settings(**options), run, stored_plan(run, Settings(**options)))
 
 
 def test_data_that_was_moved_is_asked_for_before_anything_is_written(home, capsys):
     write_photos(home / "data", count=6)
-    plan = new_plan({"data": home / "data"}, CPU)
+    plan = new_plan(Settings(data=home / "data"), CPU)
     run = RunFolder(home / "runs" / "my run")
     run.path.mkdir(parents=True)
     write_json(run.path / "search.json", {"plan": asdict(plan)})
@@ -90,17 +91,17 @@ def test_data_that_was_moved_is_asked_for_before_anything_is_written(home, capsy
     assert main(["--resume", "my run"]) == 2
     assert f"run my run needs its data, and {home}/data is not there: bring it back, or name" in capsys.readouterr().err
     assert snapshot(run) == before
-    keep_places(run, stored_plan(run, {"data": home / "elsewhere"}))
+    keep_places(run, stored_plan(run, Settings(data=home / "elsewhere")))
     assert run.search()["plan"]["data"] == str(home / "elsewhere")
 
 
 def test_run_without_search_json_says_what_it_needs(home):
     (home / "runs" / "N" / "trials").mkdir(parents=True)
     with pytest.raises(ValueError, match=r"has trials and no search.json, .* bring it back from a copy"):
-        run_folder({"resume": "N"})
+        run_folder(Settings(resume="N"))
     (home / "runs" / "N" / "search.json").touch()
     with pytest.raises(ValueError, match=r"search.json is damaged .*; bring it back from a copy"):
-        run_folder({"resume": "N"})
+        run_folder(Settings(resume="N"))
 
 
 GOING_ON = [
@@ -115,7 +116,7 @@ GOING_ON = [
 
 
 def test_what_does_not_fit_a_run_is_refused_before_ray_and_pytorch(home):
-    plan = new_plan({"trials": 1, "epochs": 2}, CPU)
+    plan = new_plan(Settings(trials=1, epochs=2), CPU)
     for name in ("N", "driven", "unfolded"):
         run = RunFolder(home / "runs" / name)
         run.path.mkdir(parents=True)

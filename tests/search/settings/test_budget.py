@@ -15,7 +15,8 @@ from search.session.cost_forecast import describe, epochs_left, nearest_end, rec
 from search.settings.allocation import Machine, Resources
 from search.settings.arguments import parse
 from search.settings.budget import Budget, Clock, duration, expected_epochs, read_budget
-from search.settings.plan import new_plan
+from search.settings.resolve import new_plan
+from search.settings.settings import Settings
 from search.tuning.freeze_thaw import Thawing
 from trainable.run_folder.folders import FAILED, FINISHED, OOM, PAUSED, STOPPED, RunFolder
 
@@ -47,7 +48,7 @@ def test_no_durations(text):
     ],
 )  # fmt: skip
 def test_every_budget_is_an_end_in_time(options, share, spent, seconds):
-    assert read_budget(options, share, spent).seconds == seconds
+    assert read_budget(Settings(**options), share, spent).seconds == seconds
 
 
 @pytest.mark.parametrize(
@@ -65,12 +66,12 @@ def test_what_is_no_budget_is_refused_before_anything_starts(given, told):
 
 def test_what_is_spent_is_refused():
     with pytest.raises(ValueError, match=r"--gpu-hours 2\.0 is spent: the run has taken 3\.00 GPU-hours"):
-        read_budget({"gpu_hours": 2.0}, TWO_GPUS, 3.0)
+        read_budget(Settings(gpu_hours=2.0), TWO_GPUS, 3.0)
 
 
 def test_options_are_read():
     given = parse(["--gpu-hours", "20", "--rate", "3.06"])
-    assert (given["gpu_hours"], given["rate"]) == (20.0, 3.06)
+    assert (given.gpu_hours, given.rate) == (20.0, 3.06)
 
 
 def test_clock_calls_before_the_end():
@@ -84,7 +85,7 @@ def test_clock_calls_before_the_end():
 
 def test_expected_epochs_of_each_stopper():
     def epochs(**options):
-        return expected_epochs(new_plan({"trials": 36, "epochs": 9, **options}, Machine(2, 0)))
+        return expected_epochs(new_plan(Settings(trials=36, epochs=9, **options), Machine(2, 0)))
 
     assert epochs(stopper="none") == 36 * 9
     assert epochs(grace=1) == pytest.approx(36 * (1 + 2 / 3 + 6 / 9))
@@ -112,7 +113,7 @@ def test_forecast_says_what_ends_it():
 )  # fmt: skip
 def test_a_budget_that_brings_no_trial_to_its_end_is_told_and_what_helps(budget, share, needed, told):
     epochs = 12 if needed == 4 else needed
-    plan = new_plan({"epochs": epochs}, Machine(2, 0))
+    plan = new_plan(Settings(epochs=epochs), Machine(2, 0))
     assert re.search(told, too_small(budget, share, plan, needed, 30.0))
     assert too_small(replace(budget, seconds=needed * 30 + 25.0), share, plan, needed, 30.0) is None
     assert too_small(Budget("", math.inf, None), share, plan, needed, 30.0) is None

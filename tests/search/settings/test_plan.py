@@ -11,7 +11,8 @@ from search.preparation.stored_plan import stored_plan
 from search.run_state.run_location import run_folder
 from search.settings.allocation import Machine, resources
 from search.settings.arguments import parse
-from search.settings.plan import is_default, new_plan
+from search.settings.resolve import is_default, new_plan
+from search.settings.settings import Settings
 from spaces.table import Space, find_space
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.atomic_write import write_json
@@ -20,8 +21,12 @@ CPU = Machine(cores=2, gpus=0)
 
 
 def test_only_given_options_are_returned():
-    assert parse([]) == {}
-    assert parse(["--epochs", "3", "--data", "x", "--skip-bad"]) == {"epochs": 3, "data": Path("x"), "skip_bad": True}
+    assert parse([]) == Settings() and Settings().given() == {}
+    assert parse(["--epochs", "3", "--data", "x", "--skip-bad"]).given() == {
+        "epochs": 3,
+        "data": Path("x"),
+        "skip_bad": True,
+    }
 
 
 def test_help_is_short_and_names_defaults(capsys):
@@ -34,17 +39,15 @@ def test_help_is_short_and_names_defaults(capsys):
 
 
 def test_plan_of_the_demo_and_of_real_data_differ_in_size(tmp_path):
-    demo, real = new_plan({}, CPU), new_plan({"data": tmp_path}, CPU)
+    demo, real = new_plan(Settings(), CPU), new_plan(Settings(data=tmp_path), CPU)
     assert demo.data is None
     assert real.data == str(tmp_path)
     assert demo.config.image_size < real.config.image_size
-    assert new_plan({"smoke": True}, CPU).trials == 4
+    assert new_plan(Settings(smoke=True), CPU).trials == 4
 
 
 def test_given_options_win_and_the_default_decoder_goes_with_the_default_encoder():
-    plan = new_plan(
-        {"epochs": 20, "trials": 3, "architecture": "deeplabv3plus", "encoder": "resnet18", "smoke": True}, CPU
-    )
+    plan = new_plan(Settings(epochs=20, trials=3, architecture="deeplabv3plus", encoder="resnet18", smoke=True), CPU)
     assert (plan.config.epochs, plan.trials, plan.config.architecture) == (20, 3, "deeplabv3plus")
     assert plan.config.decoder == {}
     assert plan.grace == 5
@@ -65,8 +68,8 @@ def test_given_options_win_and_the_default_decoder_goes_with_the_default_encoder
 )
 def test_bad_options_are_refused_before_anything_is_written(options, text, tmp_path):
     with pytest.raises(ValueError, match=text):
-        run_folder({"runs_dir": tmp_path, **options})
-        new_plan(options, CPU)
+        run_folder(Settings(runs_dir=tmp_path, **options))
+        new_plan(Settings(**options), CPU)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -74,17 +77,17 @@ def test_taken_name_and_unknown_resume(tmp_path):
     (tmp_path / "a").mkdir()
     write_json(tmp_path / "a" / "search.json", {"plan": {"trials": 1, "base": {"epochs": 1}}})
     with pytest.raises(ValueError, match=r"run a exists in .*--resume a"):
-        run_folder({"runs_dir": tmp_path, "name": "a"})
+        run_folder(Settings(runs_dir=tmp_path, name="a"))
     with pytest.raises(ValueError, match=r"no run b in .*; the runs there are: a"):
-        run_folder({"runs_dir": tmp_path, "resume": "b"})
-    assert run_folder({"runs_dir": tmp_path, "resume": "a"}).path == tmp_path / "a"
+        run_folder(Settings(runs_dir=tmp_path, resume="b"))
+    assert run_folder(Settings(runs_dir=tmp_path, resume="a")).path == tmp_path / "a"
 
 
 def test_resume_keeps_the_plan_but_for_where_things_are(tmp_path):
-    plan = new_plan({"trials": 7}, CPU)
+    plan = new_plan(Settings(trials=7), CPU)
     write_json(tmp_path / "search.json", {"plan": plan.__dict__})
-    assert stored_plan(RunFolder(tmp_path), {}) == plan
-    assert stored_plan(RunFolder(tmp_path), {"data": tmp_path}).data == str(tmp_path)
+    assert stored_plan(RunFolder(tmp_path)) == plan
+    assert stored_plan(RunFolder(tmp_path), Settings(data=tmp_path)).data == str(tmp_path)
     with pytest.raises(ValueError, match="--trials is fixed by the run"):
         parse(["--resume", "a", "--trials", "3"])
 
@@ -98,19 +101,19 @@ def sampled_names(plan):
 
 def test_what_spares_encoders_is_sampled_with_weights_alone_and_in_runs_that_began_so(tmp_path):
     spares = {"encoder_lr_factor", "freeze_share"}
-    random, begun = (new_plan({"space": "optimizers", "encoder_weights": weights}, CPU) for weights in ("none", "w"))
+    random, begun = (new_plan(Settings(space="optimizers", encoder_weights=weights), CPU) for weights in ("none", "w"))
     assert not spares & sampled_names(random) and spares < sampled_names(begun)
-    short = new_plan({"space": "optimizers", "encoder_weights": "imagenet", "epochs": 4}, CPU)
+    short = new_plan(Settings(space="optimizers", encoder_weights="imagenet", epochs=4), CPU)
     assert short.freeze_shares == [0.0, 0.2]
     write_json(tmp_path / "search.json", {"plan": random.__dict__})
-    assert stored_plan(RunFolder(tmp_path), {}) == random
+    assert stored_plan(RunFolder(tmp_path)) == random
     before = {name: value for name, value in random.__dict__.items() if name not in ("pretrained", "freeze_shares")}
     write_json(tmp_path / "search.json", {"plan": before})
-    old = stored_plan(RunFolder(tmp_path), {})
+    old = stored_plan(RunFolder(tmp_path))
     assert spares < sampled_names(old)
     assert old.scope.freeze_shares == (0.0, 0.1, 0.2)
     run = RunFolder(tmp_path)
-    assert not spares & sampled_names(extended_plan(old, run, {"trials": 3}, CPU))
+    assert not spares & sampled_names(extended_plan(old, run, Settings(trials=3), CPU))
 
 
 def test_cpu_machine_runs_one_trial_per_core():
@@ -131,35 +134,35 @@ def test_gpu_machine_shares_gpus():
     assert resources(gpus, 3, 1).concurrent == 3
     with pytest.raises(ValueError, match=r"above 0 and at most 4, and whole above 1, found 1.5"):
         resources(gpus, None, 1.5)
-    assert new_plan({"data": Path()}, gpus).config.image_size == 512
+    assert new_plan(Settings(data=Path()), gpus).config.image_size == 512
 
 
 def test_spaces_bring_the_models_and_sizes_they_choose_from(tmp_path):
-    plain = new_plan({}, CPU)
+    plain = new_plan(Settings(), CPU)
     assert (plain.models, plain.image_sizes) == ([], [plain.config.image_size])
-    joint = new_plan({"space": "joint", "image_size": 128}, CPU)
+    joint = new_plan(Settings(space="joint", image_size=128), CPU)
     assert joint.image_sizes == [128, 96, 160]
     assert ["unetplusplus", "mobilenet_v2"] in joint.models
     assert not is_default(joint, CPU)
-    big = new_plan({"space": "encoders"}, Machine(cores=8, gpus=1, gpu_memory_gb=16))
+    big = new_plan(Settings(space="encoders"), Machine(cores=8, gpus=1, gpu_memory_gb=16))
     assert ["unetplusplus", "resnet50"] in big.models
-    assert new_plan({"space": "encoders", "encoders": "large"}, CPU).models != joint.models
+    assert new_plan(Settings(space="encoders", encoders="large"), CPU).models != joint.models
     write_json(tmp_path / "search.json", {"plan": joint.__dict__})
-    assert stored_plan(RunFolder(tmp_path), {}).scope == joint.scope
+    assert stored_plan(RunFolder(tmp_path)).scope == joint.scope
 
 
 def test_base_is_what_the_space_leaves_out_and_options_win(tmp_path):
     base = tmp_path / "base.json"
     write_json(base, {"loss": {"name": "dice"}, "encoder": "resnet18", "epochs": 7, "batch_size": 3})
-    plan = new_plan({"base": base, "epochs": 9}, CPU)
+    plan = new_plan(Settings(base=base, epochs=9), CPU)
     assert (plan.config.loss, plan.config.encoder, plan.config.epochs) == ({"name": "dice"}, "resnet18", 9)
     assert (plan.config.batch_size, plan.config.decoder) == (3, {})
     write_json(base, {"los": {"name": "dice"}})
     with pytest.raises(ValueError, match=r"--base .*base.json: unknown config key 'los'; did you mean 'loss'"):
-        new_plan({"base": base}, CPU)
+        new_plan(Settings(base=base), CPU)
     base.write_text("{")
     with pytest.raises(ValueError, match="--base"):
-        new_plan({"base": base}, CPU)
+        new_plan(Settings(base=base), CPU)
 
 
 HUGE = {"name": "paste", "min_area": 0.8}
@@ -181,14 +184,14 @@ def edited(sample):
 def test_space_that_cannot_train_is_found_by_sampling_it(tiny_cache, monkeypatch, sample, text):
     monkeypatch.setattr(samples_module, "find_space", edited(sample))
     with pytest.raises(ValueError, match=f"space losses gives a config that cannot train: .*{text}"):
-        check_draws(new_plan({}, CPU), [tiny_cache], np.arange(20))
+        check_draws(new_plan(Settings(), CPU), [tiny_cache], np.arange(20))
 
 
 def test_spaces_as_they_are_pass_and_only_the_default_search_is_taken_as_checked(tiny_cache, tmp_path):
-    plan = new_plan({"space": "losses+schedulers"}, CPU)
+    plan = new_plan(Settings(space="losses+schedulers"), CPU)
     check_draws(plan, [tiny_cache], np.arange(20))
     assert len(sample_configs(plan, 30)) == 30
-    assert is_default(new_plan({"epochs": 3, "data": tmp_path}, CPU), CPU)
+    assert is_default(new_plan(Settings(epochs=3, data=tmp_path), CPU), CPU)
     write_json(tmp_path / "base.json", {"clip_norm": 1.0})
     for options in (
         {"space": "losses+schedulers"},
@@ -196,7 +199,7 @@ def test_spaces_as_they_are_pass_and_only_the_default_search_is_taken_as_checked
         {"base": tmp_path / "base.json"},
         {"encoder_weights": "imagenet"},
     ):
-        assert not is_default(new_plan(options, CPU), CPU)
+        assert not is_default(new_plan(Settings(**options), CPU), CPU)
 
 
 def test_hardest_paste_of_a_range_is_tried(tiny_cache, monkeypatch):
@@ -208,18 +211,18 @@ def test_hardest_paste_of_a_range_is_tried(tiny_cache, monkeypatch):
 
     monkeypatch.setattr(samples_module, "find_space", edited(sample))
     with pytest.raises(ValueError, match=r"no patch to paste covers 0\.19"):
-        check_draws(new_plan({}, CPU), [tiny_cache], np.arange(20))
+        check_draws(new_plan(Settings(), CPU), [tiny_cache], np.arange(20))
 
 
 def test_base_of_another_machine_brings_no_device(tmp_path):
     base = tmp_path / "base.json"
     write_json(base, {"device": "cuda", "precision": "fp16", "memory_format": "channels_last"})
-    config = new_plan({"base": base}, CPU).config
+    config = new_plan(Settings(base=base), CPU).config
     assert (config.device, config.precision, config.memory_format) == ("auto", "auto", "auto")
     with pytest.raises(ValueError, match="precision fp16 needs a GPU and this machine has none"):
-        new_plan({"precision": "fp16"}, CPU)
+        new_plan(Settings(precision="fp16"), CPU)
     with pytest.raises(ValueError, match="unknown encoder group 'tiny'"):
-        new_plan({"encoders": "tiny"}, CPU)
+        new_plan(Settings(encoders="tiny"), CPU)
 
 
 @pytest.mark.parametrize(("machine", "share", "said"), [
@@ -234,4 +237,4 @@ def test_shares_are_told_in_right_numbers(machine, share, said):
 
 
 def test_plan_of_one_trial_and_epoch_is_told_in_the_singular():
-    assert "1 trial of at most 1 epoch; " in new_plan({"trials": 1, "epochs": 1}, CPU).describe("a")
+    assert "1 trial of at most 1 epoch; " in new_plan(Settings(trials=1, epochs=1), CPU).describe("a")

@@ -7,14 +7,15 @@ from optuna.storages.journal import JournalFileBackend
 
 from search.preparation.stored_plan import stored_plan
 from search.settings.allocation import Machine
-from search.settings.plan import new_plan
+from search.settings.resolve import new_plan
+from search.settings.settings import Settings
 from search.tuning.compatibility import MEASURED, check_comparable
 from search.tuning.journal import directions
 from trainable.classes import CLASSES
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.atomic_write import write_json
 
-PLAN = new_plan({}, Machine(cores=2, gpus=0)).__dict__
+PLAN = new_plan(Settings(), Machine(cores=2, gpus=0)).__dict__
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ OTHERS = [
 @pytest.mark.parametrize(("more", "told"), OTHERS)
 def test_another_metric_direction_or_classes_are_refused_with_the_remedy(run, more, told):
     write_json(run.path / "search.json", {"plan": PLAN, **MEASURED, **more})
-    for check in (check_comparable, lambda each: stored_plan(each, {})):
+    for check in (check_comparable, lambda each: stored_plan(each)):
         with pytest.raises(ValueError, match=f"{told}.*cannot be compared.*name another run, or start a new search"):
             check(run)
 

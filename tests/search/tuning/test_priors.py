@@ -15,7 +15,8 @@ import search.tuning.pruned_values as sampling
 from search.preparation.stored_plan import stored_plan
 from search.preparation.warm_start import best_first, describe, take, warm_start
 from search.settings.allocation import Machine
-from search.settings.plan import new_plan
+from search.settings.resolve import new_plan
+from search.settings.settings import Settings
 from search.tuning.compatibility import MEASURED
 from search.tuning.curve_extrapolation import EARLIER_TRIALS, chances, forecast_ends
 from search.tuning.freeze_thaw import Thawing
@@ -265,7 +266,7 @@ def plan_like(run, **changes):
     """Return the plan of a search like an earlier one, but for some options."""
     base = run.search()["plan"]["base"]
     names = ("epochs", "image_size", "batch_size", "architecture", "encoder", "encoder_weights", "fold")
-    plan = new_plan({name: base[name] for name in names} | changes, Machine(cores=2, gpus=0))
+    plan = new_plan(Settings(**({name: base[name] for name in names} | changes)), Machine(cores=2, gpus=0))
     return SimpleNamespace(
         **{**vars(plan), "base": {**plan.base, "decoder": base["decoder"]}, "scope": plan.scope, "config": plan.config}
     )
@@ -321,4 +322,4 @@ def test_what_cannot_serve_is_refused(searched):
     with pytest.raises(ValueError, match="run small is to minimize"):
         warm_start([searched], plan_like(searched), prepared, spell)
     with pytest.raises(ValueError, match="run small is to minimize"):
-        stored_plan(searched, {})
+        stored_plan(searched)

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from search.settings.allocation import Machine
-from search.settings.plan import new_plan
+from search.settings.resolve import new_plan
+from search.settings.settings import Settings
 from trainable.classes import CLASSES
 from trainable.coco.reader import read_training
 from trainable.dataset.cache import build_cache
@@ -76,7 +77,7 @@ def best_of(config, data, folder):
 @pytest.mark.timeout(500)
 def test_demo_is_learnable_and_the_loss_matters(tmp_path):
     """With the search's own defaults; the losses are among those a demo search ends with and starts from."""
-    plan = new_plan({}, Machine(cores=1, gpus=0))
+    plan = new_plan(Settings(), Machine(cores=1, gpus=0))
     cache, _ = build_cache(read_training(demo_data(tmp_path / "demo")), plan.config.image_size, tmp_path / "cache")
     data = FoldData.of(cache, make_folds(cache, plan.folds, plan.config.seed), plan.config.fold)
     truth = torch.from_numpy(cache.score_masks[data.val])

@@ -1,0 +1,114 @@
+"""The plan of a new search: what was asked for, and what fits the machine and the data where nothing was."""
+
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any
+
+from search.settings.allocation import Machine, default_options
+from search.settings.plan import (
+    ASHA,
+    DEFAULT_SPACE,
+    FOLDS,
+    FORECAST,
+    REDUCTION,
+    Plan,
+    check_plan,
+    default_grace,
+    place,
+    weights_place,
+)
+from search.settings.settings import Settings, given_or
+from spaces.encoders import STRIDES, group_for, pairs
+from spaces.optimizers import freeze_shares
+from spaces.table import NONE, space_names
+from trainable.config import TrialConfig
+from trainable.storage.atomic_write import read_json
+from trainable.storage.cache_dir import default_cache_dir
+
+SMOKE = {"trials": 4, "epochs": 4, "image_size": 64}
+
+
+def new_plan(settings: Settings, machine: Machine) -> Plan:
+    """Resolve the settings of a new run; whether the model can be built is left to a worker to try.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+    if settings.promoted:
+        return settings.promoted.plan
+    defaults = default_options(machine, demo=settings.data is None)
+    base = _base(settings)
+    if settings.architecture or settings.encoder or {"architecture", "encoder"} & base.keys():
+        defaults["decoder"] = {}  # the narrow decoder is for the small default encoder
+    if settings.smoke:
+        defaults |= SMOKE
+    if settings.space == NONE:
+        defaults["trials"] = 1
+    figures = list(settings.given(("grace", "reduction")))
+    if figures and given_or(settings.stopper, ASHA) != ASHA:
+        found = f"found --stopper {settings.stopper}"
+        raise ValueError(f"--{figures[0]} belongs to --stopper {ASHA}, {found}; leave one of them out")
+    chosen = {**defaults, **base, **settings.given()}
+    chosen["encoder_weights"] = weights_place(chosen["encoder_weights"])
+    known = {each.name for each in fields(TrialConfig)}
+    config = TrialConfig.from_dict({name: value for name, value in chosen.items() if name in known})
+    if config.precision == "fp16" and not machine.gpus:
+        raise ValueError("precision fp16 needs a GPU and this machine has none; use auto, fp32 or bf16")
+    space = given_or(settings.space, DEFAULT_SPACE)
+    names = space_names(space)
+    models = pairs(settings.encoders or group_for(machine.gpu_memory_gb))
+    plan = Plan(
+        space=space,
+        data=None if settings.data is None else place(settings.data),
+        cache_dir=str((settings.cache_dir or default_cache_dir()).absolute()),
+        skip_bad=settings.skip_bad,
+        trials=chosen["trials"],
+        grace=given_or(settings.grace, default_grace(config.epochs)),
+        reduction=given_or(settings.reduction, REDUCTION),
+        folds=given_or(settings.folds, FOLDS),
+        base=config.to_dict(),
+        image_sizes=image_sizes(config.image_size, names),
+        models=[list(pair) for pair in models] if "encoders" in names else [],
+        strides={architecture: list(strides) for architecture, strides in STRIDES.items()},
+        pretrained=config.encoder_weights != "none",
+        freeze_shares=list(freeze_shares(config.epochs)),
+        extra=None if settings.extra is None else place(settings.extra),
+        keep_gb=settings.keep_gb,
+        # Who chooses ASHA's figures wants ASHA.
+        stopper=given_or(settings.stopper, ASHA if figures else FORECAST),
+    )
+    check_plan(plan)
+    return plan
+
+
+def _base(settings: Settings) -> dict[str, Any]:
+    """Return the config that --base names."""
+    if settings.base is None:
+        return {}
+    try:
+        content = read_json(settings.base)
+        TrialConfig.from_dict(content)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"--base {settings.base}: {error}") from error
+    if content.get("device", "auto") != "auto":  # as applied on the machine that trained it
+        content |= {"device": "auto", "precision": "auto", "memory_format": "auto"}
+    return content
+
+
+def image_sizes(size: int, names: Iterable[str]) -> list[int]:
+    """Return the run's image size and, where spaces choose one, the multiples of 32 a quarter below and above it."""
+    if "augmentations" not in names:
+        return [size]
+    around = {max(round(size * factor / 32), 1) * 32 for factor in (0.75, 1.25)} - {size}
+    return [size, *sorted(around)]
+
+
+def is_default(plan: Plan, machine: Machine) -> bool:
+    """Tell whether the plan is the default search on the machine's default model: the tests have checked it."""
+    if plan.space != DEFAULT_SPACE or plan.config.encoder_weights == "imagenet":
+        return False
+    left = ("seed", "fold", "epochs", "batch_size", "workers")
+    default = TrialConfig(
+        **{name: value for name, value in default_options(machine, plan.data is None).items() if name != "trials"}
+    ).to_dict()
+    return all(value == default[name] for name, value in plan.base.items() if name not in left)
