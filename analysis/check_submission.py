@@ -4,9 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
 from analysis.prediction.submission_check import check_submission, expected_ids, listed
+from trainable.machine.command import Parser, command, error_console
 from trainable.machine.terminal import open_console
 
 
@@ -17,7 +16,7 @@ def check_file(path: Path, data: Path) -> int:
         ValueError: what a submission for this data needs cannot be told.
         OSError: the file cannot be read.
     """
-    errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    errors = error_console()
     expected, order = expected_ids(data)
     problems = check_submission(path, expected, order, lambda text: errors.print(f"warning: {text}", style="yellow"))
     if problems:
@@ -28,17 +27,17 @@ def check_file(path: Path, data: Path) -> int:
     return 0
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Check a file; returns the exit status: 0 if nothing is wrong, 1 if it is, 2 if it cannot be checked."""
-    parser = argparse.ArgumentParser("analysis/check_submission.py", description="What is wrong with a submission.")
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser("analysis/check_submission.py", description="What is wrong with a submission.")
     parser.add_argument("file", type=Path, metavar="FILE", help="csv to check")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of test.json")
-    options = parser.parse_args(arguments)
-    try:
-        return check_file(options.file, options.data)
-    except (ValueError, OSError) as error:
-        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
-        return 2
+    return parser
+
+
+@command(_parser)
+def main(options: argparse.Namespace) -> int:
+    """Check a file; returns the exit status: 0 if nothing is wrong, 1 if it is, 2 if it cannot be checked."""
+    return check_file(options.file, options.data)
 
 
 if __name__ == "__main__":

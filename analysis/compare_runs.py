@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 
+from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
 from trainable.metric.bootstrap import Interval, mean_ious, miou_interval, resamples
 from trainable.metric.noise import gap
@@ -22,17 +22,17 @@ from trainable.run_folder.folders import RunFolder, TrialFolder
 HEAD = ("space", "trials", "epochs", "reference recipe", "best", "best less reference", "best config")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Print the table; returns the exit status."""
-    parser = argparse.ArgumentParser("analysis/compare_runs.py", description="Compare searches in one table.")
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser("analysis/compare_runs.py", description="Compare searches in one table.")
     parser.add_argument("--runs", type=Path, nargs="+", required=True, metavar="RUN", help="folders runs/NAME")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+@command(_parser)
+def main(options: argparse.Namespace) -> int:
+    """Print the table; returns the exit status."""
     console = open_console()
-    try:
-        rows = [row(RunFolder(path)) for path in options.runs]
-    except (ValueError, OSError) as error:
-        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
-        return 2
+    rows = [row(RunFolder(path)) for path in options.runs]
     for cells in (HEAD, ("---",) * len(HEAD), *rows):
         console.print(f"| {' | '.join(cells)} |", highlight=False, soft_wrap=True)
     return 0

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
 from trainable.storage.atomic_write import read_json
 from trainable.storage.remote import push_back, run_option
@@ -23,29 +24,47 @@ from trainable.storage.remote import push_back, run_option
 CRF_OPTIONS = 16
 
 
-def main(arguments: list[str] | None = None) -> int:
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser("analysis/ensemble.py", description="One ensemble of the trials of some runs.")
+    parser.add_argument(
+        "--run",
+        type=run_option,
+        nargs="+",
+        action="append",
+        required=True,
+        metavar="DIR",
+        help="run folders, runs/NAME",
+    )
+    parser.add_argument("--data", type=Path, metavar="DIR", help="the run's photos, if they have moved")
+    parser.add_argument("--top", type=int, metavar="K", help="the K best on all photos (default: all that are kept)")
+    parser.add_argument("--no-tta", action="store_true", help="predict photos as they are alone")
+    parser.add_argument("--no-filters", action="store_true", help="no CRF, class factors or removal of small pieces")
+    parser.add_argument(
+        "--crf-options",
+        type=int,
+        default=CRF_OPTIONS,
+        metavar="N",
+        help=f"parameters of the CRF to try (default {CRF_OPTIONS}; 0: no CRF)",
+    )
+    return parser
+
+
+@command(_parser, RuntimeError, interrupted="interrupted; the same command goes on with the predictions it has made")
+def main(options: argparse.Namespace) -> int:
     """Build and store the ensemble; returns the exit status."""
     from analysis.prediction.views import PLAIN, VIEWS
 
-    options = _parser().parse_args(arguments)
     console = open_console(wide=True)
     runs = [path for group in options.run for path in group]
-    try:
-        build_shown(
-            runs,
-            console,
-            data=options.data,
-            top=options.top,
-            crf_options=options.crf_options,
-            views=tuple(VIEWS) if not options.no_tta else (PLAIN,),
-            filters=not options.no_filters,
-        )
-    except (ValueError, OSError, RuntimeError) as error:
-        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
-        return 2
-    except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on with the predictions it has made")
-        return 130
+    build_shown(
+        runs,
+        console,
+        data=options.data,
+        top=options.top,
+        crf_options=options.crf_options,
+        views=tuple(VIEWS) if not options.no_tta else (PLAIN,),
+        filters=not options.no_filters,
+    )
     return 0
 
 
@@ -81,31 +100,6 @@ def stage_table(stages: list[dict[str, Any]]) -> Table:
     for each in stages:
         table.add_row(each["name"], f"{each['value']:.4f}", f"{each['low']:.3f} to {each['high']:.3f}")
     return table
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("analysis/ensemble.py", description="One ensemble of the trials of some runs.")
-    parser.add_argument(
-        "--run",
-        type=run_option,
-        nargs="+",
-        action="append",
-        required=True,
-        metavar="DIR",
-        help="run folders, runs/NAME",
-    )
-    parser.add_argument("--data", type=Path, metavar="DIR", help="the run's photos, if they have moved")
-    parser.add_argument("--top", type=int, metavar="K", help="the K best on all photos (default: all that are kept)")
-    parser.add_argument("--no-tta", action="store_true", help="predict photos as they are alone")
-    parser.add_argument("--no-filters", action="store_true", help="no CRF, class factors or removal of small pieces")
-    parser.add_argument(
-        "--crf-options",
-        type=int,
-        default=CRF_OPTIONS,
-        metavar="N",
-        help=f"parameters of the CRF to try (default {CRF_OPTIONS}; 0: no CRF)",
-    )
-    return parser
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from analysis.check_submission import check_file
 from analysis.ensemble import build_shown
+from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.remote import run_option
@@ -23,31 +24,38 @@ if TYPE_CHECKING:
     from analysis.prediction.ensemble_file import Ensemble
 
 
-def main(arguments: list[str] | None = None) -> int:
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser("analysis/ensemble_predict.py", description="From runs to a submission.")
+    parser.add_argument("--run", type=run_option, nargs="+", action="append", metavar="DIR", help="run folders")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="csv to write, in the competition's format")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of test.json (default: the first run's data)")
+    parser.add_argument("--check", type=Path, metavar="FILE", help="only check this csv against test.json")
+    parser.add_argument("--masks", type=Path, metavar="DIR", help="write the class maps as coloured PNGs too")
+    parser.add_argument("--probabilities", type=Path, metavar="DIR", help="write the probabilities as parquet too")
+    parser.add_argument("--soup", action="store_true", help="average the weights of each config's folds: one pass each")
+    parser.add_argument("--refit", action="store_true", help="the model of analysis/refit.py alone")
+    parser.add_argument("--skip-bad", action="store_true", help="photos that cannot be read become background")
+    return parser
+
+
+@command(_parser, RuntimeError, interrupted="interrupted; the same command goes on with the photos that are left")
+def main(options: argparse.Namespace) -> int:
     """Predict, write and check; returns the exit status."""
-    options = _parser().parse_args(arguments)
     console = open_console(wide=True)
     runs = [path for group in options.run or [] for path in group]
-    try:
-        if options.check and not (options.data or runs):
-            raise ValueError("--check needs the test photos' names: name their folder by --data, or a run by --run")
-        if not options.check and not (runs and options.out):
-            raise ValueError("name the runs by --run and the csv by --out, or a submission to check by --check")
-        data = options.data or _data_of(runs[0])
-        if options.check:
-            return check_file(options.check, data)
-        from analysis.prediction.test_prediction import Outputs, predict_test
+    if options.check and not (options.data or runs):
+        raise ValueError("--check needs the test photos' names: name their folder by --data, or a run by --run")
+    if not options.check and not (runs and options.out):
+        raise ValueError("name the runs by --run and the csv by --out, or a submission to check by --check")
+    data = options.data or _data_of(runs[0])
+    if options.check:
+        return check_file(options.check, data)
+    from analysis.prediction.test_prediction import Outputs, predict_test
 
-        ensemble = _ensemble(runs, options, console)
-        outputs = Outputs(options.out.absolute(), options.masks, options.probabilities)
-        predict_test(ensemble, data, outputs, console, skip_bad=options.skip_bad)
-        return check_file(options.out, data)
-    except (ValueError, OSError, RuntimeError) as error:
-        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
-        return 2
-    except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on with the photos that are left")
-        return 130
+    ensemble = _ensemble(runs, options, console)
+    outputs = Outputs(options.out.absolute(), options.masks, options.probabilities)
+    predict_test(ensemble, data, outputs, console, skip_bad=options.skip_bad)
+    return check_file(options.out, data)
 
 
 def _ensemble(runs: list[Path], options: argparse.Namespace, console: Console) -> "Ensemble":
@@ -75,20 +83,6 @@ def _data_of(path: Path) -> Path:
     if not (run.path / "search.json").exists():
         raise ValueError(f"{run.path} is no run folder: it has no search.json; name a folder such as runs/NAME")
     return data_folder(run.search())
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("analysis/ensemble_predict.py", description="From runs to a submission.")
-    parser.add_argument("--run", type=run_option, nargs="+", action="append", metavar="DIR", help="run folders")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="csv to write, in the competition's format")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of test.json (default: the first run's data)")
-    parser.add_argument("--check", type=Path, metavar="FILE", help="only check this csv against test.json")
-    parser.add_argument("--masks", type=Path, metavar="DIR", help="write the class maps as coloured PNGs too")
-    parser.add_argument("--probabilities", type=Path, metavar="DIR", help="write the probabilities as parquet too")
-    parser.add_argument("--soup", action="store_true", help="average the weights of each config's folds: one pass each")
-    parser.add_argument("--refit", action="store_true", help="the model of analysis/refit.py alone")
-    parser.add_argument("--skip-bad", action="store_true", help="photos that cannot be read become background")
-    return parser
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
-from rich.console import Console
 
 from analysis.pool.run_data import labelled_cache
 from analysis.prediction.networks import load_model, predict_classes
@@ -19,25 +18,26 @@ from analysis.prediction.palette import PALETTE
 from trainable.classes import CLASSES
 from trainable.config import TrialConfig
 from trainable.dataset.cache import Cache
+from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
 from trainable.metric.confusion import mean_iou
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.remote import run_option
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Draw the picture; returns the exit status."""
-    parser = argparse.ArgumentParser("analysis/gallery.py", description="Predictions of a trial beside the truth.")
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser("analysis/gallery.py", description="Predictions of a trial beside the truth.")
     parser.add_argument("--run", type=run_option, required=True, metavar="DIR", help="run folder, such as runs/NAME")
     parser.add_argument("--trial", type=int, metavar="N", help="trial number (default: the best)")
     parser.add_argument("--photos", type=int, default=8, metavar="N", help="validation photos (default 8)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="picture to write (default RUN/predictions.png)")
-    options = parser.parse_args(arguments)
-    try:
-        out = draw(RunFolder(options.run.absolute()), options.trial, options.photos, options.out)
-    except (ValueError, OSError) as error:
-        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
-        return 2
+    return parser
+
+
+@command(_parser)
+def main(options: argparse.Namespace) -> int:
+    """Draw the picture; returns the exit status."""
+    out = draw(RunFolder(options.run.absolute()), options.trial, options.photos, options.out)
     open_console().print(f"wrote {out}", highlight=False, soft_wrap=True)
     return 0
 

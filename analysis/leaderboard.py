@@ -12,6 +12,7 @@ from rich.table import Table
 
 from analysis.results.board import Board, Entry, leaderboard
 from analysis.results.exports import folds_of, millions, write_files
+from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
 from trainable.storage.remote import run_option
 
@@ -22,9 +23,8 @@ ROOMY, PIPED = 110, 130
 """Terminal columns from which on all figures are shown, and those of a file or pipe."""
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Print the leaderboard and write its files; returns the exit status."""
-    parser = argparse.ArgumentParser("analysis/leaderboard.py", description="Rank the trials of one or more runs.")
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser("analysis/leaderboard.py", description="Rank the trials of one or more runs.")
     parser.add_argument(
         "--run",
         type=run_option,
@@ -38,17 +38,18 @@ def main(arguments: list[str] | None = None) -> int:
         "--top", type=int, default=SHOWN, metavar="N", help=f"trials to print (default {SHOWN}; the files have all)"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the files go (default: the first run's folder)")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+@command(_parser)
+def main(options: argparse.Namespace) -> int:
+    """Print the leaderboard and write its files; returns the exit status."""
     console = open_console()
     if not console.is_terminal:
         console.width = PIPED
-    try:
-        board = leaderboard(options.run)
-        shown = board.top(options.top)
-        files = write_files(board, options.out or options.run[0])
-    except (ValueError, OSError) as error:
-        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
-        return 2
+    board = leaderboard(options.run)
+    shown = board.top(options.top)
+    files = write_files(board, options.out or options.run[0])
     _print(board, shown, options.top, console)
     console.print(f"wrote {', '.join(map(str, files))}", highlight=False, soft_wrap=True)
     return 0

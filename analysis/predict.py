@@ -9,30 +9,30 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from analysis.prediction.ensemble_file import stored_or_best
 from analysis.prediction.networks import predict_photos
 from analysis.prediction.photo_input import read_photo
 from trainable.classes import CLASSES
 from trainable.images.resampling import SCORE_SIZE, resize_photo
+from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
 from trainable.storage.remote import run_option
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Draw one photo's mask; returns the exit status."""
-    parser = argparse.ArgumentParser("analysis/predict.py", description="The mask of one photo, coloured.")
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser("analysis/predict.py", description="The mask of one photo, coloured.")
     parser.add_argument("photo", type=Path, help="a photo of any size")
     parser.add_argument("--run", type=run_option, nargs="+", required=True, metavar="DIR", help="run folders")
     parser.add_argument("--out", type=Path, metavar="FILE", help="picture to write (default PHOTO.mask.png)")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+@command(_parser, RuntimeError)
+def main(options: argparse.Namespace) -> int:
+    """Draw one photo's mask; returns the exit status."""
     out = options.out or options.photo.with_suffix(".mask.png")
-    try:
-        found = draw(options.photo, options.run, out)
-    except (ValueError, OSError, RuntimeError) as error:
-        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
-        return 2
+    found = draw(options.photo, options.run, out)
     console = open_console()
     for name, share in found.items():
         console.print(f"{share:6.1%}  {name}", highlight=False)

@@ -25,6 +25,7 @@ from analysis.results.epoch_selection import choose
 from trainable.classes import CLASSES
 from trainable.config import NO_FOLD
 from trainable.dataset.extra_photos import MODES, SOFT, labels_name
+from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.remote import run_option
@@ -33,34 +34,46 @@ SHOWN = 3
 """File names of photos left out that are printed; pseudo.json has all."""
 
 
-def main(arguments: list[str] | None = None) -> int:
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser("analysis/pseudo_label.py", description="Training data of unlabelled photos.")
+    parser.add_argument("--run", type=run_option, nargs="+", required=True, metavar="DIR", help="with an ensemble")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="test.json and photos, or photos alone")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write, for --extra")
+    parser.add_argument("--mode", choices=MODES, default=SOFT, help="soft labels count as much as they are sure")
+    parser.add_argument(
+        "--keep",
+        type=float,
+        default=0.5,
+        metavar="X",
+        help="of each class, the surest share of its pixels (default 0.5)",
+    )
+    parser.add_argument("--min-confidence", type=float, default=0.4, metavar="P", help="at least (default 0.4)")
+    parser.add_argument("--threshold", type=float, metavar="P", help="one for all classes, in place of --keep")
+    parser.add_argument("--labelled", type=Path, metavar="DIR", help="the run's labelled photos, where they have moved")
+    return parser
+
+
+@command(_parser, RuntimeError, interrupted="interrupted: nothing was written")
+def main(options: argparse.Namespace) -> int:
     """Label the photos; returns the exit status."""
-    options = _parser().parse_args(arguments)
     console = open_console()
-    try:
-        check_new(options.out)
-        rule = Rule(options.keep, options.min_confidence, options.threshold)
-        runs = [RunFolder(path.absolute()) for path in options.run]
-        ensemble = Ensemble.read(options.run)
-        labelled = labelled_cache(runs[0], runs[0].search()["plan"]["base"]["image_size"], options.labelled)
-        found = find_unlabelled(options.data.absolute(), labelled)
-        print_found(found, console)
-        sets = write_labels(
-            options.out.absolute(),
-            ensemble,
-            found,
-            predict_photos,
-            rule,
-            options.mode == SOFT,
-            pseudo_record(runs, ensemble, found, rule, options.mode),
-            lambda text: console.print(text, highlight=False),
-        )
-    except KeyboardInterrupt:
-        console.print("interrupted: nothing was written")
-        return 130
-    except (ValueError, OSError, RuntimeError) as error:
-        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
-        return 2
+    check_new(options.out)
+    rule = Rule(options.keep, options.min_confidence, options.threshold)
+    runs = [RunFolder(path.absolute()) for path in options.run]
+    ensemble = Ensemble.read(options.run)
+    labelled = labelled_cache(runs[0], runs[0].search()["plan"]["base"]["image_size"], options.labelled)
+    found = find_unlabelled(options.data.absolute(), labelled)
+    print_found(found, console)
+    sets = write_labels(
+        options.out.absolute(),
+        ensemble,
+        found,
+        predict_photos,
+        rule,
+        options.mode == SOFT,
+        pseudo_record(runs, ensemble, found, rule, options.mode),
+        lambda text: console.print(text, highlight=False),
+    )
     console.print(table(sets))
     told = f"{len(found.photos)} photos are in {options.out}; train on them with"
     console.print(told, f" {next_command(runs[0], options.out)}", sep="\n ", highlight=False, soft_wrap=True)
@@ -109,25 +122,6 @@ def next_command(run: RunFolder, out: Path) -> str:
         command.append("--skip-bad")
     command += ["--folds", str(plan["folds"]), "--seed", str(plan["base"]["seed"])]
     return shlex.join([*command, "--extra", str(out)])
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("analysis/pseudo_label.py", description="Training data of unlabelled photos.")
-    parser.add_argument("--run", type=run_option, nargs="+", required=True, metavar="DIR", help="with an ensemble")
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="test.json and photos, or photos alone")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write, for --extra")
-    parser.add_argument("--mode", choices=MODES, default=SOFT, help="soft labels count as much as they are sure")
-    parser.add_argument(
-        "--keep",
-        type=float,
-        default=0.5,
-        metavar="X",
-        help="of each class, the surest share of its pixels (default 0.5)",
-    )
-    parser.add_argument("--min-confidence", type=float, default=0.4, metavar="P", help="at least (default 0.4)")
-    parser.add_argument("--threshold", type=float, metavar="P", help="one for all classes, in place of --keep")
-    parser.add_argument("--labelled", type=Path, metavar="DIR", help="the run's labelled photos, where they have moved")
-    return parser
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from trainable.dataset.folds import Folds
 from trainable.engine.applied_config import ConfigNotAppliedError
 from trainable.engine.fold_training import DivergedError
 from trainable.fold import told, train_fold
+from trainable.machine.command import Parser, command
 from trainable.machine.device import OutOfMemoryError
 from trainable.machine.terminal import open_console
 from trainable.run_folder.folders import FAILED, FINISHED, INTERRUPTED, RUNNING, RunFolder, TrialFolder
@@ -52,9 +53,8 @@ class Refit:
         return cls(chosen.trial.number, list(chosen.folds), curve, smoothed, chosen.epochs, chosen.why, folder, hash_)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Train the final model; returns the exit status."""
-    parser = argparse.ArgumentParser("analysis/refit.py", description="Train the best config on all folds' photos.")
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser("analysis/refit.py", description="Train the best config on all folds' photos.")
     parser.add_argument("--run", type=run_option, required=True, metavar="DIR", help="run folder, such as runs/NAME")
     parser.add_argument(
         "--trial", type=int, metavar="N", help="whose config (default: the leader of the finalists, else of all)"
@@ -62,22 +62,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, metavar="DIR", help="the run's photos, where they have moved")
     parser.add_argument("--extra", type=Path, metavar="DIR", help="more photos (default: those of the run)")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted training")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+@command(
+    _parser, DivergedError, OutOfMemoryError, ConfigNotAppliedError, interrupted="interrupted before the first epoch"
+)
+def main(options: argparse.Namespace) -> int:
+    """Train the final model; returns the exit status."""
     console = open_console()
     run = RunFolder(options.run.absolute())
-    try:
-        refit = find_refit(run, options.trial, options.extra, options.resume)
-        config, data = _read(run, refit, options.data)
-        write_refit(run, refit)
-        ended = _train(run, refit, config, data, options, console)
-        push_back(run.path, "refit")
-        return ended
-    except KeyboardInterrupt:
-        console.print("interrupted before the first epoch")
-        return 130
-    except (ValueError, OSError, DivergedError, OutOfMemoryError, ConfigNotAppliedError) as error:
-        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
-        return 2
+    refit = find_refit(run, options.trial, options.extra, options.resume)
+    config, data = _read(run, refit, options.data)
+    write_refit(run, refit)
+    ended = _train(run, refit, config, data, options, console)
+    push_back(run.path, "refit")
+    return ended
 
 
 def find_refit(run: RunFolder, trial: int | None, extra: Path | None, resume: bool) -> Refit:

@@ -8,11 +8,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
 from analysis.reporting import page
 from analysis.reporting import sections as tell
 from analysis.results.board import Board, leaderboard
+from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
 from trainable.storage.atomic_write import write_bytes
 from trainable.storage.remote import run_option
@@ -21,9 +20,8 @@ PHOTOS = 6
 """Pictures of each gallery."""
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Write the page; returns the exit status."""
-    parser = argparse.ArgumentParser("analysis/report.py", description="One page on one or more runs.")
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser("analysis/report.py", description="One page on one or more runs.")
     parser.add_argument(
         "--run",
         type=run_option,
@@ -35,17 +33,18 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="page to write (default: report.html in the run)")
     parser.add_argument("--photos", type=int, default=PHOTOS, metavar="N", help=f"per gallery (default {PHOTOS})")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+@command(_parser)
+def main(options: argparse.Namespace) -> int:
+    """Write the page; returns the exit status."""
     console = open_console()
     out = options.out or options.run[0] / "report.html"
-    try:
-        if options.photos < 1:
-            raise ValueError(f"--photos must be at least 1, found {options.photos}")
-        board = leaderboard(options.run)
-        write_bytes(out, report(board, options.photos).encode())
-    except (ValueError, OSError) as error:
-        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
-        return 2
+    if options.photos < 1:
+        raise ValueError(f"--photos must be at least 1, found {options.photos}")
+    board = leaderboard(options.run)
+    write_bytes(out, report(board, options.photos).encode())
     for note in (board.found.going_on(), *board.found.problems):
         if note:
             console.print(f"note: {note}", style="yellow", highlight=False, soft_wrap=True)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet
 import safetensors
-from rich.console import Console
 
 from analysis.results.verify_records import NEEDED, record_problems, study_problems
 from trainable.counts import counted
+from trainable.machine.command import Parser, command, error_console
 from trainable.machine.terminal import open_console
 from trainable.run_folder.folders import ENDED, RunFolder, TrialFolder
 from trainable.storage.atomic_write import read_json
@@ -111,16 +111,20 @@ def _unreadable(path: Path) -> Iterator[str]:
         yield f"cannot be read ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'empty'})"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Check a run; returns the exit status: 0 if it is whole, 1 if something is damaged, 2 if there is no such run."""
-    parser = argparse.ArgumentParser("analysis/verify.py", description="What of a run is damaged.")
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser("analysis/verify.py", description="What of a run is damaged.")
     whole = partial(run_option, whole=True)
     parser.add_argument("--run", type=whole, required=True, metavar="DIR", help="run folder, such as runs/NAME")
-    run = RunFolder(parser.parse_args(arguments).run.absolute())
-    errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    return parser
+
+
+@command(_parser)
+def main(options: argparse.Namespace) -> int:
+    """Check a run; returns the exit status: 0 if it is whole, 1 if something is damaged, 2 if there is no such run."""
+    run = RunFolder(options.run.absolute())
     if not run.path.is_dir() or not ((run.path / "search.json").exists() or (run.path / "trials").exists()):
-        errors.print(f"error: {run.path} is no run folder; name one such as runs/NAME", style="red")
-        return 2
+        raise ValueError(f"{run.path} is no run folder; name one such as runs/NAME")
+    errors = error_console()
     checked, problems = verify(run)
     for path in run.ignored():
         text = f"note: {path.relative_to(run.path)} is ignored: its name is no trial's; remove it, or move it elsewhere"

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 
 from analysis.prediction.submission import (
     LINE_LIMIT,
@@ -23,6 +22,7 @@ from analysis.prediction.submission import (
     write_submission,
 )
 from analysis.prediction.submission_check import check_submission, expected_ids, listed
+from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
 
 ROUNDING = 1e-12
@@ -112,19 +112,19 @@ def vote_files(paths: Sequence[Path], weights: Sequence[float], out: Path, data:
     return len(wanted)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Vote; returns the exit status."""
-    parser = argparse.ArgumentParser("analysis/vote.py", description="Vote submissions pixel by pixel.")
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser("analysis/vote.py", description="Vote submissions pixel by pixel.")
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="csv files; the first decides ties")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="csv to write")
     parser.add_argument("--weights", type=float, nargs="+", metavar="W", help="one for each file (default 1 each)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder of test.json, to check photos and order by")
-    options = parser.parse_args(arguments)
-    try:
-        photos = vote_files(options.files, options.weights or [1] * len(options.files), options.out, options.data)
-    except (ValueError, OSError) as error:
-        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
-        return 2
+    return parser
+
+
+@command(_parser)
+def main(options: argparse.Namespace) -> int:
+    """Vote; returns the exit status."""
+    photos = vote_files(options.files, options.weights or [1] * len(options.files), options.out, options.data)
     text = f"wrote {options.out}: {photos} photos, the vote of {len(options.files)} files"
     open_console().print(text, highlight=False, soft_wrap=True, markup=False)
     return 0

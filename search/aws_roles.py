@@ -12,8 +12,8 @@ from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
-from rich.console import Console
 
+from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
 
 HEAD, WORKER = "trashsweep-head", "trashsweep-worker"
@@ -66,23 +66,24 @@ def _policy(*statements: dict[str, Any]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": statements})
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Make the roles; returns the exit status."""
-    parser = argparse.ArgumentParser("search/aws_roles.py", description="Makes the AWS roles of cluster.yaml.")
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser("search/aws_roles.py", description="Makes the AWS roles of cluster.yaml.")
     parser.add_argument("--bucket", required=True, metavar="NAME", help="of S3, for data and runs; without s3://")
-    bucket = parser.parse_args(arguments).bucket
+    return parser
+
+
+@command(_parser)
+def main(options: argparse.Namespace) -> int:
+    """Make the roles; returns the exit status."""
+    bucket = options.bucket
     if "/" in bucket:
-        parser.error(f"--bucket takes a name such as my-bucket, found {bucket}")
-    console = open_console(highlight=False, soft_wrap=True)
+        raise ValueError(f"--bucket takes a name such as my-bucket, found {bucket}")
     try:
         make_roles(boto3.client("iam"), bucket)
     except (ClientError, BotoCoreError) as error:
-        Console(stderr=True, markup=False, highlight=False, soft_wrap=True).print(
-            f"error: AWS did not make the roles ({error}); it takes credentials that may "
-            "(aws configure, or AWS_PROFILE)",
-            style="red",
-        )
-        return 2
+        rest = "it takes credentials that may (aws configure, or AWS_PROFILE)"
+        raise ValueError(f"AWS did not make the roles ({error}); {rest}") from error
+    console = open_console(highlight=False, soft_wrap=True)
     console.print(f"{HEAD} and {WORKER} reach s3://{bucket}; go on with: ray up cluster.yaml")
     return 0
 

@@ -17,6 +17,7 @@ from search.run_state.chain_record import phase_run
 from search.run_state.heartbeat import RUNNING, driver_state, driver_states, request_stop
 from search.run_state.run_names import check_there, runs_in
 from search.run_state.run_status import Status, overview, page, status_of
+from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.cache_dir import default_cache_dir
@@ -56,25 +57,29 @@ def stop(run: RunFolder, console: Console) -> int:
     return 0
 
 
-def main(arguments: list[str] | None = None) -> int:
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser("search/status.py", description="How searches stand.", allow_abbrev=False)
+    parser.add_argument("name", nargs="?", metavar="NAME", help="of a run (default: all, a line each)")
+    parser.add_argument("--runs-dir", default="runs", metavar="DIR", help="where the runs are (default runs)")
+    parser.add_argument("--stop", action="store_true", help="ask its search to save everything and stop")
+    parser.add_argument("--watch", action="store_true", help="on a terminal: go on showing until it ends")
+    parser.add_argument("--json", action="store_true", help="for scripts")
+    return parser
+
+
+@command(_parser, interrupted="")
+def main(options: argparse.Namespace) -> int:
     """Show what was asked for; returns the exit status."""
-    options = _parser().parse_args(arguments)
     console = open_console(wide=True, highlight=False)
-    try:
-        root = _root(options.runs_dir)
-        if options.name is None:
-            return _all(root, options, console)
-        run = RunFolder(root / options.name, f"{options.runs_dir}/{options.name}" if is_uri(options.runs_dir) else None)
-        if not (run.path / "search.json").exists():  # what is damaged is shown as that
-            check_there(run, options.name, root)
-        if options.stop:
-            return stop(run, console)
-        return _one(run, options, console)
-    except (ValueError, OSError) as error:
-        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    root = _root(options.runs_dir)
+    if options.name is None:
+        return _all(root, options, console)
+    run = RunFolder(root / options.name, f"{options.runs_dir}/{options.name}" if is_uri(options.runs_dir) else None)
+    if not (run.path / "search.json").exists():  # what is damaged is shown as that
+        check_there(run, options.name, root)
+    if options.stop:
+        return stop(run, console)
+    return _one(run, options, console)
 
 
 def _root(runs_dir: str) -> Path:
@@ -143,16 +148,6 @@ def _one(run: RunFolder, options: argparse.Namespace, console: Console) -> int:
 def _whole(status: Status, console: Console) -> Group:
     """Return how a run stands, with the phases of its way to a submission."""
     return Group(page(status, console), *([gains_table(status.chain)] if status.chain else []))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("search/status.py", description="How searches stand.", allow_abbrev=False)
-    parser.add_argument("name", nargs="?", metavar="NAME", help="of a run (default: all, a line each)")
-    parser.add_argument("--runs-dir", default="runs", metavar="DIR", help="where the runs are (default runs)")
-    parser.add_argument("--stop", action="store_true", help="ask its search to save everything and stop")
-    parser.add_argument("--watch", action="store_true", help="on a terminal: go on showing until it ends")
-    parser.add_argument("--json", action="store_true", help="for scripts")
-    return parser
 
 
 if __name__ == "__main__":

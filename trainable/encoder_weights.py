@@ -9,10 +9,10 @@ from pathlib import Path
 
 import segmentation_models_pytorch as smp
 import torch
-from rich.console import Console
 from safetensors.torch import save
 
 from trainable.config import TrialConfig
+from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
 from trainable.model.segmenter import check_model
 from trainable.storage.atomic_write import write_bytes
@@ -33,18 +33,18 @@ def save_encoder(name: str, folder: Path, weights: str | None = "imagenet") -> P
     return path
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Download the named encoders; returns the exit status."""
-    parser = argparse.ArgumentParser("python -m trainable.encoder_weights", description="Download encoder weights.")
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser("python -m trainable.encoder_weights", description="Download encoder weights.")
     parser.add_argument("encoders", nargs="+", metavar="ENCODER", help="as --encoder takes it")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where ENCODER.safetensors goes")
-    options = parser.parse_args(arguments)
-    try:
-        for name in options.encoders:
-            open_console().print(f"wrote {save_encoder(name, options.out)}", highlight=False, soft_wrap=True)
-    except (ValueError, OSError) as error:
-        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
-        return 2
+    return parser
+
+
+@command(_parser)
+def main(options: argparse.Namespace) -> int:
+    """Download the named encoders; returns the exit status."""
+    for name in options.encoders:
+        open_console().print(f"wrote {save_encoder(name, options.out)}", highlight=False, soft_wrap=True)
     return 0
 
 

@@ -27,6 +27,7 @@ from trainable.engine.checkpoint import save_tensors
 from trainable.engine.fold_training import DivergedError, FoldTraining, Halt, Row
 from trainable.engine.validation import Validated
 from trainable.images.resampling import SCORE_SIZE
+from trainable.machine.command import Parser, command
 from trainable.machine.device import OutOfMemoryError
 from trainable.machine.terminal import open_console
 from trainable.run_folder.folders import FAILED, FINISHED, INTERRUPTED, RUNNING, TrialFolder
@@ -113,9 +114,8 @@ def _settled_before(config: TrialConfig, folder: TrialFolder) -> TrialConfig:
     return replace(config, precision=before["precision"], memory_format=before["memory_format"])
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Train one config in this process; returns the exit status."""
-    parser = argparse.ArgumentParser("python -m trainable.fold", description="Train one fold of one config.")
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser("python -m trainable.fold", description="Train one fold of one config.")
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="as runs/NAME/trials/*/config.json")
     parser.add_argument("--data", type=Path, metavar="DIR", help="annotated photos (default: the demo data)")
     parser.add_argument("--extra", type=Path, metavar="DIR", help="more photos, which only train")
@@ -124,18 +124,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--resume", action="store_true", help="go on from the last epoch in --out")
     parser.add_argument("--cache-dir", type=Path, metavar="DIR", help="decoded photos (default ~/.cache/trashsweep)")
     parser.add_argument("--skip-bad", action="store_true", help="leave out bad photos instead of stopping")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+@command(
+    _parser,
+    DivergedError,
+    OutOfMemoryError,
+    ConfigNotAppliedError,
+    interrupted="interrupted before the first epoch: nothing was lost",
+)
+def main(options: argparse.Namespace) -> int:
+    """Train one config in this process; returns the exit status."""
     console = open_console()
     out = (options.out or Path(f"runs/trial-{datetime.now():%Y%m%d-%H%M%S}")).absolute()
-    try:
-        config, data = _read(options, out, console)
-        return _train(config, data, TrialFolder(out), options.resume, console)
-    except KeyboardInterrupt:
-        console.print("interrupted before the first epoch: nothing was lost")
-        return 130
-    except (ValueError, OSError, DivergedError, OutOfMemoryError, ConfigNotAppliedError) as error:
-        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
-        return 2
+    config, data = _read(options, out, console)
+    return _train(config, data, TrialFolder(out), options.resume, console)
 
 
 def _read(options: argparse.Namespace, out: Path, console: Console) -> tuple[TrialConfig, FoldData]:

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from trainable.classes import CLASSES
 from trainable.coco.entries import Categories
 from trainable.coco.ids import Id, as_id
 from trainable.coco.json_file import load, not_a_folder
 from trainable.coco.taco_categories import CLASS_OF
+from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
 from trainable.storage.atomic_write import write_json
 
@@ -98,23 +97,24 @@ def _is_finite(value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Write train_all.json beside TACO's photos; returns the exit status."""
-    parser = argparse.ArgumentParser("python -m trainable.taco", description="TACO in the competition's classes.")
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser("python -m trainable.taco", description="TACO in the competition's classes.")
     parser.add_argument("--taco", type=Path, required=True, metavar="DIR", help="TACO's data folder")
-    folder = parser.parse_args(arguments).taco
-    try:
-        if fault := not_a_folder(folder, "--taco"):
-            raise ValueError(fault)
-        if not (folder / "annotations.json").exists():
-            raise ValueError(f"{folder} holds no annotations.json; name TACO's data folder, which holds it")
-        path = folder / "annotations.json"
-        converted = convert(load(path, path.read_bytes()))
-        content = converted.content
-        write_json(folder / "train_all.json", content)
-    except (ValueError, OSError) as error:
-        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
-        return 2
+    return parser
+
+
+@command(_parser)
+def main(options: argparse.Namespace) -> int:
+    """Write train_all.json beside TACO's photos; returns the exit status."""
+    folder = options.taco
+    if fault := not_a_folder(folder, "--taco"):
+        raise ValueError(fault)
+    if not (folder / "annotations.json").exists():
+        raise ValueError(f"{folder} holds no annotations.json; name TACO's data folder, which holds it")
+    path = folder / "annotations.json"
+    converted = convert(load(path, path.read_bytes()))
+    content = converted.content
+    write_json(folder / "train_all.json", content)
     counts = Counter(CLASSES[annotation["category_id"]] for annotation in content["annotations"])
     shown = ", ".join(f"{name} {count}" for name, count in counts.most_common())
     console = open_console(highlight=False, soft_wrap=True)

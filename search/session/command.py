@@ -29,6 +29,7 @@ from search.settings.arguments import parse
 from search.settings.plan import Plan, place
 from search.settings.settings import LOCAL, Settings
 from search.tuning.compatibility import check_comparable
+from trainable.machine.command import print_error
 from trainable.machine.terminal import open_console, open_streams
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.cache_dir import default_cache_dir
@@ -44,8 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         with set_up.heard():
             return command.carry_out(set_up)
     except (ValueError, OSError) as error:
-        said = f"error: {told_error(error, command.run)}"
-        Console(stderr=True).print(said, style="red", highlight=False, soft_wrap=True, markup=False)
+        print_error(told_error(error, command.run))
         return BAD_INPUT.status
     except KeyboardInterrupt as error:
         if command.status is not None:

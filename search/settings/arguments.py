@@ -1,9 +1,8 @@
 """The command line of `search/run.py`."""
 
 import argparse
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from search.settings.allocation import AUTO
 from search.settings.phase_names import ORDER
@@ -13,6 +12,7 @@ from search.settings.settings_checks import check_settings
 from spaces.encoders import GROUPS
 from spaces.table import JOINT, NONE, SPACES
 from trainable.config import PRECISIONS
+from trainable.machine.command import Parser
 from trainable.storage.remote import is_uri
 
 
@@ -31,21 +31,6 @@ def _gpus(text: str) -> str | float:
         return AUTO if text == AUTO else float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"it takes a number of GPUs, such as 0.5, or {AUTO}, found {text!r}") from None
-
-
-class Parser(argparse.ArgumentParser):
-    """One that names the option that a misspelt one is near to."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong with the command line, and end."""
-        words = message.split() if message.startswith("unrecognized arguments") else []
-        known = [each for each in self._option_string_actions if each.startswith("--")]
-        meant = [
-            near[0]
-            for word in words
-            if word.startswith("--") and (near := get_close_matches(word.partition("=")[0], known, n=1, cutoff=0.75))
-        ]
-        super().error(f"{message}; did you mean {' and '.join(meant)}?" if meant else message)
 
 
 class _Help(argparse.HelpFormatter):
