@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ray import tune
 from ray.tune.experiment import Trial
 from rich.console import Console, Group
 from rich.live import Live
@@ -16,6 +15,7 @@ from rich.text import Text
 
 from search.run_state.leaderboard import show_params
 from search.run_state.tables import fitted
+from search.worker.trial_callback import TrialCallback
 from search.worker.trial_runner import EXCUSED, HALTED, folder_of
 from trainable.classes import METRIC
 from trainable.run_folder.folders import (
@@ -62,7 +62,7 @@ class TrialView:
 
 
 @dataclass
-class Progress(tune.Callback):
+class Progress(TrialCallback):
     """The state of the search as Tune's callbacks tell it; comes after `RecordStates` in their order."""
 
     run: RunFolder
@@ -88,10 +88,6 @@ class Progress(tune.Callback):
             for row in folder.curve():
                 view.see(int(row["epoch"]), row[METRIC])
         self.live = Live(get_renderable=self.table, console=self.console, refresh_per_second=2, transient=True)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Give Tune's snapshot nothing: it is never read, and a terminal cannot be pickled."""
-        return {}
 
     def __enter__(self) -> "Progress":
         if self.console.is_terminal:
@@ -136,7 +132,7 @@ class Progress(tune.Callback):
         best = None if leader is None else self.views[leader].best
         return best is not None and self.told_best is not None and best > self.told_best
 
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def trial_started(self, trial: Trial) -> None:
         """A trial got a worker."""
         folder, view = folder_of(self.run, trial.config), self._view(trial)
         if folder.status()["state"] in ENDED or folder.waits:
@@ -148,9 +144,7 @@ class Progress(tune.Callback):
         config = "" if self.further else f": {show_params(view.params)}"
         self.tell(f"trial {label(trial.config)}{again}{config}")
 
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
-    ) -> None:
+    def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
         """A trial ended an epoch, or tells why it cannot go on here."""
         if "epoch" not in result:
             self.lost[trial.trial_id] = str(result.get(EXCUSED) or result.get(HALTED) or GONE)
@@ -163,19 +157,15 @@ class Progress(tune.Callback):
             self.told_best = result[METRIC]
             self.tell(f"trial {name} leads: {value}", "bold")
 
-    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def trial_ended(self, trial: Trial, failed: bool) -> None:
         """A trial had its budget or was stopped."""
         self._ended(trial)
 
-    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def trial_recovers(self, trial: Trial) -> None:
         """A trial is started again: its process is gone, or it could not go on there."""
         folder, why = folder_of(self.run, trial.config), self.lost.pop(trial.trial_id, GONE)
         if folder.status()["state"] not in ENDED and not folder.waits:
             self.tell(f"trial {label(trial.config)}: {why}; it is tried again from its last epoch", "yellow")
-
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """A trial failed."""
-        self._ended(trial)
 
     def _view(self, trial: Trial) -> TrialView:
         return self.views.setdefault(label(trial.config), TrialView(self.run.trial(trial.config["number"]).params()))

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from search.run_state.console import tell
 from search.worker.remote_trial import within
+from search.worker.trial_callback import TrialCallback
 from search.worker.trial_runner import folder_of
 from trainable.run_folder.folders import RunFolder, TrialFolder
 from trainable.storage.remote import Remote
@@ -29,27 +30,17 @@ PATIENCE_S = 5.0
 """Seconds between tries while the storage does not answer."""
 
 
-class Fetch(tune.Callback):
+class Fetch(TrialCallback):
     """Brings what a worker has written of a trial, before the other callbacks read it: the first of them."""
 
     def __init__(self, run: RunFolder, remote: Remote, console: Console):
         self.run, self.remote, self.console = run, remote, console
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Give Tune's snapshot nothing: it is never read, and a terminal cannot be pickled."""
-        return {}
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
-    ) -> None:
+    def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
         """Bring the curve."""
         self._bring(trial, ("curve.csv",))
 
-    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Bring all that is read of a trial that ended."""
-        self._bring(trial, FROM_WORKERS)
-
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def trial_ended(self, trial: Trial, failed: bool) -> None:
         """Bring all that is read of a trial that ended."""
         self._bring(trial, FROM_WORKERS)
 
@@ -58,32 +49,26 @@ class Fetch(tune.Callback):
         patiently(lambda: (self.remote / within(self.run, folder)).pull(folder.path, names), self.console)
 
 
-class Send(tune.Callback):
+class Send(TrialCallback):
     """Sends what the driver has written, after the other callbacks: the last of them."""
 
     def __init__(self, run: RunFolder, remote: Remote):
         self.run, self.remote = run, remote
         self.journal_sent = 0.0
 
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def trial_started(self, trial: Trial) -> None:
         """The trial's record was written."""
         self._send(trial)
 
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
-    ) -> None:
+    def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
         """The journal has grown."""
         self.send_journal()
 
-    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def trial_recovers(self, trial: Trial) -> None:
         """The trial may have been given up, which its next worker must know."""
         self._send(trial)
 
-    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """The trial's record was written."""
-        self._send(trial)
-
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def trial_ended(self, trial: Trial, failed: bool) -> None:
         """The trial's record was written."""
         self._send(trial)
 

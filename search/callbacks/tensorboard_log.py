@@ -5,17 +5,17 @@ import math
 import time
 from typing import Any
 
-from ray import tune
 from ray.tune.experiment import Trial
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from search.worker.trial_callback import TrialCallback
 from search.worker.trial_runner import folder_of
 from trainable.run_folder.folders import RunFolder, TrialFolder
 
 
-class TensorBoardEvents(tune.Callback):
+class TensorBoardEvents(TrialCallback):
     """Writes each epoch as it comes. The file can always be made again from the curve, so it may fail (a full disk).
 
     Tune's own logger writes to a staging folder on the driver that is copied from time to time, and through
@@ -26,9 +26,7 @@ class TensorBoardEvents(tune.Callback):
         self.run = run
         self.writers: dict[str, RecordWriter] = {}
 
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
-    ) -> None:
+    def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
         """Write one epoch."""
         if "epoch" not in result:
             return
@@ -40,11 +38,7 @@ class TensorBoardEvents(tune.Callback):
         except OSError:
             self._close(trial.trial_id)
 
-    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Close the file."""
-        self._close(trial.trial_id)
-
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def trial_ended(self, trial: Trial, failed: bool) -> None:
         """Close the file."""
         self._close(trial.trial_id)
 

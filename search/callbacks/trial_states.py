@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from ray import tune
 from ray.tune.experiment import Trial
 
 from search.tuning.freeze_thaw import Thawing
 from search.worker.lease import release
+from search.worker.trial_callback import TrialCallback
 from search.worker.trial_runner import ENDED_BROKEN, EXCUSED, HALTED, folder_of
 from trainable.run_folder.folders import (
     ENDED,
@@ -37,7 +37,7 @@ STUCK_TRIALS = 3
 """So many trials in a row that cannot be trained, by no fault of theirs, end the search: the next ones could not."""
 
 
-class RecordStates(tune.Callback):
+class RecordStates(TrialCallback):
     """Keeps every trial's `trial.json` true. The driver alone writes it."""
 
     def __init__(self, run: RunFolder, epochs: int, thawing: Thawing | None = None):
@@ -53,11 +53,7 @@ class RecordStates(tune.Callback):
         self.stuck: Callable[[], None] = lambda: None
         """Called when no more trials should be tried."""
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Give Tune's snapshot nothing: it is never read."""
-        return {}
-
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def trial_started(self, trial: Trial) -> None:
         """The trial has a worker."""
         folder = self._folder(trial)
         self.running.add(trial.trial_id)
@@ -66,9 +62,7 @@ class RecordStates(tune.Callback):
             folder.path.mkdir(parents=True, exist_ok=True)
             folder.write_status(RUNNING, started=time.time())
 
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
-    ) -> None:
+    def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
         """The trial ended an epoch, or was halted."""
         if HALTED in result:
             self.halted.add(trial.trial_id)
@@ -79,10 +73,12 @@ class RecordStates(tune.Callback):
             self.failures[trial.trial_id] = self.in_row = 0  # it gets on
             self.excuses.pop(trial.trial_id, None)
 
-    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """The trial had its budget, was paused or stopped, or ended by an error that would come again."""
+    def trial_ended(self, trial: Trial, failed: bool) -> None:
+        """The trial had its budget, was paused or stopped, failed, or could not even be started."""
         folder, result = self._folder(trial), trial.last_result or {}
         self.running.discard(trial.trial_id)
+        if failed:
+            return self._end(trial, folder, *why_lost(trial))
         if self.failures[trial.trial_id] > MAX_FAILURES:
             return release(folder)  # given up, and recorded as such
         files = result.get("files", {})
@@ -96,7 +92,7 @@ class RecordStates(tune.Callback):
             return self._end(trial, folder, PAUSED, self.thawing.why(trial.config["number"]), files=files)
         return self._end(trial, folder, STOPPED, f"stopped by ASHA after epoch {done} of {self.epochs}", files=files)
 
-    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def trial_recovers(self, trial: Trial) -> None:
         """The trial's process is gone; Tune starts it once more, and the worker looks here whether it is to train."""
         self.running.discard(trial.trial_id)
         if trial.trial_id in self.halted:
@@ -108,11 +104,6 @@ class RecordStates(tune.Callback):
         elif self.failures[trial.trial_id] > MAX_FAILURES:
             state, reason = why_lost(trial)
             self._end(trial, self._folder(trial), state, f"{reason}, {self.failures[trial.trial_id]} times in a row")
-
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """The trial could not even be started."""
-        self.running.discard(trial.trial_id)
-        self._end(trial, self._folder(trial), *why_lost(trial))
 
     def _put_aside(self, trial: Trial) -> None:
         """Leave a trial to a resume: it is not its config that a file is missing, or that storage does not answer."""

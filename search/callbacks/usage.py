@@ -5,13 +5,13 @@ import time
 from collections import defaultdict
 from typing import Any
 
-from ray import tune
 from ray.tune.experiment import Trial
 from rich.console import Console
 
 from search.run_state.past_usage import FILE, read_hours, total
 from search.settings.allocation import Resources
 from search.settings.budget import size, unit
+from search.worker.trial_callback import TrialCallback
 from search.worker.trial_runner import folder_of
 from trainable.run_folder.folders import BROKEN, FINISHED, OOM, PAUSED, STOPPED, RunFolder, TrialFolder
 from trainable.storage.atomic_write import write_json
@@ -23,7 +23,7 @@ KINDS = ("finished", "stopped early", "paused", "confirmed", "interrupted", "fai
          "idle")  # fmt: skip
 
 
-class Hours(tune.Callback):
+class Hours(TrialCallback):
     """Counts how long trials hold their share of the machine."""
 
     def __init__(self, run: RunFolder, share: Resources):
@@ -39,16 +39,14 @@ class Hours(tune.Callback):
         self.last: dict[str, int] = {}  # epoch of each trial in this session
         self.epochs = 0  # that have ended in it
 
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def trial_started(self, trial: Trial) -> None:
         """A trial takes its share."""
         self.since.setdefault(trial.trial_id, time.time())
         name = self.names[trial.trial_id] = key(folder_of(self.run, trial.config))
         if "gpus" in trial.config:
             self.shares[name] = trial.config["gpus"]
 
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
-    ) -> None:
+    def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
         """A trial ended an epoch."""
         name, epoch = key(folder_of(self.run, trial.config)), int(result.get("epoch", 0))
         known = self.last.get(name, epoch - 1 if not trial.config["resume"] else epoch)
@@ -56,16 +54,12 @@ class Hours(tune.Callback):
         self.last[name] = max(epoch, known)
         self._write()
 
-    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def trial_ended(self, trial: Trial, failed: bool) -> None:
         """A trial gives its share back."""
         self._end(trial)
 
-    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def trial_recovers(self, trial: Trial) -> None:
         """A trial has lost its process."""
-        self._end(trial)
-
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """A trial has failed."""
         self._end(trial)
 
     def per_epoch(self) -> float | None:

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.progress_reporter import TrialProgressCallback
 
+from search.worker.trial_callback import TrialCallback
 from trainable.classes import METRIC
 
 
@@ -16,7 +16,7 @@ class Silent(TrialProgressCallback):
         pass
 
 
-class Forgetting(tune.Callback):
+class Forgetting(TrialCallback):
     """Takes from Tune, once a trial has ended, what it would keep of it: statistics of each metric, its last result.
 
     With some 30 metrics that is 0.2 MB a trial. To be told last: other callbacks look at the last result.
@@ -25,12 +25,8 @@ class Forgetting(tune.Callback):
     def __init__(self) -> None:
         self.ended: list[Trial] = []
 
-    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def trial_ended(self, trial: Trial, failed: bool) -> None:
         """Note the trial; Tune itself still reads its result in this step."""
-        self.ended.append(trial)
-
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Note the trial."""
         self.ended.append(trial)
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
