@@ -20,6 +20,7 @@ from rich.console import Console
 
 from search.cluster.auth_token import set_up_access
 from search.settings.settings import Settings
+from search.worker.messages import Assignment
 
 set_up_access(local=True)  # before Ray is imported
 
@@ -46,9 +47,9 @@ def value_of(config: dict, epoch: int) -> float:
     return float(quality * (1 - np.exp(-epoch / 3)) + noise.normal(0, 0.02))
 
 
-def toy(sampled: dict, setting: TrialSetting, report, halt) -> None:  # type: ignore[no-untyped-def]
+def toy(assignment: Assignment, setting: TrialSetting, report, halt) -> None:  # type: ignore[no-untyped-def]
     """Stand in for `search.worker.trial_runner.train`."""
-    folder = adapter.folder_of(RunFolder(setting.run), sampled)
+    folder = assignment.folder(RunFolder(setting.run))
     pause, log = float(os.environ.get("TOY_EPOCH_S", "0")), os.environ.get("TOY_LOG")
     rows = []
     for path in (folder.last_state, folder.previous_state):
@@ -61,13 +62,13 @@ def toy(sampled: dict, setting: TrialSetting, report, halt) -> None:  # type: ig
     if rows:
         folder.write_curve(rows)
         report(rows[-1])
-    for epoch in range(len(rows) + 1, sampled["config"]["epochs"] + 1):
+    for epoch in range(len(rows) + 1, assignment.config["epochs"] + 1):
         time.sleep(pause)
         halt()
         if log:
             with Path(log).open("a") as file:
-                file.write(f"{sampled['number']} {epoch}\n")
-        value = value_of(sampled["config"], epoch)
+                file.write(f"{assignment.number} {epoch}\n")
+        value = value_of(assignment.config, epoch)
         rows.append({"epoch": epoch, "val_miou": value, "val_miou_full": value, "train_s": pause, "val_s": 0.0})
         halt()
         save(folder, rows)

@@ -15,8 +15,8 @@ from rich.text import Text
 
 from search.run_state.leaderboard import show_params
 from search.run_state.tables import fitted
-from search.worker.trial_callback import TrialCallback
-from search.worker.trial_runner import EXCUSED, HALTED, folder_of
+from search.worker.messages import Epoch, Report
+from search.worker.trial_callback import TrialCallback, assigned
 from trainable.classes import METRIC
 from trainable.run_folder.folders import (
     BROKEN,
@@ -134,27 +134,27 @@ class Progress(TrialCallback):
 
     def trial_started(self, trial: Trial) -> None:
         """A trial got a worker."""
-        folder, view = folder_of(self.run, trial.config), self._view(trial)
+        folder, view = assigned(trial).folder(self.run), self._view(trial)
         if folder.status()["state"] in ENDED or folder.waits:
             return  # given up: Tune does not know yet
         view.state = RUNNING
         for row in folder.curve():
             view.see(int(row["epoch"]), row[METRIC])
-        again = f" goes on after epoch {view.epoch}" if trial.config["resume"] else " started"
+        again = f" goes on after epoch {view.epoch}" if assigned(trial).resume else " started"
         config = "" if self.further else f": {show_params(view.params)}"
-        self.tell(f"trial {label(trial.config)}{again}{config}")
+        self.tell(f"trial {assigned(trial).label()}{again}{config}")
 
-    def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
+    def trial_reported(self, trial: Trial, report: Report) -> None:
         """A trial ended an epoch, or tells why it cannot go on here."""
-        if "epoch" not in result:
-            self.lost[trial.trial_id] = str(result.get(EXCUSED) or result.get(HALTED) or GONE)
+        if not isinstance(report, Epoch):
+            self.lost[trial.trial_id] = report.reason or GONE
             return
         leader = self.best()
-        self.epochs_seen += result["epoch"] > self._view(trial).epoch  # one that goes on tells its last once more
-        self._view(trial).see(result["epoch"], result[METRIC])
+        self.epochs_seen += report.number > self._view(trial).epoch  # one that goes on tells its last once more
+        self._view(trial).see(report.number, report.value)
         if self.best() != leader and not self.further:
-            name, value = label(trial.config), f"{METRIC} {result[METRIC]:.4f} after epoch {result['epoch']}"
-            self.told_best = result[METRIC]
+            name, value = assigned(trial).label(), f"{METRIC} {report.value:.4f} after epoch {report.number}"
+            self.told_best = report.value
             self.tell(f"trial {name} leads: {value}", "bold")
 
     def trial_ended(self, trial: Trial, failed: bool) -> None:
@@ -163,21 +163,22 @@ class Progress(TrialCallback):
 
     def trial_recovers(self, trial: Trial) -> None:
         """A trial is started again: its process is gone, or it could not go on there."""
-        folder, why = folder_of(self.run, trial.config), self.lost.pop(trial.trial_id, GONE)
+        folder, why = assigned(trial).folder(self.run), self.lost.pop(trial.trial_id, GONE)
         if folder.status()["state"] not in ENDED and not folder.waits:
-            self.tell(f"trial {label(trial.config)}: {why}; it is tried again from its last epoch", "yellow")
+            self.tell(f"trial {assigned(trial).label()}: {why}; it is tried again from its last epoch", "yellow")
 
     def _view(self, trial: Trial) -> TrialView:
-        return self.views.setdefault(label(trial.config), TrialView(self.run.trial(trial.config["number"]).params()))
+        training = assigned(trial)
+        return self.views.setdefault(training.label(), TrialView(self.run.trial(training.number).params()))
 
     def _ended(self, trial: Trial) -> None:
-        status = folder_of(self.run, trial.config).status()
+        status = assigned(trial).folder(self.run).status()
         view = self._view(trial)
         view.state, view.reason = status["state"], status["reason"]
         best = "" if view.best is None else f", best {METRIC} {view.best:.4f}"
         paused = f", {self.count(PAUSED)} paused" if self.count(PAUSED) else ""
         left = f"{self.count(*ENDED)} of {self.trials} ended{paused}, {self.eta()} left"
-        self.tell(f"trial {label(trial.config)} {view.state}: {view.reason}{best} ({left})", COLOURS[view.state])
+        self.tell(f"trial {assigned(trial).label()} {view.state}: {view.reason}{best} ({left})", COLOURS[view.state])
 
     def tell(self, text: str, style: str = "") -> None:
         """Print one line with the time; on a terminal, where the table tells the rest, only of failures."""
@@ -240,15 +241,6 @@ class Progress(TrialCallback):
         titles, gives_way = ("trial", "state", "epoch", METRIC, "best", "config"), (METRIC, "epoch", "state")
         fitted(table, titles, rows, self.console, gives_way, left=("state",))
         return Group(head, lead, table)
-
-
-def label(sampled: dict[str, Any]) -> str:
-    """Return what a trial is called on the screen."""
-    parts = [
-        str(sampled["number"]),
-        *(f"{name} {sampled[key]}" for name, key in (("fold", "further"), ("seed", "seed")) if key in sampled),
-    ]
-    return " ".join(parts)
 
 
 def show_time(seconds: float) -> str:

@@ -3,16 +3,15 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from ray import tune
 from ray.tune.experiment import Trial
 from rich.console import Console
 
 from search.run_state.console import tell
+from search.worker.messages import Report
 from search.worker.remote_trial import within
-from search.worker.trial_callback import TrialCallback
-from search.worker.trial_runner import folder_of
+from search.worker.trial_callback import TrialCallback, assigned
 from trainable.run_folder.folders import RunFolder, TrialFolder
 from trainable.storage.remote import Remote
 
@@ -36,7 +35,7 @@ class Fetch(TrialCallback):
     def __init__(self, run: RunFolder, remote: Remote, console: Console):
         self.run, self.remote, self.console = run, remote, console
 
-    def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
+    def trial_reported(self, trial: Trial, report: Report) -> None:
         """Bring the curve."""
         self._bring(trial, ("curve.csv",))
 
@@ -45,7 +44,7 @@ class Fetch(TrialCallback):
         self._bring(trial, FROM_WORKERS)
 
     def _bring(self, trial: Trial, names: tuple[str, ...]) -> None:
-        folder = folder_of(self.run, trial.config)
+        folder = assigned(trial).folder(self.run)
         patiently(lambda: (self.remote / within(self.run, folder)).pull(folder.path, names), self.console)
 
 
@@ -60,7 +59,7 @@ class Send(TrialCallback):
         """The trial's record was written."""
         self._send(trial)
 
-    def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
+    def trial_reported(self, trial: Trial, report: Report) -> None:
         """The journal has grown."""
         self.send_journal()
 
@@ -80,7 +79,7 @@ class Send(TrialCallback):
                 self.journal_sent = time.monotonic()
 
     def _send(self, trial: Trial) -> None:
-        folder = folder_of(self.run, trial.config)
+        folder = assigned(trial).folder(self.run)
         names = ["trial.json", *(path.name for path in folder.path.glob("events.*"))]
         with contextlib.suppress(OSError):  # sent with the next, or at the end
             (self.remote / within(self.run, folder)).push(folder.path, names)

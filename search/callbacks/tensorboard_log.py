@@ -10,8 +10,8 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from search.worker.trial_callback import TrialCallback
-from search.worker.trial_runner import folder_of
+from search.worker.messages import Epoch, Report
+from search.worker.trial_callback import TrialCallback, assigned
 from trainable.run_folder.folders import RunFolder, TrialFolder
 
 
@@ -26,15 +26,15 @@ class TensorBoardEvents(TrialCallback):
         self.run = run
         self.writers: dict[str, RecordWriter] = {}
 
-    def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
+    def trial_reported(self, trial: Trial, report: Report) -> None:
         """Write one epoch."""
-        if "epoch" not in result:
+        if not isinstance(report, Epoch):
             return
         try:
             if trial.trial_id in self.writers:
-                write_epoch(self.writers[trial.trial_id], result)
+                write_epoch(self.writers[trial.trial_id], report.row)
             else:  # the first since this search, or its resume, began, or after a failure
-                self.writers[trial.trial_id] = write_anew(folder_of(self.run, trial.config))
+                self.writers[trial.trial_id] = write_anew(assigned(trial).folder(self.run))
         except OSError:
             self._close(trial.trial_id)
 

@@ -11,8 +11,8 @@ from ray.tune.experiment import Trial
 
 from search.tuning.freeze_thaw import Thawing
 from search.worker.lease import release
-from search.worker.trial_callback import TrialCallback
-from search.worker.trial_runner import ENDED_BROKEN, EXCUSED, HALTED, folder_of
+from search.worker.messages import Broken, Epoch, Excused, Halted, Report, read_report
+from search.worker.trial_callback import TrialCallback, assigned
 from trainable.run_folder.folders import (
     ENDED,
     FAILED,
@@ -62,34 +62,33 @@ class RecordStates(TrialCallback):
             folder.path.mkdir(parents=True, exist_ok=True)
             folder.write_status(RUNNING, started=time.time())
 
-    def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
+    def trial_reported(self, trial: Trial, report: Report) -> None:
         """The trial ended an epoch, or was halted."""
-        if HALTED in result:
+        if isinstance(report, Halted):
             self.halted.add(trial.trial_id)
-        elif EXCUSED in result:
-            self.excuses[trial.trial_id] = result[EXCUSED]
-        elif result.get("epoch", 0) > self.epochs_seen[trial.trial_id]:
-            self.epochs_seen[trial.trial_id] = result["epoch"]
+        elif isinstance(report, Excused):
+            self.excuses[trial.trial_id] = report.reason
+        elif isinstance(report, Epoch) and report.number > self.epochs_seen[trial.trial_id]:
+            self.epochs_seen[trial.trial_id] = report.number
             self.failures[trial.trial_id] = self.in_row = 0  # it gets on
             self.excuses.pop(trial.trial_id, None)
 
     def trial_ended(self, trial: Trial, failed: bool) -> None:
         """The trial had its budget, was paused or stopped, failed, or could not even be started."""
-        folder, result = self._folder(trial), trial.last_result or {}
+        folder, report = self._folder(trial), read_report(trial.last_result)
         self.running.discard(trial.trial_id)
         if failed:
             return self._end(trial, folder, *why_lost(trial))
         if self.failures[trial.trial_id] > MAX_FAILURES:
             return release(folder)  # given up, and recorded as such
-        files = result.get("files", {})
-        if ENDED_BROKEN in result:
-            state, reason = result[ENDED_BROKEN], result["reason"]
-            return self._end(trial, folder, state, reason, files=files, traceback=result["traceback"])
+        files = report.files if isinstance(report, Epoch | Broken) else {}
+        if isinstance(report, Broken):
+            return self._end(trial, folder, report.state, report.reason, files=files, traceback=report.traceback)
         done = len(folder.curve())
         if done >= self.epochs:
             return self._end(trial, folder, FINISHED, f"all {self.epochs} epochs", files=files)
         if self.thawing:
-            return self._end(trial, folder, PAUSED, self.thawing.why(trial.config["number"]), files=files)
+            return self._end(trial, folder, PAUSED, self.thawing.why(assigned(trial).number), files=files)
         return self._end(trial, folder, STOPPED, f"stopped by ASHA after epoch {done} of {self.epochs}", files=files)
 
     def trial_recovers(self, trial: Trial) -> None:
@@ -125,7 +124,7 @@ class RecordStates(TrialCallback):
         release(folder)
 
     def _folder(self, trial: Trial) -> TrialFolder:
-        return folder_of(self.run, trial.config)
+        return assigned(trial).folder(self.run)
 
 
 def why_lost(trial: Trial) -> tuple[str, str]:

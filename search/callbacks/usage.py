@@ -11,8 +11,8 @@ from rich.console import Console
 from search.run_state.past_usage import FILE, read_hours, total
 from search.settings.allocation import Resources
 from search.settings.budget import size, unit
-from search.worker.trial_callback import TrialCallback
-from search.worker.trial_runner import folder_of
+from search.worker.messages import Epoch, Report
+from search.worker.trial_callback import TrialCallback, assigned
 from trainable.run_folder.folders import BROKEN, FINISHED, OOM, PAUSED, STOPPED, RunFolder, TrialFolder
 from trainable.storage.atomic_write import write_json
 
@@ -42,14 +42,14 @@ class Hours(TrialCallback):
     def trial_started(self, trial: Trial) -> None:
         """A trial takes its share."""
         self.since.setdefault(trial.trial_id, time.time())
-        name = self.names[trial.trial_id] = key(folder_of(self.run, trial.config))
-        if "gpus" in trial.config:
-            self.shares[name] = trial.config["gpus"]
+        name = self.names[trial.trial_id] = key(assigned(trial).folder(self.run))
+        if (gpus := assigned(trial).gpus) is not None:
+            self.shares[name] = gpus
 
-    def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
+    def trial_reported(self, trial: Trial, report: Report) -> None:
         """A trial ended an epoch."""
-        name, epoch = key(folder_of(self.run, trial.config)), int(result.get("epoch", 0))
-        known = self.last.get(name, epoch - 1 if not trial.config["resume"] else epoch)
+        name, epoch = key(assigned(trial).folder(self.run)), report.number if isinstance(report, Epoch) else 0
+        known = self.last.get(name, epoch - 1 if not assigned(trial).resume else epoch)
         self.epochs += epoch > known  # one that goes on tells its last epoch once more
         self.last[name] = max(epoch, known)
         self._write()

@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import ray
-from ray import tune
 from ray.tune.experiment import Trial
 
 from search.settings.allocation import TOGETHER, Machine, Resources
 from search.worker.gpu_memory_model import CONTEXT_MB, MemoryModel, need_of
+from search.worker.messages import Epoch, Report
+from search.worker.trial_callback import TrialCallback, assigned
 from trainable.config import TrialConfig
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.atomic_write import read_json, write_json
@@ -27,7 +28,7 @@ class DoesNotFitError(Exception):
     """A config cannot be trained on any GPU there is."""
 
 
-class Packing(tune.Callback):
+class Packing(TrialCallback):
     """Gives each trial its share of a GPU, and learns from the peak that its epochs report."""
 
     def __init__(self, run: RunFolder, gpu_memory_gb: float, measure: Callable[[TrialConfig], tuple[float, ...]]):
@@ -71,12 +72,10 @@ class Packing(tune.Callback):
         needed = math.ceil(STEP * (most + CONTEXT_MB) / self.total_mb) / STEP
         return min(max(needed, 1 / TOGETHER), 1.0)
 
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
-    ) -> None:
+    def trial_reported(self, trial: Trial, report: Report) -> None:
         """Learn from an epoch."""
-        if "peak_memory_mb" in result:
-            self.learn(trial.config["number"], TrialConfig.from_dict(trial.config["config"]), result)
+        if isinstance(report, Epoch) and "peak_memory_mb" in report.row:
+            self.learn(assigned(trial).number, TrialConfig.from_dict(assigned(trial).config), report.row)
 
     def learn(self, number: int, config: TrialConfig, row: dict[str, Any]) -> None:
         """Learn from an epoch's row; further ones of the same trial tell nothing new."""

@@ -42,6 +42,7 @@ from search.tuning.freeze_thaw import Thawing
 from search.tuning.freeze_thaw_scheduler import ThawingScheduler
 from search.tuning.priors import read_priors
 from search.tuning.study import ResumableASHA, StudySearch, open_study
+from search.worker.messages import Assignment
 from search.worker.trial_runner import TrialSetting, run_trial, trainable
 from spaces.table import find_space
 from trainable.run_folder.folders import ENDED, RunFolder
@@ -157,8 +158,9 @@ def _fit(
 
 
 def _placed(setting: TrialSetting, share: Resources) -> Any:
-    def placement(sampled: dict[str, Any]) -> tune.PlacementGroupFactory:
-        bundle = {"CPU": share.cpus_per_trial, "GPU": sampled.get("gpus", share.gpus_per_trial)}
+    def placement(sent: dict[str, Any]) -> tune.PlacementGroupFactory:
+        gpus = Assignment.read(sent).gpus
+        bundle = {"CPU": share.cpus_per_trial, "GPU": share.gpus_per_trial if gpus is None else gpus}
         # Fewer trials than fit are spread over the nodes, not packed on one.
         return tune.PlacementGroupFactory([bundle], strategy="SPREAD")
 

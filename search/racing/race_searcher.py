@@ -1,5 +1,6 @@
 """Hands the race's next training to Tune, by what lies in the run folder."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from rich.console import Console
 from search.callbacks.remote_sync import bring_scores
 from search.cluster.gpu_packing import DoesNotFitError, Packing
 from search.racing.race import Race, Task
+from search.worker.messages import Assignment
 from trainable.classes import METRIC
 from trainable.config import TrialConfig
 from trainable.metric.noise import Cell
@@ -51,8 +53,7 @@ class Racer(Searcher):
         if task is None:
             return None if self.live else Searcher.FINISHED
         self.live[trial_id] = task
-        told = sampled(self.run, task)
-        return {**told, **self._placed(told)}
+        return assignment(self.run, task, self._share).sent()
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Need no result: it is read from the folder."""
@@ -60,12 +61,12 @@ class Racer(Searcher):
         if task and folder_of_cell(self.run.trial(task[0]), task[1]).waits:
             self.aside.append(task)
 
-    def _placed(self, told: dict[str, Any]) -> dict[str, float]:
+    def _share(self, config: dict[str, Any]) -> float | None:
         """Return the share of a GPU that a training gets, where they are packed."""
         try:
-            return {"gpus": self.packing.share(TrialConfig.from_dict(told["config"]))} if self.packing else {}
+            return self.packing.share(TrialConfig.from_dict(config)) if self.packing else None
         except DoesNotFitError:
-            return {"gpus": 1.0}  # the trial did fit
+            return 1.0  # the trial did fit
 
     def save(self, checkpoint_path: str) -> None:
         """Write nothing: the run folder is the state."""
@@ -75,17 +76,30 @@ class Racer(Searcher):
         """Read nothing: the run folder is the state."""
 
 
-def sampled(run: RunFolder, task: Task) -> dict[str, Any]:
-    """Return a training as `run_trial` takes it."""
+def assignment(
+    run: RunFolder, task: Task, share: Callable[[dict[str, Any]], float | None] = lambda config: None
+) -> Assignment:
+    """Return a training as a worker takes it.
+
+    Args:
+        run: whose trial's config it has.
+        task: the trial, the fold and how often the seed is another one.
+        share: gives the share of a GPU by the config; None where trainings are not packed.
+    """
     number, (fold, repeat) = task
     config = {**run.trial(number).config(), "fold": fold}
     with suppress(*DAMAGE):  # where the weights are now
         config["encoder_weights"] = run.search()["plan"]["base"]["encoder_weights"]
-    told: dict[str, Any] = {"number": number, "further": fold}
     if repeat:
         config["seed"] += repeat
-        told["seed"] = config["seed"]
-    return {**told, "config": config, "resume": bool(folder_of_cell(run.trial(number), (fold, repeat)).curve())}
+    return Assignment(
+        number,
+        config,
+        resume=bool(folder_of_cell(run.trial(number), (fold, repeat)).curve()),
+        gpus=share(config),
+        further=fold,
+        seed=config["seed"] if repeat else None,
+    )
 
 
 def folder_of_cell(trial: TrialFolder, cell: Cell) -> TrialFolder:

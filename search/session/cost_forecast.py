@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import ray
-from ray import tune
 from ray.tune.experiment import Trial
 from rich.console import Console
 
@@ -18,6 +17,8 @@ from search.run_state.run_status import show_span
 from search.settings.allocation import Resources
 from search.settings.budget import Budget, Clock, expected_epochs, option, size, unit
 from search.settings.plan import NO_STOPPING, Plan
+from search.worker.messages import Epoch, Report
+from search.worker.trial_callback import TrialCallback, assigned
 from search.worker.trial_runner import TrialSetting
 from trainable.config import TrialConfig
 from trainable.run_folder.folders import ENDED, RunFolder
@@ -139,7 +140,7 @@ def too_small(budget: Budget, share: Resources, plan: Plan, needed: int, seconds
     )
 
 
-class Outlook(tune.Callback):
+class Outlook(TrialCallback):
     """Forecasts again when some trials have ended an epoch."""
 
     def __init__(self, run: RunFolder, plan: Plan, share: Resources, clock: Clock, hours: Hours, console: Console):
@@ -147,16 +148,10 @@ class Outlook(tune.Callback):
         self.seen: set[int] = set()
         self.told = False
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Give Tune's snapshot nothing: it is never read, and a console cannot be pickled."""
-        return {}
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
-    ) -> None:
+    def trial_reported(self, trial: Trial, report: Report) -> None:
         """A trial ended an epoch."""
-        if "epoch" in result:
-            self.seen.add(trial.config["number"])
+        if isinstance(report, Epoch):
+            self.seen.add(assigned(trial).number)
         seconds = self.hours.per_epoch()
         if self.told or len(self.seen) < min(SEEN, self.plan.trials) or seconds is None:
             return

@@ -7,6 +7,7 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from search.tuning.freeze_thaw import Thawing
+from search.worker.trial_callback import assigned
 from trainable.classes import METRIC
 
 
@@ -21,7 +22,7 @@ class ThawingScheduler(FIFOScheduler):
         """Decide after an epoch."""
         if METRIC not in result:
             return TrialScheduler.CONTINUE
-        number = trial.config["number"]
+        number = assigned(trial).number
         self.thawing.see(number, result["epoch"], result[METRIC])
         if result["epoch"] >= self.thawing.budget:
             self.thawing.finish()

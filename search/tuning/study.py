@@ -24,7 +24,8 @@ from search.tuning.priors import Priors
 from search.tuning.pruned_values import make_sampler
 from search.tuning.recovery import is_cut, mend, recover
 from search.tuning.trial_ends import tell_end
-from search.worker.trial_runner import ENDED_BROKEN
+from search.worker.messages import Assignment, Broken, Epoch, read_report
+from search.worker.trial_callback import assigned
 from spaces.table import Space
 from trainable.classes import METRIC
 from trainable.config import TrialConfig
@@ -127,11 +128,11 @@ class StudySearch(Searcher):
             config = TrialConfig.from_dict({**self.base.to_dict(), **self.space.sample(trial)})
             folder.write_params(trial.params)
         try:
-            placed = {"gpus": self.packing.share(config)} if self.packing else {}
+            gpus = self.packing.share(config) if self.packing else None
         except DoesNotFitError as error:
             self._refuse(self.live.pop(trial_id), str(error))
             return self.suggest(trial_id)
-        return {"number": trial.number, "resume": bool(folder.curve()), "config": config.to_dict(), **placed}
+        return Assignment(trial.number, config.to_dict(), bool(folder.curve()), gpus).sent()
 
     def _earlier_searches(self) -> list[FrozenTrial]:
         """Return what the sampler sees of earlier searches."""
@@ -152,8 +153,9 @@ class StudySearch(Searcher):
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Tell Optuna the epoch's value; a resumed trial's last epoch comes a second time."""
         trial = self.live[trial_id]
-        if "epoch" in result and result["epoch"] not in self._seen(trial):
-            trial.report(result[METRIC], result["epoch"])
+        report = read_report(result)
+        if isinstance(report, Epoch) and report.number not in self._seen(trial):
+            trial.report(report.value, report.number)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell Optuna the end: complete after the full budget, pruned if stopped before it, else failed.
@@ -166,14 +168,15 @@ class StudySearch(Searcher):
         status = self.run.trial(trial.number).status()
         if self.run.trial(trial.number).waits:
             return  # put aside: to Optuna it is running until a resume has trained it
-        if result and ENDED_BROKEN in result:  # what the folder will say
-            status = {"state": result[ENDED_BROKEN], "reason": result["reason"]}
-        if error or status["state"] in BROKEN or not result or "epoch" not in result:
+        report = read_report(result)
+        if isinstance(report, Broken):  # what the folder will say
+            status = {"state": report.state, "reason": report.reason}
+        if error or status["state"] in BROKEN or not isinstance(report, Epoch):
             if self.thawing:
                 self.thawing.lose(trial.number)
             state = status["state"] if status["state"] in BROKEN else FAILED
             tell_end(self.study, trial, state, status.get("reason", ""))
-        elif result["epoch"] >= self.base.epochs:
+        elif report.number >= self.base.epochs:
             tell_end(self.study, trial, FINISHED)
         elif not self.thawing:
             tell_end(self.study, trial, STOPPED)
@@ -228,8 +231,8 @@ class ResumableASHA(AsyncHyperBandScheduler):
     def on_trial_add(self, tune_controller: Any, trial: TuneTrial) -> None:
         """Put a resumed trial's epochs under its new name; the last one is reported once more."""
         super().on_trial_add(tune_controller, trial)
-        if trial.config["resume"]:
-            number = trial.config["number"]
+        if assigned(trial).resume:
+            number = assigned(trial).number
             for _, recorded in self._brackets[0]._rungs:
                 recorded.pop(f"earlier {number}", None)
             curve = self.run.trial(number).curve()

@@ -5,6 +5,13 @@ from typing import Any
 from ray import tune
 from ray.tune.experiment import Trial
 
+from search.worker.messages import Assignment, Report, read_report
+
+
+def assigned(trial: Trial) -> Assignment:
+    """Return what a trial of Tune's was handed out to train."""
+    return Assignment.read(trial.config)
+
 
 class TrialCallback(tune.Callback):
     """Told by Tune, in the driver, of what happens to trials; in the order in which callbacks are listed."""
@@ -12,8 +19,8 @@ class TrialCallback(tune.Callback):
     def trial_started(self, trial: Trial) -> None:
         """Handle that a trial has a worker."""
 
-    def trial_reported(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Handle what a trial's worker tells: an epoch, or why it stops (`search/worker/trial_runner.py`)."""
+    def trial_reported(self, trial: Trial, report: Report) -> None:
+        """Handle what a trial's worker tells."""
 
     def trial_recovers(self, trial: Trial) -> None:
         """Handle that a trial's process is gone; it is tried again."""
@@ -38,7 +45,8 @@ class TrialCallback(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """Pass it on, as Tune says it."""
-        self.trial_reported(trial, result)
+        if report := read_report(result):
+            self.trial_reported(trial, report)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Pass it on, as Tune says it."""

@@ -18,9 +18,10 @@ from ray.tune.trainable import wrap_function
 from search.ending.preemption import Halting, listen
 from search.worker.gpu_memory_model import CONTEXT_MB
 from search.worker.lease import Claim, SupersededError
+from search.worker.messages import Assignment, Broken, Epoch, Excused, Halted
 from trainable.classes import METRIC
 from trainable.config import TrialConfig
-from trainable.run_folder.folders import BROKEN, FAILED, INVALID, OOM, RunFolder, TrialFolder
+from trainable.run_folder.folders import BROKEN, FAILED, INVALID, OOM, RunFolder
 from trainable.storage.checksums import Manifest
 from trainable.storage.disk_full import sleep_for_room, wait_for_room
 
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
     from trainable.dataset.cache import Cache
     from trainable.dataset.fold_data import FoldData
     from trainable.dataset.folds import Folds
-
-HALTED, ENDED_BROKEN, EXCUSED = "halted", "broken", "excused"
-"""Keys of what a worker reports that is no epoch: why it stops for now, the state in which the trial ended, or what of
-the machine it fails by: a missing file, storage or network that do not answer."""
 
 LAST_MOMENTS_S = 150
 """Seconds that a worker stays, its state saved, on a node that goes away: AWS gives two minutes."""
@@ -50,14 +47,8 @@ class TrialSetting:
     gpus: float = 0.0  # that each trial gets, where what was sampled does not say so itself
 
 
-def folder_of(run: RunFolder, sampled: dict[str, Any]) -> TrialFolder:
-    """Return where a trial's artifacts go: its own folder, or that of a further training of its config."""
-    folder = run.trial(sampled["number"])
-    return folder.further(sampled["further"], sampled.get("seed")) if "further" in sampled else folder
-
-
 def trainable(function: Callable[..., None], setting: TrialSetting) -> type:
-    """Return what Tune runs: `function(sampled, setting)` in a process that SIGTERM halts."""
+    """Return what Tune runs: `function(sent, setting)` in a process that SIGTERM halts."""
     wrapped = wrap_function(tune.with_parameters(function, setting=setting))
 
     class HaltedBySignal(wrapped):  # type: ignore[valid-type, misc]
@@ -68,22 +59,22 @@ def trainable(function: Callable[..., None], setting: TrialSetting) -> type:
     return HaltedBySignal
 
 
-def run_trial(sampled: dict[str, Any], setting: TrialSetting) -> None:
+def run_trial(sent: dict[str, Any], setting: TrialSetting) -> None:
     """Train one trial and report each epoch to Tune, going on from whatever state its folder holds.
 
     What would fail again is reported with its reason and ends the trial; anything else is raised: Tune then starts the
     trial once more.
     """
     try:
-        _run_trial(sampled, setting)
+        _run_trial(Assignment.read(sent), setting)
     except OSError as error:
-        tune.report({EXCUSED: f"{type(error).__name__}: {_first_line(str(error))}"})
+        tune.report(Excused(f"{type(error).__name__}: {_first_line(str(error))}").sent())
         raise
 
 
-def _run_trial(sampled: dict[str, Any], setting: TrialSetting) -> None:
+def _run_trial(assignment: Assignment, setting: TrialSetting) -> None:
     run = RunFolder(setting.run)
-    folder = folder_of(run, sampled)
+    folder = assignment.folder(run)
     wait_for_room(sleep_for_room)
     copy = None
     if setting.uri:
@@ -103,7 +94,7 @@ def _run_trial(sampled: dict[str, Any], setting: TrialSetting) -> None:
             if not copy.owned():
                 raise SupersededError(f"{folder.path} is trained on another node")
             copy.send()
-        tune.report({**row, "files": facts})
+        tune.report(Epoch(row, facts).sent())
 
     claim = Claim(folder)
     if copy:
@@ -115,39 +106,38 @@ def _run_trial(sampled: dict[str, Any], setting: TrialSetting) -> None:
             return halting()
 
         try:
-            train(sampled, setting, report, halt)
+            train(assignment, setting, report, halt)
         except Exception as error:
             if type(error).__name__ == "HaltedError":
                 deadline = time.monotonic() + (0 if halting.transient else LAST_MOMENTS_S)
                 if copy:
                     copy.send()
-                tune.report({HALTED: str(error)})
+                tune.report(Halted(str(error)).sent())
                 while time.monotonic() < deadline:  # to be ended with node or search, not to be tried here again
                     time.sleep(0.5)
-                    tune.report({HALTED: str(error)})  # returns no more when Tune ends the trial
+                    tune.report(Halted(str(error)).sent())  # returns no more when Tune ends the trial
             if (end := end_of(error)) is None:
                 raise
             state, reason = end
             if copy:
                 copy.send()
-            told = {ENDED_BROKEN: state, "reason": reason, "traceback": traceback.format_exc()}
-            tune.report({**told, "files": manifest.facts()})
+            tune.report(Broken(state, reason, traceback.format_exc(), manifest.facts()).sent())
 
 
 def train(
-    sampled: dict[str, Any],
+    assignment: Assignment,
     setting: TrialSetting,
     report: Callable[[dict[str, Any]], None],
     halt: Callable[[], str | None],
 ) -> None:
-    """Train what was sampled; see `train_fold`."""
+    """Train what was handed out; see `train_fold`."""
     from trainable.fold import train_fold
     from trainable.machine.device import limit_memory, release_memory
 
     release_memory()  # of the trial that this process ran before
-    limit_memory(sampled.get("gpus", setting.gpus), CONTEXT_MB)
-    config = TrialConfig.from_dict(sampled["config"])
-    folder = folder_of(RunFolder(setting.run), sampled)
+    limit_memory(setting.gpus if assignment.gpus is None else assignment.gpus, CONTEXT_MB)
+    config = TrialConfig.from_dict(assignment.config)
+    folder = assignment.folder(RunFolder(setting.run))
     train_fold(config, fold_data(config, setting), folder, lambda row: report(dict(row)), resume=True, halt=halt)
 
 

@@ -19,6 +19,7 @@ from search.run import main
 from search.run_state.heartbeat import claimed, driver, request_stop
 from search.run_state.run_status import status_of
 from search.settings.budget import Budget, Clock
+from search.worker.messages import Assignment
 from trainable.run_folder.folders import INTERRUPTED, RUNNING, RunFolder
 from trainable.storage.atomic_write import write_json
 
@@ -156,7 +157,9 @@ def test_ray_that_is_gone_is_noticed_and_is_no_bug(run, lost, capsys, raises):
 
 
 def result(record, trial_id, number, **result):
-    record.on_trial_result(0, [], SimpleNamespace(trial_id=trial_id, config={"number": number}), result)
+    record.on_trial_result(
+        0, [], SimpleNamespace(trial_id=trial_id, config=Assignment(number, {}, False).sent()), result
+    )
 
 
 def excused(record, number, error):

@@ -22,9 +22,9 @@ EPOCHS = 3
 def ending(kinds, hog_bytes=0):
     """Return a trainable whose trials end as is listed, in their second epoch."""
 
-    def train(sampled, setting, report, halt):
-        folder, rows = adapter.folder_of(RunFolder(setting.run), sampled), []
-        kind = kinds[sampled["number"]]
+    def train(assignment, setting, report, halt):
+        folder, rows = assignment.folder(RunFolder(setting.run)), []
+        kind = kinds[assignment.number]
         with (folder.path / "attempts").open("a") as file:
             file.write(f"{os.getpid()}\n")
         for epoch in range(1, EPOCHS + 1):

@@ -22,6 +22,7 @@ from search.settings.resolve import new_plan
 from search.settings.settings import Settings
 from search.tuning.recovery import recover
 from search.tuning.study import open_study
+from search.worker.messages import Assignment
 from spaces.table import Scope, find_space
 from trainable.run_folder.folders import FAILED, FINISHED, INTERRUPTED, PAUSED, RUNNING, STOPPED, RunFolder
 from trainable.storage.atomic_write import write_json
@@ -93,7 +94,7 @@ def test_values_are_short():
 
 
 def event(callback, name, number, last_result=None, **more):
-    config = {"number": number, "resume": False}
+    config = Assignment(number, {}, False).sent()
     trial = SimpleNamespace(trial_id=str(number), config=config, last_result=last_result, error_file=None)
     getattr(callback, name)(iteration=0, trials=[], trial=trial, **more)
 

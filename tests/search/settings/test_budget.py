@@ -18,6 +18,7 @@ from search.settings.budget import Budget, Clock, duration, expected_epochs, rea
 from search.settings.resolve import new_plan
 from search.settings.settings import Settings
 from search.tuning.freeze_thaw import Thawing
+from search.worker.messages import Assignment
 from trainable.run_folder.folders import FAILED, FINISHED, OOM, PAUSED, STOPPED, RunFolder
 
 TWO_GPUS = Resources(2, 4, 1, "")
@@ -163,7 +164,7 @@ def hours_of(run, share, events):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("search.callbacks.usage.time.time", lambda: now[0])
         for number, (wait, hold, event) in enumerate(events):
-            trial = SimpleNamespace(trial_id=f"t{number}", config={"number": number})
+            trial = SimpleNamespace(trial_id=f"t{number}", config=Assignment(number, {}, False).sent())
             now[0] += wait
             hours.on_trial_start(0, [], trial)
             now[0] += hold
@@ -228,7 +229,9 @@ def test_packed_trials_count_by_their_own_shares(tmp_path):
             hours.on_trial_start(0, [], trial)
         now[0] += 3600
         for number in range(2):
-            hours.on_trial_complete(0, [], SimpleNamespace(trial_id=f"t{number}", config={"number": number}))
+            hours.on_trial_complete(
+                0, [], SimpleNamespace(trial_id=f"t{number}", config=Assignment(number, {}, False).sent())
+            )
         hours.close()
     assert parts(run)["finished"] == pytest.approx(1.0) and parts(run)["idle"] == pytest.approx(0.0)
 
@@ -242,7 +245,7 @@ def test_hours_of_further_trainings_are_their_own(tmp_path):
         folder.write_curve(rows)
         folder.write_status(FINISHED)
     hours.held |= {"0": 400.0, "0/1": 350.0}
-    config = {"number": 0, "further": 1, "seed": 6, "resume": False}
+    config = Assignment(0, {}, False, further=1, seed=6).sent()
     further = SimpleNamespace(trial_id="t", config=config)
     hours.on_trial_start(0, [], further)
     hours.since["t"] = now - 330
@@ -257,10 +260,10 @@ def test_hours_of_further_trainings_are_their_own(tmp_path):
 def test_an_epoch_that_is_told_twice_counts_once(tmp_path):
     hours = Hours(RunFolder(tmp_path), CORES)
     for resume, epochs in ((False, (1, 2)), (True, (2, 3))):
-        trial = SimpleNamespace(trial_id=str(resume), config={"number": 0, "resume": resume})
+        trial = SimpleNamespace(trial_id=str(resume), config=Assignment(0, {}, resume).sent())
         for epoch in epochs:
             hours.on_trial_result(0, [], trial, {"epoch": epoch})
-    other = SimpleNamespace(trial_id="x", config={"number": 1, "resume": True})  # it was begun in an earlier session
+    other = SimpleNamespace(trial_id="x", config=Assignment(1, {}, True).sent())  # it was begun in an earlier session
     for result in ({"epoch": 5}, {"halted": "stop"}, {"epoch": 6}):
         hours.on_trial_result(0, [], other, result)
     assert hours.epochs == 3 + 1

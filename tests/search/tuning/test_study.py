@@ -7,6 +7,7 @@ from optuna.trial import TrialState
 from ray.tune.schedulers import TrialScheduler
 
 from search.tuning.study import ResumableASHA, StudySearch, open_study
+from search.worker.messages import Assignment
 from spaces.table import Scope, find_space
 from trainable.config import TrialConfig
 from trainable.run_folder.folders import FAILED, FINISHED, RUNNING, STOPPED, RunFolder
@@ -114,7 +115,7 @@ def rungs(scheduler):
 
 def play(run, scheduler, number, values, resume=False):
     """Report epochs to ASHA until it stops the trial; returns the decision and writes the curve."""
-    trial = SimpleNamespace(trial_id=f"t{number}{resume}", config={"number": number, "resume": resume})
+    trial = SimpleNamespace(trial_id=f"t{number}{resume}", config=Assignment(number, {}, resume).sent())
     scheduler.on_trial_add(None, trial)
     folder = run.trial(number)
     folder.path.mkdir(parents=True, exist_ok=True)

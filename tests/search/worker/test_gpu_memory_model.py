@@ -148,7 +148,7 @@ def test_refused_trial_is_out_of_memory_to_folder_and_sampler(tmp_path):
 
     search = StudySearch(run, study, space, plan.config, plan.trials, packing=Tight())
     sampled = search.suggest("a")
-    assert (sampled["number"], sampled["gpus"]) == (2, 0.5)
+    assert (assignment.number, assignment.gpus) == (2, 0.5)
     assert [run.trial(number).status()["state"] for number in (0, 1)] == [OOM, OOM]
     assert run.trial(0).status()["reason"] == "not started: too much"
     states = [trial.state for trial in study.get_trials()[:3]]
@@ -168,14 +168,14 @@ def test_resources_of_packed_trials():
         resources(Machine(cores=2, gpus=1), None, AUTO)
 
 
-def train(sampled, setting, report, halt):
+def train(assignment, setting, report, halt):
     """Train nothing: say what of a GPU the trial got, and a peak that depends on its config."""
     import ray
 
-    folder = adapter.folder_of(RunFolder(setting.run), sampled)
+    folder = assignment.folder(RunFolder(setting.run))
     held = ray.get_runtime_context().get_assigned_resources()
-    (folder.path / "held.json").write_text(json.dumps({"gpu": held.get("GPU", 0), "gpus": sampled["gpus"]}))
-    config = TrialConfig.from_dict(sampled["config"])
+    (folder.path / "held.json").write_text(json.dumps({"gpu": held.get("GPU", 0), "gpus": assignment.gpus}))
+    config = TrialConfig.from_dict(assignment.config)
     write_json(folder.path / "config.json", config.to_dict())
     rows = [{"epoch": epoch, "val_miou": 0.1 * epoch, **row(2500.0)} for epoch in (1, 2)]
     for number in (1, 2):
