@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from search import preflight as module
+from search.cluster import preflight_checks as module
 from search.cluster.node_checks import judge, runs_on
 from search.cluster.node_facts import Ask, Facts, Gpu, inspect
 from search.cluster.preflight_checks import Node, PreflightError, marked, preflight

@@ -1,6 +1,7 @@
 import pytest
 
 from search.callbacks.trial_states import MAX_FAILURES, RecordStates, why_lost
+from search.worker.messages import Assignment
 from trainable.run_folder.folders import FAILED, FINISHED, OOM, RUNNING, STOPPED, RunFolder
 
 
@@ -8,7 +9,8 @@ class Tried:
     """What the callbacks read of Tune's trial."""
 
     def __init__(self, number=0, error=""):
-        self.trial_id, self.config, self.last_result, self.error_file = f"t{number}", {"number": number}, {}, error
+        self.trial_id, self.last_result, self.error_file = f"t{number}", {}, error
+        self.config = Assignment(number, {}, False).sent()
 
 
 @pytest.fixture

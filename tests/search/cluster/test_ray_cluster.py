@@ -17,7 +17,6 @@ import psutil
 import pytest
 
 from search.cluster.auth_token import token_file
-from search.cluster.job_submission import without
 from tests.conftest import ROOT, wait_until_open, write_photos
 from tests.small_run import SMALL
 from trainable.run_folder.folders import RunFolder
@@ -291,7 +290,3 @@ def test_nodes_fill_evenly_and_a_dead_and_a_frozen_one_cost_no_epoch(cluster, da
     assert "3 of 3 trials" in cluster.run("search/status.py", "shared", "--runs-dir", str(run.path.parent)).stdout
     assert json.loads((run.path / "driver.json").read_text())["nodes"] == 3
     until(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in frozen), 60)
-
-
-def test_an_option_is_taken_out_of_a_command_line():
-    assert without(["--submit", "a", "--name", "b", "--submit=c"], "--submit") == ["--name", "b"]

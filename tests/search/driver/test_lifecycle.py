@@ -157,14 +157,15 @@ def test_ray_that_is_gone_is_noticed_and_is_no_bug(run, lost, capsys, raises):
 
 
 def result(record, trial_id, number, **result):
-    record.on_trial_result(
-        0, [], SimpleNamespace(trial_id=trial_id, config=Assignment(number, {}, False).sent()), result
-    )
+    trial = SimpleNamespace(trial_id=trial_id, config=Assignment(number, {}, False).sent())
+    record.on_trial_result(0, [], trial, result)
 
 
 def excused(record, number, error):
     """Begin a trial three times, each ended by an error that is no fault of it; returns it."""
-    trial = SimpleNamespace(trial_id=f"t{number}", config={"number": number}, error_file=None, last_result={})
+    trial = SimpleNamespace(
+        trial_id=f"t{number}", config=Assignment(number, {}, False).sent(), error_file=None, last_result={}
+    )
     for _ in range(3):
         record.on_trial_start(0, [], trial)
         record.on_trial_result(0, [], trial, {"excused": error})

@@ -118,7 +118,7 @@ def test_cleaning_up_after_a_signal_is_left_alone():
 
 def test_process_that_cannot_leave_says_so_and_ends():
     code = (
-        "import os, signal, sys, threading, time; from search import signals; signals.LEAVE_S = 2.0\n"
+        "import os, signal, sys, threading, time; from search.ending import signals; signals.LEAVE_S = 2.0\n"
         "threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()\n"
         "set_up = signals.SetUp(lambda cause: print(cause, flush=True))\n"
         "with set_up.heard():\n"

@@ -63,7 +63,7 @@ def run(tmp_path, photos):
 def begin_run(path, photos, **options):
     run = RunFolder(path)
     run.path.mkdir(parents=True, exist_ok=True)
-    plan = new_plan(Settings(epochs=4, trials=4, data=photos, image_size=64, **options), CPU)
+    plan = new_plan(Settings(**{"epochs": 4, "trials": 4, "data": photos, "image_size": 64, **options}), CPU)
     write_json(run.path / "search.json", {"plan": plan.__dict__, "folds_hash": "f", **MEASURED})
     for number in range(4):
         folder = run.trial(number)
@@ -186,7 +186,7 @@ def test_variants_move_what_depends_on_the_budget_and_nothing_else(run):
         assert {**it, "optimizer": of["optimizer"]} == of  # the search varied no more
     assert promoted_plan(plan_of(run), run, Settings(**options)).given == plan.given
     every = Plan(**{**plan_of(run).__dict__, "space": JOINT})
-    many = promoted_plan(every, run, Settings(**options, vary=40)).given
+    many = promoted_plan(every, run, Settings(**{**options, "vary": 40})).given
     assert len({each["oversampling"]["name"] for each in many.values()}) > 1
     assert len({each["augmentation"]["name"] for each in many.values()}) > 1
     assert {each["image_size"] for each in many.values()} == {96}

@@ -46,7 +46,7 @@ def begin(path, **options):
     """Return a new run's folder and plan."""
     run = RunFolder(path)
     run.path.mkdir(parents=True)
-    plan = new_plan(Settings(epochs=E, trials=20, **options), CPU)
+    plan = new_plan(Settings(**{"epochs": E, "trials": 20, **options}), CPU)
     write_json(run.path / "search.json", {"plan": plan.__dict__, **MEASURED})
     return run, plan
 

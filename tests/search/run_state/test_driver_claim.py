@@ -56,7 +56,7 @@ def contend(run, count, where="here"):
 CLAIMER = """
 import sys
 from pathlib import Path
-from search import claim
+from search.run_state import driver_claim as claim
 from trainable.run_folder.folders import RunFolder
 print("ready", flush=True)
 sys.stdin.readline()

@@ -290,7 +290,7 @@ def test_every_command_that_is_printed_is_one_that_works(tmp_path):
     assert len(commands) == len(by_name) == 4
     given = parse(by_name["search/run.py"][2:])
     assert run_folder(given).path == run.path
-    assert find_finalists(run, plan, given.get("top"), plan.folds, []) == [0]  # one trial is all there is
+    assert find_finalists(run, plan, given.top, plan.folds, []) == [0]  # one trial is all there is
     paths = [Path(word) for each in commands for word in each if word.startswith(str(tmp_path)) and "runs/a b/" in word]
     assert paths and all(path.exists() for path in paths if path.suffix != ".html")
 

@@ -225,13 +225,13 @@ def test_packed_trials_count_by_their_own_shares(tmp_path):
             folder.write_params({})
             folder.write_curve([{"epoch": 1, "val_miou": 0.1, "val_miou_full": 0.1, "train_s": 3600.0, "val_s": 0.0}])
             folder.write_status(FINISHED)
-            trial = SimpleNamespace(trial_id=f"t{number}", config={"number": number, "gpus": gpus})
+            given = Assignment(number, {}, False, gpus).sent()
+            trial = SimpleNamespace(trial_id=f"t{number}", config=given)
             hours.on_trial_start(0, [], trial)
         now[0] += 3600
         for number in range(2):
-            hours.on_trial_complete(
-                0, [], SimpleNamespace(trial_id=f"t{number}", config=Assignment(number, {}, False).sent())
-            )
+            trial = SimpleNamespace(trial_id=f"t{number}", config=Assignment(number, {}, False).sent())
+            hours.on_trial_complete(0, [], trial)
         hours.close()
     assert parts(run)["finished"] == pytest.approx(1.0) and parts(run)["idle"] == pytest.approx(0.0)
 

@@ -12,7 +12,7 @@ from search.run_state.run_location import run_folder
 from search.settings.allocation import Machine, resources
 from search.settings.arguments import parse
 from search.settings.resolve import is_default, new_plan
-from search.settings.settings import Settings
+from search.settings.settings import Settings, typed
 from spaces.table import Space, find_space
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.atomic_write import write_json
@@ -27,6 +27,15 @@ def test_only_given_options_are_returned():
         "data": Path("x"),
         "skip_bad": True,
     }
+
+
+def test_settings_are_typed_as_they_were_given():
+    for words in (
+        ["--confirm", "c", "--include", "3", "4", "--no-race"],
+        ["--space", "losses", "--trials", "3", "--warm-start", "a", "b", "--gpus-per-trial", "0.5"],
+    ):
+        assert sorted(typed(parse(words).given())) == sorted(words)
+    assert typed(Settings(name="a", submit="http://x").without(("submit",)).given()) == ["--name", "a"]
 
 
 def test_help_is_short_and_names_defaults(capsys):

@@ -148,7 +148,7 @@ def test_refused_trial_is_out_of_memory_to_folder_and_sampler(tmp_path):
 
     search = StudySearch(run, study, space, plan.config, plan.trials, packing=Tight())
     sampled = search.suggest("a")
-    assert (assignment.number, assignment.gpus) == (2, 0.5)
+    assert (sampled["number"], sampled["gpus"]) == (2, 0.5)
     assert [run.trial(number).status()["state"] for number in (0, 1)] == [OOM, OOM]
     assert run.trial(0).status()["reason"] == "not started: too much"
     states = [trial.state for trial in study.get_trials()[:3]]
