@@ -4,27 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from analysis.prediction.submission_check import check_submission, expected_ids, listed
-from trainable.machine.command import Parser, command, error_console
-from trainable.machine.terminal import open_console
-
-
-def check_file(path: Path, data: Path) -> int:
-    """Say what is wrong with a file; returns the exit status: 0 if nothing is, 1 if something is.
-
-    Raises:
-        ValueError: what a submission for this data needs cannot be told.
-        OSError: the file cannot be read.
-    """
-    errors = error_console()
-    expected, order = expected_ids(data)
-    problems = check_submission(path, expected, order, lambda text: errors.print(f"warning: {text}", style="yellow"))
-    if problems:
-        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        errors.print(f"{count} in {path}:\n{listed(problems)}", style="red")
-        return 1
-    open_console().print(f"{path} is a valid submission of {len(expected)} photos", highlight=False, soft_wrap=True)
-    return 0
+from analysis.prediction.submission_check import check_file
+from trainable.machine.command import Parser, command
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,18 +6,12 @@ was chosen before, such as each model's best epoch or which trials `--top` keeps
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
-
+from analysis.ensembling.show import build_shown
 from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
-from trainable.storage.atomic_write import read_json
-from trainable.storage.remote import push_back, run_option
+from trainable.storage.remote import run_option
 
 # The CRF's processes import this file as well, so PyTorch is imported where it is used: they need none of it.
 
@@ -66,40 +60,6 @@ def main(options: argparse.Namespace) -> int:
         filters=not options.no_filters,
     )
     return 0
-
-
-def build_shown(runs: list[Path], console: Console, **options: Any) -> Path:
-    """Build an ensemble while showing what is found; returns the stored file. Options are those of `build`."""
-    from analysis.ensembling.build import build
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-
-        def progress(title: str, photos: int) -> Callable[[int], None]:
-            task = bars.add_task(title, total=photos or None)
-            return lambda done: bars.advance(task, done)
-
-        path = build(runs, lambda text: console.print(text, highlight=False, soft_wrap=True), progress, **options)
-    console.print(stage_table(read_json(path)["stages"]))
-    again = " ".join(f"--run {run}" for run in runs)
-    console.print(
-        f"stored in {path}; next:\n  python analysis/ensemble_predict.py {again} --out submission.csv",
-        highlight=False,
-        soft_wrap=True,
-    )
-    push_back(path.parents[1], path.parent.name)
-    return path
-
-
-def stage_table(stages: list[dict[str, Any]]) -> Table:
-    """Return the out-of-fold mIoU after each step."""
-    table = Table(title="Out-of-fold mIoU at 256 x 256", title_justify="left", box=None)
-    table.add_column("step")
-    table.add_column("mIoU", justify="right")
-    table.add_column("95% over photos", justify="right")
-    for each in stages:
-        table.add_row(each["name"], f"{each['value']:.4f}", f"{each['low']:.3f} to {each['high']:.3f}")
-    return table
 
 
 if __name__ == "__main__":

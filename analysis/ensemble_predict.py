@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from analysis.check_submission import check_file
-from analysis.ensemble import build_shown
+from analysis.ensembling.show import build_shown
+from analysis.prediction.submission_check import check_file
 from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
 from trainable.run_folder.folders import RunFolder
@@ -79,10 +79,7 @@ def _ensemble(runs: list[Path], options: argparse.Namespace, console: Console) -
 def _data_of(path: Path) -> Path:
     from analysis.pool.run_data import data_folder
 
-    run = RunFolder(path.absolute())
-    if not (run.path / "search.json").exists():
-        raise ValueError(f"{run.path} is no run folder: it has no search.json; name a folder such as runs/NAME")
-    return data_folder(run.search())
+    return data_folder(RunFolder.open(path).search())
 
 
 if __name__ == "__main__":

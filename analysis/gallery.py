@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
 @command(_parser)
 def main(options: argparse.Namespace) -> int:
     """Draw the picture; returns the exit status."""
-    out = draw(RunFolder(options.run.absolute()), options.trial, options.photos, options.out)
+    out = draw(RunFolder.open(options.run), options.trial, options.photos, options.out)
     open_console().print(f"wrote {out}", highlight=False, soft_wrap=True)
     return 0
 
@@ -54,8 +54,6 @@ def draw(run: RunFolder, trial: int | None, photos: int, out: Path | None) -> Pa
     Raises:
         ValueError: no such trial, or nothing to show.
     """
-    if not (run.path / "search.json").exists():
-        raise ValueError(f"{run.path} is no run folder: it has no search.json")
     folder = run.best_trial() if trial is None else run.trial(trial)
     if not folder.path.exists():
         raise ValueError(f"there is no trial {trial} in {run.path}; it has {len(run.trials())} trials, counted from 0")

@@ -10,7 +10,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from analysis.results.board import Board, Entry, leaderboard
+from analysis.api import open_run
+from analysis.results.board import Board, Entry
 from analysis.results.exports import folds_of, millions, write_files
 from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
@@ -47,7 +48,7 @@ def main(options: argparse.Namespace) -> int:
     console = open_console()
     if not console.is_terminal:
         console.width = PIPED
-    board = leaderboard(options.run)
+    board = open_run(*options.run).board
     shown = board.top(options.top)
     files = write_files(board, options.out or options.run[0])
     _print(board, shown, options.top, console)

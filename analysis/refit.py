@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> int:
     """Train the final model; returns the exit status."""
     console = open_console()
-    run = RunFolder(options.run.absolute())
+    run = RunFolder.open(options.run)
     refit = find_refit(run, options.trial, options.extra, options.resume)
     config, data = _read(run, refit, options.data)
     write_refit(run, refit)
@@ -84,11 +84,9 @@ def find_refit(run: RunFolder, trial: int | None, extra: Path | None, resume: bo
     """Choose what to train, or find what an interrupted training began with.
 
     Raises:
-        ValueError: no run folder; a training that is there already, or none to go on with or another one; nothing to
+        ValueError: a training that is there already, or none to go on with or another one; nothing to
             choose from; further photos that have changed.
     """
-    if not (run.path / "search.json").exists():
-        raise ValueError(f"{run.path} is no run folder: it has no search.json; name a folder such as runs/NAME")
     begun = run.refit.path / "refit.json"
     if begun.exists() and not resume:
         raise ValueError(f"{run.refit.path} exists; go on with it by --resume, or move it away")

@@ -8,9 +8,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from analysis.api import open_run
 from analysis.reporting import page
 from analysis.reporting import sections as tell
-from analysis.results.board import Board, leaderboard
+from analysis.results.board import Board
 from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
 from trainable.storage.atomic_write import write_bytes
@@ -43,7 +44,7 @@ def main(options: argparse.Namespace) -> int:
     out = options.out or options.run[0] / "report.html"
     if options.photos < 1:
         raise ValueError(f"--photos must be at least 1, found {options.photos}")
-    board = leaderboard(options.run)
+    board = open_run(*options.run).board
     write_bytes(out, report(board, options.photos).encode())
     for note in (board.found.going_on(), *board.found.problems):
         if note:

@@ -1,4 +1,4 @@
-"""The search spaces by name, and how they compose: `losses+optimizers`, `joint`."""
+"""The search spaces by name, and how they compose: `losses+optimizers`, `joint`, `losses+FILE.py:FUNCTION`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 
 import optuna
 
-from spaces import augmentations, encoders, losses, optimizers, oversampling, rates, schedulers
+from spaces import augmentations, encoders, losses, optimizers, oversampling, own, rates, schedulers
 
 JOINT = "joint"
 """All spaces at once."""
@@ -105,12 +105,19 @@ def space_names(space: str) -> tuple[str, ...]:
         if name in (JOINT, NONE):
             what = "all spaces" if name == JOINT else "no space"
             raise ValueError(f"--space {space}: {name} is {what}: use it alone")
-        if name not in SPACES:
+        if name not in SPACES and not own.is_own(name):
             known = ", ".join([*SPACES, JOINT, NONE])
-            raise ValueError(f"unknown space {name!r}{_nearest(name)}; the spaces are: {known}; join several by +")
+            more = "join several by +, or name a function of yours as FILE.py:FUNCTION"
+            raise ValueError(f"unknown space {name!r}{_nearest(name)}; the spaces are: {known}; {more}")
     if len(set(names)) < len(names):
         raise ValueError(f"--space {space} names a space twice")
     return names
+
+
+def unknown_functions(space: str) -> list[str]:
+    """Return which functions of the user's own a space needs and this process was not given."""
+    names = () if space == GIVEN else space_names(space)
+    return [name for name in names if own.is_own(name) and not own.is_known(name)]
 
 
 def find_space(space: str, scope: Scope) -> Space:
@@ -124,7 +131,7 @@ def find_space(space: str, scope: Scope) -> Space:
     names = space_names(space)
     if "encoders" in names and not scope.models:
         raise ValueError("no pair of architecture and encoder is left in the space")
-    parts = [SPACES[name](scope) for name in names]
+    parts = [_own(name) if own.is_own(name) else SPACES[name](scope) for name in names]
     rate = any(part.samples_rate for part in parts) and "optimizers" not in names
 
     def sample(trial: optuna.Trial) -> dict[str, Any]:
@@ -136,6 +143,10 @@ def find_space(space: str, scope: Scope) -> Space:
     return Space(sample, _first_trials(parts, rate))
 
 
+def _own(name: str) -> Space:
+    return Space(own.find(name), own.first_trials(name))
+
+
 def _given(configs: dict[str, dict[str, Any]]) -> Space:
     def sample(trial: optuna.Trial) -> dict[str, Any]:
         return dict(configs[trial.suggest_categorical("promoted", tuple(configs))])
@@ -145,6 +156,7 @@ def _given(configs: dict[str, dict[str, Any]]) -> Space:
 
 def _first_trials(parts: list[Space], rate: bool) -> tuple[Params, ...]:
     """Return the parts' first trials merged: all references, all seconds, ... and all winners."""
+    parts = [part for part in parts if part.first_trials]
     longest = max((len(part.first_trials) for part in parts), default=0)
     found: list[Params] = []
     for index in range(longest):

@@ -21,9 +21,10 @@ ORDER = (
     # search/: many trainings; the only one that knows Ray and Optuna
     "search.ending", "search.settings", "search.run_state", "search.worker", "search.cluster", "search.tuning",
     "search.callbacks", "search.driver", "search.preparation", "search.racing", "search.phases", "search.session",
+    "search.api",
     # analysis/: from trainings to submissions; knows run folders, not searches
     "analysis.pool", "analysis.prediction", "analysis.ensembling", "analysis.pseudo_labels", "analysis.results",
-    "analysis.reporting",
+    "analysis.reporting", "analysis.api",
 )  # fmt: skip
 """Bottom first: a package imports from itself and from those before it."""
 

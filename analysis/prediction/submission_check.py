@@ -6,6 +6,8 @@ from typing import Any
 
 from analysis.prediction.submission import class_map, header_problems, numbered_lines, split_row
 from trainable.coco.json_file import listed_names, not_a_folder
+from trainable.machine.command import error_console
+from trainable.machine.terminal import open_console
 
 
 def check_submission(
@@ -120,3 +122,21 @@ def _order_problems(line_of: dict[str, int], order: list[str]) -> list[str]:
     one, other = moved[0]
     text = f"line {line_of[one]}: {one} stands where sample_submission.csv has {other}; keep its order"
     return [f"{text} ({len(moved)} rows have left it)"]
+
+
+def check_file(path: Path, data: Path) -> int:
+    """Say what is wrong with a file; returns the exit status: 0 if nothing is, 1 if something is.
+
+    Raises:
+        ValueError: what a submission for this data needs cannot be told.
+        OSError: the file cannot be read.
+    """
+    errors = error_console()
+    expected, order = expected_ids(data)
+    problems = check_submission(path, expected, order, lambda text: errors.print(f"warning: {text}", style="yellow"))
+    if problems:
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        errors.print(f"{count} in {path}:\n{listed(problems)}", style="red")
+        return 1
+    open_console().print(f"{path} is a valid submission of {len(expected)} photos", highlight=False, soft_wrap=True)
+    return 0

@@ -30,10 +30,7 @@ def read_runs(paths: Sequence[Path]) -> Trials:
     Raises:
         ValueError: no run folder, or runs that cannot be compared.
     """
-    runs = [RunFolder(path) for path in dict.fromkeys(path.absolute() for path in paths)]
-    for run in runs:
-        if not (run.path / "search.json").exists():
-            raise ValueError(f"{run.path} is no run folder: it has no search.json; name one such as runs/NAME")
+    runs = [RunFolder.open(path) for path in dict.fromkeys(path.absolute() for path in paths)]
     found = Trials(runs, [_search(run) for run in runs])
     _check_comparable(found)
     for run, search in zip(runs, found.searches, strict=True):

@@ -29,11 +29,12 @@ from search.run_state.run_status import show_span
 from search.settings.budget import LIMITS
 from search.settings.phase_names import ENSEMBLE, EXTRA, MODEL, PROMOTE, SEARCH, SUBMISSION
 from search.settings.settings import Settings, given_or, option, typed
+from trainable.run_folder.folders import RunFolder
 from trainable.storage.remote import is_uri
 
 
-def carry_through(settings: Settings, console: Console) -> int:
-    """Run the phases that are left, each as its own command; returns the exit status.
+def carry_through(settings: Settings, console: Console) -> tuple[int, RunFolder]:
+    """Run the phases that are left, each as its own command; returns the exit status and the search's run.
 
     Args:
         settings: as given.
@@ -53,7 +54,7 @@ def carry_through(settings: Settings, console: Console) -> int:
         commands.exchange()
         if has_begun(run):
             _check_test_photos(chain.to, stored_plan(run).data)
-        return Carrier(commands, console).carry()
+        return Carrier(commands, console).carry(), run
     to = settings.to or SEARCH
     if settings.given(("extend", "confirm", "promote")):
         raise ValueError(f"--to {to} begins with a search, or goes on with one by --resume; leave it out")
@@ -70,7 +71,7 @@ def carry_through(settings: Settings, console: Console) -> int:
         if read_chain(each):
             name = run.path.name
             raise ValueError(f"run {each.path.name} exists; choose another --name, or go on by --resume {name}")
-    return Carrier(commands, console).carry()
+    return Carrier(commands, console).carry(), run
 
 
 class Carrier:

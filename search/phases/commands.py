@@ -141,7 +141,8 @@ class Commands:
         else:  # counts what the run has spent before
             budget = ["--gpu-hours", f"{share * self.hours.given():.6g}"]
         if has_begun(self.run):
-            command = ["--resume", self.run.path.name, *runs_dir_option(self.run), *self._machine()]
+            function = typed(self.settings.given(("space",)))  # of the user's own, see `spaces/own.py`
+            command = ["--resume", self.run.path.name, *runs_dir_option(self.run), *function, *self._machine()]
         else:
             command = [*self.chain.asked, "--name", self.run.path.name]
             command += [] if "--trials" in self.chain.asked else ["--trials", str(MOST_TRIALS)]

@@ -11,6 +11,7 @@ from rich.table import Table
 from search.run_state.tables import fitted
 from search.settings.plan import Plan
 from search.settings.settings import Settings, typed
+from spaces import own
 from trainable.counts import counted
 from trainable.run_folder.folders import BROKEN, STOPPED, RunFolder
 from trainable.storage.cache_dir import is_default_cache_dir
@@ -108,6 +109,8 @@ def resume_command(run: RunFolder, settings: Settings) -> str:
     """Return the command that goes on with a run on the same resources and services."""
     command = ["python", "search/run.py", "--resume", run.path.name]
     command += runs_dir_option(run)
+    if settings.space and own.is_own(settings.space):
+        command += ["--space", settings.space]
     command += typed(settings.given(("address", "gpus", "concurrent", "gpus_per_trial", "wandb", "mlflow")))
     return shlex.join(command)
 

@@ -114,7 +114,10 @@ def earlier_name(settings: Settings) -> str | None:
 
 def default_name(settings: Settings) -> str:
     """Return the name of a run that was given none."""
-    of = f"{Path(settings.promote).name}-long" if settings.promote else settings.space or DEFAULT_SPACE
+    names = (settings.space or DEFAULT_SPACE).split("+")
+    of = "+".join(name.rpartition(":")[2] for name in names)  # of FILE.py:FUNCTION the function
+    if settings.promote:
+        of = f"{Path(settings.promote).name}-long"
     return f"{of}-{datetime.now():%Y%m%d-%H%M%S}"
 
 

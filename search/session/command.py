@@ -39,14 +39,28 @@ from trainable.storage.disk_full import FULL
 def main(arguments: list[str] | None = None) -> int:
     """Run a search and return the exit status."""
     open_streams()
-    command = Command(sys.argv[1:] if arguments is None else arguments)
+    started = time.monotonic()
+    command: Command | None = None
+    try:
+        command = Command(parse(sys.argv[1:] if arguments is None else arguments), started)
+        return carry_out(command)
+    except (ValueError, OSError) as error:
+        print_error(told_error(error, command.run if command else None))
+        return BAD_INPUT.status
+
+
+def carry_out(command: "Command") -> int:
+    """Carry a command out, hear signals meanwhile, and return the exit status.
+
+    Raises:
+        ValueError, OSError: what is asked cannot be done; nothing was trained.
+    """
     set_up = SetUp(command.give_up, command.last_words)
     try:
         with set_up.heard():
             return command.carry_out(set_up)
-    except (ValueError, OSError) as error:
-        print_error(told_error(error, command.run))
-        return BAD_INPUT.status
+    except (ValueError, OSError):
+        raise
     except KeyboardInterrupt as error:
         if command.status is not None:
             return command.status  # all has been told, and Ray's processes end with this one
@@ -60,12 +74,18 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 class Command:
-    """A command line, and how far it has come."""
+    """What is asked for, and how far it has come."""
 
-    def __init__(self, arguments: list[str]):
-        self.arguments, self.started = arguments, time.monotonic()
+    def __init__(self, settings: Settings, started: float | None = None):
+        """Begin with what is asked for.
+
+        Args:
+            settings: checked by themselves.
+            started: when the command began, on the monotonic clock; now if not given.
+        """
+        self.settings = settings
+        self.started = time.monotonic() if started is None else started
         self.console = open_console(wide=True, file=cast(TextIO, LastingOutput(sys.stdout)))
-        self.settings = Settings()
         self.run: RunFolder | None = None
         self.beat: Heartbeat | None = None  # of this process, once it has claimed the run
         self.status: int | None = None  # once all has been told
@@ -80,7 +100,7 @@ class Command:
             ValueError, OSError: what is asked cannot be done; nothing was trained.
             EndedBySignalError: a signal came before the first trial.
         """
-        self.settings = settings = parse(self.arguments)
+        settings = self.settings
         if settings.submit is not None:
             validate_submitted(settings)
             set_up_access(local=False)
@@ -94,7 +114,7 @@ class Command:
         if begins_chain(settings):
             from search.phases.chain import carry_through  # imports SciPy
 
-            self.status = carry_through(settings, self.console)
+            self.status, self.run = carry_through(settings, self.console)
             return self.status
         self.run = run = run_folder(settings)
         earlier = earlier_name(settings) is not None

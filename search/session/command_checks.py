@@ -16,6 +16,8 @@ from search.settings.plan import FOLDS, Plan
 from search.settings.resolve import new_plan
 from search.settings.settings import LOCAL, Settings, given_or
 from search.settings.trackers import check_services
+from spaces import own
+from spaces.table import unknown_functions
 from trainable.coco.reader import Dataset, read_training
 from trainable.config import TrialConfig
 from trainable.config_names import check_model_names, check_names
@@ -166,6 +168,10 @@ def validate_going_on(settings: Settings, run: RunFolder, plan: Plan) -> None:
             "without it the run's trials cannot be compared"
         )
     Folds.read(run.folds)
+    if settings.resume is not None and settings.space not in (None, plan.space):
+        raise ValueError(f"--space is fixed by the run that --resume continues, {plan.space}; leave it out")
+    if settings.confirm is None and (missing := unknown_functions(settings.space or plan.space)):
+        own.find(missing[0])
 
     def fits(machine: Machine) -> None:
         share = resources(machine, settings.concurrent, settings.gpus_per_trial)

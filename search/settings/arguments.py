@@ -8,7 +8,7 @@ from search.settings.allocation import AUTO
 from search.settings.phase_names import ORDER
 from search.settings.plan import FOLDS, REDUCTION, STOPPERS
 from search.settings.settings import Settings
-from search.settings.settings_checks import check_settings
+from search.settings.settings_checks import check_settings, with_functions
 from spaces.encoders import GROUPS
 from spaces.table import JOINT, NONE, SPACES
 from trainable.config import PRECISIONS
@@ -46,6 +46,7 @@ def parse(arguments: list[str] | None = None) -> Settings:
     """
     given = vars(_parser().parse_args(arguments))
     settings = Settings(**{name: tuple(each) if isinstance(each, list) else each for name, each in given.items()})
+    settings = with_functions(settings)
     check_settings(settings)
     return settings
 
@@ -71,7 +72,7 @@ def _add_search(group: Any) -> None:
         "--space",
         metavar="NAME",
         help=f"what varies: {', '.join(SPACES)}, several joined by +, or "
-        f"{JOINT} for all, or {NONE}: one trial of --base (default losses)",
+        f"{JOINT} for all, {NONE}: one trial of --base, or FILE.py:FUNCTION (default losses)",
     )
     group.add_argument("--base", type=_path, metavar="FILE", help="what the space leaves out, as a trial's config.json")
     group.add_argument(

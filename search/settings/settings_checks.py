@@ -1,11 +1,13 @@
 """What is wrong with settings by themselves, before a machine, a run or data is looked at."""
 
 import math
+from dataclasses import replace
 
 from search.settings.allocation import AUTO
 from search.settings.budget import check_budget
 from search.settings.phase_names import ORDER
 from search.settings.settings import GOES_ON, Settings, option
+from spaces import own
 from spaces.table import space_names
 
 FIXED_BY_RUN = (
@@ -33,6 +35,19 @@ HIGHEST = {"seed": 2**32 - 1}
 
 OF_CONFIRM = ("top", "include", "seeds", "no_race")
 """Options that only finalists have; those that are promoted have the first two."""
+
+
+def with_functions(settings: Settings) -> Settings:
+    """Return settings whose space names each function of the user's own by its whole path; they are imported now.
+
+    Raises:
+        ValueError: there is no such function, or its file cannot be imported.
+    """
+    if settings.space is None or not own.is_own(settings.space):
+        return settings
+    names = settings.space.split("+")
+    loaded = [own.load(name) if own.is_own(name) and not own.is_known(name) else name for name in names]
+    return replace(settings, space="+".join(loaded))
 
 
 def check_settings(settings: Settings) -> None:
@@ -93,6 +108,8 @@ def _check_fixed(settings: Settings, earlier: str) -> None:
     """Refuse options that the run has fixed which another option goes on with."""
     more = ("wandb", "mlflow") if earlier == "confirm" else ()
     fixed = [name for name in settings.given((*FIXED_BY_RUN, *more)) if name not in FREE[earlier]]
+    if earlier == "resume" and settings.space and own.is_own(settings.space):
+        fixed.remove("space")  # it is named once more so that it may run, see `spaces/own.py`
     if not fixed:
         return
     rest = "leave it out or start a new run"

@@ -247,6 +247,18 @@ class RunFolder:
     path: Path
     uri: str | None = None
 
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """Return the run that is in a folder.
+
+        Raises:
+            ValueError: there is none.
+        """
+        run = cls(path.absolute())
+        if not (run.path / "search.json").exists():
+            raise ValueError(f"{run.path} is no run folder: it has no search.json; name a folder such as runs/NAME")
+        return run
+
     @property
     def folds(self) -> Path:
         """The fold of every photo."""

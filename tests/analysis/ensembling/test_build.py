@@ -18,10 +18,10 @@ from PIL import Image
 from rich.console import Console
 
 from analysis import ensemble_predict, predict
-from analysis.ensemble import build_shown
 from analysis.ensemble import main as ensemble_main
 from analysis.ensemble_predict import main as predict_main
 from analysis.ensembling.nested_cv import decide, nested_confusions
+from analysis.ensembling.show import build_shown
 from analysis.ensembling.view_selection import usable_views
 from analysis.ensembling.weight_soup import average, with_soups
 from analysis.ensembling.weights import SINGLE

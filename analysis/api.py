@@ -1,0 +1,204 @@
+"""Runs from Python, as the commands of this folder read them.
+
+    from analysis.api import open_run
+
+    run = open_run("runs/first")             # a folder, a URI, or what `search` of search/api.py returned
+    run.leaderboard()                        # pandas frames
+    run.curves()
+    run.out_of_fold(3).probabilities()       # arrays
+    run.ensemble()                           # made now, where none is stored
+    run.predict("photo.jpg").save("mask.png")
+
+Several runs on the same data and folds are read as one: open_run("runs/first", "runs/second").
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.results.board import Board, leaderboard
+from analysis.results.exports import record
+from trainable.classes import CLASSES
+from trainable.run_folder.folders import RunFolder, TrialFolder
+from trainable.storage.remote import local_copy
+
+# PyTorch and Ray's storage take seconds to import, and reading figures needs neither.
+if TYPE_CHECKING:
+    from analysis.prediction.ensemble_file import Ensemble
+
+NAMES = ("rank", "group", "trial", "val_miou", "val_miou_low", "val_miou_high")
+"""Columns of a leaderboard that come first."""
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """What a trial predicts of the photos it validated on, by the weights of its best epoch. N photos, C classes."""
+
+    file_names: tuple[str, ...]  # as the data folder's json has them
+    path: Path  # of the parquet file
+
+    def probabilities(self, file_names: Iterable[str] | None = None) -> NDArray[np.uint8]:
+        """Return probabilities times 255, (N, C, S, S) uint8, with S the image size of the training, 256 at most.
+
+        Args:
+            file_names: of some photos, in any order; all if not given. A photo takes up to 0.7 MB.
+
+        Raises:
+            ValueError: the file is damaged, or has no such photo.
+        """
+        from trainable.run_folder.out_of_fold import Maps
+
+        wanted = list(self.file_names if file_names is None else file_names)
+        if unknown := sorted(set(wanted) - set(self.file_names)):
+            raise ValueError(f"{unknown[0]} is no photo that the trial validated on; see file_names")
+        return np.stack(list(Maps.open(self.path).read(wanted)))
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What an ensemble makes of one photo of height H and width W. C classes."""
+
+    photo: NDArray[np.uint8]  # (H, W, 3) RGB
+    classes: NDArray[np.uint8]  # (256, 256) class index, as the competition scores it
+    probabilities: NDArray[np.uint8]  # (C, 256, 256) times 255, before the ensemble's filters
+
+    def shares(self) -> dict[str, float]:
+        """Return the share of the pixels of each class that is there, the largest first."""
+        shares = np.bincount(self.classes.reshape(-1), minlength=len(CLASSES)) / self.classes.size
+        return {CLASSES[index]: float(shares[index]) for index in np.argsort(-shares) if shares[index]}
+
+    def mask(self) -> NDArray[np.uint8]:
+        """Return the class of each pixel of the photo, (H, W)."""
+        from trainable.images.resampling import unscored_mask
+
+        return unscored_mask(self.classes, *self.photo.shape[:2])
+
+    def overlay(self) -> NDArray[np.uint8]:
+        """Return the photo (H, W, 3) with the classes' colours over it; background stays as it is."""
+        from analysis.reporting.overlay import overlay
+
+        return overlay(self.photo, self.classes)
+
+    def save(self, out: str | Path) -> None:
+        """Write a picture: the photo, the mask over it, and the colours of its classes."""
+        from analysis.reporting.overlay import write_overlay
+
+        write_overlay(Path(out), self.photo, self.classes)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, or several that are read as one."""
+
+    folders: tuple[RunFolder, ...]
+
+    @property
+    def paths(self) -> list[Path]:
+        """Where they are, on this machine."""
+        return [each.path for each in self.folders]
+
+    @cached_property
+    def board(self) -> Board:
+        """All trials in order, as they stood when this was first asked for.
+
+        Raises:
+            ValueError: no run there, or runs of other data or folds.
+        """
+        return leaderboard(self.paths)
+
+    def leaderboard(self) -> pd.DataFrame:
+        """Return one row a trial, the best first, with a column `param_NAME` for each sampled value.
+
+        val_miou is a share of 1, seconds are of training and validating; intervals hold in 95% of cases.
+        """
+        rows = [
+            {**record(each), **{f"param_{name}": value for name, value in each.trial.params.items()}}
+            for each in self.board.entries
+        ]
+        frame = pd.DataFrame(rows)
+        return frame[[*NAMES, *(name for name in frame.columns if name not in NAMES)]] if rows else frame
+
+    def curves(self) -> pd.DataFrame:
+        """Return one row for each epoch of each trial: `trial`, and the columns of its curve.csv."""
+        rows = [{"trial": each.trial.label, **row} for each in self.board.entries for row in each.trial.curve]
+        return pd.DataFrame(rows)
+
+    def trial(self, number: int | None = None) -> TrialFolder:
+        """Return a trial's folder in the first run, the best one if no number is given.
+
+        Raises:
+            ValueError: there is none.
+        """
+        first = self.folders[0]
+        folder = first.best_trial() if number is None else first.trial(number)
+        if not folder.path.exists():
+            raise ValueError(f"{first.path} has no trial {number}; it has {len(first.trials())}, counted from 0")
+        return folder
+
+    def out_of_fold(self, trial: int | None = None) -> OutOfFold:
+        """Return what a trial predicts of its validation photos; of the best one if no number is given.
+
+        Raises:
+            ValueError: there is no such trial, or it has kept no predictions.
+        """
+        folder = self.trial(trial)
+        if not folder.out_of_fold.exists():
+            raise ValueError(f"{folder.out_of_fold} is not there: no epoch ended, or --keep-gb dropped it")
+        return OutOfFold(tuple(map(str, folder.confusion()["file_names"])), folder.out_of_fold)
+
+    def ensemble(self, **options: Any) -> "Ensemble":
+        """Return the ensemble that is stored, or make one, as `analysis/ensemble.py` does.
+
+        Args:
+            options: of `analysis.ensembling.build.build`; with any, it is made anew.
+
+        Raises:
+            ValueError: there is nothing to make it of.
+        """
+        from analysis.ensembling.show import build_shown
+        from analysis.prediction.ensemble_file import Ensemble, NoEnsembleError
+        from trainable.machine.terminal import open_console
+
+        if not options:
+            try:
+                return Ensemble.read(self.paths)
+            except NoEnsembleError:
+                pass
+        build_shown(self.paths, open_console(wide=True), **options)
+        return Ensemble.read(self.paths)
+
+    def predict(self, photo: str | Path) -> Prediction:
+        """Predict a photo with the stored ensemble, or with the best trial where there is none.
+
+        Raises:
+            UnreadablePhotoError: the photo cannot be decoded.
+            FileNotFoundError: no trial has weights to predict with.
+        """
+        from analysis.prediction.ensemble_file import stored_or_best
+        from analysis.prediction.filters import class_map
+        from analysis.prediction.networks import predict_photos
+        from analysis.prediction.photo_input import read_photo
+        from trainable.images.resampling import SCORE_SIZE, resize_photo
+
+        ensemble, pixels = stored_or_best(self.paths), read_photo(Path(photo))
+        probabilities = next(iter(predict_photos(ensemble, [Path(photo)])))
+        return Prediction(
+            pixels, class_map(probabilities, resize_photo(pixels, SCORE_SIZE), ensemble.filters), probabilities
+        )
+
+
+def open_run(*runs: str | Path | RunFolder) -> Run:
+    """Return runs by their folders or URIs; what is at a URI is copied to this machine, but for large files.
+
+    Raises:
+        ValueError: none is named, or a folder is no run's.
+    """
+    if not runs:
+        raise ValueError("name at least one run folder, such as open_run('runs/NAME')")
+    return Run(tuple(RunFolder.open(each.path if isinstance(each, RunFolder) else local_copy(each)) for each in runs))

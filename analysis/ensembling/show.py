@@ -1,0 +1,46 @@
+"""Builds an ensemble and shows how far it is and what it has come to."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from trainable.storage.atomic_write import read_json
+from trainable.storage.remote import push_back
+
+
+def build_shown(runs: list[Path], console: Console, **options: Any) -> Path:
+    """Build an ensemble while showing what is found; returns the stored file. Options are those of `build`."""
+    from analysis.ensembling.build import build
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+
+        def progress(title: str, photos: int) -> Callable[[int], None]:
+            task = bars.add_task(title, total=photos or None)
+            return lambda done: bars.advance(task, done)
+
+        path = build(runs, lambda text: console.print(text, highlight=False, soft_wrap=True), progress, **options)
+    console.print(stage_table(read_json(path)["stages"]))
+    again = " ".join(f"--run {run}" for run in runs)
+    console.print(
+        f"stored in {path}; next:\n  python analysis/ensemble_predict.py {again} --out submission.csv",
+        highlight=False,
+        soft_wrap=True,
+    )
+    push_back(path.parents[1], path.parent.name)
+    return path
+
+
+def stage_table(stages: list[dict[str, Any]]) -> Table:
+    """Return the out-of-fold mIoU after each step."""
+    table = Table(title="Out-of-fold mIoU at 256 x 256", title_justify="left", box=None)
+    table.add_column("step")
+    table.add_column("mIoU", justify="right")
+    table.add_column("95% over photos", justify="right")
+    for each in stages:
+        table.add_row(each["name"], f"{each['value']:.4f}", f"{each['low']:.3f} to {each['high']:.3f}")
+    return table
