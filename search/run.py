@@ -1,5 +1,6 @@
 """Search hyperparameters: python search/run.py --space losses [--data DIR]."""
 
+import argparse
 import os
 import signal
 import sys
@@ -16,6 +17,23 @@ def main(arguments: list[str] | None = None) -> int:
     return run(arguments)
 
 
+def from_command_line(arguments: list[str] | None = None) -> int:
+    """Do the same in a process of its own: signals are heard from its first moment to its last."""
+    set_handler(leave_early)
+    status = main(arguments)
+    set_handler(lambda number, frame: os._exit(status))  # all has been told
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    from search.settings.arguments import parser
+
+    return parser()
+
+
+main.parser = _parser  # type: ignore[attr-defined]  # completion asks it
+
+
 def leave_early(number: int, frame: Any) -> None:
     """Handle a signal while nothing is done yet but importing."""
     end = CAUSES[SIGNALS[signal.Signals(number)]]
@@ -24,7 +42,4 @@ def leave_early(number: int, frame: Any) -> None:
 
 
 if __name__ == "__main__":
-    set_handler(leave_early)
-    status = main()
-    set_handler(lambda number, frame: os._exit(status))  # all has been told
-    sys.exit(status)
+    sys.exit(from_command_line())

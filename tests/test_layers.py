@@ -33,11 +33,11 @@ COMMANDS = {
     "search.run", "search.status", "search.preflight", "search.aws_roles",
     "analysis.check_submission", "analysis.compare_runs", "analysis.ensemble", "analysis.ensemble_predict",
     "analysis.gallery", "analysis.leaderboard", "analysis.predict", "analysis.pseudo_label", "analysis.refit",
-    "analysis.report", "analysis.verify", "analysis.vote",
+    "analysis.report", "analysis.verify", "analysis.vote", "trashsweep.cli",
 }  # fmt: skip
 """Users type them: they may import everything of their folder and below, and no other module imports them."""
 
-FOLDERS = ("spaces", "trainable", "search", "analysis")
+FOLDERS = ("spaces", "trainable", "search", "analysis", "trashsweep")
 MOST_FILES = 13
 PATHS = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in PATHS}

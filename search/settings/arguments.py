@@ -44,14 +44,15 @@ def parse(arguments: list[str] | None = None) -> Settings:
     Raises:
         ValueError: see `check_settings`.
     """
-    given = vars(_parser().parse_args(arguments))
+    given = vars(parser().parse_args(arguments))
     settings = Settings(**{name: tuple(each) if isinstance(each, list) else each for name, each in given.items()})
     settings = with_functions(settings)
     check_settings(settings)
     return settings
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of `search/run.py`."""
     parser = Parser(
         "search/run.py",
         usage="%(prog)s [options]",  # all of them come below
