@@ -50,7 +50,7 @@ def main(options: argparse.Namespace) -> int:
     data = options.data or _data_of(runs[0])
     if options.check:
         return check_file(options.check, data)
-    from analysis.prediction.test_prediction import Outputs, predict_test
+    from analysis.prediction.chunked_prediction import Outputs, predict_test
 
     ensemble = _ensemble(runs, options, console)
     outputs = Outputs(options.out.absolute(), options.masks, options.probabilities)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from analysis import predict, pseudo_label
+from analysis import pseudo_label
+from analysis.prediction import networks
 from analysis.prediction.ensemble_file import Ensemble, Voter
 from analysis.prediction.networks import predict_photos
 from analysis.prediction.views import PLAIN
@@ -89,7 +90,7 @@ def stored_ensemble(paths) -> Ensemble:
 def world(template, tmp_path, monkeypatch):
     shutil.copytree(template / "runs", tmp_path / "runs")
     monkeypatch.setattr(pseudo_label.Ensemble, "read", stored_ensemble)
-    monkeypatch.setattr(predict, "cpu_count", lambda: 1)  # threads of tiny convolutions wait for each other
+    monkeypatch.setattr(networks, "cpu_count", lambda: 1)  # threads of tiny convolutions wait for each other
     return template, RunFolder(tmp_path / "runs" / "a"), tmp_path / "extra"
 
 

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from analysis import ensemble_predict, predict
+from analysis import ensemble_predict
 from analysis.ensemble import main as ensemble_main
 from analysis.ensemble_predict import main as predict_main
 from analysis.ensembling.nested_cv import decide, nested_confusions
@@ -29,7 +29,8 @@ from analysis.pool.candidates import read_pool
 from analysis.pool.labelled_photos import open_labelled
 from analysis.pool.pixel_samples import draw_samples, whole_map
 from analysis.predict import main as photo_main
-from analysis.prediction import test_prediction as predicting
+from analysis.prediction import chunked_prediction as predicting
+from analysis.prediction import networks
 from analysis.prediction.ensemble_file import (
     Ensemble,
     NoEnsembleError,
@@ -421,7 +422,7 @@ def test_a_full_disk_is_told_before_the_first_photo(built, tmp_path, capsys, mon
 
 
 def test_chunks_of_the_same_ensemble_are_not_predicted_again(built, tmp_path, monkeypatch):
-    monkeypatch.setattr(predict, "CHUNK", 2)
+    monkeypatch.setattr(networks, "CHUNK", 2)
     out, seen = tmp_path / "s.csv", []
     arguments = ["--run", str(built.path), "--out", str(out)]
     assert predict_main(arguments) == 0

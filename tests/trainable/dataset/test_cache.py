@@ -89,7 +89,7 @@ def test_disk_need_is_what_it_takes(photos, tmp_path):
 BUILDER = """
 import sys, time
 from pathlib import Path
-from trainable import cache
+from trainable.dataset import cache
 from trainable.coco.reader import read_training
 
 decode = cache._decode
