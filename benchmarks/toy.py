@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
@@ -83,10 +84,10 @@ def save(folder: TrialFolder, rows: list) -> None:
     folder.write_curve(rows)
 
 
-def toy_trial(sampled: dict, setting: TrialSetting) -> None:
+def toy_trial(sent: dict[str, Any], setting: TrialSetting) -> None:
     """Run a trial whose training is `toy`."""
     adapter.train = toy
-    adapter.run_trial(sampled, setting)
+    adapter.run_trial(sent, setting)
 
 
 def main() -> int:

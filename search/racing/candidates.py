@@ -1,5 +1,7 @@
 """Which trials are confirmed: those that are to end best, be they finished or stopped early."""
 
+from collections.abc import Sequence
+
 from search.run_state.leaderboard import standings
 from search.settings.plan import Plan
 from search.tuning.freeze_thaw import Thawing
@@ -10,7 +12,7 @@ TOP = 3
 """Finalists where --top does not say otherwise."""
 
 
-def find_finalists(run: RunFolder, plan: Plan, top: int | None, folds: int, include: list[int]) -> list[int]:
+def find_finalists(run: RunFolder, plan: Plan, top: int | None, folds: int, include: Sequence[int]) -> list[int]:
     """Return the numbers of the best trials of a run, and of others, the most promising first.
 
     A trial that had its full budget counts by its best epoch, one that was stopped by the end that its curve forecasts;

@@ -44,9 +44,9 @@ def parse(arguments: list[str] | None = None) -> Settings:
     Raises:
         ValueError: see `check_settings`.
     """
-    given = vars(parser().parse_args(arguments))
-    settings = Settings(**{name: tuple(each) if isinstance(each, list) else each for name, each in given.items()})
-    settings = with_functions(settings)
+    given: dict[str, Any] = vars(parser().parse_args(arguments))
+    lists = {name: tuple(each) for name, each in given.items() if isinstance(each, list)}
+    settings = with_functions(Settings(**{**given, **lists}))
     check_settings(settings)
     return settings
 

@@ -95,7 +95,8 @@ class Settings:
 
     def without(self, names: Iterable[str]) -> "Settings":
         """Return the same, without having asked for some of it."""
-        return replace(self, **{each.name: each.default for each in fields(self) if each.name in names})
+        defaults: dict[str, Any] = {each.name: each.default for each in fields(self) if each.name in names}
+        return replace(self, **defaults)
 
 
 def given_or(value: Value | None, default: Value) -> Value:

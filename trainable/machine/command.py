@@ -48,6 +48,8 @@ def command(
         A decorator. The command returns its exit status.
     """
 
+    users: tuple[type[Exception], ...] = (ValueError, OSError, *errors)
+
     def decorate(run: Run) -> Main:
         @functools.wraps(run)
         def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,7 +64,7 @@ def command(
             except BrokenPipeError:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains as it ends
                 return NO_READER
-            except (ValueError, OSError, *errors) as error:
+            except users as error:
                 print_error(error)
                 return BAD_INPUT
 
