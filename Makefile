@@ -5,7 +5,7 @@ ARGS ?=
 # Two tests at a time, or one where there is one core; tests/conftest.py says which go together. PARALLEL= for one.
 PARALLEL ?= -n logical --maxprocesses 2 --dist loadscope --no-loadscope-reorder
 
-.PHONY: search test test-fast test-all test-cluster lint bench chaos audit lock clean
+.PHONY: search test test-fast test-all test-cluster lint bench chaos audit docs lock clean
 
 search: .venv/ready  ## the main job on generated demo data (ARGS="--data DIR" for your own)
 	$(BIN)/python search/run.py --space losses $(ARGS)
@@ -25,6 +25,9 @@ test-cluster: .venv/ready  ## `ray up` over hosts made of network namespaces; Li
 audit: .venv/ready  ## known vulnerabilities of the installed packages; needs pypi.org
 	$(BIN)/uv pip freeze --quiet --python $(BIN)/python --exclude-editable | sed 's/+.*//' >.venv/installed.txt
 	$(BIN)/pip-audit --progress-spinner off --strict --requirement .venv/installed.txt --no-deps --disable-pip
+
+docs: .venv/ready  ## the documentation as a site, in site/; a broken link is an error
+	$(BIN)/zensical build --strict --clean
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -57,4 +60,4 @@ lock:  ## resolve pyproject.toml again for Python 3.10 to 3.13 and write require
 	@sh lock.sh $(PYTHON)
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv site .pytest_cache .mypy_cache .ruff_cache

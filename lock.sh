@@ -10,7 +10,7 @@ fi
     echo "# Written by 'make lock' from pyproject.toml; do not edit."
     .venv/bin/uv pip compile --quiet --universal --python-version 3.10 --extra dev --no-header --no-annotate \
         --no-emit-index-url --no-emit-find-links pyproject.toml \
-        | grep -vE '^(torch|torchvision|triton|cuda-[a-z]+|nvidia-[a-z0-9-]+)==|^ *#|^$|win32.$|emscripten.$'
+        | grep -vE '^(torch|torchvision|triton|cuda-[a-z]+|nvidia-[a-z0-9-]+)==|^ *#|^$|win32.$|emscripten.$|^trashsweep|^pydensecrf'
     echo "torch>=2.10,<2.15"
     echo "torchvision"
     echo "-e ."

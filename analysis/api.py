@@ -8,6 +8,7 @@
     run.out_of_fold(3).probabilities()       # arrays
     run.ensemble()                           # made now, where none is stored
     run.predict("photo.jpg").save("mask.png")
+    run.submission("submission.csv")
 
 Several runs on the same data and folds are read as one: open_run("runs/first", "runs/second").
 """
@@ -172,6 +173,38 @@ class Run:
                 pass
         build_shown(self.paths, open_console(wide=True), **options)
         return Ensemble.read(self.paths)
+
+    def submission(
+        self,
+        out: str | Path,
+        *,
+        data: str | Path | None = None,
+        ensemble: "Ensemble | None" = None,
+        masks: Path | None = None,
+        probabilities: Path | None = None,
+        skip_bad: bool = False,
+    ) -> Path:
+        """Predict the photos of test.json and write the competition's csv; an interrupted one goes on.
+
+        Args:
+            out: the csv to write.
+            data: folder of test.json; that of the first run if not given.
+            ensemble: what predicts; the stored one, or one made now, if not given.
+            masks: folder for the class maps as coloured PNGs, where they are wanted.
+            probabilities: folder for the probabilities as parquet, where they are wanted.
+            skip_bad: photos that cannot be read become background.
+
+        Raises:
+            ValueError: no test.json, photos that cannot be read, or damaged weights.
+        """
+        from analysis.pool.run_data import data_folder
+        from analysis.prediction.chunked_prediction import Outputs, predict_test
+        from trainable.machine.terminal import open_console
+
+        folder = Path(data) if data else data_folder(self.folders[0].search())
+        outputs = Outputs(Path(out).absolute(), masks, probabilities)
+        predict_test(ensemble or self.ensemble(), folder, outputs, open_console(wide=True), skip_bad=skip_bad)
+        return outputs.csv
 
     def predict(self, photo: str | Path) -> Prediction:
         """Predict a photo with the stored ensemble, or with the best trial where there is none.

@@ -1,8 +1,6 @@
-"""Predicts the test photos and writes the submission:
+"""Predicts the test photos: python analysis/ensemble_predict.py --run runs/NAME --out submission.csv.
 
-python analysis/ensemble_predict.py --run runs/NAME --out submission.csv
-
-With the ensemble that `analysis/ensemble.py` stored, which is made now where there is none.
+It does so with the ensemble that `analysis/ensemble.py` stored, which is made now where there is none.
 """
 
 import argparse
@@ -50,11 +48,16 @@ def main(options: argparse.Namespace) -> int:
     data = options.data or _data_of(runs[0])
     if options.check:
         return check_file(options.check, data)
-    from analysis.prediction.chunked_prediction import Outputs, predict_test
+    from analysis.api import open_run
 
-    ensemble = _ensemble(runs, options, console)
-    outputs = Outputs(options.out.absolute(), options.masks, options.probabilities)
-    predict_test(ensemble, data, outputs, console, skip_bad=options.skip_bad)
+    open_run(*runs).submission(
+        options.out,
+        data=data,
+        ensemble=_ensemble(runs, options, console),
+        masks=options.masks,
+        probabilities=options.probabilities,
+        skip_bad=options.skip_bad,
+    )
     return check_file(options.out, data)
 
 

@@ -114,3 +114,24 @@ def test_no_package_hides_an_installed_one():
     inside = [path for folder in FOLDERS for path in (ROOT / folder).iterdir() if path.is_dir() or path.suffix == ".py"]
     names = {path.stem for path in inside} - {"__init__", "__pycache__"}
     assert not names & (packages_distributions().keys() - {*FOLDERS})
+
+
+ADAPTERS = {"search.cluster.ray_adapter", "search.tuning.optuna_adapter", "search.tuning.asha", "search.tuning.journal",
+            "search.tuning.pruned_values"}  # fmt: skip
+"""May touch private parts of Ray and Optuna."""
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name not in ADAPTERS and {"ray", "optuna"} & {
+    each.split(".")[0] for each in IMPORTED[name]}])  # fmt: skip
+def test_private_parts_of_ray_and_optuna_are_touched_by_adapters_alone(name: str):
+    found = [
+        f"line {node.lineno}: {ast.unparse(node)}"
+        for node in ast.walk(ast.parse(MODULES[name].read_text()))
+        if isinstance(node, ast.Attribute)
+        and node.attr.startswith("_")
+        and not node.attr.startswith("__")
+        and ast.unparse(node.value) not in ("self", "cls", "os", "super()")
+    ]
+    assert not found
+    private = {each for each in IMPORTED[name] if each.startswith(("ray.", "optuna.")) and "._" in each}
+    assert not private

@@ -4,6 +4,11 @@ import os
 import subprocess
 import sys
 
+try:
+    import tomllib
+except ImportError:  # Python 3.10
+    import tomli as tomllib
+
 import pytest
 
 from tests.conftest import ROOT
@@ -21,9 +26,17 @@ def set_up(tmp_path, python, **environment):
 
 
 def fake_python(tmp_path, version):
+    """Return a Python that makes environments without a network."""
     path = tmp_path / "python"
     path.write_text(
-        f'#!/bin/sh\ncase "$2" in *version_info*) echo {version};; *ensurepip*) exit ${{NO_VENV:-0}};; esac\n'
+        f"""#!/bin/sh
+case "$2" in
+    *version_info*) echo {version} ;;
+    *ensurepip*) exit ${{NO_VENV:-0}} ;;
+    venv) mkdir -p .venv/bin; printf '#!/bin/sh\\necho tried >>{tmp_path}/tries; exit 1\\n' >.venv/bin/python
+          chmod +x .venv/bin/python ;;
+esac
+"""
     )
     path.chmod(0o755)
     return path
@@ -38,15 +51,24 @@ def test_unsupported_python(tmp_path, version):
     )
 
 
-def test_missing_python_venv_and_compiler(tmp_path):
+def test_missing_python_and_venv(tmp_path):
     assert "nopython is not found: install Python 3.10 to 3.13" in set_up(tmp_path, "nopython").stderr
     done = set_up(tmp_path, fake_python(tmp_path, "3.12"), NO_VENV="1")
     assert "has no venv module: install it (Debian: apt-get install python3.12-venv)" in done.stderr
-    done = set_up(tmp_path, fake_python(tmp_path, "3.12"), CXX="no-such-compiler")
-    assert done.stderr.startswith(
-        "setup: no C++ compiler (no-such-compiler): install one (Debian: apt-get install g++)"
-    )
-    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_download_is_tried_three_times(tmp_path):
+    done = set_up(tmp_path, fake_python(tmp_path, "3.12"), SETUP_WAIT_S="0")
+    assert done.returncode == 1 and "trying again (2 of 2)" in done.stderr
+    assert done.stderr.splitlines()[-1] == "setup: uv, the installer, cannot be had: is there a network?"
+    assert (tmp_path / "tries").read_text() == "tried\n" * 3
+
+
+def test_groups_of_packages_are_as_light_as_they_say():
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    reading = " ".join(groups["analysis"])
+    assert not any(name in reading for name in ("ray", "torch", "boto3", "trashsweep["))
+    assert "ray" not in " ".join(groups["training"]) and "boto3" not in " ".join(groups["search"])
 
 
 def test_lock_covers_every_python_and_ends_with_this_package():

@@ -15,10 +15,11 @@ from ray.tune.search.optuna import OptunaSearch
 
 from benchmarks.replay.simulate import Begun, Search, TuneSearch
 from benchmarks.replay.tables import Primed, Table
+from search.tuning.asha import ResumableASHA
 from search.tuning.freeze_thaw import Thawing
 from search.tuning.freeze_thaw_scheduler import ThawingScheduler
 from search.tuning.priors import Priors
-from search.tuning.study import ResumableASHA, StudySearch
+from search.tuning.study import StudySearch
 from trainable.classes import METRIC
 from trainable.config import TrialConfig
 from trainable.run_folder.folders import FINISHED, RunFolder

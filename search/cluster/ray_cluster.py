@@ -10,13 +10,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from subprocess import Popen
 from typing import Any
 
 import ray
 import yaml
 from rich.console import Console
 
+from search.cluster.ray_adapter import keep_terminal_and_signals, own_processes
 from search.cluster.ray_requirements import ANSWER_S, check_answers
 from search.ending.signals import take_back, unheard_by_children
 from search.settings.allocation import Machine
@@ -63,24 +63,12 @@ def start_ray() -> None:
     take_back()
 
 
-def keep_terminal_and_signals() -> None:
-    """Keep Ray's messages off the terminal, its logs have them all, and SIGTERM ours, which `ray.init` would take."""
-    ray._private.worker.print_to_stdstream = lambda *_, **__: None
-    ray._private.utils.set_sigterm_handler = lambda handler: None
-
-
 def stop_ray() -> None:
     """Leave Ray, and end it where it is this process's own."""
     for name, process in own_processes().items():
         if name not in VITAL:  # deaf to SIGTERM, each would be given a second
             process.kill()
     ray.shutdown()
-
-
-def own_processes() -> dict[str, Popen[bytes]]:
-    """Return the processes of a Ray that this process has started, by what Ray calls them; {} for a cluster's."""
-    node = ray._private.worker._global_node
-    return {name: infos[0].process for name, infos in node.all_processes.items()} if node else {}
 
 
 class RayWatch:

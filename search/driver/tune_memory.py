@@ -1,19 +1,11 @@
-"""Keeps the driver small, and Tune silent: the run folder has all that Tune keeps of every trial until the end."""
+"""Keeps the driver small: the run folder has all that Tune keeps of every trial until the end."""
 
 from typing import Any
 
 from ray.tune.experiment import Trial
-from ray.tune.progress_reporter import TrialProgressCallback
 
 from search.worker.trial_callback import TrialCallback
 from trainable.classes import METRIC
-
-
-class Silent(TrialProgressCallback):
-    """Takes the place of Tune's own reporter, which tells of trials that end without a result however quiet it is."""
-
-    def _print(self, msg: str) -> None:
-        pass
 
 
 class Forgetting(TrialCallback):

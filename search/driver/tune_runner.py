@@ -32,16 +32,17 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from search.cluster.gpu_packing import Packing
+from search.cluster.ray_adapter import Silent, outlive_killed_workers
 from search.cluster.ray_cluster import join_ray, start_ray, stop_ray
 from search.cluster.ray_requirements import SHARED_MEMORY
-from search.driver.outliving_kills import outlive_killed_workers
-from search.driver.tune_memory import Forgetting, Silent
+from search.driver.tune_memory import Forgetting
 from search.settings.allocation import Resources
 from search.settings.plan import ASHA, Plan
+from search.tuning.asha import ResumableASHA
 from search.tuning.freeze_thaw import Thawing
 from search.tuning.freeze_thaw_scheduler import ThawingScheduler
 from search.tuning.priors import read_priors
-from search.tuning.study import ResumableASHA, StudySearch, open_study
+from search.tuning.study import StudySearch, open_study
 from search.worker.messages import Assignment
 from search.worker.trial_runner import TrialSetting, run_trial, trainable
 from spaces.table import find_space

@@ -15,8 +15,9 @@ from search.preparation.space_samples import sample_configs
 from search.run_state.console import tell
 from search.run_state.run_status import show_span
 from search.settings.allocation import Resources
-from search.settings.budget import Budget, Clock, expected_epochs, option, size, unit
+from search.settings.budget import Budget, Clock, expected_epochs, size, unit
 from search.settings.plan import NO_STOPPING, Plan
+from search.settings.settings import option
 from search.worker.messages import Epoch, Report
 from search.worker.trial_callback import TrialCallback, assigned
 from search.worker.trial_runner import TrialSetting

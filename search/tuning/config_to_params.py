@@ -11,6 +11,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FixedTrial
 
+from search.tuning.optuna_adapter import allows
 from spaces.table import Space
 
 
@@ -32,14 +33,6 @@ class Asked(FixedTrial):
         self._suggested_params[name] = value = self._params[name] if given else _ends(distribution)[0]
         self._distributions[name] = distribution
         return value
-
-
-def allows(distribution: BaseDistribution, value: Any) -> bool:
-    """Tell whether a value can come from a distribution."""
-    try:
-        return distribution._contains(distribution.to_internal_repr(value))
-    except ValueError:
-        return False
 
 
 def known(space: Space, params: Mapping[str, Any]) -> dict[str, BaseDistribution]:

@@ -14,6 +14,7 @@ import safetensors
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.tuning.config_to_params import express, known
+from search.tuning.optuna_adapter import live_trial, set_param, set_running
 from search.tuning.trial_ends import CONSTRAINTS, tell_end
 from spaces.table import Space
 from trainable.classes import METRIC
@@ -136,9 +137,9 @@ def _agree(study: optuna.Study, space: Space, frozen: FrozenTrial, folder: Trial
         if not (folder.path / "trial.json").exists():
             return
         # The journal has lost that it was handed out.
-        study._storage.set_trial_state_values(frozen._trial_id, TrialState.RUNNING)
+        set_running(study, frozen)
     _complete_params(study, space, frozen, _params(folder))
-    trial = optuna.Trial(study, frozen._trial_id)
+    trial = live_trial(study, frozen)
     # Of one that goes on at once, its worker reports, and ASHA judges, the last epoch once more.
     for row in curve if state in (PAUSED, *ENDED) else curve[:-1]:
         if row["epoch"] not in frozen.intermediate_values:
@@ -151,7 +152,7 @@ def _complete_params(study: optuna.Study, space: Space, frozen: FrozenTrial, par
     """Give a running trial the values that its folder has: asked again, it would draw what is missing anew."""
     for name, each in known(space, params).items():
         if name not in frozen.params:
-            study._storage.set_trial_param(frozen._trial_id, name, each.to_internal_repr(params[name]), each)
+            set_param(study, frozen, name, params[name], each)
 
 
 def _params(folder: TrialFolder | None) -> dict[str, Any]:

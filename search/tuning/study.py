@@ -1,8 +1,8 @@
-"""What Tune asks for the next trial (Optuna) and, for ASHA, whether to go on, both able to resume.
+"""What Tune asks for the next trial: Optuna, able to resume.
 
 Tune's own OptunaSearch tells Optuna that every stopped trial was complete, enqueues the first trials again at each
-start and leaves running ones behind for ever; its ASHA forgets all rungs on a restart. So the search asks and tells
-Optuna's study directly, and both sides are rebuilt from the run folder: it is the only state.
+start and leaves running ones behind for ever. So the search asks and tells Optuna's study directly, and both sides are
+rebuilt from the run folder: it is the only state.
 """
 
 import contextlib
@@ -13,19 +13,17 @@ from typing import Any
 import optuna
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState
-from ray.tune.experiment import Trial as TuneTrial
-from ray.tune.schedulers import AsyncHyperBandScheduler
 from ray.tune.search import Searcher
 
 from search.cluster.gpu_packing import DoesNotFitError, Packing
 from search.tuning.freeze_thaw import Thawing
 from search.tuning.journal import Journal, cut_at_damage
+from search.tuning.optuna_adapter import live_trial
 from search.tuning.priors import Priors
 from search.tuning.pruned_values import make_sampler
 from search.tuning.recovery import is_cut, mend, recover
 from search.tuning.trial_ends import tell_end
 from search.worker.messages import Assignment, Broken, Epoch, read_report
-from search.worker.trial_callback import assigned
 from spaces.table import Space
 from trainable.classes import METRIC
 from trainable.config import TrialConfig
@@ -110,7 +108,7 @@ class StudySearch(Searcher):
         more = self._asked() < self.trials and (self.thawing is None or self.thawing.more())
         if number is not None:
             frozen = self.study.get_trials(deepcopy=False)[number]
-            self.live[trial_id] = optuna.Trial(self.study, frozen._trial_id)
+            self.live[trial_id] = live_trial(self.study, frozen)
         elif more:
             ends, earlier = self.thawing.ends() if self.thawing else None, self._earlier_searches()
             self.study.sampler = make_sampler(self.base.seed, self._asked(), ends, earlier)
@@ -189,7 +187,7 @@ class StudySearch(Searcher):
             return  # put aside: what is paused may still be worth more than these
         for number in sorted(self.thawing.paused):
             folder, frozen = self.run.trial(number), self.study.get_trials(deepcopy=False)[number]
-            tell_end(self.study, optuna.Trial(self.study, frozen._trial_id), STOPPED)
+            tell_end(self.study, live_trial(self.study, frozen), STOPPED)
             status = folder.status()
             kept = {name: value for name, value in status.items() if name not in ("state", "reason", "params")}
             folder.write_status(STOPPED, self.thawing.why(number), **kept)
@@ -213,34 +211,3 @@ class StudySearch(Searcher):
 
     def _asked(self) -> int:
         return sum(trial.state != TrialState.WAITING for trial in self.study.get_trials(deepcopy=False))
-
-
-class ResumableASHA(AsyncHyperBandScheduler):
-    """ASHA whose rungs are filled from the run folder's curves."""
-
-    def __init__(self, run: RunFolder, study: optuna.Study, epochs: int, grace: int, reduction: float):
-        super().__init__(
-            time_attr="epoch", metric=METRIC, mode="max", max_t=epochs, grace_period=grace, reduction_factor=reduction
-        )
-        self.run = run
-        # Tune tells the study of an epoch once ASHA has let the trial go on; what it was not told of is judged again.
-        self.passed = {each.number: set(each.intermediate_values) for each in study.get_trials(deepcopy=False)}
-        for folder in run.trials():
-            self._record(folder.curve(), f"earlier {folder.number}")
-
-    def on_trial_add(self, tune_controller: Any, trial: TuneTrial) -> None:
-        """Put a resumed trial's epochs under its new name; the last one is reported once more."""
-        super().on_trial_add(tune_controller, trial)
-        if assigned(trial).resume:
-            number = assigned(trial).number
-            for _, recorded in self._brackets[0]._rungs:
-                recorded.pop(f"earlier {number}", None)
-            curve = self.run.trial(number).curve()
-            judged = curve and int(curve[-1]["epoch"]) in self.passed.get(number, ())
-            self._record(curve if judged else curve[:-1], trial.trial_id)
-
-    def _record(self, curve: list[dict[str, float]], name: str) -> None:
-        values = {row["epoch"]: row[METRIC] for row in curve}
-        for milestone, recorded in self._brackets[0]._rungs:
-            if milestone in values and milestone < self._max_t:  # at the full budget nothing is compared
-                recorded[name] = values[milestone]

@@ -47,7 +47,6 @@ def command(
     Returns:
         A decorator. The command returns its exit status.
     """
-
     users: tuple[type[Exception], ...] = (ValueError, OSError, *errors)
 
     def decorate(run: Run) -> Main:

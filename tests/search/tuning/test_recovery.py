@@ -3,8 +3,9 @@
 import pytest
 from optuna.trial import TrialState
 
+from search.tuning.asha import ResumableASHA
 from search.tuning.recovery import mend
-from search.tuning.study import ResumableASHA, mend_records, open_study
+from search.tuning.study import mend_records, open_study
 from tests.search.tuning.test_study import SPACE, make_search, run, states, train  # noqa: F401
 from trainable.engine.checkpoint import save_tensors
 from trainable.run_folder.folders import FAILED, FINISHED, RUNNING, STOPPED, TrialFolder

@@ -6,7 +6,8 @@ import pytest
 from optuna.trial import TrialState
 from ray.tune.schedulers import TrialScheduler
 
-from search.tuning.study import ResumableASHA, StudySearch, open_study
+from search.tuning.asha import ResumableASHA
+from search.tuning.study import StudySearch, open_study
 from search.worker.messages import Assignment
 from spaces.table import Scope, find_space
 from trainable.config import TrialConfig
