@@ -1,5 +1,6 @@
 """Runs from Python."""
 
+import json
 import subprocess
 import sys
 
@@ -76,8 +77,7 @@ def test_from_a_run_to_a_submission(searched, tmp_path):
     data = tmp_path / "data"
     (data / "batch_09").mkdir(parents=True)
     Image.new("RGB", (32, 32), "green").save(data / "batch_09" / "0001.jpg")
-    (data / "test.json").write_text(
-        '{"images": [{"id": 0, "file_name": "batch_09/0001.jpg", "height": 32, "width": 32}]}'
-    )
+    image = {"id": 0, "file_name": "batch_09/0001.jpg", "height": 32, "width": 32}
+    (data / "test.json").write_text(json.dumps({"images": [image]}))
     written = run.submission(tmp_path / "submission.csv", data=data)
     assert list(dict(read_submission(written))) == ["batch_09/0001.jpg"]

@@ -79,7 +79,7 @@ def test_settings_are_checked_as_those_of_the_command(tmp_path):
         search(no_such=1)
     with pytest.raises(ValueError, match="put the function of the space into a file"):
         search(space=lambda trial: {}, to="ensemble", until="1h")
-    with pytest.raises(ValueError, match="not found"):
+    with pytest.raises(ValueError, match="does not exist"):
         search(data=str(tmp_path / "nothing"), runs_dir=str(tmp_path))
 
 
