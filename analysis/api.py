@@ -201,7 +201,7 @@ class Run:
         from analysis.prediction.chunked_prediction import Outputs, predict_test
         from trainable.machine.terminal import open_console
 
-        folder = Path(data) if data else data_folder(self.folders[0].search())
+        folder = Path(data) if data else data_folder(self.folders[0].record())
         outputs = Outputs(Path(out).absolute(), masks, probabilities)
         predict_test(ensemble or self.ensemble(), folder, outputs, open_console(wide=True), skip_bad=skip_bad)
         return outputs.csv

@@ -51,9 +51,9 @@ def row(run: RunFolder) -> tuple[str, ...]:
     first = run.trial(number or 0)
     if number is not None and not first.curve():
         raise ValueError(f"trial {number} of {run.path}, the reference recipe, has ended no epoch")
-    plan = run.search()["plan"]
+    search = run.record()
     spent = sum(len(folder.curve()) for folder in run.trials())
-    cells = (plan["space"], str(len(run.trials())), f"{spent} of {len(run.trials()) * plan['base']['epochs']}")
+    cells = (search.space, str(len(run.trials())), f"{spent} of {len(run.trials()) * search.epochs}")
     of_best, reference, gain = best.confusion()["at_256"], "-", "-"
     if number is not None:
         of_first = first.confusion()["at_256"]

@@ -82,7 +82,7 @@ def _ensemble(runs: list[Path], options: argparse.Namespace, console: Console) -
 def _data_of(path: Path) -> Path:
     from analysis.pool.run_data import data_folder
 
-    return data_folder(RunFolder.open(path).search())
+    return data_folder(RunFolder.open(path).record())
 
 
 if __name__ == "__main__":

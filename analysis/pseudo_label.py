@@ -61,7 +61,7 @@ def main(options: argparse.Namespace) -> int:
     rule = Rule(options.keep, options.min_confidence, options.threshold)
     runs = [RunFolder(path.absolute()) for path in options.run]
     ensemble = Ensemble.read(options.run)
-    labelled = labelled_cache(runs[0], runs[0].search()["plan"]["base"]["image_size"], options.labelled)
+    labelled = labelled_cache(runs[0], runs[0].record().image_size, options.labelled)
     found = find_unlabelled(options.data.absolute(), labelled)
     print_found(found, console)
     sets = write_labels(
@@ -114,13 +114,13 @@ def table(sets: dict[str, LabelSet]) -> Table:
 
 def next_command(run: RunFolder, out: Path) -> str:
     """Return the command that trains the run's best config on the run's data, split as there, with the new photos."""
-    plan = run.search()["plan"]
+    search = run.record()
     command = ["python", "search/run.py", "--space", "none", "--base", str(choose(run).trial.path / "config.json")]
-    if plan["data"]:
-        command += ["--data", plan["data"]]
-    if plan["skip_bad"]:
+    if search.data:
+        command += ["--data", search.data]
+    if search.skip_bad:
         command.append("--skip-bad")
-    command += ["--folds", str(plan["folds"]), "--seed", str(plan["base"]["seed"])]
+    command += ["--folds", str(search.folds), "--seed", str(search.base["seed"])]
     return shlex.join([*command, "--extra", str(out)])
 
 

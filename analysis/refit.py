@@ -93,7 +93,7 @@ def find_refit(run: RunFolder, trial: int | None, extra: Path | None, resume: bo
     if not begun.exists():
         if resume:
             raise ValueError(f"{run.refit.path} has no training to go on with; leave --resume out")
-        asked = extra or run.search()["plan"].get("extra")
+        asked = extra or run.record().extra
         return Refit.of(choose(run, trial), Extra.read(Path(asked)) if asked else None)
     try:
         refit = Refit(**read_json(begun))
@@ -142,15 +142,15 @@ def config_on_all(folder: TrialFolder) -> TrialConfig:
 def _read(run: RunFolder, refit: Refit, data: Path | None) -> tuple[TrialConfig, FoldData]:
     config, folds = config_on_all(run.trial(refit.trial)), Folds.read(run.folds)
     if config.encoder_weights not in ("none", "imagenet"):  # they may have moved since the trial began
-        base = run.search()["plan"]["base"]
+        base = run.record().base
         config = replace(config, encoder_weights=base.get("encoder_weights", config.encoder_weights))
     cache = labelled_cache(run, config.image_size, data)
     if refit.extra is None:
         return config, FoldData.of(cache, folds, NO_FOLD)
-    plan = run.search()["plan"]
+    search = run.record()
     further = Extra.read(Path(refit.extra))
-    extra = further.cache(NO_FOLD, folds, config.image_size, Path(plan["cache_dir"]), plan["skip_bad"])
-    return config, FoldData.of(cache, folds, NO_FOLD, extra, plan["skip_bad"])
+    extra = further.cache(NO_FOLD, folds, config.image_size, search.cache_dir, search.skip_bad)
+    return config, FoldData.of(cache, folds, NO_FOLD, extra, search.skip_bad)
 
 
 def _train(

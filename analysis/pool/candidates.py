@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from trainable.classes import CLASSES
 from trainable.dataset.folds import Folds
@@ -13,6 +12,7 @@ from trainable.metric.bootstrap import mean_ious
 from trainable.run_folder.fold_models import fold_models, pooled_confusion
 from trainable.run_folder.folders import BROKEN, RUNNING, RunFolder, TrialFolder
 from trainable.run_folder.out_of_fold import Maps
+from trainable.run_folder.search_record import SearchRecord
 from trainable.storage.record_checks import DAMAGE
 
 
@@ -43,7 +43,7 @@ class Pool:
     members: tuple[Member, ...]  # the best val_miou first
     folds: Folds
     covered: tuple[int, ...]  # the folds
-    search: dict[str, Any]  # search.json of the first run
+    search: SearchRecord  # of the first run
     notes: tuple[str, ...]  # what was left out, and why
 
     @property
@@ -58,7 +58,7 @@ def read_pool(paths: Sequence[Path], top: int | None = None) -> Pool:
     Raises:
         ValueError: no run folder, runs of different data, folds or classes, nothing kept, or `top` above what there is.
     """
-    runs = [RunFolder(path) for path in dict.fromkeys(path.resolve() for path in paths)]
+    runs = [RunFolder.open(path) for path in dict.fromkeys(path.resolve() for path in paths)]
     folds = check_same(runs)
     members: list[Member] = []
     notes: list[str] = []
@@ -80,29 +80,29 @@ def read_pool(paths: Sequence[Path], top: int | None = None) -> Pool:
     fitting.sort(key=lambda each: -scored[each.name])
     if top is not None and not 1 <= top <= len(fitting):
         raise ValueError(f"--top must be 1 to {len(fitting)}, the trials there are, found {top}")
-    return Pool(tuple(fitting[:top]), folds, covered, runs[0].search(), tuple(notes))
+    return Pool(tuple(fitting[:top]), folds, covered, runs[0].record(), tuple(notes))
 
 
 def check_same(runs: Sequence[RunFolder]) -> Folds:
     """Return the folds of some runs, which must be of the same photos, split alike.
 
     Raises:
-        ValueError: a folder that is no run, or runs whose data, folds or classes differ: both are named.
+        ValueError: runs whose data, folds or classes differ: both are named.
     """
-    for run in runs:
-        if not (run.path / "search.json").exists():
-            raise ValueError(f"{run.path} is no run folder: it has no search.json; name a folder such as runs/NAME")
     for name, count in Counter(run.path.name for run in runs).items():
         if count > 1:
             raise ValueError(f"{count} runs are named {name}; their members could not be told apart: rename a folder")
-    first, record = runs[0], runs[0].search()
+    first, record = runs[0], runs[0].record()
     for run in runs[1:]:
-        for key, what in (("data_hash", "data"), ("folds_hash", "folds")):
-            here, there = record[key], run.search()[key]
+        other = run.record()
+        for here, there, what in (
+            (record.data_hash, other.data_hash, "data"),
+            (record.folds_hash, other.folds_hash, "folds"),
+        ):
             if here != there:
                 raise ValueError(
                     f"{first.path.name} and {run.path.name} cannot be used together: their {what} differ "
-                    f"({here[:16]} and {there[:16]}); name runs of the same data and folds"
+                    f"({str(here)[:16]} and {str(there)[:16]}); name runs of the same data and folds"
                 )
     for run in runs:
         classes = tuple(run.folds_classes())

@@ -65,10 +65,9 @@ def open_labelled(pool: Pool, data: Path | None = None) -> Labelled:
     Raises:
         ValueError: the annotations there are not those of the run, or photos are gone.
     """
-    plan, cache_dir = pool.search["plan"], Path(pool.search["plan"]["cache_dir"])
-    dataset = run_dataset(pool.search, data)
-    size = plan["base"]["image_size"]
-    cache = build_cache(dataset, size, cache_dir, skip_bad=plan["skip_bad"])[0]
+    search = pool.search
+    dataset, size = run_dataset(search, data), search.image_size
+    cache = build_cache(dataset, size, search.cache_dir, skip_bad=search.skip_bad)[0]
     fold_of = pool.fold_of
     names = tuple(name for name in cache.file_names if name in fold_of)
     if len(names) < len(fold_of):
@@ -80,7 +79,7 @@ def open_labelled(pool: Pool, data: Path | None = None) -> Labelled:
         rows = [index for index, name in enumerate(cache.file_names) if name in fold_of]
         scenes = np.unique(group_scenes(np.asarray(cache.scene_hashes)[rows], names), return_inverse=True)[1]
         part = scene_parts(scenes)[scenes]
-    return Labelled(dataset, cache_dir, plan["skip_bad"], names, fold, part, {size: cache})
+    return Labelled(dataset, search.cache_dir, search.skip_bad, names, fold, part, {size: cache})
 
 
 def scene_parts(scenes: NDArray[np.int64], seed: int = 0) -> NDArray[np.int64]:

@@ -1,34 +1,33 @@
 """The labelled photos of a run, where its trainings found them."""
 
 from pathlib import Path
-from typing import Any
 
 from trainable.coco.reader import Dataset, read_training
 from trainable.dataset.cache import Cache, build_cache
 from trainable.dataset.demo import find_data
 from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.search_record import SearchRecord
 from trainable.storage.remote_data import local_data
 
 
-def data_folder(search: dict[str, Any], data: Path | None = None) -> Path:
-    """Return the data folder of a run, given its search.json, or `data` where it has moved."""
-    plan = search["plan"]
-    cache_dir = Path(plan["cache_dir"])
-    return find_data(data or (local_data(plan["data"], cache_dir) if plan["data"] else None), cache_dir)
+def data_folder(search: SearchRecord, data: Path | None = None) -> Path:
+    """Return the data folder of a run, given its record, or `data` where it has moved."""
+    there = local_data(search.data, search.cache_dir) if search.data and not data else data
+    return find_data(there, search.cache_dir)
 
 
-def run_dataset(search: dict[str, Any], data: Path | None = None) -> Dataset:
-    """Read the annotations of a run, given its search.json.
+def run_dataset(search: SearchRecord, data: Path | None = None) -> Dataset:
+    """Read the annotations of a run, given its record.
 
     Raises:
         ValueError: they are not those that the run began with.
         DataError: they are gone or damaged.
     """
     dataset = read_training(data_folder(search, data))
-    if dataset.json_hash != search["data_hash"]:
+    if dataset.json_hash != search.data_hash:
         raise ValueError(
             f"the annotations in {dataset.root} are not those of the run: their hash is {dataset.json_hash[:16]}, "
-            f"recorded {search['data_hash'][:16]}; restore them, or name by --data the folder they have moved to"
+            f"recorded {str(search.data_hash)[:16]}; restore them, or name by --data the folder they have moved to"
         )
     return dataset
 
@@ -40,7 +39,5 @@ def labelled_cache(run: RunFolder, image_size: int, data: Path | None = None) ->
         ValueError: the annotations are not those that the run began with.
         DataError: the photos are gone or damaged.
     """
-    search = run.search()
-    plan = search["plan"]
-    cache_dir = Path(plan["cache_dir"])
-    return build_cache(run_dataset(search, data), image_size, cache_dir, skip_bad=plan["skip_bad"])[0]
+    search = run.record()
+    return build_cache(run_dataset(search, data), image_size, search.cache_dir, skip_bad=search.skip_bad)[0]

@@ -157,10 +157,10 @@ def ended_trainings(run: RunFolder) -> int:
 def _check_fits(file: Path, record: dict[str, Any], runs: dict[str, RunFolder]) -> None:
     again = f"make it again: python analysis/ensemble.py {' '.join(f'--run {run.path}' for run in runs.values())}"
     for run in runs.values():
-        search = run.search()
-        for key in ("data_hash", "folds_hash"):
-            if search[key] != record[key]:
-                found = f"{record[key][:16]}, {run.path.name} has {search[key][:16]}"
+        search = run.record()
+        for key, here in (("data_hash", search.data_hash), ("folds_hash", search.folds_hash)):
+            if here != record[key]:
+                found = f"{record[key][:16]}, {run.path.name} has {str(here)[:16]}"
                 raise ValueError(f"{file} was made with the {key} {found}; {again}")
     for member in record["members"]:
         for model in member["models"]:
@@ -217,8 +217,8 @@ def store(pool: Pool, weights: NDArray[np.float64], paths: Sequence[Path], **mor
     used = [(member, each) for member, each in zip(pool.members, weights, strict=True) if each.any()]
     content = {
         "runs": list(runs),
-        "data_hash": pool.search["data_hash"],
-        "folds_hash": pool.search["folds_hash"],
+        "data_hash": pool.search.data_hash,
+        "folds_hash": pool.search.folds_hash,
         "members": [
             {
                 "run": member.run.path.name,

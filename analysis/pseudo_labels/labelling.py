@@ -79,15 +79,15 @@ def write_labels(
 
 def pseudo_record(runs: Sequence[RunFolder], ensemble: Ensemble, found: Found, rule: Rule, mode: str) -> dict[str, Any]:
     """Return what pseudo.json tells of how the labels were made; the round is one above those the runs trained on."""
-    searches = [run.search() for run in runs]
-    rounds = [((search.get("extra") or {}).get("pseudo") or {}).get("round", 0) for search in searches]
+    searches = [run.record() for run in runs]
+    rounds = [((search.content.get("extra") or {}).get("pseudo") or {}).get("round", 0) for search in searches]
     return {
         "round": 1 + max(rounds),
         "mode": mode,
         "rule": rule.__dict__,
         "folds": ensemble.folds,
-        "folds_hash": searches[0]["folds_hash"],
-        "data_hash": searches[0]["data_hash"],
+        "folds_hash": searches[0].folds_hash,
+        "data_hash": searches[0].data_hash,
         "ensemble": ensemble.hash,
         "runs": [run.path.name for run in runs],
         "photos": len(found.photos),

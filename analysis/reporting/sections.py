@@ -1,7 +1,5 @@
 """What the report tells, one function per section; each returns html."""
 
-from typing import Any
-
 from analysis.reporting import figures, page
 from analysis.reporting.page import Cell, number, paragraph, text
 from analysis.reporting.pictures import pictures, trial_to_draw, varied, worst
@@ -10,6 +8,7 @@ from analysis.results.exports import EXPLAINED, finalists_explained, folds_of, m
 from analysis.results.importances import important, open_study
 from analysis.results.params import shared
 from trainable.run_folder.folders import ENDED, RunFolder
+from trainable.run_folder.search_record import SearchRecord
 from trainable.storage.atomic_write import read_json
 from trainable.storage.record_checks import DAMAGE
 
@@ -32,11 +31,11 @@ def head(board: Board) -> str:
     return "".join([*parts, page.facts(_key_numbers(board))])
 
 
-def spaces_of(search: dict[str, Any]) -> list[str]:
-    """Return the spaces that a run's trials were drawn from, given its search.json: several if it was extended."""
-    before = search.get("extended", [])
+def spaces_of(search: SearchRecord) -> list[str]:
+    """Return the spaces that a run's trials were drawn from, given its record: several if it was extended."""
+    before = search.content.get("extended", [])
     earlier = [each.get("space") for each in before if isinstance(each, dict)] if isinstance(before, list) else []
-    return [str(each) for each in (*earlier, search["plan"].get("space", "?"))]
+    return [str(each) for each in (*earlier, search.space)]
 
 
 def _key_numbers(board: Board) -> list[tuple[str, str, str]]:
@@ -243,15 +242,15 @@ def provenance(board: Board) -> str:
     return "".join(_provenance(run, search) for run, search in zip(board.found.runs, board.found.searches, strict=True))
 
 
-def _provenance(run: RunFolder, search: dict[str, Any]) -> str:
+def _provenance(run: RunFolder, search: SearchRecord) -> str:
     shown = {
         "run": run.path,
-        "command": search.get("command", ""),
-        "data hash": search.get("data_hash", ""),
-        "folds hash": search.get("folds_hash", ""),
-        "fold that validates": search["plan"]["base"].get("fold", ""),
-        "commit": search.get("commit") or "none",
-        "versions": ", ".join(f"{name} {each}" for name, each in search.get("versions", {}).items()),
+        "command": search.content.get("command", ""),
+        "data hash": search.data_hash or "",
+        "folds hash": search.folds_hash or "",
+        "fold that validates": "" if search.fold is None else search.fold,
+        "commit": search.content.get("commit") or "none",
+        "versions": ", ".join(f"{name} {each}" for name, each in search.content.get("versions", {}).items()),
     }
     pairs = "".join(f"<dt>{text(name)}</dt><dd><code>{text(value)}</code></dd>" for name, value in shown.items())
     return f"<dl>{pairs}</dl>"

@@ -73,9 +73,9 @@ def as_json(board: Board) -> dict[str, Any]:
     search = board.found.searches[0]
     return {
         "runs": [str(run.path) for run in board.found.runs],
-        "data_hash": search.get("data_hash"),
-        "folds_hash": search.get("folds_hash"),
-        "fold": search["plan"]["base"].get("fold"),
+        "data_hash": search.data_hash,
+        "folds_hash": search.folds_hash,
+        "fold": search.fold,
         "going_on": board.found.going_on() or None,
         "trials": [{**record(entry), "params": entry.trial.params} for entry in board.entries],
         "finalists": [_finalist(each) for each in board.finalists],

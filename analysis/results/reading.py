@@ -14,6 +14,7 @@ from analysis.results.trials import Part, Trial, Trials
 from trainable.classes import CLASSES
 from trainable.metric.bootstrap import mean_ious
 from trainable.run_folder.folders import ENDED, FAILED, RunFolder, TrialFolder
+from trainable.run_folder.search_record import SearchRecord
 from trainable.storage.atomic_write import read_json
 from trainable.storage.record_checks import DamagedError
 
@@ -36,23 +37,23 @@ def read_runs(paths: Sequence[Path]) -> Trials:
     for run, search in zip(runs, found.searches, strict=True):
         for folder in run.trials():
             label = f"{run.path.name}/{folder.number}" if len(runs) > 1 else str(folder.number)
-            found.trials.append(_trial(found, folder, label, search["plan"]["base"]["epochs"]))
+            found.trials.append(_trial(found, folder, label, search.epochs))
     _leave_out_other_photos(found)
     return found
 
 
-def _search(run: RunFolder) -> dict[str, Any]:
+def _search(run: RunFolder) -> SearchRecord:
     try:
-        return run.search()
+        return run.record()
     except DamagedError as error:
         raise DamagedError(f"{error}; without it the run cannot be read") from error
 
 
 def _check_comparable(found: Trials) -> None:
     rules = (
-        ("annotations", "data hash", lambda search: search.get("data_hash")),
-        ("folds", "folds hash", lambda search: search.get("folds_hash")),
-        ("validation photos", "fold", lambda search: search["plan"]["base"].get("fold")),
+        ("annotations", "data hash", lambda search: search.data_hash),
+        ("folds", "folds hash", lambda search: search.folds_hash),
+        ("validation photos", "fold", lambda search: search.fold),
     )
     for what, name, value_of in rules:
         values = [value_of(search) for search in found.searches]

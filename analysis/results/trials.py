@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from trainable.counts import have_ended
 from trainable.run_folder.folders import BROKEN, ENDED, STOPPED, RunFolder, TrialFolder
+from trainable.run_folder.search_record import SearchRecord
 from trainable.storage.record_checks import DAMAGE
 
 Part = TypeVar("Part")
@@ -65,7 +66,7 @@ class Trials:
     """All trials of the runs, and what could not be read of them."""
 
     runs: list[RunFolder]
-    searches: list[dict[str, Any]]  # their search.json
+    searches: list[SearchRecord]
     trials: list[Trial] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -85,7 +86,7 @@ class Trials:
     def going_on(self) -> str:
         """Say which trials have not ended yet; empty where the runs are over."""
         live = [trial.label for trial in self.trials if trial.state not in ENDED]
-        asked = sum(search["plan"].get("trials", 0) for search in self.searches)
+        asked = sum(search.trials for search in self.searches)
         if not live and len(self.trials) >= asked:
             return ""
         ended = len(self.trials) - len(live)

@@ -41,7 +41,7 @@ def promotion(settings: Settings) -> Settings:
     plan = promoted_plan(stored, earlier, settings)
     return replace(
         settings,
-        promoted=Promoted(plan, earlier.search()["folds_hash"]),
+        promoted=Promoted(plan, str(earlier.record().folds_hash)),
         data=plan.data,
         extra=plan.extra,
         skip_bad=plan.skip_bad,

@@ -28,6 +28,7 @@ from trainable.dataset.folds import Folds
 from trainable.dataset.stratified_folds import make_folds
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.atomic_write import write_json
+from trainable.storage.record_checks import SEARCH_FORMAT
 from trainable.storage.remote import Remote
 from trainable.storage.remote_data import local_data
 
@@ -117,6 +118,7 @@ def setting_of(plan: Plan, run: RunFolder, prepared: Prepared) -> TrialSetting:
 def record(plan: Plan, prepared: Prepared) -> dict[str, Any]:
     """Return the content of search.json: what was asked, of which data, by which versions."""
     return {
+        "format": SEARCH_FORMAT,
         "command": shlex.join(["python", *sys.argv]),
         "plan": asdict(plan),
         **MEASURED,

@@ -27,7 +27,7 @@ def check_weights(plan: Plan, run: RunFolder, moved: bool) -> None:
         ValueError: they are missing, damaged or others, or a run without a folder of weights is given one.
     """
     folder, goes_on = plan.config.encoder_weights, (run.path / "search.json").exists()
-    before = run.search()["plan"]["base"].get("encoder_weights") if goes_on else None
+    before = run.record().base.get("encoder_weights") if goes_on else None
     if moved and (folder in PUBLISHED or before in PUBLISHED):
         raise ValueError(
             f"--encoder-weights names the new place of a run's own weights, and run {run.path.name} has {before}: "

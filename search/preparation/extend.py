@@ -143,7 +143,7 @@ def settle(run: RunFolder) -> None:
     last, aside = extensions[-1], run.path / f"study-{len(extensions)}.journal"
     if aside.exists():
         return
-    state = PAUSED if run.search()["plan"]["stopper"] == FORECAST else INTERRUPTED
+    state = PAUSED if run.record().stopper == FORECAST else INTERRUPTED
     for number in last["again"]:
         folder = run.trial(number)
         status = folder.status()

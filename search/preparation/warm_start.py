@@ -18,6 +18,7 @@ from search.worker.build_checks import spell_out
 from spaces.table import Space, find_space
 from trainable.classes import METRIC
 from trainable.run_folder.folders import BROKEN, RunFolder
+from trainable.run_folder.search_record import SearchRecord
 from trainable.storage.record_checks import DAMAGE
 
 Spell = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
@@ -72,7 +73,7 @@ def take(run: RunFolder, plan: Plan, space: Space, data: dict[str, Any], spell: 
     """Return what a run's sound trials say of a plan's space; those that cannot be read are left out."""
     search = run.search()
     same_data = all(search.get(name) == value for name, value in data.items())
-    budget, base, sound, found = int(search["plan"]["base"]["epochs"]), plan.base, [], []
+    budget, base, sound, found = SearchRecord.of(search).epochs, plan.base, [], []
     for folder in run.trials():
         with contextlib.suppress(*DAMAGE):
             if folder.status()["state"] not in BROKEN and (rows := folder.curve()):

@@ -89,7 +89,7 @@ def assignment(
     number, (fold, repeat) = task
     config = {**run.trial(number).config(), "fold": fold}
     with suppress(*DAMAGE):  # where the weights are now
-        config["encoder_weights"] = run.search()["plan"]["base"]["encoder_weights"]
+        config["encoder_weights"] = run.record().base["encoder_weights"]
     if repeat:
         config["seed"] += repeat
     return Assignment(

@@ -57,8 +57,8 @@ def status_of(run: RunFolder, beat: str | None = None) -> Status:
         return Status(run.path.name, "damaged", NO_RECORD)
     try:
         chain = read_chain(RunFolder(run.path))
-        plan = run.search()["plan"]
-        trials, epochs = int(plan["trials"]), int(plan["base"]["epochs"])
+        record = run.record()
+        trials, epochs = record.trials, record.epochs
         damaged: list[int] = []
         ranking = standings(run, damaged)
     except DAMAGE as error:

@@ -44,6 +44,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainable.run_folder.search_record import SearchRecord
 from trainable.storage.atomic_write import read_json, write_bytes, write_json
 from trainable.storage.record_checks import (
     DamagedError,
@@ -282,8 +283,12 @@ class RunFolder:
         return False
 
     def search(self) -> dict[str, Any]:
-        """Return `search.json`."""
+        """Return `search.json` as it is."""
         return read_record(self.path / "search.json", search_rule)
+
+    def record(self) -> SearchRecord:
+        """Return what `search.json` says, the same from runs of any version."""
+        return SearchRecord.of(self.search())
 
     def folds_classes(self) -> list[str]:
         """Return the class names of the run."""
@@ -296,7 +301,7 @@ class RunFolder:
         """
         if (self.path / "priors.json").exists():
             return None
-        given = list(self.search()["plan"].get("given", ()))
+        given = self.record().given
         return next((number for number, origin in enumerate(given) if origin.endswith(":0")), None) if given else 0
 
     def trial(self, number: int) -> TrialFolder:

@@ -17,6 +17,9 @@ DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, Arithmeti
           safetensors.SafetensorError)  # fmt: skip
 """What readers raise on json, csv, npz, parquet and safetensors files that are not whole or hold something else."""
 
+SEARCH_FORMAT = 1
+"""Of `search.json`. It grows when an older reader would misunderstand what is written; without one it is 1."""
+
 Rule = Callable[[Any], str | None]
 """Says what is wrong with a record, or None."""
 
@@ -91,6 +94,9 @@ def search_rule(content: Any) -> str | None:
         return "it has no plan with a base"
     if not is_count(plan.get("trials"), 1) or not is_count(base.get("epochs"), 1):
         return "the plan's trials and the base's epochs must be whole numbers from 1 on"
+    if not is_count(content.get("format", 1), 1) or content.get("format", 1) > SEARCH_FORMAT:
+        newer = f"its format is {content['format']!r:.20}, and this version reads up to {SEARCH_FORMAT}"
+        return f"{newer}: read it with the version that wrote it, or update this one"
     return None
 
 

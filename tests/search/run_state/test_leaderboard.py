@@ -12,7 +12,7 @@ from rich.console import Console
 from search.callbacks.progress import Progress, show_time
 from search.callbacks.tensorboard_log import epoch_values
 from search.callbacks.trial_states import RecordStates, mark_interrupted
-from search.driver.tune_memory import Silent
+from search.cluster.ray_adapter import Silent
 from search.racing.candidates import find_finalists
 from search.run_state.leaderboard import print_results, resume_command, show_params, standings
 from search.run_state.run_location import run_folder

@@ -1,0 +1,62 @@
+"""What a search has written of itself in `search.json`, as everything else reads it.
+
+`search/preparation/data_setup.py` writes it, with a format number that `trainable/storage/record_checks.py` has.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class SearchRecord:
+    """The plan of a search, and the hashes of what it searched on."""
+
+    space: str
+    trials: int
+    data: str | None  # a folder or a URI; None is the demo data
+    cache_dir: Path
+    skip_bad: bool
+    folds: int
+    extra: str | None  # further photos, which only train
+    stopper: str  # what decides that a trial does not go on
+    base: dict[str, Any]  # the config of a trial for which the space decides nothing
+    given: tuple[str, ...]  # where the configs come from, if they are given one by one
+    data_hash: str | None  # of the annotations; None in records of before it was kept
+    folds_hash: str | None
+    content: dict[str, Any]  # all of the file
+
+    @classmethod
+    def of(cls, content: dict[str, Any]) -> "SearchRecord":
+        """Return the record in a `search.json` that keeps `search_rule`; what older ones lack is what held then."""
+        plan = content["plan"]
+        return cls(
+            space=plan.get("space", "?"),
+            trials=plan["trials"],
+            data=plan.get("data"),
+            cache_dir=Path(plan.get("cache_dir", "")),
+            skip_bad=plan.get("skip_bad", False),
+            folds=plan.get("folds", 5),
+            extra=plan.get("extra"),
+            stopper=plan.get("stopper", "asha"),
+            base=plan["base"],
+            given=tuple(plan.get("given", ())),
+            data_hash=content.get("data_hash"),
+            folds_hash=content.get("folds_hash"),
+            content=content,
+        )
+
+    @property
+    def epochs(self) -> int:
+        """The full budget of a trial."""
+        return int(self.base["epochs"])
+
+    @property
+    def image_size(self) -> int:
+        """Pixels per side, where the space does not choose."""
+        return int(self.base["image_size"])
+
+    @property
+    def fold(self) -> int | None:
+        """The fold that validates."""
+        return self.base.get("fold")
