@@ -13,6 +13,7 @@ from analysis.report import main
 from analysis.reporting.sections import spaces_of
 from analysis.results.board import leaderboard
 from trainable.run_folder.folders import RUNNING, RunFolder
+from trainable.run_folder.search_record import SearchRecord
 from trainable.storage.atomic_write import write_json
 
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
@@ -262,4 +263,5 @@ def test_optuna_dashboard_opens_the_study(searched):
     ([{"space": "losses"}, {"space": "encoders"}], "losses, encoders, joint"), (3, "joint"), ([4], "joint"),
 ])  # fmt: skip
 def test_an_extended_run_tells_all_its_spaces(extended, told):
-    assert ", ".join(spaces_of({"plan": {"space": "joint"}, "extended": extended})) == told
+    plan = {"space": "joint", "trials": 1, "base": {"epochs": 1}}
+    assert ", ".join(spaces_of(SearchRecord.of({"plan": plan, "extended": extended}))) == told
