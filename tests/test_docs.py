@@ -3,6 +3,9 @@
 import importlib
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -108,3 +111,16 @@ def test_links_lead_somewhere(page):
 
 def test_readme_is_one_page():
     assert len((ROOT / "README.md").read_bytes()) <= 8000
+
+
+@pytest.mark.slow
+def test_site_builds_without_a_warning(tmp_path):
+    builder = Path(sys.executable).with_name("zensical")
+    if not builder.exists():
+        pytest.skip("zensical, which builds the site, is not installed")
+    copy = tmp_path / "copy"
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "runs", "site", "tests", "benchmarks"))
+    done = subprocess.run([str(builder), "build", "--strict"], cwd=copy, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (copy / "site" / "api" / "index.html").read_text()
+    assert "search.api" in page and "gpu_hours" in page and "out_of_fold" in page

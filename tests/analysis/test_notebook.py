@@ -6,6 +6,7 @@ import pytest
 
 from tests.conftest import ROOT
 
+QUICKSTART = ROOT / "analysis" / "quickstart.ipynb"
 NOTEBOOK = ROOT / "analysis" / "top_trials.ipynb"
 FIGURES, TABLES = 7, 7
 MORE = 2
@@ -47,3 +48,15 @@ def test_is_kept_with_outputs_short_cells_and_no_paths_of_a_machine():
     assert NOTEBOOK.stat().st_size < 1.5e6
     assert all(len(cell["source"]) <= 16 for cell in notebook["cells"])
     assert not any(folder in NOTEBOOK.read_text() for folder in ("/tmp/", "/home/", "/root/", "/work/"))
+
+
+@pytest.mark.slow
+def test_quickstart_goes_from_data_to_a_submission(tmp_path, monkeypatch):
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    notebook = nbformat.read(QUICKSTART, as_version=4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert len(cells) == 10 and all(cell.source.count("\n") < 4 and not cell.outputs for cell in cells)
+    cells[1].source = cells[1].source.replace("../runs", str(tmp_path))
+    nbclient.NotebookClient(notebook, timeout=400, kernel_name="python3").execute(cwd=str(ROOT / "analysis"))
+    assert (tmp_path / "submission.csv").read_text().count("\n") == 21  # 20 photos of the demo data's test.json
+    assert "image/png" in cells[9].outputs[-1]["data"] and "val_miou" in cells[3].outputs[-1]["data"]["text/plain"]
