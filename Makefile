@@ -35,16 +35,16 @@ lint: .venv/ready
 	$(BIN)/mypy
 
 bench: .venv/ready  ## side-by-side ratios; real photos from ../shared/data/trash or $$TRASH_DATA
-	$(BIN)/python -m benchmarks.data_path
-	$(BIN)/python -m benchmarks.metric
+	$(BIN)/python -m benchmarks.speed.data_path
+	$(BIN)/python -m benchmarks.speed.metric
 	$(BIN)/python -m benchmarks.ceilings
-	$(BIN)/python -m benchmarks.training
-	$(BIN)/python -m benchmarks.preflight
+	$(BIN)/python -m benchmarks.speed.training
+	$(BIN)/python -m benchmarks.speed.preflight
 	$(BIN)/python -m benchmarks.search_overhead
-	$(BIN)/python -m benchmarks.selection
-	$(BIN)/python -m benchmarks.ensemble
-	$(BIN)/python -m benchmarks.crf
-	$(BIN)/python -m benchmarks.submission
+	$(BIN)/python -m benchmarks.speed.selection
+	$(BIN)/python -m benchmarks.speed.ensemble
+	$(BIN)/python -m benchmarks.speed.crf
+	$(BIN)/python -m benchmarks.speed.submission
 	$(BIN)/python -m benchmarks.replay --seeds 20
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.racing

@@ -1,7 +1,7 @@
 """Searches that are killed and starved of disk at random moments, and what is left of them (`make chaos`).
 
-Each search is of the toy of `benchmarks/toy.py`, one trial at a time, with the real searcher, scheduler and records.
-Its rows (trial, epoch, val_miou) must be those of an undisturbed serial replay of the same seed.
+Each search is of the toy of `benchmarks/parts/toy.py`, one trial at a time, with the real searcher, scheduler and
+records. Its rows (trial, epoch, val_miou) must be those of an undisturbed serial replay of the same seed.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.toy import plan_of, value_of
+from benchmarks.parts.toy import plan_of, value_of
 from search.tuning.freeze_thaw import Thawing
 from search.tuning.freeze_thaw_scheduler import ThawingScheduler
 from search.tuning.study import StudySearch, open_study
@@ -103,7 +103,7 @@ class Search:
         command = [
             sys.executable,
             "-m",
-            "benchmarks.toy",
+            "benchmarks.parts.toy",
             str(self.run.path),
             "--trials",
             str(TRIALS),

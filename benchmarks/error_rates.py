@@ -5,7 +5,7 @@
 Of exactly equal configs a race (`search/racing/race.py`) throws one out or calls one the best now and then: counted
 over the whole race, by how many race, on how many folds of 67 photos, with how many seeds. An interval is to hold the
 val_miou of the same model, or the difference of two, on very many photos. Photos have rare classes as the competition's
-do, see `benchmarks/made_photos.py`. The last line is json: `thrown_out`, `wrongly_best` and `coverage` by case.
+do, see `benchmarks/parts/made_photos.py`. The last line is json: `thrown_out`, `wrongly_best` and `coverage` by case.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.made_photos import COMMON, PRESENT, World
+from benchmarks.parts.made_photos import COMMON, PRESENT, World
 from search.racing.race import Race, rungs_of
 from trainable.metric.bootstrap import Interval, Tallies, paired_interval, value_interval
 from trainable.metric.noise import SEED_SD, Cell

@@ -20,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 
 from analysis.ensembling.expectation import HELD, epoch_luck, expect, trial_luck
-from benchmarks.long_jobs import all_configs
-from benchmarks.unseen import confusions, predict
+from benchmarks.parts.long_jobs import all_configs
+from benchmarks.parts.unseen import confusions, predict
 from trainable.coco.reader import read_training
 from trainable.config import TrialConfig
 from trainable.dataset.cache import Cache, build_cache

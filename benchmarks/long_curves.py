@@ -28,8 +28,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.long_jobs import SIZE, Job, all_configs, all_jobs
-from benchmarks.unseen import FLIPS, confusions, predict
+from benchmarks.parts.long_jobs import SIZE, Job, all_configs, all_jobs
+from benchmarks.parts.unseen import FLIPS, confusions, predict
 from trainable.coco.reader import read_training
 from trainable.config import NO_FOLD, TrialConfig
 from trainable.dataset.cache import Cache, build_cache

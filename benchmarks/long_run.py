@@ -30,7 +30,7 @@ def search(run: Path, trials: int, out: Path) -> tuple[dict[int, float], float, 
         The driver's memory in MB by the number of trials there were; seconds to the first new trial; seconds in all.
     """
     before, memory, first = len(list(run.glob("trials/*"))), {}, 0.0
-    command = [sys.executable, "-m", "benchmarks.toy", str(run), "--trials", str(trials), "--epochs", "1"]
+    command = [sys.executable, "-m", "benchmarks.parts.toy", str(run), "--trials", str(trials), "--epochs", "1"]
     began = time.monotonic()
     with out.open("w") as log:
         driver = subprocess.Popen([*command, "--concurrent", "2"], stdout=log, stderr=log)

@@ -1,4 +1,4 @@
-"""The recorded learning curves: `curves.parquet` beside this file, written by `python -m benchmarks.record_curves`."""
+"""The recorded learning curves: `curves.parquet` beside this file, see `python -m benchmarks.replay.record_curves`."""
 
 import json
 from collections.abc import Sequence

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from benchmarks import error_rates
 from benchmarks.error_rates import PHOTOS, intervals, race, rates, show, world
-from benchmarks.made_photos import PRESENT
+from benchmarks.parts.made_photos import PRESENT
 from trainable.metric.bootstrap import sums_to_mious
 from trainable.metric.noise import SEED_SD
 

@@ -6,7 +6,7 @@ import time
 import optuna
 import pytest
 
-from benchmarks.toy import plan_of, save
+from benchmarks.parts.toy import plan_of, save
 from search.callbacks.trial_states import MAX_FAILURES, RecordStates
 from search.driver import tune_runner as launch
 from search.settings.allocation import Resources

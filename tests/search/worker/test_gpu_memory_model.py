@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import TrialState
 
 from benchmarks.memory import need, recorded, replayed
-from benchmarks.toy import plan_of, save
+from benchmarks.parts.toy import plan_of, save
 from search.callbacks.trial_states import RecordStates
 from search.cluster import ray_cluster as cluster
 from search.cluster.gpu_packing import FILE, DoesNotFitError, Packing

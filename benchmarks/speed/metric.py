@@ -1,4 +1,4 @@
-"""The validation metric against per-sample numpy bincounts, on one CPU thread: python -m benchmarks.metric. Bar: 3x.
+"""The validation metric against numpy bincounts by photo, one CPU thread: python -m benchmarks.speed.metric. Bar: 3x.
 
 Both start from what each way has at that point: int64 class indices of the prediction, and the mask as int64 (the
 common way, as its loss takes it) or as uint8 (ours, from the cache).
@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from benchmarks.turns import median_seconds
+from benchmarks.speed.turns import median_seconds
 from trainable.classes import CLASSES
 from trainable.metric.confusion import confusion_matrices
 

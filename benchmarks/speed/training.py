@@ -1,4 +1,4 @@
-"""Training steps of ours against a plain loop as the reference writes it: python -m benchmarks.training.
+"""Training steps of ours against a plain loop as the reference writes it: python -m benchmarks.speed.training.
 
 The same model and batch; on a CPU one thread. Bars there: 0.97x in fp32, and the way that is measured to be the fastest
 1.8x for UNet++ mobilenet_v2, 2.2x for UNet++ resnet18, 1.3x for DeepLabV3+ mobilenet_v2. On a GPU, at 512 px: 1.5x, and
@@ -14,8 +14,8 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import nn
 
-from benchmarks.data_path import REAL
-from benchmarks.turns import median_seconds
+from benchmarks.speed.data_path import REAL
+from benchmarks.speed.turns import median_seconds
 from trainable.classes import CLASSES
 from trainable.coco.reader import read_training
 from trainable.config import TrialConfig

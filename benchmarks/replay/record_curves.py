@@ -1,6 +1,6 @@
 """Records full learning curves of random configs, without early stopping, for `benchmarks/replay`.
 
-    python -m benchmarks.record_curves --data DIR --encoder-weights DIR --hours 3
+    python -m benchmarks.replay.record_curves --data DIR --encoder-weights DIR --hours 3
 
 Every config of the space `joint` that its encoders allow can come. The first configs are also trained with other seeds
 and on other folds. What was recorded is not recorded again: the command goes on where it was stopped, and at its end
@@ -137,7 +137,7 @@ def collected(out: Path) -> list[Curve]:
 
 def main() -> None:
     """Record what is missing, for as long as is allowed."""
-    parser = argparse.ArgumentParser("benchmarks.record_curves")
+    parser = argparse.ArgumentParser("benchmarks.replay.record_curves")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--encoder-weights", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/curves"), help="where single curves are kept")

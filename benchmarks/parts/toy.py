@@ -1,6 +1,6 @@
 """A search of a trainable that costs nothing: for what a search itself costs and survives.
 
-    python -m benchmarks.toy RUN --trials 8 --epochs 6      # begins the run or goes on with it
+    python -m benchmarks.parts.toy RUN --trials 8 --epochs 6      # begins the run or goes on with it
 
 Searcher, scheduler, records and recovery are the real ones; only the training is replaced by one that keeps its state
 and its curve as the real one does.

@@ -1,6 +1,6 @@
 """DenseCRF over 8 photos: two processes against one, in turns.
 
-python -m benchmarks.crf
+python -m benchmarks.speed.crf
 """
 
 import time

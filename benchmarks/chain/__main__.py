@@ -22,9 +22,9 @@ import json
 from functools import partial
 from pathlib import Path
 
-from benchmarks.chain_arms import ours, random, reference, stock
-from benchmarks.chain_records import ARMS, Race, compare, keep
-from benchmarks.hidden import DEMO, data_folder, set_aside
+from benchmarks.chain.arms import ours, random, reference, stock
+from benchmarks.chain.records import ARMS, Race, compare, keep
+from benchmarks.parts.hidden import DEMO, data_folder, set_aside
 
 
 def main() -> None:

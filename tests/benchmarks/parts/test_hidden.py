@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-import benchmarks.hidden as hidden_part
+import benchmarks.parts.hidden as hidden_part
 from tests.conftest import write_photos
 from trainable.classes import CLASSES
 from trainable.coco.reader import read_training

@@ -4,7 +4,7 @@ The naive loop is what scripts of competitions do: one model after another in fp
 they are averaged. Both read the same photos from the same files with the same models. Photos are real where they are at
 hand, else generated; what the weights say does not matter for the time, so they are random.
 
-python -m benchmarks.ensemble
+python -m benchmarks.speed.ensemble
 """
 
 import argparse
@@ -38,7 +38,7 @@ def prepare(folder: Path) -> None:
         trial.path.mkdir()
         write_json(trial.path / "config.json", config.to_dict())
         save_tensors(trial.best_weights, build_model(config).state_dict())
-    root = Path(os.environ.get("TRASH_DATA", Path(__file__).parents[2] / "shared" / "data" / "trash"))
+    root = Path(os.environ.get("TRASH_DATA", Path(__file__).parents[3] / "shared" / "data" / "trash"))
     photos = sorted(root.glob("batch_0*/*.jpg"))[:PHOTOS]
     if len(photos) < PHOTOS:
         rng = np.random.default_rng(0)
@@ -95,14 +95,14 @@ def peak_megabytes() -> float:
 
 def measured(way: str, folder: Path) -> tuple[float, float]:
     """Return CPU seconds and the growth of resident memory in MB of one way in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.ensemble", "--way", way, "--folder", str(folder)]
+    command = [sys.executable, "-m", "benchmarks.speed.ensemble", "--way", way, "--folder", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     seconds, megabytes = done.stdout.split()[-2:]
     return float(seconds), float(megabytes)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser("benchmarks.ensemble")
+    parser = argparse.ArgumentParser("benchmarks.speed.ensemble")
     parser.add_argument("--way", choices=("ours", "naive"))
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()

@@ -3,7 +3,7 @@
 Generated probabilities at 256 x 256 in files as trials leave them. Bars: 60 s and 4 GB on 2 cores. Writing the files
 takes some minutes and 4 GB of disk; --models and --photos make it smaller.
 
-python -m benchmarks.selection
+python -m benchmarks.speed.selection
 """
 
 import argparse
@@ -56,7 +56,7 @@ def write_member(task: tuple[Path, int, int]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser("benchmarks.selection")
+    parser = argparse.ArgumentParser("benchmarks.speed.selection")
     parser.add_argument("--models", type=int, default=100)
     parser.add_argument("--photos", type=int, default=400)
     options = parser.parse_args()

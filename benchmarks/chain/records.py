@@ -1,6 +1,6 @@
 """Keeps what the arms of `benchmarks.chain` have come to, and compares them.
 
-    python -m benchmarks.chain_records [FOLDER]
+    python -m benchmarks.chain.records [FOLDER]
 
 Prints a line for each set, budget and seed that is recorded in the folder; the last line is json. A record is made
 once: arms, and the budgets of the reference, can be run one at a time, in any order.
@@ -23,7 +23,7 @@ from trainable.metric.bootstrap import paired_interval, tallies
 from trainable.metric.paired_comparison import miou
 from trainable.storage.atomic_write import write_bytes
 
-FOLDER = Path(__file__).parent / "arms"
+FOLDER = Path(__file__).parents[1] / "arms"
 REFERENCE = "reference"
 ARMS = (REFERENCE, "flips", "random", "stock", "ours")
 TOLD = ("val_miou", "epochs", "size", "tried", "core_s", "expected")
@@ -100,7 +100,7 @@ def _short(value: Any) -> str:
 
 def main() -> None:
     """Compare all that is recorded."""
-    parser = argparse.ArgumentParser("benchmarks.chain_records")
+    parser = argparse.ArgumentParser("benchmarks.chain.records")
     parser.add_argument("folder", type=Path, nargs="?", default=FOLDER)
     folder = parser.parse_args().folder
     names = [path.name.removesuffix(".json.gz").rsplit("-", 3) for path in folder.glob("*.json.gz")]

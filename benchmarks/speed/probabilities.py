@@ -3,7 +3,7 @@
 The best trial of a run predicts the photos it validated on at 256 px, and its maps are stored as trials store them. The
 error is that of mIoU from the stored maps against the float probabilities. Bars: 200 kB a photo, 0.001.
 
-python -m benchmarks.probabilities --run runs/NAME
+python -m benchmarks.speed.probabilities --run runs/NAME
 """
 
 import argparse
@@ -25,7 +25,7 @@ from trainable.run_folder.out_of_fold import Maps, encoded, quantised, write_map
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser("benchmarks.probabilities")
+    parser = argparse.ArgumentParser("benchmarks.speed.probabilities")
     parser.add_argument("--run", type=Path, required=True, metavar="DIR")
     run = RunFolder(parser.parse_args().run.absolute())
     trial = run.best_trial()

@@ -1,4 +1,4 @@
-"""Seconds to find which of 100 and more models cannot be built: python -m benchmarks.preflight. Bar: 60 s per 100.
+"""Seconds to find which of 100 models cannot be built: python -m benchmarks.speed.preflight. Bar: 60 s per 100.
 
 One process; a search spreads them over its workers. The first import of the libraries is counted too.
 """

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from benchmarks.chain_records import FOLDER, Race, arms_of, compare, keep, tallied
+from benchmarks.chain.records import FOLDER, Race, arms_of, compare, keep, tallied
 from trainable.metric.bootstrap import tallies
 
 RACE = Race("some-set", 60.0, 3)

@@ -16,17 +16,17 @@ import numpy as np
 import optuna
 import torch
 
-from benchmarks.chain_records import REFERENCE, Race, keep, tallied
-from benchmarks.hidden import SIZE, Photos, submission_counts
-from benchmarks.long_jobs import chosen_configs
-from benchmarks.unseen import FLIPS, confusions, predict
+from benchmarks.chain.records import REFERENCE, Race, keep, tallied
+from benchmarks.parts.hidden import SIZE, Photos, submission_counts
+from benchmarks.parts.long_jobs import chosen_configs
+from benchmarks.parts.unseen import FLIPS, confusions, predict
 from search.settings.phase_names import PROMOTE
 from spaces.encoders import STRIDES, pairs
 from spaces.table import JOINT, Scope, find_space
 from trainable.engine.fold_training import DivergedError, FoldTraining
 from trainable.run_folder.folders import RunFolder
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SHORT, GRACE = 12, 3
 """Epochs of a short training, and before ASHA may stop one."""
 CORES = 2

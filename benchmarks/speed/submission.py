@@ -1,4 +1,4 @@
-"""Writing a submission of 819 photos against the usual string joins: python -m benchmarks.submission. Bar: 20x.
+"""Writing a submission of 819 photos against the usual string joins: python -m benchmarks.speed.submission. Bar: 20x.
 
 The usual way joins the pixels of a map as strings and appends its row to a DataFrame, photo by photo, as the notebooks
 of the competition do (by `append`, which pandas 2 replaced by `concat`). Both ways write the whole file, ours syncs it
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.prediction.submission import prediction_bytes, write_submission
-from benchmarks.turns import median_seconds
+from benchmarks.speed.turns import median_seconds
 from trainable.classes import CLASSES
 
 PHOTOS = 819

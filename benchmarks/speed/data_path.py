@@ -1,4 +1,4 @@
-"""Training photos per second and core: our data path against the reference's: python -m benchmarks.data_path.
+"""Training photos per second and core: our data path against the reference's: python -m benchmarks.speed.data_path.
 
 The reference reads the JPEG, converts it to float and rasterises each polygon at every access, at 512 px. Both run the
 same augmentation. Bars: 2.5x at 512 px, 8x at 256 px, all but the augmentation within 0.2 ms a photo.
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from pycocotools.coco import COCO
 
-from benchmarks.turns import median_seconds
+from benchmarks.speed.turns import median_seconds
 from trainable.coco.reader import read_training
 from trainable.dataset.cache import Cache, build_cache
 from trainable.dataset.demo import demo_data
@@ -25,7 +25,7 @@ from trainable.pipeline.loader import TrainingPhotos, training_batches
 from trainable.pipeline.oversampling import Draws
 
 PHOTOS, ROUNDS, BATCH = 96, 5, 8
-REAL = Path(os.environ.get("TRASH_DATA", Path(__file__).parents[2] / "shared" / "data" / "trash"))
+REAL = Path(os.environ.get("TRASH_DATA", Path(__file__).parents[3] / "shared" / "data" / "trash"))
 
 
 class ReferenceLoader:
