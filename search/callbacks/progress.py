@@ -15,6 +15,7 @@ from rich.text import Text
 
 from search.run_state.leaderboard import show_params
 from search.run_state.tables import fitted
+from search.run_state.time_left import epochs_to_come
 from search.worker.messages import Epoch, Report
 from search.worker.trial_callback import TrialCallback, assigned
 from trainable.classes import METRIC
@@ -200,20 +201,15 @@ class Progress(TrialCallback):
         return self.epochs_seen / max(self.now() - self.started, 1e-9)
 
     def eta(self) -> str:
-        """Return the time left: until the budget ends, or until the epochs to come are trained.
-
-        Those are what searches by forecasts are known to take. Else trials to come take as many as those that ended.
-        """
+        """Return the time left: until the budget ends, or until the epochs to come are trained."""
         if not self.epochs_seen:
             return "?"
-        ended = [view.epoch for view in self.views.values() if view.state in (FINISHED, STOPPED, PAUSED)]
-        typical = sum(ended) / len(ended) if ended else self.epochs * 0.6
-        running = [view.epoch for view in self.views.values() if view.state == RUNNING]
-        to_come = max(self.trials - len(self.views), 0)
-        epochs = to_come * typical + sum(max(typical - epoch, 1) for epoch in running)
-        if self.count(PAUSED):  # one of them at least is to go to the end
-            epochs += self.epochs - max(view.epoch for view in self.views.values())
-        epochs = max(epochs, self.expected - sum(view.epoch for view in self.views.values()))
+        ended, paused, running = (
+            [view.epoch for view in list(self.views.values()) if view.state in states]
+            for states in ((FINISHED, STOPPED), (PAUSED,), (RUNNING,))
+        )
+        to_begin = max(self.trials - len(self.views), 0)
+        epochs = epochs_to_come(to_begin, self.epochs, ended, paused, running, self.expected)
         return show_time(max(min(epochs / self.rate(), self.seconds_left()), 0.0))
 
     def table(self) -> Group:

@@ -15,6 +15,7 @@ from search.run_state.heartbeat import ENDED, GONE, RUNNING, driver, driver_stat
 from search.run_state.leaderboard import Standing, runs_dir_option, show_params, standings
 from search.run_state.run_names import NO_RECORD
 from search.run_state.tables import fitted
+from search.run_state.time_left import epochs_to_come
 from trainable.counts import counted, have_ended
 from trainable.run_folder.folders import BROKEN, FINISHED, PAUSED, STOPPED, RunFolder
 from trainable.run_folder.folders import ENDED as ENDED_TRIALS
@@ -109,15 +110,15 @@ def _resume(run: RunFolder) -> str:
 
 def _left(status: Status, told: dict[str, Any]) -> float | None:
     """Return the seconds left if what is to come takes as long as what was done."""
-    ended = [each for each in status.ranking if each.state in (FINISHED, STOPPED, PAUSED)]
     done = sum(each.epochs for each in status.ranking)
     if not done:
         return None
     per_epoch = sum(each.seconds for each in status.ranking) / done
-    typical = sum(each.epochs for each in ended) / len(ended) if ended else status.epochs * 0.6
-    running = [each for each in status.ranking if each.state == RUNNING_TRIAL]
-    epochs = max(status.trials - len(status.ranking), 0) * typical
-    epochs += sum(max(typical - each.epochs, 1) for each in running)
+    ended, paused, running = (
+        [each.epochs for each in status.ranking if each.state in states]
+        for states in ((FINISHED, STOPPED), (PAUSED,), (RUNNING_TRIAL,))
+    )
+    epochs = epochs_to_come(max(status.trials - len(status.ranking), 0), status.epochs, ended, paused, running)
     return epochs * per_epoch / max(told.get("concurrent") or 1, 1)
 
 

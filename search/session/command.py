@@ -25,6 +25,7 @@ from search.session.command_checks import (
     validate_going_on,
     validate_submitted,
 )
+from search.session.surroundings import Session
 from search.settings.arguments import parse
 from search.settings.plan import Plan, place
 from search.settings.settings import LOCAL, Settings
@@ -155,15 +156,15 @@ class Command:
             from search.tuning.study import mend_records
 
             mend_records(run)
-        surroundings = (dataset, machine, self.console, beat, self.started)
+        session = Session(settings, run, dataset, machine, self.console, beat, self.started)
         if stored and settings.confirm is not None:
             from search.session.confirming import confirm
 
-            self.status = confirm(settings, run, stored, *surroundings)
+            self.status = confirm(session, stored)
         else:
             from search.session.searching import run_search
 
-            self.status = run_search(settings, run, stored, warm, *surroundings)
+            self.status = run_search(session, stored, warm)
         return self.status
 
     def _claim(self, held: ExitStack, run: RunFolder) -> tuple[RunFolder, Heartbeat]:

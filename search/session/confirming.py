@@ -10,14 +10,13 @@ from rich.console import Console
 from search.ending.endings import End
 from search.racing.candidates import find_finalists
 from search.racing.race import Race, Task, rungs_of
-from search.run_state.heartbeat import Heartbeat
 from search.run_state.leaderboard import runs_dir_option, tell_end
 from search.run_state.past_usage import read_hours, total
-from search.settings.allocation import Machine, Resources, resources
+from search.session.surroundings import Session
+from search.settings.allocation import Resources, resources
 from search.settings.budget import Budget, Clock, read_budget
 from search.settings.plan import Plan
 from search.settings.settings import Settings, given_or, typed
-from trainable.coco.reader import Dataset
 from trainable.metric.paired_comparison import HELD, Standing
 from trainable.run_folder.fold_models import trainings
 from trainable.run_folder.folders import BROKEN, ENDED, RunFolder
@@ -43,16 +42,7 @@ class Final:
     budget: Budget
 
 
-def confirm(
-    settings: Settings,
-    run: RunFolder,
-    plan: Plan,
-    dataset: Dataset,
-    machine: Machine,
-    console: Console,
-    beat: Heartbeat,
-    started: float,
-) -> int:
+def confirm(session: Session, plan: Plan) -> int:
     """Race the finalists and print how they rank; returns the exit status.
 
     What has ended is not trained again, so the same command goes on after an interruption.
@@ -73,17 +63,19 @@ def confirm(
     from search.racing.race_searcher import Racer
     from search.run_state.console import tell
 
+    settings, run, machine, console = session.settings, session.run, session.machine, session.console
     share = resources(machine, settings.concurrent, settings.gpus_per_trial)
     final = begin(settings, run, plan, share)
     race = final.race
-    prepared = prepare(plan, run, dataset, True, console)
+    prepared = prepare(plan, run, session.dataset, True, console)
     if prepared.extra:
         for fold in {fold for fold, _ in race.rungs}:
             prepared.extra.check(fold, prepared.folds)
     packing = packing_of(run, machine, share)
     racer = Racer(run, race, console, packing)
     console.print(describe(final), share.description, sep="\n", highlight=False, soft_wrap=True)
-    record, clock, hours = RecordStates(run, plan.config.epochs), Clock(final.budget, started), Hours(run, share)
+    record, hours = RecordStates(run, plan.config.epochs), Hours(run, share)
+    clock = Clock(final.budget, session.started)
     progress = Progress(run, len(race.left()), plan.config.epochs, console, further=True, seconds_left=clock.left)
     if final.budget.text:
         race.fits = lambda tasks: needed(final, share, tasks) <= clock.left() - final.budget.margin()
@@ -107,7 +99,7 @@ def confirm(
         racer.load()
         return _finish(final, settings, driver, console)
 
-    return driver.drive(driver_facts(machine, share), beat, trials, finish)
+    return driver.drive(driver_facts(machine, share), session.beat, trials, finish)
 
 
 def begin(settings: Settings, run: RunFolder, plan: Plan, share: Resources) -> Final:

@@ -21,7 +21,6 @@ from search.preparation.extend import extend, extended_at, extended_plan, settle
 from search.preparation.space_checks import start_checks
 from search.preparation.space_samples import check_draws
 from search.preparation.warm_start import warm_start
-from search.run_state.heartbeat import Heartbeat
 from search.run_state.leaderboard import print_results, resume_command, tell_end
 from search.run_state.past_usage import read_hours, total
 from search.session.cost_forecast import (
@@ -34,6 +33,7 @@ from search.session.cost_forecast import (
     too_small,
     tried_epoch,
 )
+from search.session.surroundings import Session
 from search.settings.allocation import Machine, Resources, resources
 from search.settings.budget import Budget, Clock, expected_epochs, read_budget
 from search.settings.plan import FORECAST, Plan
@@ -43,49 +43,32 @@ from search.settings.trackers import service_callbacks
 from search.tuning.freeze_thaw import Thawing
 from search.tuning.priors import FILE, read_priors
 from search.worker.trial_runner import TrialSetting
-from trainable.coco.reader import Dataset
 from trainable.counts import have_ended
 from trainable.run_folder.folders import BROKEN, ENDED, RunFolder
 
 
-def run_search(
-    settings: Settings,
-    run: RunFolder,
-    stored: Plan | None,
-    warm: Sequence[RunFolder],
-    dataset: Dataset,
-    machine: Machine,
-    console: Console,
-    beat: Heartbeat,
-    started: float,
-) -> int:
+def run_search(session: Session, stored: Plan | None, warm: Sequence[RunFolder]) -> int:
     """Train the trials of a plan, new or stored, and say how they stand; returns the exit status.
 
     Args:
-        settings: as given.
-        run: whose folder this process has claimed.
-        stored: its plan, where it goes on; None for a new run.
+        session: this command's.
+        stored: the run's plan, where it goes on; None for a new run.
         warm: runs that a new one starts warm from.
-        dataset: the labelled photos.
-        machine: what Ray has.
-        console: where to say it.
-        beat: of this process.
-        started: when the command began, on the monotonic clock.
 
     Raises:
         ValueError, OSError: what cannot be searched, before the first trial.
     """
+    settings, run, machine, console = session.settings, session.run, session.machine, session.console
     share = resources(machine, settings.concurrent, settings.gpus_per_trial)
     plan, budget = _asked(settings, run, stored, machine, share)
     services = service_callbacks(settings.wandb, settings.mlflow, run.path.name)
     begins = stored is None or settings.extend is not None
-    folds_hash = settings.promoted.folds_hash if settings.promoted else None
-    plan, setting = _prepared(plan, run, stored, begins, warm, dataset, machine, console, folds_hash)
+    plan, setting = _prepared(plan, session, stored, begins, warm)
     console.print(plan.describe(run.path.name), share.description, sep="\n", highlight=False, soft_wrap=True)
     epochs, ended = plan.config.epochs, _ended(run)
     to_come = replace(plan, trials=max(plan.trials - ended, 1))
     thawing = Thawing(run, epochs, plan.trials, read_priors(run, epochs)) if plan.stopper == FORECAST else None
-    clock, hours, record = Clock(budget, started), Hours(run, share), RecordStates(run, epochs, thawing)
+    clock, hours, record = Clock(budget, session.started), Hours(run, share), RecordStates(run, epochs, thawing)
     expected = expected_epochs(plan) if thawing else 0.0
     progress = Progress(run, plan.trials, epochs, console, expected=expected, seconds_left=clock.left)
     packing = packing_of(run, machine, share)
@@ -114,7 +97,7 @@ def run_search(
         hours.close()
         return _finish(plan, run, settings, driver, budget, thawing is not None and thawing.limited(), console)
 
-    return driver.drive(driver_facts(machine, share), beat, trials, finish)
+    return driver.drive(driver_facts(machine, share), session.beat, trials, finish)
 
 
 def _asked(
@@ -129,21 +112,15 @@ def _asked(
 
 
 def _prepared(
-    plan: Plan,
-    run: RunFolder,
-    stored: Plan | None,
-    begins: bool,
-    warm: Sequence[RunFolder],
-    dataset: Dataset,
-    machine: Machine,
-    console: Console,
-    folds_hash: str | None,
+    plan: Plan, session: Session, stored: Plan | None, begins: bool, warm: Sequence[RunFolder]
 ) -> tuple[Plan, TrialSetting]:
     """Check a plan that begins, have the run's folder say it, and return it as far as it can train.
 
     Raises:
         ValueError: it cannot train, or its folds have not the hash that is asked for.
     """
+    run, dataset, machine, console = session.run, session.dataset, session.machine, session.console
+    folds_hash = session.settings.promoted.folds_hash if session.settings.promoted else None
     # The default search is known to work, and checks take the seconds of importing PyTorch in more processes.
     checks = start_checks(plan, machine) if begins and not is_default(plan, machine) else None
     prepared = prepare(plan, run, dataset, stored is not None, console)
