@@ -10,8 +10,10 @@ PARALLEL ?= -n logical --maxprocesses 2 --dist loadscope --no-loadscope-reorder
 search: .venv/ready  ## the main job on generated demo data (ARGS="--data DIR" for your own)
 	$(BIN)/python search/run.py --space losses $(ARGS)
 
-test: lint  ## everything: ruff, mypy, all tests
-	$(BIN)/python -m pytest $(PARALLEL)
+test: lint  ## everything: ruff, mypy, all tests, and how much of the code they ran (Ray's workers are not counted)
+	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=
+	@$(BIN)/coverage report --sort=cover --skip-covered | head -12
+	@echo "covered: $$($(BIN)/coverage report --format=total)%"
 
 test-fast: .venv/ready  ## the inner loop: no test that starts Ray or trains for seconds
 	$(BIN)/python -m pytest -m "not slow"

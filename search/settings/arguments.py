@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from search.settings.allocation import AUTO
+from search.settings.allocation import AUTO, Machine, default_options
 from search.settings.phase_names import ORDER
 from search.settings.plan import FOLDS, REDUCTION, STOPPERS
 from search.settings.settings import Settings
@@ -68,6 +68,14 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _default(name: str) -> str:
+    """Return what a setting is on a CPU and on a GPU, with data and with the demo data, as far as they differ."""
+    machines = Machine(1, 0), Machine(1, 1)
+    real, demo = ([str(default_options(each, demo=way)[name]) for each in machines] for way in (False, True))
+    shown = [" / ".join(dict.fromkeys(values)) for values in (real, demo)]
+    return f"default {shown[0]}" + f"; demo {shown[1]}" * (demo != real)
+
+
 def _add_search(group: Any) -> None:
     group.add_argument(
         "--space",
@@ -81,8 +89,8 @@ def _add_search(group: Any) -> None:
         metavar="GROUP",
         help=f"of the space encoders: {', '.join(GROUPS)} (default by the device's memory)",
     )
-    group.add_argument("--trials", type=int, metavar="N", help="configs to try (default 12 / 50; demo 16)")
-    group.add_argument("--epochs", type=int, metavar="N", help="full budget of a trial (default 12 / 30; demo 15)")
+    group.add_argument("--trials", type=int, metavar="N", help=f"configs to try ({_default('trials')})")
+    group.add_argument("--epochs", type=int, metavar="N", help=f"full budget of a trial ({_default('epochs')})")
     group.add_argument(
         "--stopper",
         choices=STOPPERS,
@@ -186,19 +194,19 @@ def _add_data(group: Any) -> None:
 
 
 def _add_model(group: Any) -> None:
-    group.add_argument("--architecture", metavar="NAME", help="of segmentation_models_pytorch (default unetplusplus)")
     group.add_argument(
-        "--encoder", metavar="NAME", help="backbone; tu-NAME takes timm's (default tu-test_resnet / efficientnet-b0)"
+        "--architecture", metavar="NAME", help=f"of segmentation_models_pytorch ({_default('architecture')})"
     )
+    group.add_argument("--encoder", metavar="NAME", help=f"backbone; tu-NAME takes timm's ({_default('encoder')})")
     group.add_argument(
         "--encoder-weights",
         metavar="W",
         help="none, imagenet (downloaded) or a folder with ENCODER.safetensors (default none / imagenet)",
     )
-    group.add_argument("--image-size", type=int, metavar="PX", help="pixels per side (default 96 / 512; demo 64 / 128)")
+    group.add_argument("--image-size", type=int, metavar="PX", help=f"pixels per side ({_default('image_size')})")
     group.add_argument("--precision", choices=PRECISIONS, help="default auto: the fastest here, measured on a CPU")
     group.add_argument("--compile", action="store_true", help="train through torch.compile")
-    group.add_argument("--batch-size", type=int, metavar="N", help="photos per step (default 8; demo on CPU 4)")
+    group.add_argument("--batch-size", type=int, metavar="N", help=f"photos per step ({_default('batch_size')})")
 
 
 def _add_machine(group: Any) -> None:
