@@ -1,9 +1,7 @@
 """Makes all that trials share before the first one starts: data, caches, folds and the run folder's records."""
 
 import platform
-import shlex
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -98,13 +96,23 @@ def prepare(plan: Plan, run: RunFolder, dataset: Dataset, resume: bool, console:
     return Prepared(dataset, caches, folds, skipped, extra, data)
 
 
-def create(plan: Plan, run: RunFolder, prepared: Prepared, more: Mapping[str, Any] | None = None) -> None:
-    """Write a new run's records, and more json files by their names; search.json comes last and makes it a run."""
+def create(
+    plan: Plan, run: RunFolder, prepared: Prepared, more: Mapping[str, Any] | None = None, command: str = ""
+) -> None:
+    """Write a new run's records, and more json files by their names; search.json comes last and makes it a run.
+
+    Args:
+        plan: what it will do.
+        run: its folder.
+        prepared: data, caches and folds.
+        more: contents by file names.
+        command: that asks for the same once more.
+    """
     run.path.mkdir(parents=True, exist_ok=True)
     prepared.folds.write(run.folds)
     for name, content in (more or {}).items():
         write_json(run.path / name, content)
-    write_json(run.path / "search.json", record(plan, prepared))
+    write_json(run.path / "search.json", record(plan, prepared, command))
     if run.uri:
         Remote(run.uri).push(run.path)
 
@@ -115,11 +123,11 @@ def setting_of(plan: Plan, run: RunFolder, prepared: Prepared) -> TrialSetting:
     return TrialSetting(run.path, plan.data, paths, plan.skip_bad, plan.extra, run.uri)
 
 
-def record(plan: Plan, prepared: Prepared) -> dict[str, Any]:
+def record(plan: Plan, prepared: Prepared, command: str) -> dict[str, Any]:
     """Return the content of search.json: what was asked, of which data, by which versions."""
     return {
         "format": SEARCH_FORMAT,
-        "command": shlex.join(["python", *sys.argv]),
+        "command": command,
         "plan": asdict(plan),
         **MEASURED,
         "data_hash": prepared.dataset.json_hash,

@@ -4,8 +4,6 @@ Nothing is run again. The trials there are keep their configs and become part of
 them (`search/tuning/config_to_params.py`): the study is rebuilt from their folders in its terms.
 """
 
-import shlex
-import sys
 import time
 from dataclasses import asdict, replace
 from typing import Any
@@ -101,13 +99,13 @@ def stopped(run: RunFolder, plan: Plan) -> list[int]:
     ]
 
 
-def extend(run: RunFolder, before: Plan, plan: Plan) -> str:
+def extend(run: RunFolder, before: Plan, plan: Plan, command: str = "") -> str:
     """Make a run what an extended plan says, at once or not at all; returns what it comes to in a line."""
     from search.preparation.data_setup import commit  # imports PyTorch
 
     again = stopped(run, plan)
     entry = {
-        "command": shlex.join(["python", *sys.argv]),
+        "command": command,
         "when": time.time(),
         "commit": commit(),
         "space": before.space,

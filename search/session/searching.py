@@ -134,9 +134,9 @@ def _prepared(
         data = prepared.data
         check_draws(plan, [each.cache for each in data.values()], data[plan.config.image_size].train)
     if stored is None:
-        create(plan, run, prepared, _priors(warm, plan, prepared, console))
+        create(plan, run, prepared, _priors(warm, plan, prepared, console), session.settings.command())
     elif begins:
-        console.print(extend(run, stored, plan), highlight=False, soft_wrap=True)
+        console.print(extend(run, stored, plan, session.settings.command()), highlight=False, soft_wrap=True)
     else:
         settle(run)
     return plan, setting_of(plan, run, prepared)

@@ -1,5 +1,6 @@
 """What a search is asked for, exactly as given: by the command line (`arguments.py`) or by Python (`search/api.py`)."""
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -90,13 +91,17 @@ class Settings:
 
     def given(self, names: Iterable[str] | None = None) -> dict[str, Any]:
         """Return what was asked for, by name; of some names only where they are passed."""
-        defaults = {each.name: each.default for each in fields(self)}
+        defaults = {each.name: each.default for each in fields(self) if each.name != "promoted"}
         return {name: each for name in names or defaults if (each := getattr(self, name)) != defaults[name]}
 
     def without(self, names: Iterable[str]) -> "Settings":
         """Return the same, without having asked for some of it."""
         defaults: dict[str, Any] = {each.name: each.default for each in fields(self) if each.name in names}
         return replace(self, **defaults)
+
+    def command(self) -> str:
+        """Return the command that asks for the same."""
+        return shlex.join(["python", "search/run.py", *typed(self.given())])
 
 
 def given_or(value: Value | None, default: Value) -> Value:
