@@ -24,7 +24,8 @@ from trainable.dataset.folds import Folds
 from trainable.dataset.stratified_folds import make_folds
 from trainable.engine.applied_config import Attestation, ConfigNotAppliedError
 from trainable.engine.checkpoint import save_tensors
-from trainable.engine.fold_training import DivergedError, FoldTraining, Halt, Row
+from trainable.engine.fold_training import DivergedError, FoldTraining, Row
+from trainable.engine.halting import Halt
 from trainable.engine.validation import Validated
 from trainable.images.resampling import SCORE_SIZE
 from trainable.machine.command import Parser, command

@@ -19,8 +19,10 @@ from search.ending.preemption import Halting, listen
 from search.worker.gpu_memory_model import CONTEXT_MB
 from search.worker.lease import Claim, SupersededError
 from search.worker.messages import Assignment, Broken, Epoch, Excused, Halted
+from search.worker.remote_trial import WorkerCopy
 from trainable.classes import METRIC
 from trainable.config import TrialConfig
+from trainable.engine.halting import HaltedError
 from trainable.run_folder.folders import BROKEN, FAILED, INVALID, OOM, RunFolder
 from trainable.storage.checksums import Manifest
 from trainable.storage.disk_full import sleep_for_room, wait_for_room
@@ -66,62 +68,83 @@ def run_trial(sent: dict[str, Any], setting: TrialSetting) -> None:
     trial once more.
     """
     try:
-        _run_trial(Assignment.read(sent), setting)
+        Attempt(Assignment.read(sent), setting).carry_out()
     except OSError as error:
         tune.report(Excused(f"{type(error).__name__}: {_first_line(str(error))}").sent())
         raise
 
 
-def _run_trial(assignment: Assignment, setting: TrialSetting) -> None:
-    run = RunFolder(setting.run)
-    folder = assignment.folder(run)
-    wait_for_room(sleep_for_room)
-    copy = None
-    if setting.uri:
-        from search.worker.remote_trial import WorkerCopy
+class Attempt:
+    """A worker's attempt at what it was handed out."""
 
-        copy = WorkerCopy(run, folder, setting.uri)
-        copy.bring()
-    if folder.status()["state"] in BROKEN or folder.waits:
-        return  # the driver has given it up, or put it aside
-    manifest = Manifest(folder.path)
+    def __init__(self, assignment: Assignment, setting: TrialSetting):
+        self.assignment, self.setting = assignment, setting
+        self.run = RunFolder(setting.run)
+        self.folder = assignment.folder(self.run)
+        self.copy = WorkerCopy(self.run, self.folder, setting.uri) if setting.uri else None
+        """Of the trial's folder, where the run is at a URI."""
 
-    def report(row: dict[str, Any]) -> None:
+    def carry_out(self) -> None:
+        """Train, as far as nobody says stop, and tell the driver each epoch and how it ends.
+
+        Raises:
+            Exception: what another attempt may get over.
+        """
+        wait_for_room(sleep_for_room)
+        if self.copy:
+            self.copy.bring()
+        if self.folder.status()["state"] in BROKEN or self.folder.waits:
+            return  # the driver has given it up, or put it aside
+        self.manifest, self.claim = Manifest(self.folder.path), Claim(self.folder)
+        if self.copy:
+            self.copy.take()
+        stop_requested = self.copy.stop_requested if self.copy else self.run.stop_requested
+        with Halting(stop_requested) as self.halting:
+            try:
+                train(self.assignment, self.setting, self.report, self.halt)
+            except HaltedError as error:
+                self._tell_halted(str(error))
+                raise
+            except Exception as error:
+                if (end := end_of(error)) is None:
+                    raise
+                if self.copy:
+                    self.copy.send()
+                tune.report(Broken(*end, traceback.format_exc(), self.manifest.facts()).sent())
+
+    def report(self, row: dict[str, Any]) -> None:
+        """Tell of an epoch whose state is saved.
+
+        Raises:
+            FloatingPointError: its value is no number to go by.
+            SupersededError: another node trains the trial meanwhile.
+        """
         if not math.isfinite(row.get(METRIC, math.nan)):
             raise FloatingPointError(f"epoch {row.get('epoch')} has {METRIC} {row.get(METRIC)}, no finite number")
-        facts = manifest.facts()
-        if copy:
-            if not copy.owned():
-                raise SupersededError(f"{folder.path} is trained on another node")
-            copy.send()
+        facts = self.manifest.facts()
+        if self.copy:
+            if not self.copy.owned():
+                raise SupersededError(f"{self.folder.path} is trained on another node")
+            self.copy.send()
         tune.report(Epoch(row, facts).sent())
 
-    claim = Claim(folder)
-    if copy:
-        copy.take()
-    with Halting(copy.stop_requested if copy else run.stop_requested) as halting:
+    def halt(self) -> str | None:
+        """Return why to stop now, or None.
 
-        def halt() -> str | None:
-            claim.check()
-            return halting()
+        Raises:
+            SupersededError: another process trains the trial meanwhile.
+        """
+        self.claim.check()
+        return self.halting()
 
-        try:
-            train(assignment, setting, report, halt)
-        except Exception as error:
-            if type(error).__name__ == "HaltedError":
-                deadline = time.monotonic() + (0 if halting.transient else LAST_MOMENTS_S)
-                if copy:
-                    copy.send()
-                tune.report(Halted(str(error)).sent())
-                while time.monotonic() < deadline:  # to be ended with node or search, not to be tried here again
-                    time.sleep(0.5)
-                    tune.report(Halted(str(error)).sent())  # returns no more when Tune ends the trial
-            if (end := end_of(error)) is None:
-                raise
-            state, reason = end
-            if copy:
-                copy.send()
-            tune.report(Broken(state, reason, traceback.format_exc(), manifest.facts()).sent())
+    def _tell_halted(self, reason: str) -> None:
+        deadline = time.monotonic() + (0 if self.halting.transient else LAST_MOMENTS_S)
+        if self.copy:
+            self.copy.send()
+        tune.report(Halted(reason).sent())
+        while time.monotonic() < deadline:  # to be ended with node or search, not to be tried here again
+            time.sleep(0.5)
+            tune.report(Halted(reason).sent())  # returns no more when Tune ends the trial
 
 
 def train(
@@ -160,7 +183,6 @@ def end_of(error: Exception) -> tuple[str, str] | None:
     from torch import AcceleratorError
 
     from trainable.engine.applied_config import ConfigNotAppliedError
-    from trainable.engine.fold_training import HaltedError
     from trainable.machine.device import OutOfMemoryError, is_memory_short
 
     if isinstance(error, OutOfMemoryError) or is_memory_short(error):

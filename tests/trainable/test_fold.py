@@ -10,7 +10,8 @@ from analysis.prediction.networks import load_model, predict_classes
 from tests.conftest import SIDE
 from trainable.classes import CLASSES
 from trainable.config import TrialConfig
-from trainable.engine.fold_training import DivergedError, FoldTraining, HaltedError
+from trainable.engine.fold_training import DivergedError, FoldTraining
+from trainable.engine.halting import HaltedError
 from trainable.fold import main, train_fold
 from trainable.metric.confusion import confusion_matrices, mean_iou
 from trainable.model import losses

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from trainable.classes import CLASSES
 from trainable.config import NO_FOLD, TrialConfig
 from trainable.dataset.fold_data import FoldData
 from trainable.engine.checkpoint import load_optimizer, load_tensors, optimizer_state, save_tensors
+from trainable.engine.halting import Halt, HaltedError
 from trainable.engine.precision_autotune import settle
 from trainable.engine.train_step import Stepper
 from trainable.engine.validation import Validated, validate
@@ -44,14 +45,6 @@ Row = dict[str, float]
 
 class DivergedError(FloatingPointError):
     """The loss is not a finite number."""
-
-
-class HaltedError(Exception):
-    """The training was asked to stop in the midst of an epoch; its state is saved, and it can go on from there."""
-
-
-Halt = Callable[[], str | None]
-"""Asked before every step: why the training is to stop now, or None. It may raise what ends it without a state."""
 
 
 class FoldTraining:
