@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from trainable.machine.command import BAD_INPUT, Parser, print_error
+from trainable.machine.command import BAD_INPUT, Parser, missing, print_error
 from trainable.machine.terminal import open_console, open_streams
 
 
@@ -89,7 +89,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_error(f"there is no command {words[0]!r}{meant} `trashsweep --help` lists them")
         return BAD_INPUT
     command = COMMANDS[words[0]]
-    status: int = getattr(importlib.import_module(command.module), command.function)([*command.first, *words[1:]])
+    try:
+        module = importlib.import_module(command.module)
+    except ModuleNotFoundError as error:
+        print_error(missing(error))
+        return BAD_INPUT
+    status: int = getattr(module, command.function)([*command.first, *words[1:]])
     return status
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from analysis.pool.run_data import labelled_cache
@@ -13,9 +12,8 @@ from analysis.results.board import Board
 from analysis.results.trials import Trial
 from trainable.classes import CLASSES
 from trainable.images.resampling import SCORE_SIZE, resize_photo
-from trainable.metric.confusion import mean_iou
+from trainable.metric.bootstrap import mean_ious
 from trainable.run_folder.folders import RunFolder
-from trainable.run_folder.out_of_fold import Maps, classes_at_256
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def varied(trial: Trial, count: int) -> list[str]:
 def worst(trial: Trial, count: int) -> list[str]:
     """Return the names of the photos that went worst: half by their own mIoU, half by the share of wrong pixels."""
     matrices = _confusion(trial)
-    by_miou = np.argsort([mean_iou(torch.from_numpy(matrix)) for matrix in matrices], kind="stable")
+    by_miou = np.argsort([_miou(matrix) for matrix in matrices], kind="stable")
     by_pixels = np.argsort(-_wrong(matrices), kind="stable")
     chosen = list(dict.fromkeys([*by_miou[: (count + 1) // 2].tolist(), *by_pixels.tolist()]))
     return _names(trial, chosen[:count])
@@ -67,7 +65,12 @@ def pictures(run: RunFolder, trial: Trial, file_names: Sequence[str]) -> list[Pi
     Raises:
         ValueError: the data, or the trial's predictions, are gone or damaged.
         OSError: they cannot be read.
+        ImportError: PyTorch, which brings predictions to 256 x 256, is not installed.
     """
+    import torch
+
+    from trainable.run_folder.out_of_fold import Maps, classes_at_256
+
     cache = labelled_cache(run, trial.config["image_size"])
     position_of = {name: position for position, name in enumerate(cache.file_names)}
     gone = [name for name in file_names if name not in position_of]
@@ -86,12 +89,16 @@ def pictures(run: RunFolder, trial: Trial, file_names: Sequence[str]) -> list[Pi
                 photo,
                 np.asarray(cache.score_masks[position]),
                 classes[0].numpy(),
-                mean_iou(torch.from_numpy(matrix)),
+                _miou(matrix),
                 float(_wrong(matrix[None])[0]),
                 _mistake(matrix),
             )
         )
     return found
+
+
+def _miou(matrix: NDArray[Any]) -> float:
+    return float(mean_ious(matrix[None])[0])
 
 
 def _confusion(trial: Trial) -> NDArray[Any]:

@@ -219,6 +219,8 @@ def galleries(board: Board, photos: int) -> str:
         drawn = {title: page.gallery(pictures(run, trial, names)) for title, names in chosen.items()}
     except DAMAGE as error:
         return paragraph(f"No pictures: {error}", "note")
+    except ImportError:
+        return paragraph("No pictures: they need PyTorch, pip install -e '.[training]'", "note")
     told = f"Trial {trial.label}, on photos it did not train on. From left to right: photo, truth, prediction."
     return paragraph(told) + page.legend() + "".join(f"<h3>{title}</h3>{content}" for title, content in drawn.items())
 

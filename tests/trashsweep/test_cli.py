@@ -46,3 +46,12 @@ def test_shells_complete_it(line, expected, tmp_path):
                    "_ARGCOMPLETE_STDOUT_FILENAME": str(out)}  # fmt: skip
     subprocess.run([sys.executable, "-m", "trashsweep.cli"], cwd=ROOT, env={**os.environ, **environment}, timeout=60)
     assert expected in out.read_text().split("\x0b")[0]
+
+
+def test_a_package_that_is_not_installed_is_named_with_its_group(monkeypatch, capsys):
+    def missing(name):
+        raise ModuleNotFoundError("No module named 'ray'", name="ray")
+
+    monkeypatch.setattr("trashsweep.cli.importlib.import_module", missing)
+    assert main(["status"]) == 2
+    assert "needs the package ray, which is not installed: pip install -e '.[all]'" in capsys.readouterr().err

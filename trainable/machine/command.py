@@ -63,6 +63,9 @@ def command(
             except BrokenPipeError:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains as it ends
                 return NO_READER
+            except ModuleNotFoundError as error:
+                print_error(missing(error))
+                return BAD_INPUT
             except users as error:
                 print_error(error)
                 return BAD_INPUT
@@ -71,6 +74,18 @@ def command(
         return main
 
     return decorate
+
+
+def missing(error: ModuleNotFoundError) -> str:
+    """Return what to do about a package that is not installed.
+
+    Raises:
+        ModuleNotFoundError: it is one of ours, which is a bug.
+    """
+    name = (error.name or "").split(".")[0]
+    if name in ("", "spaces", "trainable", "search", "analysis", "trashsweep"):
+        raise error
+    return f"this command needs the package {name}, which is not installed: pip install -e '.[all]'"
 
 
 def print_error(error: Exception | str) -> None:
