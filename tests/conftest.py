@@ -66,8 +66,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @cache
 def starts_ray(module: str) -> bool:
-    """Say whether a module has slow tests of a search."""
-    return module.startswith("tests/search/") and "@pytest.mark.slow" in (ROOT / module).read_text()
+    """Say whether a module has tests that start Ray: the slow ones of searches, and those that are marked so."""
+    text = (ROOT / module).read_text()
+    return "@pytest.mark.ray" in text or (module.startswith("tests/search/") and "@pytest.mark.slow" in text)
 
 
 @pytest.fixture(autouse=True, scope="session")

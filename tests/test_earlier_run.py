@@ -41,6 +41,7 @@ def test_is_read(earlier, capsys):
     assert "best.safetensors: is missing" in capsys.readouterr().err
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 def test_is_gone_on_with(earlier, capsys):
     before = [trial.curve_file.read_bytes() for trial in earlier.trials()]

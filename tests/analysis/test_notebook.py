@@ -50,6 +50,7 @@ def test_is_kept_with_outputs_short_cells_and_no_paths_of_a_machine():
     assert not any(folder in NOTEBOOK.read_text() for folder in ("/tmp/", "/home/", "/root/", "/work/"))
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 def test_quickstart_goes_from_data_to_a_submission(tmp_path, monkeypatch):
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
