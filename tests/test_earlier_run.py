@@ -9,8 +9,14 @@ import pytest
 
 from analysis.api import open_run
 from analysis.verify import main as verify
+from search.preparation.stored_plan import stored_plan
 from search.run import main as run_search
 from search.status import main as status
+from search.tuning.journal import choices
+from search.tuning.study import open_study
+from spaces import losses
+from spaces.begun import as_begun
+from spaces.table import find_space
 from tests.conftest import ROOT, write_photos
 from trainable.run_folder.folders import FINISHED, RunFolder
 
@@ -39,6 +45,21 @@ def test_is_read(earlier, capsys):
     assert "2 of 3" in capsys.readouterr().out
     assert verify(["--run", str(earlier.path)]) == 1  # what was left out to keep it small
     assert "best.safetensors: is missing" in capsys.readouterr().err
+
+
+def test_choices_of_a_later_version_are_not_for_a_run_that_goes_on(earlier, monkeypatch):
+    """A loss more, as a contributor adds it."""
+    plan = stored_plan(earlier)
+    monkeypatch.setattr(losses, "LOSSES", (*losses.LOSSES, "later"))
+    study = open_study(earlier, as_begun(find_space(plan.space, plan.scope), choices(earlier.study)))
+    for _ in range(30):
+        assert as_begun(find_space(plan.space, plan.scope), choices(earlier.study)).sample(study.ask())
+    assert "later" not in {trial.params.get("loss") for trial in study.get_trials()}
+    monkeypatch.setattr(losses, "LOSSES", losses.LOSSES[1:])
+    with pytest.raises(
+        ValueError, match=r"began with loss 'cross_entropy' among its choices.*go on with it by --extend"
+    ):
+        as_begun(find_space(plan.space, plan.scope), choices(earlier.study)).sample(study.ask())
 
 
 @pytest.mark.ray

@@ -41,10 +41,12 @@ from search.settings.plan import ASHA, Plan
 from search.tuning.asha import ResumableASHA
 from search.tuning.freeze_thaw import Thawing
 from search.tuning.freeze_thaw_scheduler import ThawingScheduler
+from search.tuning.journal import choices
 from search.tuning.priors import read_priors
 from search.tuning.study import StudySearch, open_study
 from search.worker.messages import Assignment
 from search.worker.trial_runner import TrialSetting, run_trial, trainable
+from spaces.begun import as_begun
 from spaces.table import find_space
 from trainable.run_folder.folders import ENDED, RunFolder
 
@@ -97,6 +99,7 @@ def run_trials(
     space = find_space(plan.space, plan.scope)
     if priors := read_priors(run, plan.config.epochs):
         space = priors.space(space)
+    space = as_begun(space, choices(run.study, plan.start))
     study = open_study(run, space, plan.start)
     ended = sum(folder.status()["state"] in ENDED for folder in run.trials())
     if ended >= plan.trials:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from optuna.distributions import CategoricalDistribution, json_to_distribution
 from optuna.storages.journal import BaseJournalBackend
 from optuna.storages.journal._storage import JournalOperation, JournalStorageReplayResult
 
@@ -87,3 +88,24 @@ def directions(path: Path) -> list[int]:
         if log.get("op_code") == JournalOperation.CREATE_STUDY and isinstance(log.get("directions"), list):
             return log["directions"]
     return []
+
+
+def choices(path: Path, start: int = 0) -> dict[str, tuple[Any, ...]]:
+    """Return what a journal's trials, from one on, have chosen from, by parameter; nothing is written.
+
+    A trial that was handed out has the number that its study gave it, as a run has one study.
+    """
+    found: dict[str, tuple[Any, ...]] = {}
+    created = 0
+    for log in read_sound(path)[0]:
+        drawn: dict[str, Any] = {}
+        if log.get("op_code") == JournalOperation.CREATE_TRIAL:
+            drawn = (log.get("distributions") or {}) if created >= start else {}
+            created += 1
+        elif log.get("op_code") == JournalOperation.SET_TRIAL_PARAM and log.get("trial_id", 0) >= start:
+            drawn = {log["param_name"]: log["distribution"]}
+        for name, text in drawn.items():
+            distribution = json_to_distribution(text)
+            if isinstance(distribution, CategoricalDistribution):
+                found.setdefault(name, distribution.choices)
+    return found
