@@ -43,7 +43,7 @@ class _Begun:
         before = self.begun.get(name, choices)
         if gone := [each for each in before if each not in choices]:
             raise ValueError(
-                f"the run began with {name} {gone[0]!r} among its choices, which this version does not have: go on with "
+                f"the run began with {name} {gone[0]!r} among its choices, which this version lacks: go on with "
                 "it by --extend NAME --trials N, which draws from what there is, or with the version that began it"
             )
         return self.trial.suggest_categorical(name, before)

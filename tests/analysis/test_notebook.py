@@ -58,9 +58,8 @@ def test_quickstart_goes_from_data_to_a_submission(tmp_path, monkeypatch):
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert len(cells) == 10 and all(cell.source.count("\n") < 4 and not cell.outputs for cell in cells)
     cells[1].source = cells[1].source.replace("../runs", str(tmp_path))
-    light = (
-        'run.ensemble(views=("as it is",), crf_options=0, filters=False)'  # the steps themselves have their own tests
-    )
+    # The steps themselves have their own tests.
+    light = 'run.ensemble(views=("as it is",), crf_options=0, filters=False)'
     cells[6].source = cells[6].source.replace("run.ensemble()", light)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # beside other tests, threads would wait for each other
     nbclient.NotebookClient(notebook, timeout=400, kernel_name="python3").execute(cwd=str(ROOT / "analysis"))
