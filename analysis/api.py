@@ -104,6 +104,13 @@ class Run:
         """Where they are, on this machine."""
         return [each.path for each in self.folders]
 
+    @property
+    def data(self) -> Path:
+        """The folder of the photos; of a URI, this machine's copy."""
+        from analysis.pool.run_data import data_folder
+
+        return data_folder(self.folders[0].record())
+
     @cached_property
     def board(self) -> Board:
         """All trials in order, as they stood when this was first asked for.
@@ -197,11 +204,10 @@ class Run:
         Raises:
             ValueError: no test.json, photos that cannot be read, or damaged weights.
         """
-        from analysis.pool.run_data import data_folder
         from analysis.prediction.chunked_prediction import Outputs, predict_test
         from trainable.machine.terminal import open_console
 
-        folder = Path(data) if data else data_folder(self.folders[0].record())
+        folder = Path(data) if data else self.data
         outputs = Outputs(Path(out).absolute(), masks, probabilities)
         predict_test(ensemble or self.ensemble(), folder, outputs, open_console(wide=True), skip_bad=skip_bad)
         return outputs.csv

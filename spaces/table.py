@@ -164,9 +164,9 @@ def _first_trials(parts: list[Space], rate: bool) -> tuple[Params, ...]:
         for part in parts:
             # The last of each, its winner, goes with the others' winners.
             last = len(part.first_trials) - 1
-            merged |= part.first_trials[last if index == longest - 1 else min(index, max(last - 1, 0))]
-        if not rate:
-            merged.pop("lr", None)
+            values = part.first_trials[last if index == longest - 1 else min(index, max(last - 1, 0))]
+            # Where another space decides on the optimizer, none has use for AdamW's rate.
+            merged |= {name: each for name, each in values.items() if rate or not part.samples_rate or name != "lr"}
         if merged not in found:
             found.append(merged)
     return tuple(found)
