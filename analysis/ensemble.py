@@ -11,7 +11,7 @@ from pathlib import Path
 from analysis.ensembling.show import build_shown
 from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
-from trainable.storage.remote import run_option
+from trainable.storage.remote import add_runs
 
 # The CRF's processes import this file as well, so PyTorch is imported where it is used: they need none of it.
 
@@ -20,15 +20,7 @@ CRF_OPTIONS = 16
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser("analysis/ensemble.py", description="One ensemble of the trials of some runs.")
-    parser.add_argument(
-        "--run",
-        type=run_option,
-        nargs="+",
-        action="append",
-        required=True,
-        metavar="DIR",
-        help="run folders, runs/NAME",
-    )
+    add_runs(parser)
     parser.add_argument("--data", type=Path, metavar="DIR", help="the run's photos, if they have moved")
     parser.add_argument("--top", type=int, metavar="K", help="the K best on all photos (default: all that are kept)")
     parser.add_argument("--no-tta", action="store_true", help="predict photos as they are alone")
@@ -49,9 +41,8 @@ def main(options: argparse.Namespace) -> int:
     from analysis.prediction.views import PLAIN, VIEWS
 
     console = open_console(wide=True)
-    runs = [path for group in options.run for path in group]
     build_shown(
-        runs,
+        options.run,
         console,
         data=options.data,
         top=options.top,

@@ -15,7 +15,7 @@ from analysis.prediction.submission_check import check_file
 from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
 from trainable.run_folder.folders import RunFolder
-from trainable.storage.remote import run_option
+from trainable.storage.remote import add_runs
 
 # The CRF's processes import this file as well, so PyTorch is imported where it is used: they need none of it.
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser("analysis/ensemble_predict.py", description="From runs to a submission.")
-    parser.add_argument("--run", type=run_option, nargs="+", action="append", metavar="DIR", help="run folders")
+    add_runs(parser, required=False)
     parser.add_argument("--out", type=Path, metavar="FILE", help="csv to write, in the competition's format")
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder of test.json (default: the first run's data)")
     parser.add_argument("--check", type=Path, metavar="FILE", help="only check this csv against test.json")
@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> int:
     """Predict, write and check; returns the exit status."""
     console = open_console(wide=True)
-    runs = [path for group in options.run or [] for path in group]
+    runs = options.run or []
     if options.check and not (options.data or runs):
         raise ValueError("--check needs the test photos' names: name their folder by --data, or a run by --run")
     if not options.check and not (runs and options.out):

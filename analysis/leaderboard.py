@@ -12,10 +12,10 @@ from rich.table import Table
 
 from analysis.api import open_run
 from analysis.results.board import Board, Entry
-from analysis.results.exports import folds_of, millions, write_files
+from analysis.results.exports import cells, folds_of, write_files
 from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
-from trainable.storage.remote import run_option
+from trainable.storage.remote import add_runs
 
 SHOWN = 20
 """Trials printed where --top does not say otherwise."""
@@ -26,15 +26,7 @@ ROOMY, PIPED = 110, 130
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser("analysis/leaderboard.py", description="Rank the trials of one or more runs.")
-    parser.add_argument(
-        "--run",
-        type=run_option,
-        nargs="+",
-        action="extend",
-        required=True,
-        metavar="DIR",
-        help="run folders, such as runs/NAME",
-    )
+    add_runs(parser)
     parser.add_argument(
         "--top", type=int, default=SHOWN, metavar="N", help=f"trials to print (default {SHOWN}; the files have all)"
     )
@@ -86,23 +78,7 @@ def _print(board: Board, shown: list[Entry], asked: int, console: Console) -> No
 
 def _table(board: Board, shown: list[Entry], width: int) -> Table:
     head = ["rank", "group", "trial", "val_miou (95%)", "at training size", "epochs", "params", "minutes", "state"]
-    rows = []
-    for entry in shown:
-        trial, best = entry.trial, entry.trial.best or {}
-        value = str(entry.place.interval) if entry.place else f"{best['val_miou']:.3f}"
-        rows.append(
-            [
-                str(entry.rank),
-                entry.group,
-                trial.label,
-                value,
-                f"{best['val_miou_full']:.3f}",
-                f"{len(trial.curve)}/{trial.budget}",
-                millions(trial.parameters),
-                f"{trial.seconds / 60:.1f}",
-                trial.state,
-            ]
-        )
+    rows = [cells(entry) for entry in shown]
     if width < ROOMY:
         head, rows = head[:4] + head[8:], [row[:4] + row[8:] for row in rows]
     return _with_configs("Leaderboard", head, rows, [board.in_short(entry.trial) for entry in shown], width)

@@ -15,7 +15,7 @@ from analysis.results.board import Board
 from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
 from trainable.storage.atomic_write import write_bytes
-from trainable.storage.remote import run_option
+from trainable.storage.remote import add_runs
 
 PHOTOS = 6
 """Pictures of each gallery."""
@@ -23,15 +23,7 @@ PHOTOS = 6
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser("analysis/report.py", description="One page on one or more runs.")
-    parser.add_argument(
-        "--run",
-        type=run_option,
-        nargs="+",
-        action="extend",
-        required=True,
-        metavar="DIR",
-        help="run folders, such as runs/NAME",
-    )
+    add_runs(parser)
     parser.add_argument("--out", type=Path, metavar="FILE", help="page to write (default: report.html in the run)")
     parser.add_argument("--photos", type=int, default=PHOTOS, metavar="N", help=f"per gallery (default {PHOTOS})")
     return parser

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,17 @@ SHARED = Path(os.environ.get("TRASH_SHARED", ROOT.parent / "shared"))
 TRASH = Path(os.environ.get("TRASH_DATA", SHARED / "data" / "trash"))
 
 SIDE = 32  # pixels
+
+SMALLEST = TrialConfig(
+    image_size=SIDE,
+    architecture="unet",
+    encoder="tu-test_resnet",
+    decoder={"decoder_channels": [16, 16, 16, 8, 8]},
+    precision="fp32",
+    memory_format="channels_last",
+    device="cpu",
+)
+"""The smallest real network."""
 
 pytest_plugins = ("tests.small_run",)
 
@@ -220,14 +232,4 @@ def tiny_data(tiny_cache: Cache, tiny_folds: Folds) -> FoldData:
 @pytest.fixture
 def tiny_config() -> TrialConfig:
     """The smallest real network: an epoch of the tiny data takes a tenth of a second."""
-    return TrialConfig(
-        epochs=3,
-        image_size=SIDE,
-        batch_size=5,
-        architecture="unet",
-        encoder="tu-test_resnet",
-        decoder={"decoder_channels": [16, 16, 16, 8, 8]},
-        precision="fp32",
-        memory_format="channels_last",
-        device="cpu",
-    )
+    return replace(SMALLEST, epochs=3, batch_size=5)

@@ -15,7 +15,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
-from tests.conftest import ROOT, SIDE, write_photos
+from tests.conftest import ROOT, SIDE, SMALLEST, write_photos
 from trainable.coco.reader import read_training
 from trainable.config import TrialConfig
 from trainable.dataset.cache import build_cache
@@ -67,17 +67,7 @@ def searched_once(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     dataset = read_training(root / "data")
     cache, _ = build_cache(dataset, SIDE, root / "cache")
     folds = make_folds(cache, 4, 0)
-    base = TrialConfig(
-        epochs=3,
-        image_size=SIDE,
-        batch_size=5,
-        architecture="unet",
-        encoder="tu-test_resnet",
-        decoder={"decoder_channels": [16, 16, 16, 8, 8]},
-        precision="fp32",
-        memory_format="channels_last",
-        device="cpu",
-    )
+    base = replace(SMALLEST, epochs=3, batch_size=5)
     run = RunFolder(root / "runs" / "small")
     run.path.mkdir(parents=True)
     folds.write(run.folds)

@@ -135,26 +135,27 @@ def finalists_explained(board: Board) -> str:
     return f"{FOLDS_EXPLAINED} {FINALISTS_EXPLAINED}" if board.verdict else FOLDS_EXPLAINED
 
 
+def cells(entry: Entry) -> list[str]:
+    """Return a ranked trial's rank, group, name, val_miou at both sizes, epochs, parameters, minutes and state."""
+    trial, best = entry.trial, entry.trial.best or {}
+    return [
+        str(entry.rank),
+        entry.group,
+        trial.label,
+        str(entry.place.interval) if entry.place else f"{best['val_miou']:.3f}",
+        f"{best['val_miou_full']:.3f}",
+        f"{len(trial.curve)}/{trial.budget}",
+        millions(trial.parameters),
+        f"{trial.seconds / 60:.1f}",
+        trial.state,
+    ]
+
+
 def standing_table(board: Board, count: int | None = None) -> str:
     """Return the ranked trials as a markdown table, all or the first `count`."""
     rows = []
     for entry in board.ranked[:count]:
-        trial, best = entry.trial, entry.trial.best or {}
-        value = str(entry.place.interval) if entry.place else f"{best['val_miou']:.3f}"
-        rows.append(
-            [
-                str(entry.rank),
-                entry.group,
-                trial.label,
-                value,
-                f"{best['val_miou_full']:.3f}",
-                f"{len(trial.curve)}/{trial.budget}",
-                millions(trial.parameters),
-                f"{trial.seconds / 60:.1f}",
-                trial.state,
-                board.in_short(trial),
-            ]
-        )
+        rows.append([*cells(entry), board.in_short(entry.trial)])
     head = ["rank", "group", "trial", "val_miou", "at training size", "epochs", "parameters", "minutes", "state"]
     return _table([*head, "config"], rows)
 

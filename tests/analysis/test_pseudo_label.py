@@ -18,7 +18,7 @@ from analysis.pseudo_label import main
 from analysis.pseudo_labels.labelling import write_labels
 from analysis.pseudo_labels.thresholds import Rule
 from analysis.pseudo_labels.unlabelled import find_unlabelled
-from tests.conftest import SIDE, write_photos
+from tests.conftest import SIDE, SMALLEST, write_photos
 from trainable.classes import IGNORE_INDEX
 from trainable.coco.reader import draw_mask, read_training
 from trainable.config import NO_FOLD, TrialConfig
@@ -33,17 +33,7 @@ from trainable.model.segmenter import build_model
 from trainable.run_folder.folders import FINISHED, RunFolder
 from trainable.storage.atomic_write import read_json, write_json
 
-CONFIG = TrialConfig(
-    epochs=1,
-    image_size=SIDE,
-    batch_size=4,
-    architecture="unet",
-    encoder="tu-test_resnet",
-    decoder={"decoder_channels": [16, 16, 16, 8, 8]},
-    precision="fp32",
-    memory_format="channels_last",
-    device="cpu",
-)
+CONFIG = replace(SMALLEST, epochs=1, batch_size=4)
 ALL = ["--keep", "1", "--min-confidence", "0.01"]
 
 

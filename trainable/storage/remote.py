@@ -247,6 +247,14 @@ def run_option(text: str, whole: bool = False) -> Path:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def add_runs(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    """Give a command the option --run, for one run folder or several: --run A B, or --run A --run B."""
+    told = "run folders, such as runs/NAME"
+    parser.add_argument(
+        "--run", type=run_option, nargs="+", action="extend", required=required, metavar="DIR", help=told
+    )
+
+
 def mark_origin(local: Path, uri: str) -> None:
     """Note in a working copy where it is of."""
     (local / ORIGIN).write_text(json.dumps({"uri": uri}))
