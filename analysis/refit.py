@@ -27,9 +27,13 @@ from trainable.fold import told, train_fold
 from trainable.machine.command import Parser, command
 from trainable.machine.device import OutOfMemoryError
 from trainable.machine.terminal import open_console
-from trainable.run_folder.folders import FAILED, FINISHED, INTERRUPTED, RUNNING, RunFolder, TrialFolder
-from trainable.storage.atomic_write import read_json, write_json
+from trainable.run_folder.folders import RunFolder, TrialFolder
+from trainable.run_folder.trial_record import FAILED, FINISHED, INTERRUPTED, RUNNING
+from trainable.storage.atomic_write import write_json
+from trainable.storage.record_checks import NewerFormatError, object_rule, read_record
 from trainable.storage.remote import push_back, run_option
+
+FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class Refit:
     why: str
     extra: str | None  # folder of further photos
     extra_hash: str | None
+    format: int = FORMAT
 
     @classmethod
     def of(cls, chosen: Chosen, extra: Extra | None) -> "Refit":
@@ -96,7 +101,9 @@ def find_refit(run: RunFolder, trial: int | None, extra: Path | None, resume: bo
         asked = extra or run.record().extra
         return Refit.of(choose(run, trial), Extra.read(Path(asked)) if asked else None)
     try:
-        refit = Refit(**read_json(begun))
+        refit = Refit(**read_record(begun, object_rule, FORMAT))
+    except NewerFormatError:
+        raise
     except (TypeError, ValueError) as error:
         raise ValueError(f"{begun} is damaged ({error}); move {run.refit.path} away and begin anew") from error
     if trial not in (None, refit.trial):

@@ -15,7 +15,8 @@ from analysis.results.verify_records import NEEDED, record_problems, study_probl
 from trainable.counts import counted
 from trainable.machine.command import Parser, command, error_console
 from trainable.machine.terminal import open_console
-from trainable.run_folder.folders import ENDED, RunFolder, TrialFolder
+from trainable.run_folder.folders import RunFolder, TrialFolder
+from trainable.run_folder.trial_record import ENDED
 from trainable.storage.atomic_write import read_json
 from trainable.storage.checksums import file_facts
 from trainable.storage.record_checks import DAMAGE
@@ -69,7 +70,7 @@ def verify(run: RunFolder) -> tuple[int, list[str]]:
 def _verify_folder(folder: TrialFolder) -> tuple[int, list[str]]:
     try:
         status = folder.status()
-        state, facts = status["state"], status.get("files", {})
+        state, facts = status.state, status.files
     except FileNotFoundError:
         return 1, ["trial.json: is missing"]
     except DAMAGE as error:

@@ -23,7 +23,8 @@ from trainable.dataset.fold_data import FoldData
 from trainable.dataset.folds import Folds
 from trainable.dataset.stratified_folds import make_folds
 from trainable.fold import train_fold
-from trainable.run_folder.folders import FAILED, FINISHED, STOPPED, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import FAILED, FINISHED, STOPPED
 from trainable.storage.atomic_write import write_json
 
 SAMPLED: list[dict[str, Any]] = [

@@ -18,7 +18,8 @@ from spaces import losses
 from spaces.begun import as_begun
 from spaces.table import find_space
 from tests.conftest import ROOT, write_photos
-from trainable.run_folder.folders import FINISHED, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import FINISHED
 
 KEPT = ROOT / "tests" / "data" / "run_before_rooms"
 VALUES = [0.0071, 0.0072]
@@ -68,6 +69,6 @@ def test_is_gone_on_with(earlier, capsys):
     before = [trial.curve_file.read_bytes() for trial in earlier.trials()]
     assert run_search(["--resume", "old", "--runs-dir", str(earlier.path.parent), "--concurrent", "1"]) == 0
     trials = earlier.trials()
-    assert [trial.status()["state"] for trial in trials] == [FINISHED] * 3
+    assert [trial.status().state for trial in trials] == [FINISHED] * 3
     assert [trial.curve_file.read_bytes() for trial in trials[:2]] == before  # what had ended was left alone
     assert "all trials have ended" in capsys.readouterr().out

@@ -31,8 +31,9 @@ from trainable.images.resampling import SCORE_SIZE
 from trainable.machine.command import Parser, command
 from trainable.machine.device import OutOfMemoryError
 from trainable.machine.terminal import open_console
-from trainable.run_folder.folders import FAILED, FINISHED, INTERRUPTED, RUNNING, TrialFolder
+from trainable.run_folder.folders import TrialFolder
 from trainable.run_folder.out_of_fold import write_maps
+from trainable.run_folder.trial_record import FAILED, FINISHED, INTERRUPTED, RUNNING
 from trainable.storage.atomic_write import read_json, write_json
 from trainable.storage.cache_dir import default_cache_dir
 

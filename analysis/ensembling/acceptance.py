@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainable.metric.bootstrap import Interval, difference_interval, mean_ious, miou_interval
+from trainable.run_folder.ensemble_record import Tried
 
 Confusions = NDArray[np.integer]
 """Per photo, (N, C, C), truth by prediction at 256 x 256."""
@@ -27,16 +28,9 @@ class Gate:
     params: dict[str, Any]  # fitted on all photos
     reason: str
 
-    def record(self) -> dict[str, Any]:
-        """Return it as json can hold it."""
-        return {
-            "name": self.name,
-            "accepted": self.accepted,
-            "params": self.params,
-            "reason": self.reason,
-            "gain": list(self.gain.bounds),
-            "after": list(self.after.bounds),
-        }
+    def record(self) -> Tried:
+        """Return it as the stored ensemble has it."""
+        return Tried(self.name, self.accepted, self.gain.bounds, self.reason, self.params, self.after.bounds)
 
 
 def judge(name: str, before: Confusions, after: Confusions, params: dict[str, Any]) -> Gate:

@@ -29,6 +29,7 @@ from analysis.prediction.views import PLAIN, VIEWS
 from trainable.classes import CLASSES
 from trainable.machine.cores import cpu_count
 from trainable.metric.bootstrap import Interval, miou_interval, tallies
+from trainable.run_folder.ensemble_record import Stage, Tried
 from trainable.run_folder.fold_models import pooled_confusion
 from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.out_of_fold import Map
@@ -49,8 +50,8 @@ class Build:
     say: Say
     progress: Progress
     networks: Networks = field(default_factory=Networks)
-    stages: list[dict[str, Any]] = field(default_factory=list)
-    gates: list[dict[str, Any]] = field(default_factory=list)
+    stages: list[Stage] = field(default_factory=list)
+    gates: list[Tried] = field(default_factory=list)
     filters: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -60,8 +61,7 @@ class Build:
 
     def stage(self, name: str, interval: Interval) -> None:
         """Take down what the ensemble scores after a step."""
-        value, low, high = interval.bounds
-        self.stages.append({"name": name, "value": value, "low": low, "high": high})
+        self.stages.append(Stage(name, *interval.bounds))
 
 
 def build(
@@ -102,20 +102,22 @@ def build(
         _filters(made, maps, before, crf_options)
     expected = _expected(made, decision, before)
     say(expected.told())
-    record = {
-        "method": decision.method,
-        "reason": decision.reason,
-        "scores": decision.scores,
-        "views": list(augmentation.views),
-        "filters": made.filters,
-        "stages": made.stages,
-        "gates": made.gates,
-        "photos": len(made.labelled.file_names),
-        "folds": list(pool.covered),
-        "notes": list(made.pool.notes),
-        "expected": expected.record(),
-    }
-    return store(made.pool, decision.weights, runs, **record)
+    return store(
+        made.pool,
+        decision.weights,
+        runs,
+        method=decision.method,
+        reason=decision.reason,
+        scores=decision.scores,
+        views=tuple(augmentation.views),
+        filters=tuple(made.filters),
+        stages=tuple(made.stages),
+        gates=tuple(made.gates),
+        photos=len(made.labelled.file_names),
+        folds=tuple(pool.covered),
+        notes=tuple(made.pool.notes),
+        expected=expected.record(),
+    )
 
 
 def _weights(made: Build) -> Decision:
@@ -143,7 +145,7 @@ def _expected(made: Build, decision: Decision, confusions: Confusions) -> Expect
     test = made.labelled.dataset.root / "test.json"
     unseen = len(read_json(test)["images"]) if test.exists() else len(made.labelled.dataset.photos)
     found = expect(tallies(confusions), unseen, epochs, trial, models)
-    filtered = made.stages[-1]["value"] - found.measured  # what filters have added, each by its gate
+    filtered = made.stages[-1].value - found.measured  # what filters have added, each by its gate
     return replace(found, **{name: getattr(found, name) + filtered for name in ("value", "low", "high", "measured")})
 
 
@@ -202,17 +204,11 @@ def _views(made: Build, decision: Decision, views: Sequence[str]) -> tuple[FoldM
         )
         maps = write_all(made.folder / "augmented.parquet", made.labelled, means)
     before = confusions_of(maps, made.labelled, lambda each, _: [_classes(each)])[0]
-    made.gates.append(
-        {
-            "name": "test-time augmentation",
-            "accepted": chosen.views != (PLAIN,),
-            "cost": chosen.cost,
-            "gain": list(chosen.gain.bounds),
-            "reason": chosen.reason,
-        }
-    )
-    if chosen.views != (PLAIN,):
-        made.stage("+ test-time augmentation", miou_interval(before))
+    taken = chosen.views != (PLAIN,)
+    name = "test-time augmentation"
+    made.gates.append(Tried(name, taken, chosen.gain.bounds, chosen.reason, cost=chosen.cost))
+    if taken:
+        made.stage(f"+ {name}", miou_interval(before))
     return maps, before, chosen
 
 

@@ -100,7 +100,7 @@ def _predicted(
         voters = tuple(
             Voter(member.models[fold], fold, each) for member, each in zip(members, weights, strict=True) if each.any()
         )
-        ensemble = Ensemble(Path(), voters, (view,), (), {})
+        ensemble = Ensemble(Path(), voters, (view,), ())
         found = mixed(ensemble, len(group), partial(labelled.images, positions=group), networks, labelled.sizes(group))
         yield from zip(group.tolist(), found, strict=True)
         tick(len(group))

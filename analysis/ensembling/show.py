@@ -1,6 +1,6 @@
 """Builds an ensemble and shows how far it is and what it has come to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from trainable.storage.atomic_write import read_json
+from trainable.run_folder.ensemble_record import Stage, read_ensemble
 from trainable.storage.remote import push_back
 
 
@@ -24,7 +24,7 @@ def build_shown(runs: list[Path], console: Console, **options: Any) -> Path:
             return lambda done: bars.advance(task, done)
 
         path = build(runs, lambda text: console.print(text, highlight=False, soft_wrap=True), progress, **options)
-    console.print(stage_table(read_json(path)["stages"]))
+    console.print(stage_table(read_ensemble(path).stages))
     again = " ".join(f"--run {run}" for run in runs)
     console.print(
         f"stored in {path}; next:\n  python analysis/ensemble_predict.py {again} --out submission.csv",
@@ -35,12 +35,12 @@ def build_shown(runs: list[Path], console: Console, **options: Any) -> Path:
     return path
 
 
-def stage_table(stages: list[dict[str, Any]]) -> Table:
+def stage_table(stages: Sequence[Stage]) -> Table:
     """Return the out-of-fold mIoU after each step."""
     table = Table(title="Out-of-fold mIoU at 256 x 256", title_justify="left", box=None)
     table.add_column("step")
     table.add_column("mIoU", justify="right")
     table.add_column("95% over photos", justify="right")
     for each in stages:
-        table.add_row(each["name"], f"{each['value']:.4f}", f"{each['low']:.3f} to {each['high']:.3f}")
+        table.add_row(each.name, f"{each.value:.4f}", f"{each.low:.3f} to {each.high:.3f}")
     return table

@@ -124,7 +124,7 @@ def _compared(soup: Voter, own: Sequence[Voter], views: Sequence[str], labelled:
     networks = Networks()
     found = []
     for voters in ([soup], own):
-        ensemble = Ensemble(Path(), tuple(voters), tuple(views), (), {}).evened()
+        ensemble = Ensemble(Path(), tuple(voters), tuple(views), ()).evened()
         maps = mixed(
             ensemble, len(positions), lambda size: labelled.images(size, positions), networks, labelled.sizes(positions)
         )

@@ -10,9 +10,10 @@ from trainable.dataset.folds import Folds
 from trainable.engine.checkpoint import saved_header
 from trainable.metric.bootstrap import mean_ious
 from trainable.run_folder.fold_models import fold_models, pooled_confusion
-from trainable.run_folder.folders import BROKEN, RUNNING, RunFolder, TrialFolder
+from trainable.run_folder.folders import RunFolder, TrialFolder
 from trainable.run_folder.out_of_fold import Maps
 from trainable.run_folder.search_record import SearchRecord
+from trainable.run_folder.trial_record import BROKEN, RUNNING
 from trainable.storage.record_checks import DAMAGE
 
 
@@ -144,8 +145,8 @@ def _members(run: RunFolder) -> tuple[list[Member], list[str]]:
     damaged, dropped, going, broken = [], [], [], []
     for trial in run.trials():
         try:
-            state = trial.status()["state"]
-            running = [each for each in (trial, *trial.further_folds()) if each.status()["state"] == RUNNING]
+            state = trial.status().state
+            running = [each for each in (trial, *trial.further_folds()) if each.status().state == RUNNING]
             going += [trial.number] if running else []
             broken += [trial.number] if state in BROKEN else []
             models = fold_models(trial) if state not in BROKEN and trial.curve() else {}

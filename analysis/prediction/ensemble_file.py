@@ -1,16 +1,11 @@
-"""The stored ensemble, `ensemble/ensemble.json` in a run folder: what a submission is predicted with.
+"""The stored ensemble, which a submission is predicted with: models that vote, as `ensemble/ensemble.json` has them.
 
-members     run, trial, weight per class, and of each fold's model its folder and stamp
-method      how the weights were found
-views       the test-time augmentation
-filters     the post-processing that passed its gate: name and parameters, in order
-stages      the out-of-fold mIoU at 256 x 256 after each step, with its interval
-gates       of each step: whether it was taken, its gain and why
+What that file holds: `trainable/run_folder/ensemble_record.py`.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +18,10 @@ from analysis.prediction.views import PLAIN
 from trainable.classes import CLASSES
 from trainable.config import NO_FOLD
 from trainable.engine.checkpoint import saved_header
-from trainable.run_folder.folders import ENDED, FINISHED, RunFolder, TrialFolder
-from trainable.storage.atomic_write import read_json, write_json
+from trainable.run_folder.ensemble_record import EnsembleRecord, MemberRecord, Model, read_ensemble
+from trainable.run_folder.folders import RunFolder, TrialFolder
+from trainable.run_folder.trial_record import ENDED, FINISHED
+from trainable.storage.record_checks import DamagedError, NewerFormatError
 
 
 @dataclass(frozen=True)
@@ -52,8 +49,8 @@ class Ensemble:
     path: Path  # of the file
     voters: tuple[Voter, ...]
     views: tuple[str, ...]
-    filters: tuple[dict[str, Any], ...]
-    record: dict[str, Any]  # the file's content
+    filters: tuple[Mapping[str, Any], ...]
+    record: EnsembleRecord | None = None  # the file's content; None where none is stored
 
     @property
     def folds(self) -> list[int]:
@@ -101,20 +98,22 @@ class Ensemble:
         if not files:
             raise NoEnsembleError(f"no ensemble of {', '.join(runs)} is stored; make one by analysis/ensemble.py")
         try:
-            record = read_json(files[0])
-            _check_fits(files[0], record, runs)
-            voters = [
-                Voter(
-                    TrialFolder(runs[member["run"]].path / model["path"]),
-                    model["fold"],
-                    np.array(member["weights"]) / len(member["models"]),
-                )
-                for member in record["members"]
-                for model in member["models"]
-            ]
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{files[0]} is damaged ({error!r}); make it again by analysis/ensemble.py") from error
-        return cls(files[0], tuple(voters), tuple(record["views"]), tuple(record["filters"]), record)
+            record = read_ensemble(files[0])
+        except NewerFormatError:
+            raise
+        except DamagedError as error:
+            raise ValueError(f"{error}; make it again by analysis/ensemble.py") from error
+        _check_fits(files[0], record, runs)
+        voters = [
+            Voter(
+                TrialFolder(runs[member.run].path / model.path),
+                model.fold,
+                np.array(member.weights) / len(member.models),
+            )
+            for member in record.members
+            for model in member.models
+        ]
+        return cls(files[0], tuple(voters), record.views, record.filters, record)
 
 
 class NoEnsembleError(FileNotFoundError):
@@ -148,27 +147,27 @@ def stamp(weights: Path) -> str:
 def ended_trainings(run: RunFolder) -> int:
     """Return how many trainings of a run that an ensemble can use have left weights."""
     return sum(
-        (each.path / "best.safetensors").exists() and not each.repeats and each.status()["state"] in ENDED
+        (each.path / "best.safetensors").exists() and not each.repeats and each.status().state in ENDED
         for trial in run.trials()
         for each in (trial, *trial.further_folds())
     )
 
 
-def _check_fits(file: Path, record: dict[str, Any], runs: dict[str, RunFolder]) -> None:
+def _check_fits(file: Path, record: EnsembleRecord, runs: dict[str, RunFolder]) -> None:
     again = f"make it again: python analysis/ensemble.py {' '.join(f'--run {run.path}' for run in runs.values())}"
     for run in runs.values():
         search = run.record()
         for key, here in (("data_hash", search.data_hash), ("folds_hash", search.folds_hash)):
-            if here != record[key]:
-                found = f"{record[key][:16]}, {run.path.name} has {str(here)[:16]}"
+            if here != (there := getattr(record, key)):
+                found = f"{there[:16]}, {run.path.name} has {str(here)[:16]}"
                 raise ValueError(f"{file} was made with the {key} {found}; {again}")
-    for member in record["members"]:
-        for model in member["models"]:
-            weights = runs[member["run"]].path / model["path"] / "best.safetensors"
+    for member in record.members:
+        for model in member.models:
+            weights = runs[member.run].path / model.path / "best.safetensors"
             found = stamp(weights) if weights.exists() else "gone"
-            if found != model["stamp"]:
+            if found != model.stamp:
                 raise ValueError(
-                    f"{weights} is not what the ensemble was scored with: it was {model['stamp']}, now {found}; {again}"
+                    f"{weights} is not what the ensemble was scored with: it was {model.stamp}, now {found}; {again}"
                 )
 
 
@@ -184,7 +183,7 @@ def stored_or_best(paths: Sequence[Path]) -> Ensemble:
         best = read_pool(paths).members[0]
         share = np.full(len(CLASSES), 1 / len(best.models))
         voters = tuple(Voter(folder, fold, share) for fold, folder in best.models.items())
-        return Ensemble(best.run.path / "ensemble", voters, (PLAIN,), (), {})
+        return Ensemble(best.run.path / "ensemble", voters, (PLAIN,), ())
 
 
 def refitted(paths: Sequence[Path]) -> Ensemble:
@@ -195,12 +194,12 @@ def refitted(paths: Sequence[Path]) -> Ensemble:
     """
     for path in paths:
         folder = TrialFolder(path.absolute() / "refit")
-        if (folder.path / "trial.json").exists() and folder.status()["state"] == FINISHED:
+        if (folder.path / "trial.json").exists() and folder.status().state == FINISHED:
             try:
                 views = Ensemble.read(paths).views
             except NoEnsembleError:
                 views = (PLAIN,)
-            return Ensemble(folder.path, (Voter(folder, NO_FOLD, np.ones(len(CLASSES))),), views, (), {})
+            return Ensemble(folder.path, (Voter(folder, NO_FOLD, np.ones(len(CLASSES))),), views, ())
     raise FileNotFoundError(f"no final model in {' or '.join(map(str, paths))}; make one by analysis/refit.py")
 
 
@@ -212,38 +211,37 @@ def ensemble_file(run: RunFolder, runs: Iterable[str] = ()) -> Path:
 
 
 def store(pool: Pool, weights: NDArray[np.float64], paths: Sequence[Path], **more: Any) -> Path:
-    """Write the ensemble of a pool with weights (M, C) into the first run's folder and return the file."""
+    """Write the ensemble of a pool with weights (M, C) into the first run's folder and return the file.
+
+    `more` are further fields of `EnsembleRecord`.
+    """
     runs = by_name(paths)
     used = [(member, each) for member, each in zip(pool.members, weights, strict=True) if each.any()]
-    content = {
-        "runs": list(runs),
+    content: dict[str, Any] = {
+        "runs": tuple(runs),
         "data_hash": pool.search.data_hash,
         "folds_hash": pool.search.folds_hash,
-        "members": [
-            {
-                "run": member.run.path.name,
-                "trial": member.number,
-                "weights": [round(float(share), 6) for share in each],
-                "models": [
-                    {
-                        "fold": fold,
-                        "path": folder.path.relative_to(member.run.path).as_posix(),
-                        "stamp": stamp(folder.best_weights),
-                    }
+        "members": tuple(
+            MemberRecord(
+                member.run.path.name,
+                member.number,
+                tuple(round(float(share), 6) for share in weight),
+                tuple(
+                    Model(fold, folder.path.relative_to(member.run.path).as_posix(), stamp(folder.best_weights))
                     for fold, folder in member.models.items()
-                ],
-            }
-            for member, each in used
-        ],
-        "views": [PLAIN],
-        "filters": [],
+                ),
+            )
+            for member, weight in used
+        ),
+        "views": (PLAIN,),
+        "filters": (),
         "trainings": {name: ended_trainings(run) for name, run in runs.items()},
         **more,
     }
     first = next(iter(runs.values()))
     file = ensemble_file(first, runs)
     file.parent.mkdir(exist_ok=True)
-    write_json(file, content)
+    EnsembleRecord(**content).write(file)
     for run in list(runs.values())[1:]:  # made before, named in another order
         ensemble_file(run, runs).unlink(missing_ok=True)
     return file
@@ -251,5 +249,5 @@ def store(pool: Pool, weights: NDArray[np.float64], paths: Sequence[Path], **mor
 
 def newer(ensemble: Ensemble, paths: Sequence[Path]) -> int:
     """Return how many trainings have ended since the ensemble was made."""
-    runs = by_name(paths)
-    return sum(max(ended_trainings(runs[name]) - count, 0) for name, count in ensemble.record["trainings"].items())
+    runs, trainings = by_name(paths), ensemble.record.trainings if ensemble.record else {}
+    return sum(max(ended_trainings(runs[name]) - count, 0) for name, count in trainings.items())

@@ -5,7 +5,7 @@
 {"name": "small pieces", "pixels": 32}        connected pieces below a size become background
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from analysis.prediction import crf
 from trainable.classes import CLASSES
 
-Filter = dict[str, Any]
+Filter = Mapping[str, Any]
 """Its name and parameters."""
 
 

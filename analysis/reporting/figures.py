@@ -9,7 +9,7 @@ from plotly.colors import sample_colorscale
 from analysis.results.board import Board, Entry
 from analysis.results.importances import MOST, complete_trials, quiet
 from trainable.classes import CLASSES
-from trainable.run_folder.folders import STOPPED
+from trainable.run_folder.trial_record import STOPPED
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6BB1")
 """Of the best trials, told apart also by colour-blind readers. Source: Okabe and Ito 2008, less what is too light."""

@@ -1,8 +1,8 @@
 """What follows a search, as the notebook shows it: finalists, the ensemble's steps, and what is next to type."""
 
 from analysis.prediction.ensemble_file import ensemble_file
+from trainable.run_folder.ensemble_record import read_ensemble
 from trainable.run_folder.folders import RunFolder
-from trainable.storage.atomic_write import read_json
 
 
 def stage_table(run: RunFolder) -> str:
@@ -11,8 +11,8 @@ def stage_table(run: RunFolder) -> str:
     if not file.exists():
         return f"No ensemble is stored yet: `python analysis/ensemble.py --run {run.path.name}` makes one."
     lines = ["| step | mIoU | 95% interval over photos |", "| --- | --- | --- |"]
-    for each in read_json(file)["stages"]:
-        lines.append(f"| {each['name']} | {each['value']:.4f} | {each['low']:.3f} to {each['high']:.3f} |")
+    for each in read_ensemble(file).stages:
+        lines.append(f"| {each.name} | {each.value:.4f} | {each.low:.3f} to {each.high:.3f} |")
     return "\n".join(lines)
 
 
@@ -22,10 +22,10 @@ def gate_table(run: RunFolder) -> str:
     if not file.exists():
         return ""
     lines = ["| tried | gain | taken | why |", "| --- | --- | --- | --- |"]
-    for each in read_json(file)["gates"]:
-        value, low, high = each["gain"]
-        taken = "yes" if each["accepted"] else "no"
-        lines.append(f"| {each['name']} | {value:+.4f} ({low:+.4f} to {high:+.4f}) | {taken} | {each['reason']} |")
+    for each in read_ensemble(file).gates:
+        value, low, high = each.gain
+        taken = "yes" if each.accepted else "no"
+        lines.append(f"| {each.name} | {value:+.4f} ({low:+.4f} to {high:+.4f}) | {taken} | {each.reason} |")
     return "\n".join(lines)
 
 
@@ -34,13 +34,13 @@ def member_table(run: RunFolder) -> str:
     file = ensemble_file(run)
     if not file.exists():
         return ""
-    record = read_json(file)
-    lines = [f"{record['reason']}.", "", "| member | folds | weight | of its classes |", "| --- | --- | --- | --- |"]
-    for each in sorted(record["members"], key=lambda member: -sum(member["weights"])):
-        weights, folds = each["weights"], ", ".join(str(model["fold"]) for model in each["models"])
+    record = read_ensemble(file)
+    lines = [f"{record.reason}.", "", "| member | folds | weight | of its classes |", "| --- | --- | --- | --- |"]
+    for each in sorted(record.members, key=lambda member: -sum(member.weights)):
+        weights, folds = each.weights, ", ".join(str(model.fold) for model in each.models)
         mean = sum(weights) / len(weights)
         span = f"{min(weights):.2f} to {max(weights):.2f}"
-        lines.append(f"| {each['run']}/{each['trial']} | {folds} | {mean:.2f} | {span} |")
+        lines.append(f"| {each.run}/{each.trial} | {folds} | {mean:.2f} | {span} |")
     return "\n".join(lines)
 
 

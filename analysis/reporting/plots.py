@@ -21,7 +21,8 @@ from analysis.reporting.pictures import Picture, pictures, trial_to_draw, varied
 from analysis.results.board import Board
 from analysis.results.importances import MOST, important, open_study, quiet
 from trainable.classes import CLASSES
-from trainable.run_folder.folders import STOPPED, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import STOPPED
 from trainable.storage.record_checks import DAMAGE
 
 DPI = 80

@@ -7,9 +7,10 @@ from analysis.results.board import Board, Entry
 from analysis.results.exports import EXPLAINED, finalists_explained, folds_of, millions
 from analysis.results.importances import important, open_study
 from analysis.results.params import shared
-from trainable.run_folder.folders import ENDED, RunFolder
+from trainable.run_folder.ensemble_record import read_ensemble
+from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.search_record import SearchRecord
-from trainable.storage.atomic_write import read_json
+from trainable.run_folder.trial_record import ENDED
 from trainable.storage.record_checks import DAMAGE
 
 MOST_SHARED = 16
@@ -33,9 +34,7 @@ def head(board: Board) -> str:
 
 def spaces_of(search: SearchRecord) -> list[str]:
     """Return the spaces that a run's trials were drawn from, given its record: several if it was extended."""
-    before = search.content.get("extended", [])
-    earlier = [each.get("space") for each in before if isinstance(each, dict)] if isinstance(before, list) else []
-    return [str(each) for each in (*earlier, search.space)]
+    return [*(earlier.space for earlier in search.extended), search.space]
 
 
 def _key_numbers(board: Board) -> list[tuple[str, str, str]]:
@@ -140,16 +139,16 @@ def stages(run: RunFolder) -> str:
     if not path.exists():
         return ""
     try:
-        rows = [
+        rows: list[list[Cell | str]] = [
             [
-                each["name"],
-                number(each["value"], f"{each['value']:.4f}"),
-                number(each["low"], f"{each['low']:.3f} to {each['high']:.3f}"),
+                each.name,
+                number(each.value, f"{each.value:.4f}"),
+                number(each.low, f"{each.low:.3f} to {each.high:.3f}"),
             ]
-            for each in read_json(path)["stages"]
+            for each in read_ensemble(path).stages
         ]
     except DAMAGE as error:
-        return paragraph(f"{path} cannot be read: {type(error).__name__}: {error}", "note")
+        return paragraph(str(error), "note")
     return page.table(("step", "val_miou", "95% interval"), rows, "stages")
 
 

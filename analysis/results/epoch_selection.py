@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from trainable.metric.bootstrap import mean_ious
 from trainable.metric.paired_comparison import Standing
 from trainable.run_folder.fold_models import broken, fold_models, last_standing, pooled_confusion, tallies_of, trainings
-from trainable.run_folder.folders import FINISHED, RUNNING, RunFolder, TrialFolder
+from trainable.run_folder.folders import RunFolder, TrialFolder
+from trainable.run_folder.trial_record import FINISHED, RUNNING
 from trainable.storage.record_checks import DAMAGE
 
 NEIGHBOURS = 0.05
@@ -61,7 +62,7 @@ def choose(run: RunFolder, number: int | None = None) -> Chosen:
         number, why = _best(run, known)
     else:
         why = f"asked for; trained on {_folds(known[number])}"
-    whole = {fold: each for fold, each in known[number].items() if each.status()["state"] == FINISHED}
+    whole = {fold: each for fold, each in known[number].items() if each.status().state == FINISHED}
     counted = whole or known[number]
     curves = [read_curve(folder) for folder in counted.values()]
     if not whole:
@@ -107,15 +108,15 @@ def _models(trial: TrialFolder) -> dict[int, TrialFolder]:
 
 def _running(trial: TrialFolder) -> float:
     """Return the best val_miou of a trial that is still training, else 0."""
-    if not (trial.path / "trial.json").exists() or trial.status()["state"] != RUNNING:
+    if not (trial.path / "trial.json").exists() or trial.status().state != RUNNING:
         return 0.0
     return max((row["val_miou"] for row in trial.curve()), default=0.0)
 
 
 def _ended_early(trial: TrialFolder, epochs: int) -> str:
     status = trial.status()
-    reason = f" ({status['reason']})" if status.get("reason") else ""
-    return f"{status['state']} after {epochs} of {trial.config()['epochs']} epochs{reason}"
+    reason = f" ({status.reason})" if status.reason else ""
+    return f"{status.state} after {epochs} of {trial.config()['epochs']} epochs{reason}"
 
 
 def read_curve(folder: TrialFolder) -> list[float]:
@@ -132,7 +133,7 @@ def read_curve(folder: TrialFolder) -> list[float]:
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error!r}); name another --trial") from error
     budget = folder.config()["epochs"]
-    least = budget if folder.status()["state"] == FINISHED else 1
+    least = budget if folder.status().state == FINISHED else 1
     counted = least <= len(epochs) <= budget and epochs == list(range(1, len(epochs) + 1))
     if not counted or not all(math.isfinite(value) for value in values):
         raise ValueError(f"{path} should have epochs 1 to {budget}, found {len(rows)} rows; name another --trial")

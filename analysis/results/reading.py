@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from analysis.results.trials import Part, Trial, Trials
 from trainable.classes import CLASSES
 from trainable.metric.bootstrap import mean_ious
-from trainable.run_folder.folders import ENDED, FAILED, RunFolder, TrialFolder
+from trainable.run_folder.folders import RunFolder, TrialFolder
 from trainable.run_folder.search_record import SearchRecord
+from trainable.run_folder.trial_record import ENDED, FAILED, TrialRecord
 from trainable.storage.atomic_write import read_json
 from trainable.storage.record_checks import DamagedError
 
@@ -69,7 +70,7 @@ def _trial(found: Trials, folder: TrialFolder, label: str, budget: int) -> Trial
     def part(read: Callable[[], Part], file: str) -> Part | None:
         return found.part(read, f"trial {label}, {file}")
 
-    status = part(folder.status, "trial.json") or {"state": FAILED, "reason": "its trial.json cannot be read"}
+    status = part(folder.status, "trial.json") or TrialRecord(FAILED, "its trial.json cannot be read")
     curve = part(lambda: _curve(folder), "curve.csv") or []
     if any(not math.isfinite(row["val_miou"]) for row in curve):
         curve = [row for row in curve if math.isfinite(row["val_miou"])]
@@ -78,11 +79,11 @@ def _trial(found: Trials, folder: TrialFolder, label: str, budget: int) -> Trial
     trial = Trial(
         folder,
         label,
-        status["state"],
-        status.get("reason", ""),
+        status.state,
+        status.reason,
         budget,
         curve,
-        status.get("params", {}),
+        dict(status.params),
         config or {},
         part(lambda: _confusion(folder), "confusion.npz") if curve else None,
         _parameters(folder, part) if curve else None,

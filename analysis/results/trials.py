@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 from numpy.typing import NDArray
 
 from trainable.counts import have_ended
-from trainable.run_folder.folders import BROKEN, ENDED, STOPPED, RunFolder, TrialFolder
+from trainable.run_folder.folders import RunFolder, TrialFolder
 from trainable.run_folder.search_record import SearchRecord
+from trainable.run_folder.trial_record import BROKEN, ENDED, STOPPED
 from trainable.storage.record_checks import DAMAGE
 
 Part = TypeVar("Part")

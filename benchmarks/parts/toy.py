@@ -30,7 +30,8 @@ from search.settings.plan import Plan
 from search.settings.resolve import new_plan
 from search.worker import trial_runner as adapter
 from search.worker.trial_runner import TrialSetting
-from trainable.run_folder.folders import ENDED, RunFolder, TrialFolder
+from trainable.run_folder.folders import RunFolder, TrialFolder
+from trainable.run_folder.trial_record import ENDED
 from trainable.storage.atomic_write import write_bytes, write_json
 
 MACHINE = Machine(cores=2, gpus=0)
@@ -103,7 +104,7 @@ def main() -> int:
     from search.callbacks.tensorboard_log import TensorBoardEvents
     from search.callbacks.trial_states import RecordStates
     from search.driver import tune_runner as launch
-    from search.driver.lifecycle import Driver, driver_facts
+    from search.driver.lifecycle import Driver, share_of
     from search.ending.endings import End
     from search.run_state.heartbeat import claimed
     from search.tuning.freeze_thaw import Thawing
@@ -125,12 +126,12 @@ def main() -> int:
             launch.run_trials(plan, run, TrialSetting(run.path, None, {}, False), share, callbacks, thawing)
 
     def finish() -> End:
-        left = sum(folder.status()["state"] not in ENDED for folder in run.trials())
+        left = sum(folder.status().state not in ENDED for folder in run.trials())
         return driver.decide(left=left, sound=True, limited=False)
 
     with launch.ray_running(), claimed(run) as beat:
         driver = Driver(run, record, console)
-        status = driver.drive(driver_facts(MACHINE, share), beat, train, finish)
+        status = driver.drive(share_of(MACHINE, share), beat, train, finish)
     console.print(f"ran {time.monotonic() - began:.1f} s")
     return status
 

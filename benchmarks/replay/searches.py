@@ -22,7 +22,7 @@ from search.tuning.priors import Priors
 from search.tuning.study import StudySearch
 from trainable.classes import METRIC
 from trainable.config import TrialConfig
-from trainable.run_folder.folders import FINISHED, RunFolder
+from trainable.run_folder.folders import RunFolder
 
 
 class Sampled:
@@ -96,13 +96,6 @@ class Ours(TuneSearch):
         """Tell what a search goes by that has a budget: an epoch takes a second."""
         if self.thawing:
             self.thawing.epochs_left, self.thawing.workers = lambda: seconds, workers
-
-    def report(self, name: str, epoch: int, value: float) -> bool:
-        """Record the state, as `search/callbacks/trial_states.py` does before the searcher hears of an end."""
-        folder = self.run.trial(self.trials[name].config["number"])
-        if "state" not in folder.status():
-            folder.write_status(FINISHED)
-        return super().report(name, epoch, value)
 
 
 def stock(table: Table, seed: int, scheduler: Any) -> TuneSearch:

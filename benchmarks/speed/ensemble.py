@@ -58,7 +58,7 @@ def ours(folder: Path) -> None:
     share = np.full(11, 1 / MODELS)
     voters = tuple(Voter(TrialFolder(folder / f"{number:04d}"), 0, share) for number in range(MODELS))
     photos = [Path(line) for line in (folder / "photos.txt").read_text().splitlines()]
-    for each in predict_photos(Ensemble(folder, voters, (PLAIN,), (), {}), photos, Networks()):
+    for each in predict_photos(Ensemble(folder, voters, (PLAIN,), ()), photos, Networks()):
         each.argmax(0)
 
 

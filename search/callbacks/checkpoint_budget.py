@@ -7,7 +7,8 @@ from ray import tune
 from ray.tune.experiment import Trial
 from rich.console import Console
 
-from trainable.run_folder.folders import BROKEN, ENDED, PAUSED, RunFolder, TrialFolder
+from trainable.run_folder.folders import RunFolder, TrialFolder
+from trainable.run_folder.trial_record import BROKEN, ENDED, PAUSED
 
 
 @dataclass
@@ -47,7 +48,7 @@ class KeepWithin(tune.Callback):
         """Drop what is over the budget, with room for what the trials that have not ended may still write."""
         folders = [each for trial in self.run.trials() for each in (trial, *trial.further_folds())]
         sizes = {folder: checkpoint_bytes(folder) for folder in folders}
-        states = {folder: folder.status()["state"] for folder in folders}
+        states = {folder: folder.status().state for folder in folders}
         ended = [folder for folder in folders if states[folder] in (PAUSED, *ENDED)]
         most = max(sizes.values(), default=0)
         # One more than those that have not ended: the next trial begins before this is called again.
@@ -95,6 +96,6 @@ def checkpoint_bytes(folder: TrialFolder) -> int:
 
 def use_of(trial: TrialFolder) -> tuple[bool, int, float]:
     """Return what a trial is worth to an ensemble: whether it is sound, its folds, its best val_miou."""
-    sound = trial.status()["state"] not in BROKEN
+    sound = trial.status().state not in BROKEN
     folds = sum(not each.repeats for each in trial.further_folds())
     return sound, folds, max((row["val_miou"] for row in trial.curve()), default=-1.0)

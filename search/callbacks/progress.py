@@ -19,17 +19,8 @@ from search.run_state.time_left import epochs_to_come
 from search.worker.messages import Epoch, Report
 from search.worker.trial_callback import TrialCallback, assigned
 from trainable.classes import METRIC
-from trainable.run_folder.folders import (
-    BROKEN,
-    ENDED,
-    FAILED,
-    FINISHED,
-    INTERRUPTED,
-    PAUSED,
-    RUNNING,
-    STOPPED,
-    RunFolder,
-)
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import BROKEN, ENDED, FAILED, FINISHED, INTERRUPTED, PAUSED, RUNNING, STOPPED
 
 QUIET_S, TELL_S = 60.0, 15.0
 """Where there is no live table: after so many seconds without a line one tells how it stands; a better best is told at
@@ -85,7 +76,7 @@ class Progress(TrialCallback):
         self.started = self.told = self.now()
         self.over = threading.Event()
         for folder in [] if self.further else self.run.trials():  # those of before a resume
-            view = self.views[str(folder.number)] = TrialView(folder.params(), folder.status()["state"])
+            view = self.views[str(folder.number)] = TrialView(folder.params(), folder.status().state)
             for row in folder.curve():
                 view.see(int(row["epoch"]), row[METRIC])
         self.live = Live(get_renderable=self.table, console=self.console, refresh_per_second=2, transient=True)
@@ -136,7 +127,7 @@ class Progress(TrialCallback):
     def trial_started(self, trial: Trial) -> None:
         """A trial got a worker."""
         folder, view = assigned(trial).folder(self.run), self._view(trial)
-        if folder.status()["state"] in ENDED or folder.waits:
+        if folder.status().state in ENDED or folder.waits:
             return  # given up: Tune does not know yet
         view.state = RUNNING
         for row in folder.curve():
@@ -165,7 +156,7 @@ class Progress(TrialCallback):
     def trial_recovers(self, trial: Trial) -> None:
         """A trial is started again: its process is gone, or it could not go on there."""
         folder, why = assigned(trial).folder(self.run), self.lost.pop(trial.trial_id, GONE)
-        if folder.status()["state"] not in ENDED and not folder.waits:
+        if folder.status().state not in ENDED and not folder.waits:
             self.tell(f"trial {assigned(trial).label()}: {why}; it is tried again from its last epoch", "yellow")
 
     def _view(self, trial: Trial) -> TrialView:
@@ -175,7 +166,7 @@ class Progress(TrialCallback):
     def _ended(self, trial: Trial) -> None:
         status = assigned(trial).folder(self.run).status()
         view = self._view(trial)
-        view.state, view.reason = status["state"], status["reason"]
+        view.state, view.reason = status.state, status.reason
         best = "" if view.best is None else f", best {METRIC} {view.best:.4f}"
         paused = f", {self.count(PAUSED)} paused" if self.count(PAUSED) else ""
         left = f"{self.count(*ENDED)} of {self.trials} ended{paused}, {self.eta()} left"

@@ -13,18 +13,8 @@ from search.tuning.freeze_thaw import Thawing
 from search.worker.lease import release
 from search.worker.messages import Broken, Epoch, Excused, Halted, Report, read_report
 from search.worker.trial_callback import TrialCallback, assigned
-from trainable.run_folder.folders import (
-    ENDED,
-    FAILED,
-    FINISHED,
-    INTERRUPTED,
-    OOM,
-    PAUSED,
-    RUNNING,
-    STOPPED,
-    RunFolder,
-    TrialFolder,
-)
+from trainable.run_folder.folders import RunFolder, TrialFolder
+from trainable.run_folder.trial_record import ENDED, FAILED, FINISHED, INTERRUPTED, OOM, PAUSED, RUNNING, STOPPED
 
 LOST = ("ActorDiedError", "ActorUnavailableError", "WorkerCrashedError", "The actor is dead", "RayActorError")
 """What Ray's errors say where a process has gone without a word of its own."""
@@ -144,10 +134,10 @@ def mark_interrupted(folders: Iterable[TrialFolder]) -> list[TrialFolder]:
 
     Where even that cannot be written, the resume sees it by itself.
     """
-    cut = [folder for folder in folders if folder.status()["state"] not in (PAUSED, *ENDED)]
+    cut = [folder for folder in folders if folder.status().state not in (PAUSED, *ENDED)]
     for folder in cut:
         status, epochs = folder.status(), len(folder.curve())
-        if status["state"] != INTERRUPTED:
+        if status.state != INTERRUPTED:
             with contextlib.suppress(OSError):
                 folder.write_status(INTERRUPTED, f"interrupted after epoch {epochs}", epochs=epochs)
     return cut
@@ -155,7 +145,7 @@ def mark_interrupted(folders: Iterable[TrialFolder]) -> list[TrialFolder]:
 
 def saved(folders: Iterable[TrialFolder]) -> str:
     """Return what is saved of trainings that have not ended, to be told with how many have."""
-    going_on = [folder for folder in folders if folder.status()["state"] not in ENDED]
+    going_on = [folder for folder in folders if folder.status().state not in ENDED]
     parts = sum(folder.part_state.exists() for folder in going_on)
     whole = sum(bool(folder.curve()) and not folder.part_state.exists() for folder in going_on)
     none = len(going_on) - parts - whole

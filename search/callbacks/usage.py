@@ -3,18 +3,17 @@
 import contextlib
 import time
 from collections import defaultdict
-from typing import Any
 
 from ray.tune.experiment import Trial
 from rich.console import Console
 
-from search.run_state.past_usage import FILE, read_hours, total
+from search.run_state.past_usage import Held, Usage, read_usage
 from search.settings.allocation import Resources
 from search.settings.budget import size, unit
 from search.worker.messages import Epoch, Report
 from search.worker.trial_callback import TrialCallback, assigned
-from trainable.run_folder.folders import BROKEN, FINISHED, OOM, PAUSED, STOPPED, RunFolder, TrialFolder
-from trainable.storage.atomic_write import write_json
+from trainable.run_folder.folders import RunFolder, TrialFolder
+from trainable.run_folder.trial_record import BROKEN, FINISHED, OOM, PAUSED, STOPPED
 
 WRITE_S = 10.0
 """Between two writes of the file: so much of a session a kill may lose."""
@@ -29,10 +28,9 @@ class Hours(TrialCallback):
     def __init__(self, run: RunFolder, share: Resources):
         self.run, self.share = run, share
         self.began, self.written = time.time(), 0.0
-        before = read_hours(run)
-        self.sessions: list[dict[str, float]] = before["sessions"]
-        self.held: dict[str, float] = defaultdict(float, before["held"])  # seconds, by trial
-        self.shares: dict[str, float] = before["shares"]  # of a GPU, by trial, where they are packed
+        self.earlier = read_usage(run)
+        self.held: dict[str, float] = defaultdict(float, self.earlier.held)  # seconds, by trial
+        self.shares = dict(self.earlier.shares)  # of a GPU, by trial, where they are packed
         self.before = sum(self.held.values())
         self.since: dict[str, float] = {}  # by Tune's name
         self.names: dict[str, str] = {}  # of trials, by Tune's
@@ -70,7 +68,7 @@ class Hours(TrialCallback):
 
     def spent(self) -> float:
         """Return the hours of the run, earlier sessions and idle time included."""
-        return total(self.sessions) + (time.time() - self.began) * size(self.share) / 3600
+        return self.earlier.total() + (time.time() - self.began) * size(self.share) / 3600
 
     def close(self) -> None:
         """The session is over: what still runs has been asked to save."""
@@ -88,11 +86,10 @@ class Hours(TrialCallback):
     def _write(self, now: bool = False) -> None:
         if now or time.monotonic() - self.written > WRITE_S:
             self.written = time.monotonic()
-            session = {"began": self.began, "ended": time.time(), "size": size(self.share)}
+            sessions = (*self.earlier.sessions, Held(self.began, time.time(), size(self.share)))
+            per_trial = self.share.gpus_per_trial or 1
             with contextlib.suppress(OSError):
-                content: dict[str, Any] = {"unit": unit(self.share), "per_trial": self.share.gpus_per_trial or 1}
-                content |= {"sessions": [*self.sessions, session], "held": dict(self.held), "shares": self.shares}
-                write_json(self.run.path / FILE, content)
+                Usage(unit(self.share), per_trial, sessions, dict(self.held), self.shares).write(self.run)
 
 
 def key(folder: TrialFolder) -> str:
@@ -106,12 +103,12 @@ def parts(run: RunFolder) -> dict[str, float]:
     Overhead is what trials held their share for without training: starting, loading, saving. Idle is what no trial
     held: the start and the end of the search, and workers for which there was no trial.
     """
-    told = read_hours(run)
-    share = {number: told["shares"].get(number, told["per_trial"]) for number in told["held"]}
-    held = {number: seconds * share[number] / 3600 for number, seconds in told["held"].items()}
+    usage = read_usage(run)
+    share = {number: usage.shares.get(number, usage.per_trial) for number in usage.held}
+    held = {number: seconds * share[number] / 3600 for number, seconds in usage.held.items()}
     found = dict.fromkeys(KINDS, 0.0)
     for folder in [each for trial in run.trials() for each in (trial, *trial.further_folds())]:
-        hours, state = held.get(key(folder), 0.0), folder.status()["state"]
+        hours, state = held.get(key(folder), 0.0), folder.status().state
         if state in BROKEN:
             found["out of memory" if state == OOM else "failed"] += hours
             continue
@@ -122,13 +119,13 @@ def parts(run: RunFolder) -> dict[str, float]:
             kind = "confirmed"
         found[kind] += trained
         found["overhead"] += hours - trained
-    found["idle"] = max(total(told["sessions"]) - sum(found.values()), 0.0)
+    found["idle"] = max(usage.total() - sum(found.values()), 0.0)
     return found
 
 
 def print_hours(run: RunFolder, rate: float | None, console: Console) -> None:
     """Print where the hours went, and what they cost at a rate for each."""
-    found, name = parts(run), read_hours(run)["unit"]
+    found, name = parts(run), read_usage(run).unit
     spent = sum(found.values())
     if not spent:
         return

@@ -32,6 +32,7 @@ from search.ending.endings import (
 )
 from search.ending.signals import heard
 from search.run_state.console import tell
+from search.run_state.driver_record import Share
 from search.run_state.heartbeat import Heartbeat, request_stop
 from search.settings.allocation import Machine, Resources
 from search.settings.budget import Clock
@@ -68,13 +69,11 @@ class Driver:
         self.finish: Callable[[], End] = lambda: FINISHED
         record.stuck = lambda: self.end(STUCK)
 
-    def drive(
-        self, facts: dict[str, Any], beat: Heartbeat, trials: Callable[[], None], finish: Callable[[], End]
-    ) -> int:
+    def drive(self, on: Share, beat: Heartbeat, trials: Callable[[], None], finish: Callable[[], End]) -> int:
         """Run the trials, see to an orderly end, and return the exit status.
 
         Args:
-            facts: what is driven on what.
+            on: what of the machine it is driven on.
             beat: of this process, which has claimed the run.
             trials: returns when there are no more, or soon after SIGUSR1.
             finish: marks what was cut off, says how the run has ended and returns it. It may be called in another
@@ -91,7 +90,7 @@ class Driver:
             with heard(self._on_signal), disk.watched():
                 try:
                     try:
-                        self.beating.drive(facts, lambda: self.end(ASKED), self._superseded)
+                        self.beating.drive(on, lambda: self.end(ASKED), self._superseded)
                         threading.Thread(target=self._watch_ray, args=(over,), daemon=True).start()
                         timer = self.clock.timer(lambda: self.end(BUDGET)) if self.clock else None
                         trials()
@@ -221,16 +220,16 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def driver_facts(machine: Machine, share: Resources) -> dict[str, Any]:
+def share_of(machine: Machine, share: Resources) -> Share:
     """Return what `search/status.py` needs to know of the machine, and the job that this process is, if it is one."""
-    return {
-        "cores": machine.cores,
-        "gpus": machine.gpus,
-        "nodes": len(machine.shares),
-        "job": submitted_as(),
-        "concurrent": share.concurrent,
-        "gpus_per_trial": share.gpus_per_trial,
-    }
+    return Share(
+        cores=machine.cores,
+        gpus=machine.gpus,
+        nodes=len(machine.shares),
+        job=submitted_as(),
+        concurrent=share.concurrent,
+        gpus_per_trial=share.gpus_per_trial,
+    )
 
 
 def submitted_as() -> str | None:

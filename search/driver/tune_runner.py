@@ -48,7 +48,8 @@ from search.worker.messages import Assignment
 from search.worker.trial_runner import TrialSetting, run_trial, trainable
 from spaces.begun import as_begun
 from spaces.table import find_space
-from trainable.run_folder.folders import ENDED, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import ENDED
 
 STAGING_BYTES = 32_000_000
 """More than Tune writes of a search."""
@@ -101,7 +102,7 @@ def run_trials(
         space = priors.space(space)
     space = as_begun(space, choices(run.study, plan.start))
     study = open_study(run, space, plan.start)
-    ended = sum(folder.status()["state"] in ENDED for folder in run.trials())
+    ended = sum(folder.status().state in ENDED for folder in run.trials())
     if ended >= plan.trials:
         return
     scheduler: TrialScheduler = FIFOScheduler()

@@ -31,9 +31,10 @@ from search.settings.plan import Plan
 from search.settings.settings import Settings, option, typed
 from trainable.coco.reader import read_training
 from trainable.dataset.demo import find_data
+from trainable.run_folder.ensemble_record import read_ensemble
 from trainable.run_folder.fold_models import fold_models
-from trainable.run_folder.folders import BROKEN, RunFolder
-from trainable.storage.atomic_write import read_json
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import BROKEN
 from trainable.storage.remote import Remote
 from trainable.storage.remote_data import local_data
 
@@ -125,13 +126,13 @@ class Commands:
             best = {"val_miou": float(ranking[0].best["val_miou"])} if ranking and ranking[0].best else {}
             return {**best, "trials": len(ranking), "epochs": epochs}
         if name == CONFIRM:
-            models = [fold_models(trial) for trial in self.long.trials() if trial.status()["state"] not in BROKEN]
+            models = [fold_models(trial) for trial in self.long.trials() if trial.status().state not in BROKEN]
             return {"models": sum(len(each) for each in models if len(each) > 1)}
         if name in (ENSEMBLE, TOGETHER):
             more = f"-with-{self.extra.path.name}" * (name == TOGETHER)
-            stored = read_json(self.long.path / "ensemble" / f"ensemble{more}.json")
-            stages = {each["name"]: each["value"] for each in stored["stages"]}
-            return {**stages, "expected on unseen photos": stored["expected"]["value"]}
+            stored = read_ensemble(self.long.path / "ensemble" / f"ensemble{more}.json")
+            stages = {stage.name: stage.value for stage in stored.stages}
+            return {**stages, "expected on unseen photos": stored.expected["value"]}
         return {}
 
     def _search(self) -> Phase:
@@ -196,7 +197,7 @@ class Commands:
         return Phase(EXTRA, ["search/run.py", *command, *self._machine(), *_until(self.hours.share(EXTRA))], told)
 
     def _extra_folds(self) -> Phase:
-        folds = read_json(self.long.path / "ensemble" / "ensemble.json")["folds"]
+        folds = read_ensemble(self.long.path / "ensemble" / "ensemble.json").folds
         if len(folds) < 2:
             return Phase(EXTRA_FOLDS, [], "", skipped="the ensemble has models of one fold")
         command = ["--confirm", self.extra.path.name, *runs_dir_option(self.run), "--folds", str(max(folds) + 1)]

@@ -4,7 +4,7 @@ import math
 
 from search.phases.sharing import shares_left
 from search.run_state.chain_record import Chain
-from search.run_state.past_usage import read_hours
+from search.run_state.past_usage import read_usage
 from search.settings.budget import duration
 from search.settings.settings import option
 from trainable.run_folder.folders import RunFolder
@@ -18,8 +18,8 @@ class ChainHours:
 
     def size(self) -> float:
         """Return the GPUs, or cores, that the search held, 0 before it has begun."""
-        sessions = read_hours(self.run)["sessions"]
-        return float(sessions[-1]["size"]) if sessions else 0.0
+        sessions = read_usage(self.run).sessions
+        return sessions[-1].size if sessions else 0.0
 
     def workers(self) -> int:
         """Return the trainings at a time, as the search had them."""

@@ -6,7 +6,6 @@ them (`search/tuning/config_to_params.py`): the study is rebuilt from their fold
 
 import time
 from dataclasses import asdict, replace
-from typing import Any
 
 from search.preparation.encoder_weights_folder import fingerprints
 from search.settings.allocation import Machine
@@ -17,9 +16,10 @@ from search.tuning.freeze_thaw import LEAST_CHANCE, Thawing
 from spaces.encoders import STRIDES, group_for, pairs
 from spaces.optimizers import freeze_shares
 from spaces.table import GIVEN, NONE, space_names
-from trainable.run_folder.folders import ENDED, INTERRUPTED, PAUSED, STOPPED, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.search_record import Extension
+from trainable.run_folder.trial_record import ENDED, INTERRUPTED, PAUSED, STOPPED
 from trainable.storage.atomic_write import write_json
-from trainable.storage.record_checks import DamagedError, is_count
 from trainable.storage.remote import Remote
 
 
@@ -29,7 +29,8 @@ def extended_plan(plan: Plan, run: RunFolder, settings: Settings, machine: Machi
     Raises:
         ValueError: settings that do not fit, or that add nothing.
     """
-    more = given_or(settings.trials, history(run)[0]["trials"] if history(run) else plan.trials)
+    extensions = run.record().extended
+    more = given_or(settings.trials, extensions[0].trials if extensions else plan.trials)
     if more < 0:
         raise ValueError(f"--trials with --extend is how many to add, at least 0, found {more}")
     space = given_or(settings.space, plan.space)
@@ -60,7 +61,7 @@ def extended_plan(plan: Plan, run: RunFolder, settings: Settings, machine: Machi
         freeze_shares=list(freeze_shares(plan.config.epochs)),
     )
     check_plan(extended)
-    if begun >= extended.trials and all(folder.status()["state"] in ENDED for folder in run.trials()):
+    if begun >= extended.trials and all(folder.status().state in ENDED for folder in run.trials()):
         _check_adds(extended, run)
     return extended
 
@@ -95,7 +96,7 @@ def stopped(run: RunFolder, plan: Plan) -> list[int]:
     return [
         folder.number
         for folder in run.trials()
-        if folder.status()["state"] == STOPPED and (run.uri or folder.last_state.exists())
+        if folder.status().state == STOPPED and (run.uri or folder.last_state.exists())
     ]
 
 
@@ -104,20 +105,12 @@ def extend(run: RunFolder, before: Plan, plan: Plan, command: str = "") -> str:
     from search.preparation.data_setup import commit  # imports PyTorch
 
     again = stopped(run, plan)
-    entry = {
-        "command": command,
-        "when": time.time(),
-        "commit": commit(),
-        "space": before.space,
-        "trials": before.trials,
-        "stopper": before.stopper,
-        "again": again,
-    }
+    now = Extension(time.time(), before.trials, tuple(again), command, commit(), before.space, before.stopper)
     content = {
         **run.search(),
         "plan": asdict(plan),
         "weights": fingerprints(plan),
-        "extended": [*history(run), entry],
+        "extended": [asdict(each) for each in (*run.record().extended, now)],
     }
     write_json(run.path / "search.json", content)
     settle(run)
@@ -136,43 +129,23 @@ def settle(run: RunFolder) -> None:
 
     Its stopped trials may go on, and the study makes room for one in the new space's terms.
     """
-    if not (extensions := history(run)):
+    if not (extensions := run.record().extended):
         return
     last, aside = extensions[-1], run.path / f"study-{len(extensions)}.journal"
     if aside.exists():
         return
     state = PAUSED if run.record().stopper == FORECAST else INTERRUPTED
-    for number in last["again"]:
+    for number in last.again:
         folder = run.trial(number)
-        status = folder.status()
-        if status["state"] == STOPPED:
-            kept = {name: each for name, each in status.items() if name not in ("state", "reason", "params")}
-            folder.write_status(state, status.get("reason", ""), **kept)
+        if (record := folder.status()).state == STOPPED:
+            folder.write(replace(record, state=state))
     if run.study.exists():
         run.study.rename(aside)
     else:
         aside.touch()
 
 
-def history(run: RunFolder) -> list[dict[str, Any]]:
-    """Return what a run was before each time that it was extended, from its search.json.
-
-    Raises:
-        DamagedError: it does not say so.
-    """
-    found = run.search().get("extended", [])
-    if not isinstance(found, list) or not all(isinstance(each, dict) and _said(each) for each in found):
-        rule = "extended must list when, trials and again of each time"
-        raise DamagedError(f"{run.path / 'search.json'} is damaged: {rule}")
-    return found
-
-
-def _said(entry: dict[str, Any]) -> bool:
-    again = entry.get("again")
-    numbers = isinstance(again, list) and all(is_count(each) for each in again)
-    return numbers and is_count(entry.get("trials"), 1) and isinstance(entry.get("when"), int | float)
-
-
 def extended_at(run: RunFolder) -> float:
     """Return when a run was last extended, in seconds since 1970; 0 for one that never was."""
-    return history(run)[-1]["when"] if history(run) else 0.0
+    extensions = run.record().extended
+    return extensions[-1].when if extensions else 0.0

@@ -17,8 +17,9 @@ from search.tuning.priors import FIRST, Prior, Priors
 from search.worker.build_checks import spell_out
 from spaces.table import Space, find_space
 from trainable.classes import METRIC
-from trainable.run_folder.folders import BROKEN, RunFolder
+from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.search_record import SearchRecord
+from trainable.run_folder.trial_record import BROKEN
 from trainable.storage.record_checks import DAMAGE
 
 Spell = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
@@ -76,7 +77,7 @@ def take(run: RunFolder, plan: Plan, space: Space, data: dict[str, Any], spell: 
     budget, base, sound, found = SearchRecord.of(search).epochs, plan.base, [], []
     for folder in run.trials():
         with contextlib.suppress(*DAMAGE):
-            if folder.status()["state"] not in BROKEN and (rows := folder.curve()):
+            if folder.status().state not in BROKEN and (rows := folder.curve()):
                 sound.append((folder, folder.config(), folder.params(), [float(row[METRIC]) for row in rows]))
     spelled = spell([config for _, config, _, _ in sound])
     for (folder, config, params, curve), full in zip(sound, spelled, strict=True):

@@ -6,7 +6,8 @@ from search.run_state.leaderboard import standings
 from search.settings.plan import Plan
 from search.tuning.freeze_thaw import Thawing
 from search.tuning.priors import read_priors
-from trainable.run_folder.folders import BROKEN, FINISHED, RUNNING, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import BROKEN, FINISHED, RUNNING
 
 TOP = 3
 """Finalists where --top does not say otherwise."""

@@ -8,7 +8,8 @@ from search.run_state.leaderboard import show_params
 from search.run_state.tables import fitted
 from trainable.metric.noise import Cell
 from trainable.metric.paired_comparison import HELD, Standing, miou
-from trainable.run_folder.folders import BROKEN, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import BROKEN
 
 
 def print_ranking(run: RunFolder, numbers: list[int], race: Race, console: Console) -> None:
@@ -16,8 +17,8 @@ def print_ranking(run: RunFolder, numbers: list[int], race: Race, console: Conso
     for number in numbers:
         for folder in run.trial(number).further_folds():
             status = folder.status()
-            if status["state"] in BROKEN:
-                text = f"trial {number} is out: {folder.path.name} {status['state']}: {status['reason']}"
+            if status.state in BROKEN:
+                text = f"trial {number} is out: {folder.path.name} {status.state}: {status.reason}"
                 console.print(text, style="red", highlight=False, soft_wrap=True)
     if not race.standings:
         text = "no fold has been trained on by all finalists yet: they cannot be ranked"

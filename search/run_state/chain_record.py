@@ -3,11 +3,11 @@
 import json
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from search.run_state.process import identity, is_alive
+from search.run_state.driver_record import DriverRecord
 from search.run_state.run_location import folder_named
 from search.run_state.run_names import is_there
 from search.settings.phase_names import EXTRA, EXTRA_FOLDS, SEARCH, phases_to
@@ -59,10 +59,11 @@ class Chain:
     @property
     def carried(self) -> bool:
         """Whether a process carries it on."""
-        if self.done or not self.by:
+        carrier = DriverRecord.of(self.by)
+        if self.done or carrier.seen is None:
             return False
-        alive = is_alive(self.by)
-        return time.time() - self.by["seen"] < FRESH_S if alive is None else alive
+        alive = carrier.alive()
+        return time.time() - carrier.seen < FRESH_S if alive is None else alive
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -146,7 +147,7 @@ def read_chain(run: RunFolder) -> Chain | None:
 
 def write_chain(run: RunFolder, chain: Chain) -> None:
     """Write it, where the run is, as carried by this process."""
-    chain.by = {**identity(), "seen": time.time()}
+    chain.by = replace(DriverRecord.here(), seen=time.time()).content()
     content = json.dumps(asdict(chain), indent=1).encode()
     if run.uri:
         Remote(run.uri).write(FILE, content)

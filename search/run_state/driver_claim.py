@@ -12,10 +12,11 @@ import secrets
 import shlex
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+from search.run_state.driver_record import DRIVER, DriverRecord
 from search.run_state.leaderboard import runs_dir_option
-from search.run_state.process import identity, is_alive
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.exclusive_file import create, create_at
 from trainable.storage.record_checks import DAMAGE
@@ -24,9 +25,6 @@ from trainable.storage.remote import Remote
 BEAT_S = 5.0
 WATCH_S = 20.0
 """Seconds for which a heartbeat is watched: four beats."""
-
-DRIVER = "driver.json"
-"""The heartbeat in a run's folder."""
 
 CLAIM = re.compile(r"\.driver-(\d+)\.claim")
 
@@ -62,15 +60,15 @@ def take(run: RunFolder, tell: Tell = lambda text: None) -> Claim:
     watched = False
     while True:
         last, holder = _holder(run)
-        if (last or holder) and "ended" not in holder:
+        if (last or holder.known) and holder.ended is None:
             alive = _lives(run, holder)
             if alive is None:
                 if not watched:
-                    where = f"process {holder.get('pid')} on {holder.get('host')}"
+                    where = f"process {holder.pid} on {holder.host}"
                     tell(f"{where} drove run {run.path.name}: seeing for {WATCH_S:.0f} s whether it still does")
                 watched, alive = True, changes([run], WATCH_S)[0]
                 holder = _holder(run)[1]
-                if "ended" in holder:
+                if holder.ended is not None:
                     continue
             if alive:
                 raise DrivenError(_driven(run, holder))
@@ -85,7 +83,7 @@ def check_undriven(run: RunFolder) -> None:
         DrivenError: another search drives it.
     """
     last, holder = _holder(run)
-    if (last or holder) and "ended" not in holder and _lives(run, holder):
+    if (last or holder.known) and holder.ended is None and _lives(run, holder):
         raise DrivenError(_driven(run, holder))
 
 
@@ -106,11 +104,10 @@ def changes(runs: list[RunFolder], seconds: float, refresh: Callable[[], None] =
     return changed
 
 
-def heartbeat(run: RunFolder) -> dict[str, Any]:
-    """Return what the heartbeat last said, {} if there never was one or it cannot be read."""
-    found = _read(run, DRIVER)
-    sound = isinstance(found.get("seen"), int | float) and isinstance(found.get("claim", 0), int)
-    return found if sound else {}
+def heartbeat(run: RunFolder) -> DriverRecord:
+    """Return what the heartbeat last said; nothing is known if there never was one or it cannot be read."""
+    record = _read(run, DRIVER)
+    return DriverRecord() if record.seen is None else record
 
 
 def forget(run: RunFolder) -> None:
@@ -124,37 +121,36 @@ def is_claim(name: str) -> bool:
     return bool(CLAIM.fullmatch(name))
 
 
-def facts(run: RunFolder) -> dict[str, Any]:
+def as_driver(run: RunFolder) -> DriverRecord:
     """Return what tells this process, driving this folder, from any other."""
-    return {**identity(), **({} if run.uri else {"folder": run.path.stat().st_ino})}
+    return replace(DriverRecord.here(), folder=None if run.uri else run.path.stat().st_ino)
 
 
-def _holder(run: RunFolder) -> tuple[int, dict[str, Any]]:
+def _holder(run: RunFolder) -> tuple[int, DriverRecord]:
     """Return the highest claim's number, 0 without one, and what is known of who made it."""
-    last, told = max(_numbers(run), default=0), heartbeat(run)
-    return last, told if last <= told.get("claim", 0) else _read(run, _name(last))
+    last, record = max(_numbers(run), default=0), heartbeat(run)
+    return last, record if last <= record.claim else _read(run, _name(last))
 
 
-def _lives(run: RunFolder, holder: dict[str, Any]) -> bool | None:
+def _lives(run: RunFolder, holder: DriverRecord) -> bool | None:
     """Tell whether the process that claimed a run lives; None: it cannot be known from here."""
-    alive = is_alive(holder)
-    if alive and not run.uri and holder.get("folder", run.path.stat().st_ino) != run.path.stat().st_ino:
+    alive = holder.alive()
+    if alive and not run.uri and holder.folder not in (None, run.path.stat().st_ino):
         return False  # it does, and drives what this folder is a copy of
     return alive
 
 
-def _driven(run: RunFolder, holder: dict[str, Any]) -> str:
-    seen = holder.get("seen")
-    ago = f", last seen {max(time.time() - seen, 0):.0f} s ago" if isinstance(seen, int | float) else ""
+def _driven(run: RunFolder, holder: DriverRecord) -> str:
+    ago = f", last seen {max(time.time() - holder.seen, 0):.0f} s ago" if holder.seen is not None else ""
     return (
-        f"run {run.path.name} is being driven by process {holder.get('pid')} on {holder.get('host')}{ago}; stop it "
+        f"run {run.path.name} is being driven by process {holder.pid} on {holder.host}{ago}; stop it "
         f"with {shlex.join(['python', 'search/status.py', '--stop', run.path.name, *runs_dir_option(run)])}, or wait"
     )
 
 
 def _create(run: RunFolder, number: int) -> bool:
     """Create a claim where there is none; tells whether this process now holds the run."""
-    content = json.dumps({**facts(run), "token": secrets.token_hex(16)}).encode()
+    content = json.dumps({**as_driver(run).content(), "token": secrets.token_hex(16)}).encode()
     name = _name(number)
     if not (create_at(Remote(run.uri), name, content) if run.uri else create(run.path, name, content)):
         return False
@@ -181,11 +177,10 @@ def _numbers(run: RunFolder) -> list[int]:
     return [int(found[1]) for name in names if (found := CLAIM.fullmatch(name))]
 
 
-def _read(run: RunFolder, name: str) -> dict[str, Any]:
+def _read(run: RunFolder, name: str) -> DriverRecord:
     with contextlib.suppress(*DAMAGE):
-        found = json.loads(Remote(run.uri).read(name) if run.uri else (run.path / name).read_bytes())
-        return found if isinstance(found, dict) else {}
-    return {}
+        return DriverRecord.of(json.loads(Remote(run.uri).read(name) if run.uri else (run.path / name).read_bytes()))
+    return DriverRecord()
 
 
 def _delete(run: RunFolder, name: str) -> None:
@@ -195,5 +190,5 @@ def _delete(run: RunFolder, name: str) -> None:
 
 def _pulse(run: RunFolder) -> tuple[Any, ...]:
     """Return what differs from beat to beat."""
-    told = heartbeat(run)
-    return max(_numbers(run), default=0), told.get("beat"), told.get("seen"), "ended" in told
+    record = heartbeat(run)
+    return max(_numbers(run), default=0), record.beat, record.seen, record.ended

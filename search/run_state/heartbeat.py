@@ -7,12 +7,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from search.run_state import driver_claim as claim
-from search.run_state.driver_claim import BEAT_S, DRIVER, Claim, Tell, changes, facts, take
-from search.run_state.process import is_alive
+from search.run_state.driver_claim import BEAT_S, Claim, Tell, as_driver, changes, take
+from search.run_state.driver_record import DRIVER, DriverRecord, Share
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.atomic_write import write_json
 from trainable.storage.remote import Remote
@@ -32,7 +33,7 @@ class Heartbeat:
     def __init__(
         self,
         run: RunFolder,
-        more: dict[str, Any] | None = None,
+        share: Share | None = None,
         on_stop: Callable[[], None] | None = None,
         held: Claim | None = None,
     ):
@@ -40,23 +41,23 @@ class Heartbeat:
 
         Args:
             run: to drive; on entering it is claimed, unless it is held.
-            more: facts for `search/status.py`.
+            share: of the machine, for `search/status.py`.
             on_stop: called in a thread once it is asked to stop.
             held: this process's claim of the run.
         """
         self.run, self.remote = run, Remote(run.uri) if run.uri else None
-        self.facts = {**facts(run), "started": time.time(), **(more or {})}
+        self.record = replace(as_driver(run), started=time.time(), **vars(share or Share()))
         self.on_stop, self.held, self.beats = on_stop, held, 0
         self.on_lost: Callable[[], None] = lambda: None
         """Called in a thread, once, where another search has taken the run over."""
         self.over, self.lock = threading.Event(), threading.Lock()
 
-    def drive(self, more: dict[str, Any], on_stop: Callable[[], None], on_lost: Callable[[], None]) -> None:
+    def drive(self, share: Share, on_stop: Callable[[], None], on_lost: Callable[[], None]) -> None:
         """Say what is driven on what, for `search/status.py`, and what to call when it is asked to stop, or lost.
 
         A wish to stop that came before is heard then. Both are called in a thread.
         """
-        self.facts |= more
+        self.record = replace(self.record, **vars(share))
         self.on_stop, self.on_lost = on_stop, on_lost
         self._write()
 
@@ -80,7 +81,7 @@ class Heartbeat:
         self.over.set()
         self.thread.join(timeout=BEAT_S)
         if self.run.path.is_dir() and self.held and not self._lost():
-            self._write(ended=time.time(), **({"end": end, "why": why} if end else {}))
+            self._write(ended=time.time(), end=end or None, why=why or None)
             self._forget_stop()
 
     def _forget_stop(self) -> None:
@@ -117,8 +118,8 @@ class Heartbeat:
             temporary = path.with_name(f".{path.name}.tmp")
             self.beats += 1
             number = self.held.number if self.held else 0
-            told = {**self.facts, "claim": number, "beat": self.beats, "seen": time.time(), **more}
-            temporary.write_text(json.dumps(told))
+            record = replace(self.record, claim=number, beat=self.beats, seen=time.time(), **more)
+            temporary.write_text(json.dumps(record.content()))
             temporary.replace(path)
             if self.remote:
                 self.remote.push(self.run.path, (path.name,))
@@ -130,8 +131,8 @@ def driver_file(run: RunFolder) -> Path:
     return run.path / DRIVER
 
 
-def driver(run: RunFolder) -> dict[str, Any]:
-    """Return what the heartbeat last said here, {} if there never was one or it cannot be read."""
+def driver(run: RunFolder) -> DriverRecord:
+    """Return what the heartbeat last said here; nothing is known if there never was one or it cannot be read."""
     return claim.heartbeat(RunFolder(run.path))
 
 
@@ -159,12 +160,12 @@ def driver_state(run: RunFolder, refresh: Callable[[], None] = lambda: None) -> 
 
 def _state(run: RunFolder) -> str | None:
     """Return how a run's search is as far as its heartbeat says it at once."""
-    told = driver(run)
-    if not told:
+    record = driver(run)
+    if record.seen is None:
         return UNKNOWN
-    if "ended" in told:
+    if record.ended is not None:
         return ENDED
-    alive, age = is_alive(told), time.time() - told["seen"]
+    alive, age = record.alive(), time.time() - record.seen
     if alive is not None:
         return RUNNING if alive else GONE
     if 0 <= age < FRESH_S:

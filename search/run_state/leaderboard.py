@@ -13,7 +13,8 @@ from search.settings.plan import Plan
 from search.settings.settings import Settings, typed
 from spaces import own
 from trainable.counts import counted
-from trainable.run_folder.folders import BROKEN, STOPPED, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import BROKEN, STOPPED
 from trainable.storage.cache_dir import is_default_cache_dir
 from trainable.storage.record_checks import DAMAGE
 from trainable.storage.remote import is_uri
@@ -53,7 +54,7 @@ def standings(run: RunFolder, damaged: list[int] | None = None) -> list[Standing
             continue
         best = max(rows, key=lambda row: row["val_miou"], default=None)
         seconds = sum(row.get("train_s", 0) + row.get("val_s", 0) for row in rows)
-        state, reason, params = status["state"], status.get("reason", ""), status.get("params", {})
+        state, reason, params = status.state, status.reason, dict(status.params)
         found.append(Standing(folder.number, state, reason, len(rows), best, params, seconds))
     return sorted(found, key=lambda each: -each.best["val_miou"] if each.best else 1)
 

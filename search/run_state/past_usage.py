@@ -1,29 +1,54 @@
 """What earlier sessions of a run have spent, as its `hours.json` says; nothing of Ray is needed to read it."""
 
 import contextlib
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 
 from trainable.run_folder.folders import RunFolder
-from trainable.storage.atomic_write import read_json
+from trainable.storage.atomic_write import read_json, write_json
 
 FILE = "hours.json"
+FORMAT = 1
 
 
-def read_hours(run: RunFolder) -> dict[str, Any]:
-    """Return what earlier sessions of a run have written."""
+@dataclass(frozen=True)
+class Held:
+    """One session's hold of the machine."""
+
+    began: float  # seconds since 1970
+    ended: float
+    size: float  # GPUs, or cores where there are none
+
+
+@dataclass(frozen=True)
+class Usage:
+    """All of `hours.json`."""
+
+    unit: str = "hours"  # GPU-hours or core-hours
+    per_trial: float = 1.0  # GPUs, or cores, of a trial where `shares` has none
+    sessions: tuple[Held, ...] = ()
+    held: Mapping[str, float] = field(default_factory=dict)  # seconds, by trial
+    shares: Mapping[str, float] = field(default_factory=dict)  # of a GPU, by trial, where they are packed
+    format: int = FORMAT
+
+    def total(self, since: float = 0.0) -> float:
+        """Return the hours of the sessions: the share of the machine, times the time it was held.
+
+        Args:
+            since: seconds since 1970 from which on sessions count.
+        """
+        return sum((each.ended - each.began) * each.size for each in self.sessions if each.began >= since) / 3600
+
+    def write(self, run: RunFolder) -> None:
+        """Write `hours.json`."""
+        write_json(run.path / FILE, asdict(self))
+
+
+def read_usage(run: RunFolder) -> Usage:
+    """Return what earlier sessions of a run have written; nothing where that cannot be read."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         found = read_json(run.path / FILE)
-        kinds = {"unit": str, "per_trial": float, "sessions": list, "held": dict}
-        return {name: kind(found[name]) for name, kind in kinds.items()} | {"shares": found.get("shares", {})}
-    return {"unit": "hours", "per_trial": 1.0, "sessions": [], "held": {}, "shares": {}}
-
-
-def total(sessions: list[dict[str, float]], since: float = 0.0) -> float:
-    """Return the hours of sessions: the share of the machine, times the time it was held.
-
-    Args:
-        sessions: as `hours.json` has them.
-        since: seconds since 1970 from which on sessions count.
-    """
-    counted = [each for each in sessions if each["began"] >= since]
-    return sum((each["ended"] - each["began"]) * each["size"] for each in counted) / 3600
+        sessions = tuple(Held(float(s["began"]), float(s["ended"]), float(s["size"])) for s in found["sessions"])
+        held, shares = dict(found["held"]), dict(found.get("shares", {}))
+        return Usage(str(found["unit"]), float(found["per_trial"]), sessions, held, shares)
+    return Usage()

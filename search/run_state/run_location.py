@@ -9,7 +9,6 @@ from pathlib import Path
 
 from search.run_state.driver_claim import DRIVER, DrivenError, Tell, forget, heartbeat, is_claim
 from search.run_state.heartbeat import Heartbeat, claimed
-from search.run_state.process import is_alive
 from search.run_state.run_names import check_name, check_root, check_there, is_there
 from search.settings.plan import DEFAULT_SPACE
 from search.settings.settings import GOES_ON, Settings
@@ -184,9 +183,9 @@ def _earlier_remote_run(settings: Settings, name: str) -> RunFolder:
         root = Remote(str(settings.runs_dir))
         raise ValueError(f"no run {name} in {root.uri}; the runs there are: {', '.join(root.folders()) or 'none'}")
     here = heartbeat(RunFolder(run.path))
-    if here and "ended" not in here and is_alive(here):  # its working copy is newer than what is at the URI
+    if here.ended is None and here.alive():  # its working copy is newer than what is at the URI
         if name == earlier_name(settings):
-            raise DrivenError(f"run {name} is driven by process {here['pid']} of this machine; stop that, or wait")
+            raise DrivenError(f"run {name} is driven by process {here.pid} of this machine; stop that, or wait")
         return run
     remote.pull(run.path, leave=LARGE)
     return run

@@ -11,15 +11,17 @@ from rich.text import Text
 
 from search.ending.endings import ENDS
 from search.run_state.chain_record import Chain, read_chain
+from search.run_state.driver_record import DriverRecord
 from search.run_state.heartbeat import ENDED, GONE, RUNNING, driver, driver_state
 from search.run_state.leaderboard import Standing, runs_dir_option, show_params, standings
 from search.run_state.run_names import NO_RECORD
 from search.run_state.tables import fitted
 from search.run_state.time_left import epochs_to_come
 from trainable.counts import counted, have_ended
-from trainable.run_folder.folders import BROKEN, FINISHED, PAUSED, STOPPED, RunFolder
-from trainable.run_folder.folders import ENDED as ENDED_TRIALS
-from trainable.run_folder.folders import RUNNING as RUNNING_TRIAL
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import BROKEN, FINISHED, PAUSED, STOPPED
+from trainable.run_folder.trial_record import ENDED as ENDED_TRIALS
+from trainable.run_folder.trial_record import RUNNING as RUNNING_TRIAL
 from trainable.storage.record_checks import DAMAGE
 
 
@@ -64,31 +66,31 @@ def status_of(run: RunFolder, beat: str | None = None) -> Status:
         ranking = standings(run, damaged)
     except DAMAGE as error:
         return Status(run.path.name, "damaged", f"cannot be read: {error}")
-    told, beat = driver(run), beat or driver_state(run)
+    last, beat = driver(run), beat or driver_state(run)
     status = Status(run.path.name, "", "", trials, epochs, ranking=ranking, damaged=damaged, chain=chain)
     for each in ranking:
         state = each.state if beat == RUNNING or each.state != RUNNING_TRIAL else "interrupted"
         status.counts[state] = status.counts.get(state, 0) + 1
     status.best = max((each.best["val_miou"] for each in ranking if each.best), default=None)
-    gpus = told.get("gpus_per_trial") or 0
+    gpus = last.gpus_per_trial or 0
     status.hours = sum(each.seconds for each in ranking) / 3600 * (gpus or 1)
     status.unit = "GPU-hours" if gpus else "core-hours"
-    status.left_s = _left(status, told) if beat == RUNNING else None
-    status.state, status.told = _state(run, status, told, beat)
+    status.left_s = _left(status, last.concurrent or 1) if beat == RUNNING else None
+    status.state, status.told = _state(run, status, last, beat)
     return status
 
 
-def _state(run: RunFolder, status: Status, told: dict[str, Any], beat: str) -> tuple[str, str]:
-    seen = show_ago(time.time() - told["seen"]) if told else "never"
+def _state(run: RunFolder, status: Status, last: DriverRecord, beat: str) -> tuple[str, str]:
+    seen = "never" if last.seen is None else show_ago(time.time() - last.seen)
     if beat == RUNNING:
-        where = f"process {told.get('pid')} on {told.get('host')}, seen {seen}"
+        where = f"process {last.pid} on {last.host}, seen {seen}"
         return ("stopping", f"saving and stopping: {where}") if run.stop_requested() else ("running", where)
     if status.chain:
         return _chain_state(run, status.chain)
-    resumable = told.get("end") in [each.name for each in ENDS if each.resumable]
+    resumable = last.end in [each.name for each in ENDS if each.resumable]
     if status.ended >= status.trials:
-        return "finished", f"ended {seen}" if told else "all trials have ended"
-    why = told["why"] if resumable and isinstance(told.get("why"), str) else "stopped"
+        return "finished", f"ended {seen}" if last.known else "all trials have ended"
+    why = last.why if resumable and last.why else "stopped"
     how = {GONE: f"its search is gone without a word, last seen {seen}", ENDED: f"{why}, {seen}"}
     return "interrupted", f"{how.get(beat, 'nobody drives it')}; {_resume(run)}"
 
@@ -108,7 +110,7 @@ def _resume(run: RunFolder) -> str:
     return "go on with: " + shlex.join(["python", "search/run.py", "--resume", run.path.name, *runs_dir_option(run)])
 
 
-def _left(status: Status, told: dict[str, Any]) -> float | None:
+def _left(status: Status, concurrent: int) -> float | None:
     """Return the seconds left if what is to come takes as long as what was done."""
     done = sum(each.epochs for each in status.ranking)
     if not done:
@@ -119,7 +121,7 @@ def _left(status: Status, told: dict[str, Any]) -> float | None:
         for states in ((FINISHED, STOPPED), (PAUSED,), (RUNNING_TRIAL,))
     )
     epochs = epochs_to_come(max(status.trials - len(status.ranking), 0), status.epochs, ended, paused, running)
-    return epochs * per_epoch / max(told.get("concurrent") or 1, 1)
+    return epochs * per_epoch / concurrent
 
 
 def page(status: Status, console: Console) -> Group:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from search.cluster.auth_token import keep_token
 from search.cluster.ray_requirements import check_ray_needs
 from search.preparation.encoder_weights_folder import check_weights
-from search.run_state.past_usage import read_hours, total
+from search.run_state.past_usage import read_usage
 from search.settings.allocation import Machine, resources
 from search.settings.budget import read_budget
 from search.settings.plan import FOLDS, Plan
@@ -180,7 +180,7 @@ def validate_going_on(settings: Settings, run: RunFolder, plan: Plan) -> None:
             return
         if settings.extend is not None:
             extended_plan(plan, run, settings, machine)
-        spent = 0.0 if settings.extend is not None else total(read_hours(run)["sessions"], since=extended_at(run))
+        spent = 0.0 if settings.extend is not None else read_usage(run).total(since=extended_at(run))
         read_budget(settings, share, spent)
 
     _first_fitting(likely_machines(settings.address, Path("/dev")), fits)

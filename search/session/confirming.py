@@ -11,7 +11,7 @@ from search.ending.endings import End
 from search.racing.candidates import find_finalists
 from search.racing.race import Race, Task, rungs_of
 from search.run_state.leaderboard import runs_dir_option, tell_end
-from search.run_state.past_usage import read_hours, total
+from search.run_state.past_usage import read_usage
 from search.session.surroundings import Session
 from search.settings.allocation import Resources, resources
 from search.settings.budget import Budget, Clock, read_budget
@@ -19,7 +19,8 @@ from search.settings.plan import Plan
 from search.settings.settings import Settings, given_or, typed
 from trainable.metric.paired_comparison import HELD, Standing
 from trainable.run_folder.fold_models import trainings
-from trainable.run_folder.folders import BROKEN, ENDED, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import BROKEN, ENDED
 
 if TYPE_CHECKING:
     from search.driver.lifecycle import Driver
@@ -57,7 +58,7 @@ def confirm(session: Session, plan: Plan) -> int:
     from search.callbacks.trial_states import RecordStates
     from search.callbacks.usage import Hours
     from search.cluster.gpu_packing import packing_of
-    from search.driver.lifecycle import Driver, driver_facts
+    from search.driver.lifecycle import Driver, share_of
     from search.driver.tune_runner import run_race
     from search.preparation.data_setup import prepare, setting_of
     from search.racing.race_searcher import Racer
@@ -99,7 +100,7 @@ def confirm(session: Session, plan: Plan) -> int:
         racer.load()
         return _finish(final, settings, driver, console)
 
-    return driver.drive(driver_facts(machine, share), session.beat, trials, finish)
+    return driver.drive(share_of(machine, share), session.beat, trials, finish)
 
 
 def begin(settings: Settings, run: RunFolder, plan: Plan, share: Resources) -> Final:
@@ -110,7 +111,7 @@ def begin(settings: Settings, run: RunFolder, plan: Plan, share: Resources) -> F
     """
     folds = given_or(settings.folds, plan.folds)
     numbers = find_finalists(run, plan, settings.top, folds, settings.include)
-    budget = read_budget(settings, share, total(read_hours(run)["sessions"]))
+    budget = read_budget(settings, share, read_usage(run).total())
     drop = not settings.no_race
     seeds = given_or(settings.seeds, SEEDS_OF_BUDGET if budget.text and drop else SEEDS)
     return Final(run, plan, numbers, Race(numbers, rungs_of(range(folds), plan.config.fold, seeds), drop), budget)
@@ -133,7 +134,7 @@ def needed(final: Final, share: Resources, tasks: Sequence[Task]) -> float:
     for number, _ in tasks:
         trial = final.run.trial(number)
         ended = [each for each in (trial, *trainings(trial).values()) if each.curve()]
-        rows = max(ended, key=lambda each: each.status().get("ended", 0.0)).curve()
+        rows = max(ended, key=lambda each: each.status().ended or 0.0).curve()
         epoch = sum(row["train_s"] + row["val_s"] for row in rows) / len(rows)
         seconds.append(OVERHEAD * epoch * final.plan.config.epochs)
     return max(seconds) * -(-len(seconds) // share.concurrent)
@@ -170,7 +171,7 @@ def _finish(final: Final, settings: Settings, driver: "Driver", console: Console
     else:
         tell_end(console, end.told)
     for folder in folders:
-        if folder.status()["state"] in BROKEN:
+        if folder.status().state in BROKEN:
             text = f"to train trial {folder.number} fold {folder.path.name} again, remove {folder.path} and repeat this"
             console.print(text, style="yellow", highlight=False, soft_wrap=True)
     if end.status == 0:

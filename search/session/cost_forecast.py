@@ -22,7 +22,8 @@ from search.worker.messages import Epoch, Report
 from search.worker.trial_callback import TrialCallback, assigned
 from search.worker.trial_runner import TrialSetting
 from trainable.config import TrialConfig
-from trainable.run_folder.folders import ENDED, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import ENDED
 
 TRIED = 3
 """Configs that are tried before the start, the base's own not counted."""
@@ -101,7 +102,7 @@ def epochs_left(clock: Clock, hours: Hours, expected: float | None) -> Callable[
 
 def nearest_end(run: RunFolder, epochs: int) -> int:
     """Return how many epochs the trial lacks that is nearest to its end; of a run that begins, what a trial has."""
-    begun = [len(folder.curve()) for folder in run.trials() if folder.status()["state"] not in ENDED]
+    begun = [len(folder.curve()) for folder in run.trials() if folder.status().state not in ENDED]
     return min((epochs - each for each in begun), default=epochs)
 
 

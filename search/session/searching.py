@@ -13,7 +13,7 @@ from search.callbacks.tensorboard_log import TensorBoardEvents
 from search.callbacks.trial_states import RecordStates, mark_interrupted, saved
 from search.callbacks.usage import Hours, print_hours
 from search.cluster.gpu_packing import packing_of
-from search.driver.lifecycle import Driver, driver_facts
+from search.driver.lifecycle import Driver, share_of
 from search.driver.tune_runner import run_trials
 from search.ending.endings import FINISHED, End
 from search.preparation.data_setup import Prepared, create, prepare, setting_of
@@ -22,7 +22,7 @@ from search.preparation.space_checks import start_checks
 from search.preparation.space_samples import check_draws
 from search.preparation.warm_start import warm_start
 from search.run_state.leaderboard import print_results, resume_command, tell_end
-from search.run_state.past_usage import read_hours, total
+from search.run_state.past_usage import read_usage
 from search.session.cost_forecast import (
     Outlook,
     describe,
@@ -44,7 +44,8 @@ from search.tuning.freeze_thaw import Thawing
 from search.tuning.priors import FILE, read_priors
 from search.worker.trial_runner import TrialSetting
 from trainable.counts import have_ended
-from trainable.run_folder.folders import BROKEN, ENDED, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import BROKEN, ENDED
 
 
 def run_search(session: Session, stored: Plan | None, warm: Sequence[RunFolder]) -> int:
@@ -97,7 +98,7 @@ def run_search(session: Session, stored: Plan | None, warm: Sequence[RunFolder])
         hours.close()
         return _finish(plan, run, settings, driver, budget, thawing is not None and thawing.limited(), console)
 
-    return driver.drive(driver_facts(machine, share), session.beat, trials, finish)
+    return driver.drive(share_of(machine, share), session.beat, trials, finish)
 
 
 def _asked(
@@ -108,7 +109,7 @@ def _asked(
         return new_plan(settings, machine), read_budget(settings, share, 0.0)
     if settings.extend is not None:
         return extended_plan(stored, run, settings, machine), read_budget(settings, share, 0.0)
-    return stored, read_budget(settings, share, total(read_hours(run)["sessions"], since=extended_at(run)))
+    return stored, read_budget(settings, share, read_usage(run).total(since=extended_at(run)))
 
 
 def _prepared(
@@ -164,7 +165,7 @@ def _finish(
     mark_interrupted(run.trials())
     folders = run.trials()
     ended = _ended(run)
-    sound = any(folder.curve() and folder.status()["state"] not in BROKEN for folder in folders)
+    sound = any(folder.curve() and folder.status().state not in BROKEN for folder in folders)
     end = driver.decide(left=plan.trials - ended, sound=sound, limited=limited and bool(budget.text))
     if folders:
         print_results(run, plan, console)
@@ -181,4 +182,4 @@ def _finish(
 
 
 def _ended(run: RunFolder) -> int:
-    return sum(folder.status()["state"] in ENDED for folder in run.trials())
+    return sum(folder.status().state in ENDED for folder in run.trials())

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from search.tuning.curve_extrapolation import chances, forecast_ends
 from search.tuning.priors import Priors
 from trainable.classes import METRIC
-from trainable.run_folder.folders import BROKEN, PAUSED, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import BROKEN, PAUSED
 
 CHANGE = 1.0
 """What it costs to put another trial in the place of a running one, in epochs."""
@@ -69,7 +70,7 @@ class Thawing:
         """Read how a run stands, after what a crash has damaged was mended."""
         self.clear()
         for folder in self.run.trials():
-            state = folder.status()["state"]
+            state = folder.status().state
             self.begin(folder.number)
             for row in folder.curve():
                 self.see(folder.number, int(row["epoch"]), row[METRIC])

@@ -17,10 +17,10 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from search.tuning.config_to_params import known
 from spaces.table import Space
 from trainable.run_folder.folders import RunFolder
-from trainable.storage.atomic_write import read_json
-from trainable.storage.record_checks import undamaged
+from trainable.storage.record_checks import is_count, object_rule, read_record, undamaged
 
 FILE = "priors.json"
+FORMAT = 1
 
 FIRST = 3
 """Earlier configs that are tried first, at most."""
@@ -155,7 +155,7 @@ class Priors:
 
     def record(self) -> dict[str, Any]:
         """Return the content of priors.json."""
-        return {"first": self.first, "priors": [asdict(each) for each in self.priors]}
+        return {"format": FORMAT, "first": self.first, "priors": [asdict(each) for each in self.priors]}
 
 
 def read_priors(run: RunFolder, epochs: int) -> Priors | None:
@@ -167,8 +167,9 @@ def read_priors(run: RunFolder, epochs: int) -> Priors | None:
     path = run.path / FILE
     if not path.exists():
         return None
+    content = read_record(path, object_rule, FORMAT)
     with undamaged(path):
-        content = read_json(path)
-        priors = [Prior(**each) for each in content["priors"]]
-        first = [position for position in content["first"] if priors[position]]
+        priors, first = [Prior(**each) for each in content["priors"]], list(content["first"])
+        if not all(is_count(position) and position < len(priors) for position in first):
+            raise ValueError(f"first has positions {first}, there are {len(priors)} priors")
     return Priors(priors, first, epochs)

@@ -18,18 +18,10 @@ from search.tuning.optuna_adapter import live_trial, set_param, set_running
 from search.tuning.trial_ends import CONSTRAINTS, tell_end
 from spaces.table import Space
 from trainable.classes import METRIC
-from trainable.run_folder.folders import (
-    BROKEN,
-    ENDED,
-    FAILED,
-    FINISHED,
-    PAUSED,
-    RUNNING,
-    STOPPED,
-    RunFolder,
-    TrialFolder,
-)
+from trainable.run_folder.folders import RunFolder, TrialFolder
+from trainable.run_folder.trial_record import BROKEN, ENDED, FAILED, FINISHED, PAUSED, RUNNING, STOPPED, TrialRecord
 from trainable.storage.atomic_write import read_json
+from trainable.storage.record_checks import NewerFormatError
 
 MISSING = "its folder is missing: it was removed, or lost in a copy"
 """Why a trial that the study knows to have ended is of no more use."""
@@ -88,7 +80,7 @@ def mend(folder: TrialFolder, params: dict[str, Any]) -> None:
         epochs = len(folder.curve())
     except (ValueError, KeyError, TypeError):
         epochs = -1
-    if epochs < 0 or folder.status()["state"] not in ENDED:
+    if epochs < 0 or folder.status().state not in ENDED:
         _mend_curve(folder, epochs)
 
 
@@ -97,9 +89,12 @@ def is_cut(folder: TrialFolder) -> bool:
 
     Raises:
         FileNotFoundError: it has none: it has not begun.
+        NewerFormatError: it is whole, of a later version.
     """
     try:
-        folder.status()["state"]
+        folder.status()
+    except NewerFormatError:
+        raise
     except (ValueError, KeyError, TypeError):
         return True
     return False
@@ -124,8 +119,8 @@ def _rows(path: Path) -> list[dict[str, float]]:
 
 def _agree(study: optuna.Study, space: Space, frozen: FrozenTrial, folder: TrialFolder) -> None:
     """Bring one trial's two records to the same state."""
-    status = folder.status() if (folder.path / "trial.json").exists() else {"state": RUNNING}
-    state, curve = status["state"], folder.curve()
+    record = folder.status() if (folder.path / "trial.json").exists() else TrialRecord(RUNNING)
+    state, curve = record.state, folder.curve()
     if frozen.state in ENDS:
         if state not in ENDED:
             epochs = len(curve)
@@ -145,7 +140,7 @@ def _agree(study: optuna.Study, space: Space, frozen: FrozenTrial, folder: Trial
         if row["epoch"] not in frozen.intermediate_values:
             trial.report(row[METRIC], int(row["epoch"]))
     if state in ENDED:
-        tell_end(study, trial, state if curve or state in BROKEN else FAILED, status.get("reason", ""))
+        tell_end(study, trial, state if curve or state in BROKEN else FAILED, record.reason)
 
 
 def _complete_params(study: optuna.Study, space: Space, frozen: FrozenTrial, params: dict[str, Any]) -> None:

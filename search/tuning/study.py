@@ -27,7 +27,8 @@ from search.worker.messages import Assignment, Broken, Epoch, read_report
 from spaces.table import Space
 from trainable.classes import METRIC
 from trainable.config import TrialConfig
-from trainable.run_folder.folders import BROKEN, FAILED, FINISHED, OOM, STOPPED, RunFolder, TrialFolder
+from trainable.run_folder.folders import RunFolder, TrialFolder
+from trainable.run_folder.trial_record import BROKEN, FAILED, FINISHED, OOM, STOPPED, TrialRecord
 
 AUTO = ("device", "precision", "memory_format", "encoder_weights")
 """What a config.json has as it was on the machine, or in the place, that the trial began in."""
@@ -163,17 +164,17 @@ class StudySearch(Searcher):
         if result:
             self.on_trial_result(trial_id, result)  # Tune keeps the result at which it stops a trial for this call
         trial = self.live.pop(trial_id)
-        status = self.run.trial(trial.number).status()
+        record = self.run.trial(trial.number).status()
         if self.run.trial(trial.number).waits:
             return  # put aside: to Optuna it is running until a resume has trained it
         report = read_report(result)
         if isinstance(report, Broken):  # what the folder will say
-            status = {"state": report.state, "reason": report.reason}
-        if error or status["state"] in BROKEN or not isinstance(report, Epoch):
+            record = TrialRecord(report.state, report.reason)
+        if error or record.state in BROKEN or not isinstance(report, Epoch):
             if self.thawing:
                 self.thawing.lose(trial.number)
-            state = status["state"] if status["state"] in BROKEN else FAILED
-            tell_end(self.study, trial, state, status.get("reason", ""))
+            state = record.state if record.state in BROKEN else FAILED
+            tell_end(self.study, trial, state, record.reason)
         elif report.number >= self.base.epochs:
             tell_end(self.study, trial, FINISHED)
         elif not self.thawing:
@@ -188,9 +189,7 @@ class StudySearch(Searcher):
         for number in sorted(self.thawing.paused):
             folder, frozen = self.run.trial(number), self.study.get_trials(deepcopy=False)[number]
             tell_end(self.study, live_trial(self.study, frozen), STOPPED)
-            status = folder.status()
-            kept = {name: value for name, value in status.items() if name not in ("state", "reason", "params")}
-            folder.write_status(STOPPED, self.thawing.why(number), **kept)
+            folder.write(replace(folder.status(), state=STOPPED, reason=self.thawing.why(number)))
 
     def _refuse(self, trial: optuna.Trial, reason: str) -> None:
         """End a trial that is not worth a try."""

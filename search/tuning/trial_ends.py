@@ -8,7 +8,7 @@ nothing.
 import optuna
 from optuna.trial import TrialState
 
-from trainable.run_folder.folders import FINISHED, INVALID, OOM, STOPPED
+from trainable.run_folder.trial_record import FINISHED, INVALID, OOM, STOPPED
 
 CONSTRAINTS = {OOM: "fits into memory", INVALID: "can be applied"}
 """That a config violates whose trial ended so."""

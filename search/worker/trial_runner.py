@@ -23,7 +23,8 @@ from search.worker.remote_trial import WorkerCopy
 from trainable.classes import METRIC
 from trainable.config import TrialConfig
 from trainable.engine.halting import HaltedError
-from trainable.run_folder.folders import BROKEN, FAILED, INVALID, OOM, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import BROKEN, FAILED, INVALID, OOM
 from trainable.storage.checksums import Manifest
 from trainable.storage.disk_full import sleep_for_room, wait_for_room
 
@@ -93,7 +94,7 @@ class Attempt:
         wait_for_room(sleep_for_room)
         if self.copy:
             self.copy.bring()
-        if self.folder.status()["state"] in BROKEN or self.folder.waits:
+        if self.folder.status().state in BROKEN or self.folder.waits:
             return  # the driver has given it up, or put it aside
         self.manifest, self.claim = Manifest(self.folder.path), Claim(self.folder)
         if self.copy:

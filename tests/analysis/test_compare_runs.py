@@ -4,7 +4,8 @@ import pytest
 
 from analysis.compare_runs import main
 from trainable.fold import train_fold
-from trainable.run_folder.folders import FINISHED, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import FINISHED
 from trainable.storage.atomic_write import write_json
 
 

@@ -11,7 +11,8 @@ from trainable.dataset.cache import build_cache
 from trainable.dataset.fold_data import FoldData
 from trainable.dataset.stratified_folds import make_folds
 from trainable.fold import train_fold
-from trainable.run_folder.folders import FINISHED, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import FINISHED
 from trainable.storage.atomic_write import write_json
 
 

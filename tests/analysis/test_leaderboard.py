@@ -11,7 +11,8 @@ from analysis.results.board import leaderboard
 from analysis.results.reading import count_parameters
 from trainable.classes import CLASSES
 from trainable.engine.checkpoint import save_tensors
-from trainable.run_folder.folders import FINISHED, OOM, RUNNING, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import FINISHED, OOM, RUNNING
 from trainable.storage.atomic_write import read_json, write_json
 
 

@@ -30,7 +30,8 @@ from trainable.dataset.stratified_folds import make_folds
 from trainable.engine.checkpoint import save_tensors
 from trainable.fold import train_fold
 from trainable.model.segmenter import build_model
-from trainable.run_folder.folders import FINISHED, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import FINISHED
 from trainable.storage.atomic_write import read_json, write_json
 
 CONFIG = replace(SMALLEST, epochs=1, batch_size=4)
@@ -73,7 +74,7 @@ def stored_ensemble(paths) -> Ensemble:
     run = RunFolder(Path(paths[0]).absolute())
     folders = (run.trial(0), run.trial(0).further(1))
     voters = tuple(Voter(folder, fold, np.full(11, 0.5)) for fold, folder in enumerate(folders))
-    return Ensemble(run.path / "ensemble.json", voters, (PLAIN,), (), {})
+    return Ensemble(run.path / "ensemble.json", voters, (PLAIN,), ())
 
 
 @pytest.fixture

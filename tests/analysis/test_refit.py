@@ -13,7 +13,8 @@ from trainable.dataset.fold_data import FoldData
 from trainable.dataset.stratified_folds import make_folds
 from trainable.engine.fold_training import FoldTraining
 from trainable.fold import train_fold
-from trainable.run_folder.folders import FAILED, FINISHED, INTERRUPTED, STOPPED, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import FAILED, FINISHED, INTERRUPTED, STOPPED
 from trainable.storage.atomic_write import write_json
 
 
@@ -55,7 +56,7 @@ def test_trains_on_all_photos_for_the_epochs_of_the_cross_validation(run, capsys
     assert (written["trial"], written["folds"], written["val_miou"]) == (0, [0], [0.2, 0.4, 0.1])
     assert written["epochs"] == len(folder.curve()) == 2
     assert folder.config() == {**run.trial(0).config(), "fold": -1}  # the schedule spans the full budget
-    assert folder.status()["state"] == FINISHED
+    assert folder.status().state == FINISHED
     assert "val_miou" not in folder.curve()[0]
     assert "trial 0 on all 10 photos" in capsys.readouterr().out
     assert load_model(folder) is not None
@@ -112,7 +113,7 @@ def test_ctrl_c_leaves_what_the_printed_command_goes_on_from(run, monkeypatch, c
     with monkeypatch.context() as patch:
         patch.setattr(FoldTraining, "epoch", epoch)
         assert main(arguments(run)) == 130
-    assert run.refit.status()["state"] == INTERRUPTED
+    assert run.refit.status().state == INTERRUPTED
     assert f"analysis/refit.py --run {run.path} --resume" in capsys.readouterr().out
     assert main(arguments(run)) == 2
     assert "exists; go on with it by --resume" in capsys.readouterr().err

@@ -12,8 +12,9 @@ import pytest
 from analysis.report import main
 from analysis.reporting.sections import spaces_of
 from analysis.results.board import leaderboard
-from trainable.run_folder.folders import RUNNING, RunFolder
+from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.search_record import SearchRecord
+from trainable.run_folder.trial_record import RUNNING
 from trainable.storage.atomic_write import write_json
 
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
@@ -213,7 +214,7 @@ def test_damaged_files_are_named_on_the_page(searched, tmp_path, capsys):
     (searched.path / "ensemble/ensemble.json").write_text("{")
     assert main(["--run", str(searched.path), "--out", str(tmp_path / "report.html")]) == 0
     text = (tmp_path / "report.html").read_text()
-    for told in ("could not be used and are left out: 1", "trial 0, confusion.npz", "ensemble.json cannot be read"):
+    for told in ("could not be used and are left out: 1", "trial 0, confusion.npz", "ensemble.json is damaged"):
         assert told in text
     assert "trial 0, confusion.npz" in capsys.readouterr().out
 

@@ -28,7 +28,7 @@ def run(searched):
     for folder in searched.trials():
         files = Manifest(folder.path).facts()
         status = folder.status()
-        folder.write_status(status["state"], status["reason"], **({"files": files} if files else {}))
+        folder.write_status(status.state, status.reason, **({"files": files} if files else {}))
     return searched
 
 

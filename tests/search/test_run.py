@@ -32,7 +32,8 @@ from tests.conftest import ROOT, write_photos
 from tests.small_run import SMALL, command
 from trainable.coco.reader import read_training
 from trainable.config import TrialConfig
-from trainable.run_folder.folders import FAILED, FINISHED, INTERRUPTED, INVALID, OOM, PAUSED, STOPPED, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import FAILED, FINISHED, INTERRUPTED, INVALID, OOM, PAUSED, STOPPED
 
 
 @pytest.fixture
@@ -47,11 +48,11 @@ def check_whole(run, trials, epochs):
     assert [folder.number for folder in folders] == list(range(trials))
     for folder in folders:
         assert [row["epoch"] for row in folder.curve()] == list(range(1, len(folder.curve()) + 1))
-        state = folder.status()["state"]
+        state = folder.status().state
         assert state in (FINISHED, STOPPED)
         assert (len(folder.curve()) == epochs) == (state == FINISHED)
     states = {trial.number: trial.state for trial in open_study(run).get_trials()}
-    pruned = {folder.number for folder in folders if folder.status()["state"] == STOPPED}
+    pruned = {folder.number for folder in folders if folder.status().state == STOPPED}
     assert {number for number, state in states.items() if state == optuna.trial.TrialState.PRUNED} == pruned
     assert set(states.values()) <= {optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED}
 
@@ -96,7 +97,7 @@ def signalled(number, search, run, epochs):
     assert search.returncode == 128 + number, out + err
     assert err == ""
     assert "spent" not in out
-    assert {folder.status()["state"] for folder in run.trials()} <= {INTERRUPTED, PAUSED, FINISHED}
+    assert {folder.status().state for folder in run.trials()} <= {INTERRUPTED, PAUSED, FINISHED}
     return out
 
 
@@ -202,12 +203,12 @@ def test_failed_trials_end_alone_with_their_reason(tmp_path, data, monkeypatch, 
         launch.run_trials(plan, run, setting, Resources(2, 1, 0, ""), [RecordStates(run, 3), Killer()])
     status = [folder.status() for folder in run.trials()]
     assert [each["state"] for each in status] == [FINISHED, FAILED, FAILED, FAILED, INVALID, OOM, FINISHED]
-    assert status[1]["reason"].startswith("DivergedError: ")
-    assert "loss 'focal' has no parameter 'gama'; it has gamma" in status[2]["reason"]
-    assert "Traceback" in status[2]["traceback"]
-    assert "killed, out of memory, or crashed" in status[3]["reason"]
-    assert status[4]["reason"].startswith("config not applied: lr (asked 0.001, found 0.5)")
-    assert status[5]["reason"].startswith("one photo of 32 px at a time does not fit: peak ")
+    assert status[1].reason.startswith("DivergedError: ")
+    assert "loss 'focal' has no parameter 'gama'; it has gamma" in status[2].reason
+    assert "Traceback" in status[2].traceback
+    assert "killed, out of memory, or crashed" in status[3].reason
+    assert status[4].reason.startswith("config not applied: lr (asked 0.001, found 0.5)")
+    assert status[5].reason.startswith("one photo of 32 px at a time does not fit: peak ")
     print_results(run, plan, Console(width=200))
     printed = capsys.readouterr().out
     assert "trial 4 invalid: config not applied: lr" in printed

@@ -6,12 +6,14 @@ from dataclasses import asdict, replace
 import pytest
 
 from search.run_state.chain_record import Chain, Phase, write_chain
+from search.run_state.driver_record import Share
 from search.run_state.heartbeat import Heartbeat
 from search.run_state.run_status import show_span, status_of
 from search.settings.phase_names import PROMOTE, SEARCH
 from search.status import main
 from tests.search.run_state.test_leaderboard import add_trial
-from trainable.run_folder.folders import FAILED, FINISHED, RUNNING, STOPPED, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import FAILED, FINISHED, RUNNING, STOPPED
 from trainable.storage.atomic_write import write_json
 
 
@@ -31,12 +33,12 @@ def make(runs, name, trials=5):
     return run
 
 
-FACTS = {"concurrent": 2, "gpus_per_trial": 0.5}
+SHARE = Share(concurrent=2, gpus_per_trial=0.5)
 
 
 def test_running_search_is_shown_whole(runs, capsys):
     run = make(runs, "a")
-    with Heartbeat(run, FACTS, on_stop=lambda: None):
+    with Heartbeat(run, SHARE, on_stop=lambda: None):
         assert main(["a", "--runs-dir", str(runs)]) == 0
         out = capsys.readouterr().out
         assert "run a: running (process" in out
@@ -109,7 +111,7 @@ def test_all_runs_are_a_line_each(runs, capsys):
 
 def test_stop_asks_and_waits_until_the_search_has_ended(runs, capsys):
     run, asked = make(runs, "a"), threading.Event()
-    beat = Heartbeat(run, FACTS, on_stop=asked.set)
+    beat = Heartbeat(run, SHARE, on_stop=asked.set)
 
     def drive():
         with beat:
@@ -189,7 +191,7 @@ def test_what_a_chain_trains_now_is_asked_to_stop(runs, capsys):
     assert main(["a", "--runs-dir", str(runs), "--stop"]) == 1
     assert "phase promote trains nothing now" in capsys.readouterr().out
     asked = threading.Event()
-    with Heartbeat(long, FACTS, on_stop=asked.set) as beat:
+    with Heartbeat(long, SHARE, on_stop=asked.set) as beat:
         stopper = threading.Thread(target=main, args=(["a", "--runs-dir", str(runs), "--stop"],))
         stopper.start()
         assert asked.wait(20)

@@ -133,7 +133,7 @@ def test_a_hostile_run_folder_executes_nothing(kind, searched, tmp_path):
 def test_names_and_reasons_of_others_are_text_on_the_page(searched, tmp_path):
     bad = "<script>alert(1)</script>"
     status = searched.trial(4).status()
-    searched.trial(4).write_status(status["state"], bad, traceback=bad)
+    searched.trial(4).write_status(status.state, bad, traceback=bad)
     searched.trial(0).write_params({**searched.trial(0).params(), bad: bad})
     out = tmp_path / "report.html"
     command = [sys.executable, "analysis/report.py", "--run", str(searched.path), "--out", str(out)]

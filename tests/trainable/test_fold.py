@@ -162,7 +162,7 @@ def test_command_line_tells_of_divergence_in_one_line(tiny_config, photos, tmp_p
     }
     assert main([str(each) for option in places.items() for each in option]) == 2
     assert capsys.readouterr().err.startswith("error: train loss in epoch 1 is nan")
-    assert TrialFolder(tmp_path / "out").status()["state"] == "failed"
+    assert TrialFolder(tmp_path / "out").status().state == "failed"
 
 
 class HaltAt:

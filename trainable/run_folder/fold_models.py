@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from trainable.metric.bootstrap import Tallies, tallies
 from trainable.metric.noise import Cell
 from trainable.metric.paired_comparison import Results, Standing, standings
-from trainable.run_folder.folders import BROKEN, FINISHED, RUNNING, TrialFolder
+from trainable.run_folder.folders import TrialFolder
+from trainable.run_folder.trial_record import BROKEN, FINISHED, RUNNING
 
 
 def fold_models(trial: TrialFolder) -> dict[int, TrialFolder]:
@@ -18,11 +19,11 @@ def fold_models(trial: TrialFolder) -> dict[int, TrialFolder]:
     training of the trial's own fold takes its place, for then the trial had been stopped. Trainings with other seeds
     only tell configs apart: each photo is predicted once.
     """
-    own = {trial.config()["fold"]: trial} if trial.status()["state"] not in (RUNNING, *BROKEN) else {}
+    own = {trial.config()["fold"]: trial} if trial.status().state not in (RUNNING, *BROKEN) else {}
     further = {
         each.fold_and_seed[0]: each
         for each in trial.further_folds()
-        if not each.repeats and each.status()["state"] == FINISHED
+        if not each.repeats and each.status().state == FINISHED
     }
     return dict(sorted((own | further).items()))
 
@@ -33,9 +34,9 @@ def trainings(trial: TrialFolder) -> dict[Cell, TrialFolder]:
     A seed is counted from the config's own, which is 0.
     """
     config = trial.config()
-    found = {(config["fold"], 0): trial} if trial.status()["state"] == FINISHED else {}
+    found = {(config["fold"], 0): trial} if trial.status().state == FINISHED else {}
     for folder in trial.further_folds():
-        if folder.status()["state"] == FINISHED:
+        if folder.status().state == FINISHED:
             fold, seed = folder.fold_and_seed
             found[fold, 0 if seed is None else seed - config["seed"]] = folder
     return found
@@ -69,7 +70,7 @@ def last_standing(results: Results, own: Collection[int]) -> Standing | None:
 
 def broken(trial: TrialFolder) -> bool:
     """Tell whether a further training of a trial's config has failed."""
-    return any(each.status()["state"] in BROKEN for each in trial.further_folds())
+    return any(each.status().state in BROKEN for each in trial.further_folds())
 
 
 def pooled_confusion(models: Mapping[int, TrialFolder], size: str = "at_256") -> tuple[list[str], NDArray[np.int32]]:

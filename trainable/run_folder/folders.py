@@ -37,7 +37,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +45,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainable.run_folder.search_record import SearchRecord
+from trainable.run_folder.trial_record import BROKEN, RUNNING, STATES, TrialRecord
 from trainable.storage.atomic_write import read_json, write_bytes, write_json
 from trainable.storage.record_checks import (
+    SEARCH_FORMAT,
+    TRIAL_FORMAT,
     DamagedError,
+    NewerFormatError,
     checked_curve,
     folds_rule,
     object_rule,
@@ -57,16 +61,6 @@ from trainable.storage.record_checks import (
     texts_rule,
     undamaged,
 )
-
-RUNNING, FINISHED, STOPPED, FAILED, INTERRUPTED = "running", "finished", "stopped", "failed", "interrupted"
-PAUSED, INVALID, OOM = "paused", "invalid", "oom"
-"""States of a trial: `finished` had its full budget, `stopped` was ended early, `interrupted` can go on, `paused` made
-room for others and may go on.
-`invalid` trained something else than its config says, `oom` did not fit into memory, `failed` ended otherwise."""
-
-BROKEN = (FAILED, INVALID, OOM)
-ENDED = (FINISHED, STOPPED, *BROKEN)
-STATES = (RUNNING, PAUSED, INTERRUPTED, *ENDED)
 
 NUMBER = re.compile(r"[0-9]{4}|[1-9][0-9]{4,}")
 FURTHER = re.compile(r"(0|[1-9][0-9]*)(-seed(0|[1-9][0-9]*))?")
@@ -171,37 +165,46 @@ class TrialFolder:
         path = self.path / "notes.json"
         return read_record(path, texts_rule) if path.exists() else []
 
+    def write(self, record: TrialRecord) -> None:
+        """Write `trial.json`."""
+        write_json(self.path / "trial.json", record.content())
+
     def write_params(self, params: Mapping[str, Any]) -> None:
-        """Write what the space sampled for a trial that is to start: `trial.json`."""
+        """Write what the space sampled for a trial that is to start."""
         self.path.mkdir(parents=True, exist_ok=True)
-        write_json(self.path / "trial.json", {**self._kept(), "params": dict(params)})
+        self.write(replace(self._kept(), params=dict(params)))
 
     def write_status(self, state: str, reason: str = "", **more: Any) -> None:
-        """Write `trial.json`, of which the params stay."""
-        kept = {name: value for name, value in self._kept().items() if name == "params"}
-        write_json(self.path / "trial.json", {"state": state, "reason": reason, **more, **kept})
+        """Write a new record of which only the params stay; `more` are further fields of `TrialRecord`."""
+        self.write(TrialRecord(state, reason, params=self._kept().params, **more))
 
     def forget(self, name: str) -> None:
         """Take a file that was removed on purpose out of the checksums of `trial.json`."""
-        status = self._kept()
-        if name in status.get("files", {}):
-            del status["files"][name]
-            write_json(self.path / "trial.json", status)
+        record = self._kept()
+        if name in record.files:
+            self.write(replace(record, files={file: facts for file, facts in record.files.items() if file != name}))
 
-    def _kept(self) -> dict[str, Any]:
+    def _kept(self) -> TrialRecord:
         try:
             return self.status()
+        except NewerFormatError:
+            raise
         except (FileNotFoundError, DamagedError):  # not written yet, or see `search/tuning/recovery.py`
-            return {"state": RUNNING, "reason": ""}
+            return TrialRecord(RUNNING)
 
-    def status(self) -> dict[str, Any]:
-        """Return `trial.json`."""
-        return read_record(self.path / "trial.json", status_rule(STATES))
+    def status(self) -> TrialRecord:
+        """Return what `trial.json` says.
+
+        Raises:
+            FileNotFoundError: it is not written yet.
+            DamagedError: it is cut off, or of a later version.
+        """
+        return TrialRecord.of(read_record(self.path / "trial.json", status_rule(STATES), TRIAL_FORMAT))
 
     @property
     def waits(self) -> bool:
         """Whether it was put aside: not its config, but a missing file, storage or network kept it from training."""
-        return (self.path / "trial.json").exists() and bool(self.status().get("waits"))
+        return (self.path / "trial.json").exists() and self.status().waits
 
     def config(self) -> dict[str, Any]:
         """Return the config as applied."""
@@ -209,7 +212,7 @@ class TrialFolder:
 
     def params(self) -> dict[str, Any]:
         """Return what the space sampled; nothing for a training that no space has sampled."""
-        return self.status().get("params", {})
+        return dict(self.status().params)
 
     def write_curve(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Write all epochs' rows; what an epoch of an earlier version did not tell is nan."""
@@ -284,7 +287,7 @@ class RunFolder:
 
     def search(self) -> dict[str, Any]:
         """Return `search.json` as it is."""
-        return read_record(self.path / "search.json", search_rule)
+        return read_record(self.path / "search.json", search_rule, SEARCH_FORMAT)
 
     def record(self) -> SearchRecord:
         """Return what `search.json` says, the same from runs of any version."""
@@ -319,7 +322,7 @@ class RunFolder:
         Raises:
             ValueError: no trial but broken ones has ended an epoch.
         """
-        curves = [(folder.curve(), folder) for folder in self.trials() if folder.status()["state"] not in BROKEN]
+        curves = [(folder.curve(), folder) for folder in self.trials() if folder.status().state not in BROKEN]
         scored = [(max(row["val_miou"] for row in rows), folder) for rows, folder in curves if rows]
         if not scored:
             raise ValueError(f"no trial in {self.path} has ended an epoch")

@@ -3,9 +3,28 @@
 `search/preparation/data_setup.py` writes it, with a format number that `trainable/storage/record_checks.py` has.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+
+
+@dataclass(frozen=True)
+class Extension:
+    """What a search was before it was extended once, and by what it was."""
+
+    when: float  # seconds since 1970
+    trials: int
+    again: tuple[int, ...]  # stopped trials that may go on
+    command: str = ""  # that extended it
+    commit: str | None = None
+    space: str = "?"
+    stopper: str = "asha"
+
+    @classmethod
+    def of(cls, content: dict[str, Any]) -> "Extension":
+        """Return one of those in a `search.json` that keeps `search_rule`."""
+        known = {name: content[name] for name in (each.name for each in fields(cls)) if name in content}
+        return cls(**{**known, "again": tuple(content["again"])})
 
 
 @dataclass(frozen=True)
@@ -24,6 +43,7 @@ class SearchRecord:
     given: tuple[str, ...]  # where the configs come from, if they are given one by one
     data_hash: str | None  # of the annotations; None in records of before it was kept
     folds_hash: str | None
+    extended: tuple[Extension, ...]  # oldest first
     content: dict[str, Any]  # all of the file
 
     @classmethod
@@ -43,6 +63,7 @@ class SearchRecord:
             given=tuple(plan.get("given", ())),
             data_hash=content.get("data_hash"),
             folds_hash=content.get("folds_hash"),
+            extended=tuple(Extension.of(each) for each in content.get("extended", ())),
             content=content,
         )
 

@@ -17,8 +17,9 @@ DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, Arithmeti
           safetensors.SafetensorError)  # fmt: skip
 """What readers raise on json, csv, npz, parquet and safetensors files that are not whole or hold something else."""
 
-SEARCH_FORMAT = 1
-"""Of `search.json`. It grows when an older reader would misunderstand what is written; without one it is 1."""
+SEARCH_FORMAT = TRIAL_FORMAT = 1
+"""Of `search.json` and `trial.json`. A format grows when an older reader would misunderstand what is written; a record
+without one has 1."""
 
 Rule = Callable[[Any], str | None]
 """Says what is wrong with a record, or None."""
@@ -26,6 +27,10 @@ Rule = Callable[[Any], str | None]
 
 class DamagedError(ValueError):
     """A file of a run folder is not what it should be."""
+
+
+class NewerFormatError(DamagedError):
+    """A record is whole, but of a later version: nothing may take it for damaged and write it anew."""
 
 
 @contextmanager
@@ -45,15 +50,44 @@ def undamaged(path: Path) -> Iterator[None]:
         raise DamagedError(f"{path} is damaged ({type(error).__name__}: {text})") from error
 
 
-def read_record(path: Path, rule: Rule) -> Any:
+def check_format(path: Path, content: Any, newest: int) -> None:
+    """Refuse a record that an earlier version than its writer's would misunderstand.
+
+    Args:
+        path: of its file, for the message.
+        content: with `format`; without, it has format 1.
+        newest: format that is read.
+
+    Raises:
+        NewerFormatError: it has a later one.
+        DamagedError: its format is no number.
+    """
+    stated = content.get("format", 1) if isinstance(content, dict) else 1
+    if not is_count(stated, 1):
+        raise DamagedError(f"{path} is damaged: its format is {stated!r:.20}, which must be a whole number from 1 on")
+    if stated > newest:
+        raise NewerFormatError(
+            f"{path} has format {stated}, and this version reads up to {newest}: read it with the version that wrote "
+            "it, or update this one"
+        )
+
+
+def read_record(path: Path, rule: Rule, newest: int = 1) -> Any:
     """Read a json file that has to keep a rule.
+
+    Args:
+        path: of the file.
+        rule: says what is wrong with its content.
+        newest: format that is read.
 
     Raises:
         FileNotFoundError: there is none.
+        NewerFormatError: it has a format above the newest that is read.
         DamagedError: it is no json, or breaks the rule.
     """
     with undamaged(path):
         content = json.loads(path.read_bytes())
+    check_format(path, content, newest)
     if fault := rule(content):
         raise DamagedError(f"{path} is damaged: {fault}")
     return content
@@ -94,10 +128,17 @@ def search_rule(content: Any) -> str | None:
         return "it has no plan with a base"
     if not is_count(plan.get("trials"), 1) or not is_count(base.get("epochs"), 1):
         return "the plan's trials and the base's epochs must be whole numbers from 1 on"
-    if not is_count(content.get("format", 1), 1) or content.get("format", 1) > SEARCH_FORMAT:
-        newer = f"its format is {content['format']!r:.20}, and this version reads up to {SEARCH_FORMAT}"
-        return f"{newer}: read it with the version that wrote it, or update this one"
+    extended = content.get("extended", [])
+    if not isinstance(extended, list) or not all(isinstance(each, dict) and _is_extension(each) for each in extended):
+        return "extended must list when, trials and again of each time"
     return None
+
+
+def _is_extension(content: dict[str, Any]) -> bool:
+    again, texts = content.get("again"), [content.get(name, "") for name in ("command", "space", "stopper")]
+    numbers = isinstance(again, list) and all(is_count(each) for each in again)
+    known = is_count(content.get("trials"), 1) and isinstance(content.get("when"), int | float)
+    return numbers and known and all(isinstance(text, str) for text in texts)
 
 
 def object_rule(content: Any) -> str | None:

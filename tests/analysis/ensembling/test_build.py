@@ -48,8 +48,8 @@ from tests.conftest import ROOT
 from trainable.classes import CLASSES
 from trainable.metric.bootstrap import mean_ious
 from trainable.metric.score_maps import at_score_size
-from trainable.run_folder.folders import RUNNING
 from trainable.run_folder.out_of_fold import Maps
+from trainable.run_folder.trial_record import RUNNING
 from trainable.storage.atomic_write import read_json, write_json
 
 C = len(CLASSES)
@@ -165,7 +165,7 @@ def test_a_single_predicts_what_its_validation_was_scored_by(confirmed):
     labelled = open_labelled(pool)
     member = pool.members[0]
     fold, folder = next(iter(member.models.items()))
-    ensemble = Ensemble(confirmed.path, (Voter(folder, fold, np.ones(len(CLASSES))),), (PLAIN,), (), {})
+    ensemble = Ensemble(confirmed.path, (Voter(folder, fold, np.ones(len(CLASSES))),), (PLAIN,), ())
     recorded, network = folder.confusion(), Networks()
     found = np.zeros_like(recorded["at_256"])
     for row, name in enumerate(recorded["file_names"]):
@@ -219,7 +219,7 @@ def test_out_of_fold_predictions_come_from_models_that_did_not_train_on_the_phot
     if record["method"] == SINGLE:
         fold = int(labelled.fold[0])
         voters = (Voter(pool.members[0].models[fold], fold, np.ones(C)),)
-        ensemble = Ensemble(file, voters, (PLAIN,), (), {})
+        ensemble = Ensemble(file, voters, (PLAIN,), ())
         again = mixed(ensemble, 1, lambda size: labelled.images(size, [0]), Networks(), labelled.sizes([0]))[0]
         assert np.abs(again.astype(int) - stored[labelled.file_names[0]]).max() <= 1
 
@@ -350,7 +350,7 @@ def test_the_vote_is_the_weighted_mean_of_the_models(confirmed):
     weights = [np.full(C, 0.25), np.full(C, 0.75)]
     voters = tuple(Voter(folder, 0, weight) for folder, weight in zip(folders, weights, strict=True))
     found = mixed(
-        Ensemble(confirmed.path, voters, (PLAIN,), (), {}),
+        Ensemble(confirmed.path, voters, (PLAIN,), ()),
         3,
         lambda size: labelled.images(size, [0, 1, 2]),
         Networks(),

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from analysis.results.epoch_selection import choose, smooth
-from trainable.run_folder.folders import FAILED, FINISHED, INVALID, OOM, RUNNING, STOPPED, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import FAILED, FINISHED, INVALID, OOM, RUNNING, STOPPED
 from trainable.storage.atomic_write import write_json
 
 

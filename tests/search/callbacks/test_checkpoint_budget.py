@@ -7,7 +7,8 @@ from search.callbacks.checkpoint_budget import KeepWithin, checkpoint_bytes, use
 from search.settings.allocation import Machine
 from search.settings.resolve import new_plan
 from search.settings.settings import Settings
-from trainable.run_folder.folders import FAILED, FINISHED, INTERRUPTED, RUNNING, STOPPED, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import FAILED, FINISHED, INTERRUPTED, RUNNING, STOPPED
 
 KB = 1000
 

@@ -2,7 +2,8 @@ import pytest
 
 from search.callbacks.trial_states import MAX_FAILURES, RecordStates, why_lost
 from search.worker.messages import Assignment
-from trainable.run_folder.folders import FAILED, FINISHED, OOM, RUNNING, STOPPED, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import FAILED, FINISHED, OOM, RUNNING, STOPPED
 
 
 class Tried:
@@ -34,12 +35,12 @@ def test_trial_that_loses_its_process_again_and_again_ends_alone_with_its_reason
     for _ in range(MAX_FAILURES):
         record.on_trial_start(0, [], trial)
         record.on_trial_recover(0, [], trial)
-        assert run.trial(0).status()["state"] == RUNNING
+        assert run.trial(0).status().state == RUNNING
     record.on_trial_start(0, [], trial)
     record.on_trial_recover(0, [], trial)
     status = run.trial(0).status()
-    assert status["state"] == FAILED
-    assert "killed, out of memory, or crashed, or its node is gone, 3 times in a row" in status["reason"]
+    assert status.state == FAILED
+    assert "killed, out of memory, or crashed, or its node is gone, 3 times in a row" in status.reason
     record.on_trial_start(0, [], trial)  # Tune's own retry ends at once, and must not bring the trial back
     record.on_trial_complete(0, [], trial)
     assert run.trial(0).status() == status
@@ -51,7 +52,7 @@ def test_progress_between_failures_forgives_them(run, record):
         record.on_trial_start(0, [], trial)
         epochs(run, record, trial, epoch)
         record.on_trial_recover(0, [], trial)
-    assert run.trial(0).status()["state"] == RUNNING
+    assert run.trial(0).status().state == RUNNING
 
 
 def test_halt_is_no_failure(run, record):
@@ -60,7 +61,7 @@ def test_halt_is_no_failure(run, record):
         record.on_trial_start(0, [], trial)
         record.on_trial_result(0, [], trial, {"halted": "its process got SIGTERM"})
         record.on_trial_recover(0, [], trial)
-    assert run.trial(0).status()["state"] == RUNNING
+    assert run.trial(0).status().state == RUNNING
 
 
 @pytest.mark.parametrize(("count", "state"), [(3, FINISHED), (2, STOPPED)])
@@ -71,8 +72,8 @@ def test_end_has_checksums_and_drops_states_of_the_past(run, record, count, stat
     folder.part_state.write_bytes(b"")
     epochs(run, record, trial, count)
     record.on_trial_complete(0, [], trial)
-    assert folder.status()["state"] == state
-    assert folder.status()["files"] == {"curve.csv": {"bytes": 1, "sha256": "x"}}
+    assert folder.status().state == state
+    assert folder.status().files == {"curve.csv": {"bytes": 1, "sha256": "x"}}
     assert not folder.previous_state.exists()
     assert not folder.part_state.exists()
 
@@ -102,4 +103,4 @@ def test_record_that_is_no_json_is_replaced(run, record):
     run.trial(0).path.mkdir(parents=True)
     (run.trial(0).path / "trial.json").write_text("{")
     record.on_trial_start(0, [], Tried())
-    assert run.trial(0).status()["state"] == RUNNING
+    assert run.trial(0).status().state == RUNNING

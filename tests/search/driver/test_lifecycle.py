@@ -16,11 +16,13 @@ from search.driver.lifecycle import Driver
 from search.ending import endings as ends
 from search.ending.endings import ENDS, SIGNALS
 from search.run import main
+from search.run_state.driver_record import Share
 from search.run_state.heartbeat import claimed, driver, request_stop
 from search.run_state.run_status import status_of
 from search.settings.budget import Budget, Clock
 from search.worker.messages import Assignment
-from trainable.run_folder.folders import INTERRUPTED, RUNNING, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import INTERRUPTED, RUNNING
 from trainable.storage.atomic_write import write_json
 
 
@@ -52,7 +54,7 @@ def driven(run, trials, clock=None, record=None):
         return made.decide(left=2, sound=False, limited=False)
 
     with claimed(run) as beat:
-        return made.drive({}, beat, lambda: trials(record), finish), out.getvalue()
+        return made.drive(Share(), beat, lambda: trials(record), finish), out.getvalue()
 
 
 def sends(*numbers, wait=0.2):
@@ -86,7 +88,7 @@ def test_signal_asks_the_trials_to_save_and_gives_the_status_of_the_table(run, l
     assert status == end.status == 128 + number
     assert asked and time.monotonic() - began < 10
     assert f"{end.told}: running trials save where they are" in out
-    assert driver(run)["end"] == end.name
+    assert driver(run).end == end.name
     assert not run.stop_requested()
 
 
@@ -96,7 +98,7 @@ def test_second_signal_does_not_wait_for_the_trials(run, lost):
     began = time.monotonic()
     status, _ = driven(run, sends(signal.SIGINT, signal.SIGINT), record=record)
     assert status == 130
-    assert driver(run)["end"] == ends.INTERRUPTED_AT_ONCE.name
+    assert driver(run).end == ends.INTERRUPTED_AT_ONCE.name
     assert time.monotonic() - began < 4
 
 
@@ -109,7 +111,7 @@ def test_ctrl_c_in_a_search_with_a_budget_is_no_budget_that_is_spent(run, lost):
 def test_budget_that_is_over_at_once_is_one_plain_line(run, lost, capsys):
     status, out = driven(run, lambda record: time.sleep(20), Clock(Budget("--gpu-hours 0.0002", 0.1, None)))
     assert status == 0
-    assert driver(run)["end"] == ends.SPENT.name
+    assert driver(run).end == ends.SPENT.name
     assert out == ""  # nothing runs that could save; the last line is `finish`'s
     assert capsys.readouterr().err == ""
     assert status_of(run).told.startswith("--gpu-hours 0.0002 is spent, 0 s ago; go on with: python search/run.py")
@@ -121,7 +123,7 @@ def test_stop_request_ends_it(run, lost):
         time.sleep(20)
 
     assert driven(run, trials)[0] == ends.STOPPED.status
-    assert driver(run)["end"] == ends.STOPPED.name
+    assert driver(run).end == ends.STOPPED.name
 
 
 def test_own_error_is_a_bug_even_where_all_trials_have_ended(run, lost, capsys):
@@ -129,7 +131,7 @@ def test_own_error_is_a_bug_even_where_all_trials_have_ended(run, lost, capsys):
         raise KeyError("no such thing")
 
     assert driven(run, trials)[0] == ends.BUG.status == 1
-    assert driver(run)["end"] == ends.BUG.name
+    assert driver(run).end == ends.BUG.name
     assert "KeyError: 'no such thing'" in capsys.readouterr().err
     assert ends.decide(ends.Facts(left=0, sound=True, failed=True)) is ends.BUG
 
@@ -152,7 +154,7 @@ def test_ray_that_is_gone_is_noticed_and_is_no_bug(run, lost, capsys, raises):
         time.sleep(20)
 
     assert driven(run, trials)[0] == ends.LOST_RAY.status
-    assert driver(run)["end"] == ends.LOST_RAY.name
+    assert driver(run).end == ends.LOST_RAY.name
     assert capsys.readouterr().err == ""
 
 

@@ -13,7 +13,8 @@ from search.settings.allocation import Resources
 from search.tuning.study import open_study
 from search.worker import trial_runner as adapter
 from search.worker.trial_runner import TrialSetting
-from trainable.run_folder.folders import FAILED, FINISHED, INTERRUPTED, OOM, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import FAILED, FINISHED, INTERRUPTED, OOM
 from trainable.storage.atomic_write import write_json
 
 EPOCHS = 3
@@ -107,7 +108,7 @@ def test_every_end_is_told_and_tried_again_only_where_that_can_help(tmp_path, mo
     # The network is back: its trial alone goes on, from its last epoch.
     searched(tmp_path, monkeypatch, ["fine"] * len(kinds))
     network = kinds.index("network")
-    assert run.trial(network).status()["state"] == FINISHED
+    assert run.trial(network).status().state == FINISHED
     assert attempts(run, network) == MAX_FAILURES + 2
     assert all(attempts(run, number) == again[kind] for number, kind in enumerate(kinds) if number != network)
     assert open_study(run).get_trials()[network].state == complete
@@ -126,6 +127,6 @@ def test_trial_that_the_memory_monitor_kills_is_out_of_memory(tmp_path, monkeypa
     monkeypatch.setenv("RAY_memory_usage_threshold", f"{(get_used_memory() + hog * 0.6) / total:.4f}")
     monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
     run = searched(tmp_path, monkeypatch, ["hogs", "fine"], hog_bytes=hog)
-    assert run.trial(0).status()["state"] == OOM
-    assert "killed by Ray's memory monitor" in run.trial(0).status()["reason"]
-    assert run.trial(1).status()["state"] == FINISHED
+    assert run.trial(0).status().state == OOM
+    assert "killed by Ray's memory monitor" in run.trial(0).status().reason
+    assert run.trial(1).status().state == FINISHED

@@ -44,7 +44,8 @@ from search.settings.settings import Settings
 from search.tuning.compatibility import MEASURED
 from spaces.table import GIVEN, JOINT, find_space
 from tests.conftest import ROOT, write_photos
-from trainable.run_folder.folders import FINISHED, STOPPED, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import FINISHED, STOPPED
 from trainable.storage.atomic_write import write_json
 
 CPU = Machine(cores=2, gpus=0)

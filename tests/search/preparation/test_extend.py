@@ -13,9 +13,9 @@ from optuna.trial import TrialState
 
 import search.tuning.pruned_values as sampling
 from search.callbacks.trial_states import mark_interrupted
-from search.preparation.extend import extend, extended_at, extended_plan, history, settle
+from search.preparation.extend import extend, extended_at, extended_plan, settle
 from search.preparation.stored_plan import stored_plan
-from search.run_state.past_usage import total
+from search.run_state.past_usage import Held, Usage
 from search.settings.allocation import Machine
 from search.settings.arguments import parse
 from search.settings.plan import ASHA, FORECAST, NO_STOPPING
@@ -28,7 +28,8 @@ from search.tuning.freeze_thaw_scheduler import ThawingScheduler
 from search.tuning.study import StudySearch, open_study
 from spaces.table import Space, find_space
 from trainable.config import TrialConfig
-from trainable.run_folder.folders import FINISHED, INTERRUPTED, OOM, PAUSED, RUNNING, STOPPED, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import FINISHED, INTERRUPTED, OOM, PAUSED, RUNNING, STOPPED
 from trainable.storage.atomic_write import write_json
 from trainable.storage.record_checks import DamagedError
 
@@ -127,7 +128,7 @@ def test_twenty_trials_more_are_drawn_from_what_twenty_have_shown_and_none_is_ru
 
     monkeypatch.setattr(sampling, "TPESampler", Looks)
     configs = [folder.config() for folder in searched.trials()]
-    finished = [folder.number for folder in searched.trials() if folder.status()["state"] == FINISHED]
+    finished = [folder.number for folder in searched.trials() if folder.status().state == FINISHED]
     before = contents(searched, finished)
     epochs = {folder.number: len(folder.curve()) for folder in searched.trials()}
     plan = more(searched)
@@ -144,7 +145,7 @@ def test_twenty_trials_more_are_drawn_from_what_twenty_have_shown_and_none_is_ru
     assert [folder.config() for folder in searched.trials()][:20] == configs
     assert all(folder.config() not in configs for folder in searched.trials()[20:])
     assert {trial.state for trial in study.get_trials()} <= {TrialState.COMPLETE, TrialState.PRUNED}
-    assert len(history(searched)) == 1
+    assert len(searched.record().extended) == 1
 
 
 def test_trials_become_part_of_a_wider_space_and_keep_their_own_config(searched):
@@ -201,7 +202,7 @@ def test_an_extension_that_is_cut_off_comes_to_the_same_trials(searched_once, tm
 
 @pytest.mark.parametrize("done", range(4))
 def test_a_kill_in_the_midst_of_extending_is_made_good(searched, monkeypatch, done):
-    stopped = [folder.number for folder in searched.trials() if folder.status()["state"] == STOPPED]
+    stopped = [folder.number for folder in searched.trials() if folder.status().state == STOPPED]
     assert len(stopped) > 2
     before = stored_plan(searched)
     plan = extended_plan(before, searched, Settings(trials=1), CPU)
@@ -219,21 +220,21 @@ def test_a_kill_in_the_midst_of_extending_is_made_good(searched, monkeypatch, do
     monkeypatch.undo()
     assert stored_plan(searched) == plan
     settle(searched)
-    assert [folder.number for folder in searched.trials() if folder.status()["state"] == PAUSED] == stopped
+    assert [folder.number for folder in searched.trials() if folder.status().state == PAUSED] == stopped
     assert not searched.study.exists() and (searched.path / "study-1.journal").exists()
-    assert searched.trial(stopped[0]).status()["epochs"]
+    assert searched.trial(stopped[0]).status().epochs
     play(searched, plan)
     settle(searched)  # once is enough
-    assert PAUSED not in {folder.status()["state"] for folder in searched.trials()}
+    assert PAUSED not in {folder.status().state for folder in searched.trials()}
 
 
 def test_stopped_trials_go_on_to_their_end_where_nothing_stops(searched):
-    stopped = [folder.number for folder in searched.trials() if folder.status()["state"] == STOPPED]
+    stopped = [folder.number for folder in searched.trials() if folder.status().state == STOPPED]
     gone = stopped[-1]
     searched.trial(gone).last_state.unlink()
     plan = more(searched, trials=0, stopper=NO_STOPPING)
-    assert history(searched)[0]["again"] == [number for number in stopped if number != gone]
-    assert {searched.trial(number).status()["state"] for number in stopped if number != gone} == {INTERRUPTED}
+    assert list(searched.record().extended[0].again) == [number for number in stopped if number != gone]
+    assert {searched.trial(number).status().state for number in stopped if number != gone} == {INTERRUPTED}
     space = find_space(plan.space, plan.scope)
     study = open_study(searched, space, plan.start)
     search = StudySearch(searched, study, space, plan.config, plan.trials, start=plan.start)
@@ -299,7 +300,7 @@ def test_spaces_bring_what_they_choose_from_and_trials_keep_their_sizes(tmp_path
 
 def test_as_many_trials_as_the_search_began_with_by_default_however_often(searched):
     assert [more(searched).trials, more(searched, trials=3).trials, more(searched).trials] == [40, 43, 63]
-    assert [(each["trials"], each["stopper"]) for each in history(searched)] == [
+    assert [(each.trials, each.stopper) for each in searched.record().extended] == [
         (20, FORECAST),
         (40, FORECAST),
         (43, FORECAST),
@@ -310,9 +311,9 @@ def test_budgets_count_from_the_extension_on(searched):
     assert extended_at(searched) == 0.0
     more(searched)
     since = extended_at(searched)
-    sessions = [{"began": at, "ended": at + 3600, "size": 2.0} for at in (since - 9999, since + 1)]
-    assert total(sessions) == 4.0
-    assert total(sessions, since) == 2.0
+    usage = Usage(sessions=tuple(Held(at, at + 3600, 2.0) for at in (since - 9999, since + 1)))
+    assert usage.total() == 4.0
+    assert usage.total(since) == 2.0
 
 
 @pytest.mark.parametrize(
@@ -338,6 +339,6 @@ OTHERWISE = [3, [3], [{}], [{"when": 0, "trials": 2, "again": [-1]}], [{"trials"
 @pytest.mark.parametrize("extended", OTHERWISE)
 def test_a_damaged_record_of_extensions_is_told(searched, extended):
     write_json(searched.path / "search.json", {**searched.search(), "extended": extended})
-    for reads in (settle, history, extended_at):
+    for reads in (settle, extended_at):
         with pytest.raises(DamagedError, match=r"search.json is damaged: extended must list"):
             reads(searched)

@@ -9,8 +9,9 @@ import pytest
 from search.run_state import driver_claim as claim
 from search.run_state import heartbeat
 from search.run_state.driver_claim import take
+from search.run_state.driver_record import Share
 from search.run_state.heartbeat import Heartbeat, claimed, driver_state, request_stop
-from search.run_state.process import identity, process_start
+from search.run_state.process import Identity, process_start
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.remote import Remote
 
@@ -49,9 +50,9 @@ def beating(run, over, **changes):
 
 def test_run_is_driven_as_long_as_the_beat_lasts(run):
     assert driver_state(run) == heartbeat.UNKNOWN
-    with Heartbeat(run, {"gpus": 2}, on_stop=lambda: None):
+    with Heartbeat(run, Share(gpus=2), on_stop=lambda: None):
         assert driver_state(run) == heartbeat.RUNNING
-        assert heartbeat.driver(run)["gpus"] == 2
+        assert heartbeat.driver(run).gpus == 2
         with pytest.raises(ValueError, match=f"run a is being driven by process {os.getpid()} on .*, last seen"):
             claimed(run)
     assert driver_state(run) == heartbeat.ENDED
@@ -84,7 +85,7 @@ def test_beat_that_does_not_change_is_no_sign_of_life(run, seconds):
 
 
 def test_driver_of_this_host_is_known_by_its_process(run):
-    here = {**identity(), "pid": os.getppid(), "process_started": process_start(os.getppid())}
+    here = {**Identity.here().content(), "pid": os.getppid(), "process_started": process_start(os.getppid())}
     told(run, **here, seen=time.time() - 3600)  # it slept
     assert driver_state(run) == heartbeat.RUNNING
     with pytest.raises(ValueError, match="is being driven"):
@@ -97,7 +98,7 @@ def test_driver_of_this_host_is_known_by_its_process(run):
 def test_equal_host_and_process_number_in_another_container_are_another_process(run, other):
     """Two containers of one image: the same host name, the same first process."""
     over = threading.Event()
-    same = {**identity(), "process_started": 1, **other}
+    same = {**Identity.here().content(), "process_started": 1, **other}
     told(run, **same)
     thread = beating(run, over, **same)
     try:
@@ -130,7 +131,7 @@ def test_copy_of_a_run_that_is_driven_is_another_run(run, tmp_path):
     with Heartbeat(run):
         shutil.copytree(run.path, tmp_path / "b")
         with claimed(RunFolder(tmp_path / "b")):
-            assert heartbeat.driver(RunFolder(tmp_path / "b"))["folder"] == (tmp_path / "b").stat().st_ino
+            assert heartbeat.driver(RunFolder(tmp_path / "b")).folder == (tmp_path / "b").stat().st_ino
         run.path.rename(tmp_path / "c")  # the folder stays the same one
         with pytest.raises(ValueError, match="run c is being driven"):
             claimed(RunFolder(tmp_path / "c"))
@@ -139,17 +140,17 @@ def test_copy_of_a_run_that_is_driven_is_another_run(run, tmp_path):
 def test_driver_that_was_frozen_while_another_took_over_hears_of_it_and_writes_nothing(run):
     heard = threading.Event()
     with Heartbeat(run) as beat:
-        beat.drive({}, lambda: None, heard.set)
+        beat.drive(Share(), lambda: None, heard.set)
         (run.path / ".driver-7.claim").write_text("{}")  # what another host made of a beat that stood still
         told(run, claim=7)
         assert heard.wait(10)
-    assert heartbeat.driver(run)["host"] == "elsewhere"
-    assert "ended" not in heartbeat.driver(run)
+    assert heartbeat.driver(run).host == "elsewhere"
+    assert heartbeat.driver(run).ended is None
 
 
 def test_stop_request_is_heard_once_and_taken_away(run):
     heard = threading.Event()
-    with Heartbeat(run, {}, on_stop=heard.set):
+    with Heartbeat(run, Share(), on_stop=heard.set):
         request_stop(run)
         assert heard.wait(10)
     assert not run.stop_requested()
@@ -161,7 +162,7 @@ def test_stop_request_on_s3_is_heard_and_does_not_stop_the_next_search(run, s3):
     heard = threading.Event()
     with Heartbeat(run) as beat:
         remote.write("stop.json", b'{"asked": 1.0}')  # by `search/status.py`, before the trials begin
-        beat.drive({"gpus": 1}, heard.set, lambda: None)
+        beat.drive(Share(gpus=1), heard.set, lambda: None)
         assert heard.wait(10)
         assert json.loads(remote.read("driver.json"))["gpus"] == 1
         with pytest.raises(ValueError, match="is being driven"):
@@ -185,5 +186,5 @@ def test_run_that_goes_on_is_claimed_before_its_search_has_started(run):
 def test_old_stop_request_does_not_stop_the_next_search(run):
     request_stop(run)
     heard = threading.Event()
-    with Heartbeat(run, {}, on_stop=heard.set):
+    with Heartbeat(run, Share(), on_stop=heard.set):
         assert not heard.wait(1.5)

@@ -24,7 +24,8 @@ from search.tuning.recovery import recover
 from search.tuning.study import open_study
 from search.worker.messages import Assignment
 from spaces.table import Scope, find_space
-from trainable.run_folder.folders import FAILED, FINISHED, INTERRUPTED, PAUSED, RUNNING, STOPPED, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import FAILED, FINISHED, INTERRUPTED, PAUSED, RUNNING, STOPPED
 from trainable.storage.atomic_write import write_json
 
 EPOCHS = 4
@@ -114,10 +115,10 @@ def test_states_are_recorded(tmp_path):
     assert [folder.number for folder in mark_interrupted(run.trials())] == [4]
     status = [folder.status() for folder in run.trials()]
     assert [each["state"] for each in status] == [FINISHED, STOPPED, FAILED, FAILED, INTERRUPTED]
-    assert status[1]["reason"] == "stopped by ASHA after epoch 1 of 4"
-    assert (status[2]["reason"], status[2]["traceback"]) == ("ValueError: no", "...")
-    assert status[3]["reason"].startswith("its process ended without a word")
-    assert status[4]["reason"] == "interrupted after epoch 2"
+    assert status[1].reason == "stopped by ASHA after epoch 1 of 4"
+    assert (status[2].reason, status[2].traceback) == ("ValueError: no", "...")
+    assert status[3].reason.startswith("its process ended without a word")
+    assert status[4].reason == "interrupted after epoch 2"
 
 
 @pytest.mark.parametrize("terminal", [False, True])
@@ -252,7 +253,7 @@ def test_worker_that_dies_while_it_starts_is_a_failed_trial(tmp_path):
         event(progress, "on_trial_error", 0)
 
     assert "trial 0 failed: its process ended without a word" in printed(show)
-    assert folder.status()["state"] == FAILED
+    assert folder.status().state == FAILED
 
 
 def test_study_and_folders_are_reconciled_after_a_kill_between_their_writes(tmp_path):
@@ -265,7 +266,7 @@ def test_study_and_folders_are_reconciled_after_a_kill_between_their_writes(tmp_
     study.tell(1, state=TrialState.PRUNED)
     study.tell(2, state=TrialState.FAIL)
     recover(run, study, find_space("losses", Scope()))
-    assert [folder.status()["state"] for folder in run.trials()] == [FAILED, STOPPED, FAILED, RUNNING]
+    assert [folder.status().state for folder in run.trials()] == [FAILED, STOPPED, FAILED, RUNNING]
     assert study.trials[0].state == TrialState.FAIL
     assert study.trials[3].state == TrialState.RUNNING
 

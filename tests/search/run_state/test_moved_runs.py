@@ -15,7 +15,8 @@ from search.tuning.recovery import MISSING
 from search.tuning.study import open_study
 from spaces.table import Scope, find_space
 from tests.search.run_state.test_leaderboard import add_trial
-from trainable.run_folder.folders import FAILED, FINISHED, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import FAILED, FINISHED
 from trainable.storage.atomic_write import write_json
 
 SPACE = find_space("losses", Scope())
@@ -84,8 +85,8 @@ def test_trial_whose_folder_is_lost_is_told_and_does_not_keep_the_run_from_its_e
     shutil.rmtree(run.trial(1).path)
     study = open_study(run, SPACE)
     assert study.get_trials()[1].state == TrialState.COMPLETE
-    assert [folder.status()["state"] for folder in run.trials()] == [FINISHED, FAILED]
-    assert run.trial(1).status()["reason"] == MISSING
+    assert [folder.status().state for folder in run.trials()] == [FINISHED, FAILED]
+    assert run.trial(1).status().reason == MISSING
     assert run.trial(1).params() == study.get_trials()[1].params
 
 

@@ -21,8 +21,9 @@ from search.settings.settings import Settings
 from tests.conftest import ROOT
 from trainable.metric.bootstrap import mean_ious
 from trainable.run_folder.fold_models import fold_models, pooled_confusion, trainings
-from trainable.run_folder.folders import FAILED, FINISHED, INTERRUPTED, OOM, RUNNING, STOPPED, RunFolder
+from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.out_of_fold import Maps
+from trainable.run_folder.trial_record import FAILED, FINISHED, INTERRUPTED, OOM, RUNNING, STOPPED
 from trainable.storage.atomic_write import write_json
 
 

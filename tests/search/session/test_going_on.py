@@ -20,7 +20,8 @@ from tests.search.refusing import home_folder, refusals, snapshot  # noqa: F401 
 from tests.search.run_state.test_leaderboard import add_trial
 from trainable.classes import CLASSES
 from trainable.dataset.folds import Folds
-from trainable.run_folder.folders import FINISHED, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import FINISHED
 from trainable.storage.atomic_write import write_json
 
 CPU = Machine(cores=2, gpus=0)

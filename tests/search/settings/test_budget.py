@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from search.callbacks.usage import Hours, parts, print_hours
-from search.run_state.past_usage import read_hours, total
+from search.run_state.past_usage import read_usage
 from search.session.cost_forecast import describe, epochs_left, nearest_end, recorded_epoch, too_small
 from search.settings.allocation import Machine, Resources
 from search.settings.arguments import parse
@@ -19,7 +19,8 @@ from search.settings.resolve import new_plan
 from search.settings.settings import Settings
 from search.tuning.freeze_thaw import Thawing
 from search.worker.messages import Assignment
-from trainable.run_folder.folders import FAILED, FINISHED, OOM, PAUSED, STOPPED, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import FAILED, FINISHED, OOM, PAUSED, STOPPED
 
 TWO_GPUS = Resources(2, 4, 1, "")
 HALVES = Resources(4, 2, 0.5, "")
@@ -205,14 +206,14 @@ def test_hours_by_what_they_went_to_are_all_there_were(tmp_path):
         "confirmed": 0,
         "interrupted": 0,
     }
-    assert sum(found.values()) == pytest.approx(total(read_hours(run)["sessions"]))
+    assert sum(found.values()) == pytest.approx(read_usage(run).total())
     console = Console(record=True, width=200)
     print_hours(run, 2.0, console)
     text = console.export_text()
     assert "0.30 GPU-hours (0.61 at 2 an hour): finished 14%, stopped early 14%, paused 14%" in text
     # A second session adds to the first.
     hours_of(run, one, [(0, 0, "on_trial_complete")])
-    assert len(read_hours(run)["sessions"]) == 2
+    assert len(read_usage(run).sessions) == 2
 
 
 def test_packed_trials_count_by_their_own_shares(tmp_path):
@@ -252,7 +253,7 @@ def test_hours_of_further_trainings_are_their_own(tmp_path):
     hours.on_trial_result(0, [], further, {"epoch": 1})
     hours.on_trial_complete(0, [], further)
     hours.close()
-    assert read_hours(run)["held"]["0/1-seed6"] == pytest.approx(330, abs=5)
+    assert read_usage(run).held["0/1-seed6"] == pytest.approx(330, abs=5)
     found = {name: round(each * 3600, -1) for name, each in parts(run).items()}
     assert (found["finished"], found["confirmed"], found["overhead"]) == (300, 600, 180)
 

@@ -13,7 +13,8 @@ from search.tuning.freeze_thaw_scheduler import ThawingScheduler
 from search.tuning.study import StudySearch, open_study
 from spaces.table import Scope, find_space
 from trainable.config import TrialConfig
-from trainable.run_folder.folders import FAILED, FINISHED, OOM, PAUSED, RUNNING, STOPPED, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import FAILED, FINISHED, OOM, PAUSED, RUNNING, STOPPED
 
 SPACE = find_space("losses", Scope())
 E, TRIALS = 6, 7
@@ -89,13 +90,13 @@ def test_paused_trials_go_on_and_the_best_comes_to_its_end(tmp_path):
     best = max(range(TRIALS), key=lambda number: value(number, E))
     assert len(curves[best]) == E
     assert sum(map(len, curves.values())) < 0.8 * TRIALS * E
-    states = {folder.number: folder.status()["state"] for folder in run.trials()}
+    states = {folder.number: folder.status().state for folder in run.trials()}
     assert set(states.values()) == {FINISHED, STOPPED}
     told = {trial.number: trial.state for trial in open_study(run).get_trials()}
     expected = {FINISHED: TrialState.COMPLETE, STOPPED: TrialState.PRUNED}
     assert told == {number: expected[state] for number, state in states.items()}
     stopped = next(number for number, state in states.items() if state == STOPPED)
-    assert "forecast end" in run.trial(stopped).status()["reason"]
+    assert "forecast end" in run.trial(stopped).status().reason
     assert open_study(run).get_trials()[stopped].intermediate_values == dict(enumerate(curves[stopped], 1))
 
 
@@ -113,12 +114,12 @@ def test_an_interrupted_search_leaves_paused_trials_paused(tmp_path):
     while not player.thawing.paused:
         player.turn()
     number = next(iter(player.thawing.paused))
-    assert run.trial(number).status()["state"] == PAUSED
+    assert run.trial(number).status().state == PAUSED
     player.search.close()  # it is not over
-    states = [folder.status()["state"] for folder in run.trials()]
+    states = [folder.status().state for folder in run.trials()]
     assert mark_interrupted(run.trials()) == []
     again = Player(run)
-    assert [folder.status()["state"] for folder in run.trials()] == states
+    assert [folder.status().state for folder in run.trials()] == states
     assert again.thawing.paused == player.thawing.paused
     assert again.thawing.ends() == pytest.approx(player.thawing.ends())
 

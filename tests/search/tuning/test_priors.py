@@ -26,7 +26,8 @@ from search.tuning.study import StudySearch, open_study
 from spaces.table import Scope, Space, find_space
 from trainable.config import TrialConfig
 from trainable.engine.config_defaults import spelled_out
-from trainable.run_folder.folders import OOM, STOPPED, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import OOM, STOPPED
 from trainable.storage.atomic_write import read_json, write_json
 from trainable.storage.record_checks import DamagedError
 

@@ -8,7 +8,8 @@ from search.tuning.recovery import mend
 from search.tuning.study import mend_records, open_study
 from tests.search.tuning.test_study import SPACE, make_search, run, states, train  # noqa: F401
 from trainable.engine.checkpoint import save_tensors
-from trainable.run_folder.folders import FAILED, FINISHED, RUNNING, STOPPED, TrialFolder
+from trainable.run_folder.folders import TrialFolder
+from trainable.run_folder.trial_record import FAILED, FINISHED, RUNNING, STOPPED
 
 ROWS = [{"epoch": 1, "val_miou": 0.1}, {"epoch": 2, "val_miou": 0.2}]
 
@@ -37,10 +38,10 @@ def test_trial_whose_end_only_optuna_heard_is_ended_in_its_folder(run):  # noqa:
     search = make_search(run)
     _, row = train(run, search, "a", [0.1, 0.2])
     search.on_trial_complete("a", row)
-    assert run.trial(0).status()["state"] == RUNNING
+    assert run.trial(0).status().state == RUNNING
     open_study(run, SPACE)
-    assert run.trial(0).status()["state"] == STOPPED
-    assert "just before the search did" in run.trial(0).status()["reason"]
+    assert run.trial(0).status().state == STOPPED
+    assert "just before the search did" in run.trial(0).status().reason
 
 
 @pytest.mark.parametrize(("state", "told"), [

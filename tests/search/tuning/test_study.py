@@ -11,7 +11,8 @@ from search.tuning.study import StudySearch, open_study
 from search.worker.messages import Assignment
 from spaces.table import Scope, find_space
 from trainable.config import TrialConfig
-from trainable.run_folder.folders import FAILED, FINISHED, RUNNING, STOPPED, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import FAILED, FINISHED, RUNNING, STOPPED
 
 SPACE = find_space("losses", Scope())
 BASE = TrialConfig(epochs=9)

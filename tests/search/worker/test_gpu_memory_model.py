@@ -21,7 +21,8 @@ from search.worker.gpu_memory_model import CONTEXT_MB, MemoryModel, need_of
 from search.worker.trial_runner import TrialSetting
 from spaces.table import find_space
 from trainable.config import TrialConfig
-from trainable.run_folder.folders import FINISHED, OOM, RunFolder
+from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.trial_record import FINISHED, OOM
 from trainable.storage.atomic_write import write_json
 
 V100_GB = 16.9
@@ -149,8 +150,8 @@ def test_refused_trial_is_out_of_memory_to_folder_and_sampler(tmp_path):
     search = StudySearch(run, study, space, plan.config, plan.trials, packing=Tight())
     sampled = search.suggest("a")
     assert (sampled["number"], sampled["gpus"]) == (2, 0.5)
-    assert [run.trial(number).status()["state"] for number in (0, 1)] == [OOM, OOM]
-    assert run.trial(0).status()["reason"] == "not started: too much"
+    assert [run.trial(number).status().state for number in (0, 1)] == [OOM, OOM]
+    assert run.trial(0).status().reason == "not started: too much"
     states = [trial.state for trial in study.get_trials()[:3]]
     assert states == [TrialState.PRUNED, TrialState.PRUNED, TrialState.RUNNING]
     assert study.get_trials()[0].constraints == {"fits into memory": 1.0}
@@ -203,7 +204,7 @@ def test_trials_share_a_gpu_by_what_they_need(tmp_path, monkeypatch):
     with launch.ray_running():
         launch.run_trials(plan, run, setting, share, [RecordStates(run, 2), packing], packing=packing)
     held = [json.loads((folder.path / "held.json").read_text()) for folder in run.trials()]
-    assert {folder.status()["state"] for folder in run.trials()} == {FINISHED}
+    assert {folder.status().state for folder in run.trials()} == {FINISHED}
     assert all(each["gpu"] == pytest.approx(each["gpus"]) for each in held)
     assert held[-1]["gpus"] < held[0]["gpus"]  # what is known need not be feared
     assert held[-1]["gpus"] >= 3.1 / V100_GB

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from trainable.engine.checkpoint import load_tensors, save_tensors
-from trainable.run_folder.folders import FINISHED, RunFolder, TrialFolder
+from trainable.run_folder.folders import RunFolder, TrialFolder
+from trainable.run_folder.trial_record import FINISHED
 from trainable.storage.atomic_write import write_bytes, write_json
 
 
@@ -51,7 +52,7 @@ def test_trial_folder_gives_back_what_was_written(tmp_path):
     np.testing.assert_array_equal(confusion["full"], matrices + 1)
     assert [trial.number for trial in run.trials()] == [7]
     assert run.best_trial() == folder
-    assert folder.status()["state"] == FINISHED
+    assert folder.status().state == FINISHED
 
 
 def test_best_trial_needs_an_epoch(tmp_path):
