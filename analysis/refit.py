@@ -23,7 +23,7 @@ from trainable.dataset.fold_data import FoldData
 from trainable.dataset.folds import Folds
 from trainable.engine.applied_config import ConfigNotAppliedError
 from trainable.engine.fold_training import DivergedError
-from trainable.fold import told, train_fold
+from trainable.fold import epoch_line, train_fold
 from trainable.machine.command import Parser, command
 from trainable.machine.device import OutOfMemoryError
 from trainable.machine.terminal import open_console
@@ -176,7 +176,7 @@ def _train(
             config,
             data,
             folder,
-            lambda row: say(told(row, refit.epochs)),
+            lambda row: say(epoch_line(row, refit.epochs)),
             options.resume,
             until=refit.epochs,
             val_mious=refit.val_miou,

@@ -70,7 +70,7 @@ def race(task: tuple[int, float, int, int]) -> tuple[list[bool], list[bool]]:
     run = Race(range(configs), rungs_of(range(folds), 0, SEEDS))
     for config, cell, found in trainings(made, np.random.default_rng([seed, configs, folds]), configs, folds, SEEDS):
         run.results[config][cell] = found
-    run.see(config, cell, found)
+    run.observe(config, cell, found)
     left = [len(standing.alike) for standing in run.standings]
     depths = [folds * (each + 1) for each in range(SEEDS)]
     return [min(left[:depth]) < configs for depth in depths], [min(left[:depth]) == 1 for depth in depths]

@@ -176,12 +176,12 @@ def run(task: tuple[int, int, int, int, float | None]) -> Outcome:
     race = Race(finalists[:top], rungs_of(range(made.folds), 0, seeds))
     for number in race.results:
         if thawing.epochs[thawing.rows[number]] == made.epochs:
-            race.see(number, (0, 0), made.train(number, (0, 0)))
+            race.observe(number, (0, 0), made.train(number, (0, 0)))
     raced = 0
     if seeds > SEEDS and noise is not None:  # a budget
         race.fits = lambda tasks: used + made.epochs * len(tasks) <= MOST * whole
     while following := race.next():
-        race.see(*following, made.train(*following))
+        race.observe(*following, made.train(*following))
         used, raced = used + made.epochs, raced + made.epochs
     best, alike = int(made.worths.argmax()), race.standings[-1].alike
     rungs = rungs_of(range(made.folds), 0, made.seeds)

@@ -15,7 +15,7 @@ from rich.live import Live
 from search.phases.tables import gains_table
 from search.run_state.chain_record import phase_run
 from search.run_state.heartbeat import RUNNING, driver_state, driver_states, request_stop
-from search.run_state.run_names import check_there, runs_in
+from search.run_state.run_names import check_run_exists, runs_in
 from search.run_state.run_status import Status, overview, page, status_of
 from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
@@ -76,7 +76,7 @@ def main(options: argparse.Namespace) -> int:
         return _all(root, options, console)
     run = RunFolder(root / options.name, f"{options.runs_dir}/{options.name}" if is_uri(options.runs_dir) else None)
     if not (run.path / "search.json").exists():  # what is damaged is shown as that
-        check_there(run, options.name, root)
+        check_run_exists(run, options.name, root)
     if options.stop:
         return stop(run, console)
     return _one(run, options, console)

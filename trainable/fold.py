@@ -186,7 +186,7 @@ def _train(config: TrialConfig, data: FoldData, folder: TrialFolder, resume: boo
     folder.write_status(RUNNING)
 
     def show(row: Row) -> None:
-        console.print(told(row, config.epochs), highlight=False, soft_wrap=True)
+        console.print(epoch_line(row, config.epochs), highlight=False, soft_wrap=True)
 
     try:
         train_fold(config, data, folder, show, resume)
@@ -206,7 +206,7 @@ def _train(config: TrialConfig, data: FoldData, folder: TrialFolder, resume: boo
     return 0
 
 
-def told(row: Row, epochs: int) -> str:
+def epoch_line(row: Row, epochs: int) -> str:
     """Return an epoch's figures in one line."""
     validated = f"val loss {row['val_loss']:.4f}  val_miou {row['val_miou']:.4f}  " if "val_miou" in row else ""
     loss, speed = f"train loss {row['train_loss']:.4f}", f"{row['images_per_s']:.1f} images/s"

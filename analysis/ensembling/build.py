@@ -101,7 +101,7 @@ def build(
     if filters:
         _filters(made, maps, before, crf_options)
     expected = _expected(made, decision, before)
-    say(expected.told())
+    say(expected.describe())
     return store(
         made.pool,
         decision.weights,

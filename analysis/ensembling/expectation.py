@@ -50,11 +50,11 @@ class Expectation:
     epochs: float  # of it by the choice of the epochs
     trial: float  # of it by the choice of the trial
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """Return it in a sentence."""
         named = (("best epochs", self.epochs), ("best trial", self.trial))
         chosen = ", ".join(f"{name} {-value:+.3f}" for name, value in named if value)
-        less = f"; out of fold {self.measured:.3f}" + f", less what was chosen: {chosen}" * bool(chosen)
+        less = f"; out of fold {self.measured:.3f}" + (f", less what was chosen: {chosen}" if chosen else "")
         held = f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f}, {HELD:.0%})"
         return f"expected on {self.photos} unseen photos: mIoU {held}{less}"
 

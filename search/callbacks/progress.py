@@ -47,7 +47,7 @@ class TrialView:
     best: float | None = None
     reason: str = ""
 
-    def see(self, epoch: int, value: float) -> None:
+    def observe(self, epoch: int, value: float) -> None:
         """Take in one epoch."""
         self.epoch, self.value = epoch, value
         self.best = value if self.best is None else max(self.best, value)
@@ -78,7 +78,7 @@ class Progress(TrialCallback):
         for folder in [] if self.further else self.run.trials():  # those of before a resume
             view = self.views[str(folder.number)] = TrialView(folder.params(), folder.status().state)
             for row in folder.curve():
-                view.see(int(row["epoch"]), row[METRIC])
+                view.observe(int(row["epoch"]), row[METRIC])
         self.live = Live(get_renderable=self.table, console=self.console, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> "Progress":
@@ -114,7 +114,9 @@ class Progress(TrialCallback):
         parts, leader = [shown or "no trial is running yet"], self.best()
         if leader is not None and not self.further:
             best = self.views[leader].best
-            parts.append(f"best {METRIC} {best:.4f} by trial {leader}" + ", better than before" * self._better())
+            parts.append(
+                f"best {METRIC} {best:.4f} by trial {leader}" + (", better than before" if self._better() else "")
+            )
             self.told_best = best
         parts.append(f"{self.count(*ENDED)} of {self.trials} ended, {self.eta()} left")
         return "; ".join(parts)
@@ -131,7 +133,7 @@ class Progress(TrialCallback):
             return  # given up: Tune does not know yet
         view.state = RUNNING
         for row in folder.curve():
-            view.see(int(row["epoch"]), row[METRIC])
+            view.observe(int(row["epoch"]), row[METRIC])
         again = f" goes on after epoch {view.epoch}" if assigned(trial).resume else " started"
         config = "" if self.further else f": {show_params(view.params)}"
         self.tell(f"trial {assigned(trial).label()}{again}{config}")
@@ -143,7 +145,7 @@ class Progress(TrialCallback):
             return
         leader = self.best()
         self.epochs_seen += report.number > self._view(trial).epoch  # one that goes on tells its last once more
-        self._view(trial).see(report.number, report.value)
+        self._view(trial).observe(report.number, report.value)
         if self.best() != leader and not self.further:
             name, value = assigned(trial).label(), f"{METRIC} {report.value:.4f} after epoch {report.number}"
             self.told_best = report.value

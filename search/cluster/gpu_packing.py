@@ -85,7 +85,7 @@ class Packing(TrialCallback):
         self.learnt.add(number)
         weights, photo, recomputed = footprint
         kept = recomputed if row.get("recomputed") == 1 else photo  # rows of an earlier version do not tell
-        self.model.see(need_of(config, weights, kept, int(row["accumulation"])), row["peak_memory_mb"])
+        self.model.observe(need_of(config, weights, kept, int(row["accumulation"])), row["peak_memory_mb"])
 
     def _footprint(self, config: TrialConfig) -> tuple[float, float, float] | None:
         """Return weights and what is kept of a photo, plain and recomputed, or None where they cannot be told."""

@@ -122,7 +122,7 @@ class Driver:
             )
         )
 
-    def told(self, end: End) -> str:
+    def reason(self, end: End) -> str:
         """Return what is said first of an end."""
         why = end.told.format(budget=self.clock.budget.text if self.clock else "")
         return f"{why} ({list(self.record.waiting.values())[-1]})" if end is WAITING else why
@@ -149,7 +149,7 @@ class Driver:
         if self.cause != LOST:
             again = "; Ctrl-C again ends it at once" * (self.cause == CTRL_C)
             if self.record.running - self.record.halted:
-                tell(self.console, f"{self.told(CAUSES[self.cause])}: running trials save where they are{again}")
+                tell(self.console, f"{self.reason(CAUSES[self.cause])}: running trials save where they are{again}")
             threading.Thread(target=self._ask_trials, daemon=True).start()  # a full disk may keep it for ever
             deadline = time.monotonic() + (SIGNAL_SAVE_S if self.cause in SIGNALS.values() else SAVE_S)
             while self.record.running - self.record.halted and time.monotonic() < deadline:
@@ -211,7 +211,7 @@ class Driver:
             threading.Event().wait()
         wait_for_room(None)  # what cannot be written now is found by who goes on with the run
         end = self.finish()
-        self.beating.close(end.name, self.told(end))
+        self.beating.close(end.name, self.reason(end))
         return end.status
 
 

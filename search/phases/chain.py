@@ -104,7 +104,7 @@ class Carrier:
                 return self._ended_early(phase, status)
             else:
                 self.commands.exchange(name)
-                phase.found = self.commands.found(name)
+                phase.found = self.commands.outcome(name)
                 self._check_paid(phase)
             write_chain(self.run, self.chain)
             if name in SHARES and self.chain.to_come:

@@ -117,7 +117,7 @@ class Commands:
         costs = [timing[0] * plan.config.epochs for number in ranked if (timing := epoch_seconds(self.long, number))]
         return choose_further(costs, plan.folds, self.hours.workers(), seconds)
 
-    def found(self, name: str) -> dict[str, float]:
+    def outcome(self, name: str) -> dict[str, float]:
         """Return figures of what a phase has come to."""
         if name in (SEARCH, PROMOTE, EXTRA):
             run = {SEARCH: self.run, PROMOTE: self.long, EXTRA: self.extra}[name]
@@ -140,7 +140,7 @@ class Commands:
         if "until" in self.chain.limit:
             budget = ["--until", f"{max(share * self.hours.seconds() - (before.seconds if before else 0), 1):.0f}s"]
         else:  # counts what the run has spent before
-            budget = ["--gpu-hours", f"{share * self.hours.given():.6g}"]
+            budget = ["--gpu-hours", f"{share * self.hours.budget_hours():.6g}"]
         if has_begun(self.run):
             function = typed(self.settings.given(("space",)))  # of the user's own, see `spaces/own.py`
             command = ["--resume", self.run.path.name, *runs_dir_option(self.run), *function, *self._machine()]
@@ -158,7 +158,7 @@ class Commands:
             command = ["--resume", self.long.path.name, *place, "--to", SEARCH]
         else:
             plan, longer = stored_plan(self.run), self.longer()
-            told = f"{longer.told()}, on a fold that the search did not see"
+            told = f"{longer.describe()}, on a fold that the search did not see"
             command = ["--promote", self.run.path.name, *place, "--name", self.long.path.name]
             command += ["--top", "0", "--include", *map(str, longer.numbers), "--epochs", str(longer.epochs)]
             command += ["--vary", str(longer.variants)] if longer.variants else []
@@ -172,7 +172,7 @@ class Commands:
         command = ["--confirm", self.long.path.name, *runs_dir_option(self.run), "--top", str(further.top)]
         command += ["--folds", str(max(further.folds, plan.config.fold + 1)), "--seeds", "1", *self._machine()]
         until = _until(self.hours.share(CONFIRM))
-        return Phase(CONFIRM, ["search/run.py", *command, *until], further.told())
+        return Phase(CONFIRM, ["search/run.py", *command, *until], further.describe())
 
     def _ensemble(self) -> Phase:
         command = ["analysis/ensemble.py", "--run", place_of(self.long)]

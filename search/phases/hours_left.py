@@ -30,9 +30,9 @@ class ChainHours:
         if "until" in self.chain.limit:
             return duration(self.chain.limit["until"])
         size = self.size()
-        return self.given() * 3600 / size if size else math.inf
+        return self.budget_hours() * 3600 / size if size else math.inf
 
-    def given(self) -> float:
+    def budget_hours(self) -> float:
         """Return the GPU-hours, or core-hours, of the budget, where it is given in them."""
         limit = self.chain.limit
         return float(limit["gpu_hours"] if "gpu_hours" in limit else limit["cost"] / limit["rate"])

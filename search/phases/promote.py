@@ -13,7 +13,7 @@ import optuna
 
 from search.preparation.stored_plan import stored_plan
 from search.racing.candidates import find_finalists
-from search.run_state.run_location import there
+from search.run_state.run_location import earlier_run_folder
 from search.settings.plan import Plan, place, weights_place
 from search.settings.settings import Promoted, Settings, given_or
 from spaces.table import GIVEN, space_names
@@ -36,7 +36,7 @@ def promotion(settings: Settings) -> Settings:
     Raises:
         ValueError: there is no such run, it has too few trials, or an option does not fit.
     """
-    earlier = there(settings, settings.promote or "")
+    earlier = earlier_run_folder(settings, settings.promote or "")
     stored = stored_plan(earlier, Settings(**settings.given(("data", "cache_dir"))))
     plan = promoted_plan(stored, earlier, settings)
     return replace(

@@ -77,7 +77,7 @@ class Longer:
     value: float  # val_miou that the best of them is to come to, by what such steps have gained elsewhere
     variants: int = 0  # of these configs, beside them
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """Return it in words."""
         more = f" and {counted(self.variants, 'variant')} of them" if self.variants else ""
         return f"{counted(len(self.numbers), 'config')}{more}, {self.epochs} epochs at {self.size} px"
@@ -180,7 +180,7 @@ class Further:
     seconds: float  # of wall time
     gain: float
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """Return it in words."""
         return f"the best {self.top} on {self.folds} folds" if self.top else "no further fold is paid for"
 

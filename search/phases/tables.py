@@ -64,9 +64,9 @@ def _to_come(commands: Commands, name: str, best: float | None) -> tuple[str, st
     """Return what a phase is to do, and the val_miou it is to come to, or to add while `best` is not known."""
     if name == PROMOTE and commands.chain.ended(SEARCH):
         longer = commands.longer()
-        return longer.told(), f"about {longer.value:.3f}"
+        return longer.describe(), f"about {longer.value:.3f}"
     if name == CONFIRM and commands.chain.ended(PROMOTE):
         further = commands.further()
-        return further.told(), f"about {best + further.gain:.3f}" if best is not None and further.top else ""
+        return further.describe(), f"about {best + further.gain:.3f}" if best is not None and further.top else ""
     gained = most_gained(commands.settings.image_size).get(name)
     return WHAT[name], "" if gained is None else f"up to +{gained:.2f}"

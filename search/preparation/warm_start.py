@@ -56,7 +56,7 @@ def warm_start(
     }
     for run in runs:
         check_comparable(run)
-        found = take(run, plan, space, data, spell)
+        found = collect_priors(run, plan, space, data, spell)
         if not found:
             raise ValueError(
                 f"--warm-start: run {run.path.name} has no trial that ended an epoch and has a value of the space "
@@ -70,7 +70,7 @@ def warm_start(
     return Priors(priors, first, plan.config.epochs), told
 
 
-def take(run: RunFolder, plan: Plan, space: Space, data: dict[str, Any], spell: Spell) -> list[Prior]:
+def collect_priors(run: RunFolder, plan: Plan, space: Space, data: dict[str, Any], spell: Spell) -> list[Prior]:
     """Return what a run's sound trials say of a plan's space; those that cannot be read are left out."""
     search = run.search()
     same_data = all(search.get(name) == value for name, value in data.items())

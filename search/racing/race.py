@@ -40,12 +40,12 @@ class Race:
         self._told: set[tuple[int, int]] = set()  # number, and after how many rungs
         self._drawn: dict[Task, Draws] = {}
 
-    def see(self, number: int, cell: Cell, found: Tallies) -> None:
+    def observe(self, number: int, cell: Cell, found: Tallies) -> None:
         """A training has ended."""
         self.results[number][cell] = found
         self._stand()
 
-    def lose(self, number: int) -> None:
+    def withdraw(self, number: int) -> None:
         """A config has broken: it takes part no more."""
         self.results.pop(number, None)
         self._stand()

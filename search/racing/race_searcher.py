@@ -42,9 +42,9 @@ class Racer(Searcher):
             new = [cell for cell in self.race.rungs if cell in ended and cell not in known]
             bring_scores(self.run, [ended[cell] for cell in new], self.console)
             for cell in new:
-                self.race.see(number, cell, tallies_of(ended[cell]))
+                self.race.observe(number, cell, tallies_of(ended[cell]))
             if broken(trial):
-                self.race.lose(number)
+                self.race.withdraw(number)
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next training; None: there is none now, but there may be when another has ended."""

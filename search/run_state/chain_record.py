@@ -9,7 +9,7 @@ from typing import Any
 
 from search.run_state.driver_record import DriverRecord
 from search.run_state.run_location import folder_named
-from search.run_state.run_names import is_there
+from search.run_state.run_names import path_exists
 from search.settings.phase_names import EXTRA, EXTRA_FOLDS, SEARCH, phases_to
 from search.settings.settings import Settings
 from trainable.run_folder.folders import RunFolder
@@ -114,7 +114,7 @@ def begins_chain(settings: Settings) -> bool:
 def chain_folder(settings: Settings) -> RunFolder:
     """Return the folder of the run that is to be resumed; the search may have been killed before it became one."""
     run, by_path = folder_named(settings, settings.resume or ""), Path(settings.resume or "")
-    return RunFolder(by_path.absolute()) if not run.uri and not is_there(run.path) and is_there(by_path) else run
+    return RunFolder(by_path.absolute()) if not run.uri and not path_exists(run.path) and path_exists(by_path) else run
 
 
 def phase_run(run: RunFolder, name: str) -> RunFolder:
@@ -133,7 +133,7 @@ def read_chain(run: RunFolder) -> Chain | None:
         if run.uri:
             content = json.loads(Remote(run.uri).read(FILE)) if Remote(run.uri).exists(FILE) else None
         else:
-            content = read_json(run.path / FILE) if is_there(run.path / FILE) else None
+            content = read_json(run.path / FILE) if path_exists(run.path / FILE) else None
         if content is None:
             return None
         if content["format"] > FORMAT:

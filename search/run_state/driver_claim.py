@@ -46,7 +46,7 @@ class Claim:
         return max(_numbers(self.run), default=0) > self.number
 
 
-def take(run: RunFolder, tell: Tell = lambda text: None) -> Claim:
+def claim_run(run: RunFolder, tell: Tell = lambda text: None) -> Claim:
     """Claim a run whose folder exists.
 
     Args:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from search.run_state import driver_claim as claim
-from search.run_state.driver_claim import BEAT_S, Claim, Tell, as_driver, changes, take
+from search.run_state.driver_claim import BEAT_S, Claim, Tell, as_driver, changes, claim_run
 from search.run_state.driver_record import DRIVER, DriverRecord, Share
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.atomic_write import write_json
@@ -62,7 +62,7 @@ class Heartbeat:
         self._write()
 
     def __enter__(self) -> "Heartbeat":
-        self.held = self.held or take(self.run)
+        self.held = self.held or claim_run(self.run)
         self._forget_stop()
         # Always there while somebody looks for it: NFS remembers for half a minute that a file was not.
         write_json(self.run.stop_request, {"asked": None})
@@ -179,7 +179,7 @@ def claimed(run: RunFolder, tell: Tell = lambda text: None) -> Heartbeat:
     Raises:
         ValueError: one does.
     """
-    return Heartbeat(run, held=take(run, tell))
+    return Heartbeat(run, held=claim_run(run, tell))
 
 
 def request_stop(run: RunFolder) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from search.run_state.driver_claim import DRIVER, DrivenError, Tell, forget, heartbeat, is_claim
 from search.run_state.heartbeat import Heartbeat, claimed
-from search.run_state.run_names import check_name, check_root, check_there, is_there
+from search.run_state.run_names import check_name, check_root, check_run_exists, path_exists
 from search.settings.plan import DEFAULT_SPACE
 from search.settings.settings import GOES_ON, Settings
 from trainable.run_folder.folders import RunFolder
@@ -27,7 +27,7 @@ def run_folder(settings: Settings) -> RunFolder:
         ValueError: a new run's name is taken or not a plain name, or there is nothing to resume.
     """
     if (earlier := earlier_name(settings)) is not None:
-        return there(settings, earlier)
+        return earlier_run_folder(settings, earlier)
     run = folder_named(settings, _new_name(settings))
     if settings.name is not None:
         check_free(run)
@@ -77,7 +77,7 @@ def driven(settings: Settings, run: RunFolder, tell: Tell) -> Iterator[tuple[Run
             give_back(run, made)
 
 
-def there(settings: Settings, name: str) -> RunFolder:
+def earlier_run_folder(settings: Settings, name: str) -> RunFolder:
     """Return an earlier run's folder, by its name or path; what is at a URI is brought, but for large files.
 
     Raises:
@@ -87,9 +87,9 @@ def there(settings: Settings, name: str) -> RunFolder:
         return _earlier_remote_run(settings, name)
     root = _root(settings)
     run = RunFolder(root / name)
-    if not is_there(run.path / "search.json") and is_there(Path(name, "search.json")):
+    if not path_exists(run.path / "search.json") and path_exists(Path(name, "search.json")):
         run = RunFolder(Path(name).absolute())
-    check_there(run, name, root)
+    check_run_exists(run, name, root)
     return run
 
 
@@ -99,7 +99,7 @@ def earlier_runs(settings: Settings) -> list[RunFolder]:
     Raises:
         ValueError: there is none of a name, or one comes twice.
     """
-    runs = [there(settings, name) for name in settings.warm_start]
+    runs = [earlier_run_folder(settings, name) for name in settings.warm_start]
     names = [run.path.name for run in runs]
     if twice := [name for name in names if names.count(name) > 1]:
         raise ValueError(f"--warm-start names run {twice[0]} twice; leave one out")

@@ -50,7 +50,7 @@ def runs_in(root: Path) -> list[Path]:
     return sorted({path.parent for pattern in ("*/search.json", "*/trials") for path in root.glob(pattern)})
 
 
-def check_there(run: RunFolder, name: str, root: Path) -> None:
+def check_run_exists(run: RunFolder, name: str, root: Path) -> None:
     """See that a run has a search.json that can be read.
 
     Args:
@@ -62,19 +62,19 @@ def check_there(run: RunFolder, name: str, root: Path) -> None:
         ValueError: there is no such run, or the file is missing or damaged, with what to do.
     """
     record = run.path / "search.json"
-    if is_there(record):
+    if path_exists(record):
         try:
             run.search()
         except DamagedError as error:
             raise ValueError(f"{error}; bring it back from a copy of the folder, or start a new run") from error
         return
     known = ", ".join(path.parent.name for path in sorted(root.glob("*/search.json"))) or "none"
-    if is_there(run.path / "trials"):
+    if path_exists(run.path / "trials"):
         raise ValueError(f"{run.path} {NO_RECORD}. The other runs there are: {known}")
     raise ValueError(f"no run {name} in {root}; the runs there are: {known}")
 
 
-def is_there(path: Path) -> bool:
+def path_exists(path: Path) -> bool:
     """Tell whether a path exists; one that is too long for the system does not."""
     try:
         return path.exists()

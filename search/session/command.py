@@ -177,11 +177,11 @@ class Command:
     def give_up(self, cause: str) -> None:
         """Have the run's record say how it ended, before what was begun is given back."""
         if self.beat:
-            self.beat.close(CAUSES[cause].name, self._told(cause))
+            self.beat.close(CAUSES[cause].name, self._reason(cause))
 
     def tell_given_up(self, cause: str) -> None:
         """Say that a signal came before the first trial, and which command goes on, if one does."""
-        tell_end(self.console, self._told(cause), self._resume())
+        tell_end(self.console, self._reason(cause), self._resume())
 
     def last_words(self, cause: str) -> None:
         """Say it where nothing else can be done any more, and leave no name taken that no run has come of."""
@@ -189,8 +189,8 @@ class Command:
         if self.run and not (self.run.path / "search.json").exists():
             give_back(self.run)
 
-    def _told(self, cause: str) -> str:
-        return f"{CAUSES[cause].told}, before the first trial{' of this session' * bool(self._resume())}"
+    def _reason(self, cause: str) -> str:
+        return f"{CAUSES[cause].told}, before the first trial{' of this session' if self._resume() else ''}"
 
     def _resume(self) -> str:
         """Return the command that goes on, empty if there is none: what extends a run has not done so yet."""

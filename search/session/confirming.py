@@ -122,7 +122,7 @@ def describe(final: Final) -> str:
     race, folds = final.race, {fold for fold, _ in final.race.rungs}
     seeds = len(race.rungs) // len(folds)
     numbers = ", ".join(map(str, final.numbers))
-    trainings = f"{'at most ' * race.drop}{len(race.left())} trainings to go"
+    trainings = f"{'at most ' if race.drop else ''}{len(race.left())} trainings to go"
     on = f"{len(folds)} of {final.plan.folds} folds" + f" x {seeds} seeds" * (seeds > 1)
     how = "; one shown to be worse is out after each fold" if race.drop and len(final.numbers) > 1 else ""
     return f"run {final.run.path.name}: trials {numbers} on {on}; {trainings}{how}"
@@ -166,8 +166,8 @@ def _finish(final: Final, settings: Settings, driver: "Driver", console: Console
     print_hours(run, settings.rate, console)
     if left:
         seeds = len(race.rungs) // len({fold for fold, _ in race.rungs})
-        counts = f"{'at most ' * race.drop}{len(left)} trainings have not ended"
-        tell_end(console, f"{driver.told(end)}: {counts}", again(run, settings, seeds))
+        counts = f"{'at most ' if race.drop else ''}{len(left)} trainings have not ended"
+        tell_end(console, f"{driver.reason(end)}: {counts}", again(run, settings, seeds))
     else:
         tell_end(console, end.told)
     for folder in folders:

@@ -171,7 +171,7 @@ def _finish(
         print_results(run, plan, console)
         print_hours(run, settings.rate, console)
     if end is not FINISHED:
-        why = driver.told(end)
+        why = driver.reason(end)
         counts = ", ".join(filter(None, [have_ended(ended, plan.trials), saved(folders)]))
         resume = resume_command(run, settings) if ended < plan.trials else ""
         tell_end(console, f"{why}: {counts}" if resume else why, resume)

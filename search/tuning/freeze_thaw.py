@@ -73,9 +73,9 @@ class Thawing:
             state = folder.status().state
             self.begin(folder.number)
             for row in folder.curve():
-                self.see(folder.number, int(row["epoch"]), row[METRIC])
+                self.observe(folder.number, int(row["epoch"]), row[METRIC])
             if state in BROKEN:
-                self.lose(folder.number)
+                self.drop(folder.number)
             elif state == PAUSED:
                 self.paused.add(folder.number)
         self.agrees = self.agreement() >= AGREES
@@ -89,12 +89,12 @@ class Thawing:
             self.curves = np.vstack([self.curves, np.full((1, self.budget), np.nan)])
             self.epochs = np.append(self.epochs, 0)
 
-    def see(self, number: int, epoch: int, value: float) -> None:
+    def observe(self, number: int, epoch: int, value: float) -> None:
         """A trial has ended an epoch."""
         row = self.rows[number]
         self.curves[row, epoch - 1], self.epochs[row] = value, max(self.epochs[row], epoch)
 
-    def lose(self, number: int) -> None:
+    def drop(self, number: int) -> None:
         """A trial has broken: its curve says nothing."""
         self.thawed.discard(number)
         self.curves[self.rows[number]], self.epochs[self.rows[number]] = np.nan, 0

@@ -23,7 +23,7 @@ class ThawingScheduler(FIFOScheduler):
         if METRIC not in result:
             return TrialScheduler.CONTINUE
         number = assigned(trial).number
-        self.thawing.see(number, result["epoch"], result[METRIC])
+        self.thawing.observe(number, result["epoch"], result[METRIC])
         if result["epoch"] >= self.thawing.budget:
             self.thawing.finish()
             return TrialScheduler.STOP

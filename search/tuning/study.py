@@ -172,7 +172,7 @@ class StudySearch(Searcher):
             record = TrialRecord(report.state, report.reason)
         if error or record.state in BROKEN or not isinstance(report, Epoch):
             if self.thawing:
-                self.thawing.lose(trial.number)
+                self.thawing.drop(trial.number)
             state = record.state if record.state in BROKEN else FAILED
             tell_end(self.study, trial, state, record.reason)
         elif report.number >= self.base.epochs:
@@ -194,7 +194,7 @@ class StudySearch(Searcher):
     def _refuse(self, trial: optuna.Trial, reason: str) -> None:
         """End a trial that is not worth a try."""
         if self.thawing:
-            self.thawing.lose(trial.number)
+            self.thawing.drop(trial.number)
         tell_end(self.study, trial, OOM, reason)
         self.run.trial(trial.number).write_status(OOM, reason)
 

@@ -69,7 +69,7 @@ class MemoryModel:
         self.needs: list[Need] = []
         self.errors: list[float] = []  # log of peak over estimate
 
-    def see(self, need: Need, peak_mb: float) -> None:
+    def observe(self, need: Need, peak_mb: float) -> None:
         """A training has shown its peak, in MB."""
         self.needs.append(need)
         self.errors.append(math.log(peak_mb / need.estimate))

@@ -25,7 +25,7 @@ class WorkerCopy:
                 path.unlink(missing_ok=True)  # of an attempt that went on elsewhere
         self.remote.pull(self.folder.path)
 
-    def take(self) -> None:
+    def fetch(self) -> None:
         """Tell other workers that the trial is this one's."""
         self.remote.push(self.folder.path, (OWNER,))
 

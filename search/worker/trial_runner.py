@@ -98,7 +98,7 @@ class Attempt:
             return  # the driver has given it up, or put it aside
         self.manifest, self.claim = Manifest(self.folder.path), Claim(self.folder)
         if self.copy:
-            self.copy.take()
+            self.copy.fetch()
         stop_requested = self.copy.stop_requested if self.copy else self.run.stop_requested
         with Halting(stop_requested) as self.halting:
             try:

@@ -65,14 +65,14 @@ def safe_positions(cache: Cache, extra: Cache, skip_bad: bool) -> NDArray[np.int
     """
     leaking = leaks(cache, extra)
     if leaking and not skip_bad:
-        raise LeakError(f"{tell(leaking, extra)}: remove them, or pass --skip-bad to leave them out")
+        raise LeakError(f"{leak_text(leaking, extra)}: remove them, or pass --skip-bad to leave them out")
     safe = np.array([each for each in range(len(extra.file_names)) if each not in leaking], np.int64)
     if not len(safe):
-        raise LeakError(f"no extra photo is left to train on: {tell(leaking, extra)}")
+        raise LeakError(f"no extra photo is left to train on: {leak_text(leaking, extra)}")
     return safe
 
 
-def tell(leaking: dict[int, str], extra: Cache, shown: int = 5) -> str:
+def leak_text(leaking: dict[int, str], extra: Cache, shown: int = 5) -> str:
     """Return what `leaks` found, in words."""
     pairs = [f"{extra.file_names[position]} is {name}" for position, name in leaking.items()]
     more = f" and {len(pairs) - shown} more" if len(pairs) > shown else ""

@@ -61,5 +61,9 @@ def test_the_best_of_equal_trials_flatters_and_a_clear_winner_does_not():
 def test_what_was_chosen_is_taken_off_and_told():
     found = expect(photos(np.random.default_rng(0), 60, 0.5), 90, epochs=0.012, trial=0.02)
     assert found.value == pytest.approx(found.measured - 0.032)
-    assert "best epochs -0.012" in found.told() and "best trial -0.020" in found.told() and "90 unseen" in found.told()
+    assert (
+        "best epochs -0.012" in found.describe()
+        and "best trial -0.020" in found.describe()
+        and "90 unseen" in found.describe()
+    )
     assert found.record()["photos"] == 90

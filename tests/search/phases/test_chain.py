@@ -135,7 +135,7 @@ def test_what_is_left_over_once_nothing_else_grows_pays_variants():
     costs = candidates_of([(5.0, 96), (8.0, 96), (3.0, 64)])
     whole = choose_longer(costs, 12, 96, 256, 2, 1e9)
     assert len(whole.numbers) == 3 and whole.epochs == 48 and whole.size == 256
-    assert whole.variants == 6 and "6 variants of them" in whole.told()
+    assert whole.variants == 6 and "6 variants of them" in whole.describe()
     some = choose_longer(costs, 12, 96, 256, 2, 0.7 * whole.seconds)
     assert 0 < some.variants < 6 and some.seconds <= 0.7 * whole.seconds
     assert not choose_longer(costs, 12, 96, 512, 2, 3000).variants

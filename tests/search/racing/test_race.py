@@ -27,7 +27,7 @@ def finish(race, workers=1, order=None):
         number, cell = task = running.pop(order.randrange(len(running)) if order else 0)
         trained.append(task)
         if number in race.results:
-            race.see(number, cell, training(value(number, cell)))
+            race.observe(number, cell, training(value(number, cell)))
 
 
 def test_folds_come_before_seeds_and_the_search_s_own_fold_last():
@@ -39,7 +39,7 @@ def test_folds_come_before_seeds_and_the_search_s_own_fold_last():
 def test_what_is_shown_to_be_worse_is_out_after_the_first_fold_and_the_others_go_through_all():
     race, out = Race([1, 2, 3, 4], rungs_of(range(3), 0, 1)), []
     race.tell = lambda number, standing: out.append((number, standing.cells))
-    race.see(2, (0, 0), training(value(2, (0, 0))))  # the search trained it whole
+    race.observe(2, (0, 0), training(value(2, (0, 0))))  # the search trained it whole
     assert len(race.left()) == 11
     trained = finish(race)
     assert trained[:4] == [(number, (1, 0)) for number in (1, 2, 3, 4)]
@@ -94,26 +94,26 @@ def test_an_interrupted_race_goes_on_as_one_that_was_not():
     for cut in range(len(trained)):
         race = Race([1, 2, 3, 4], whole.rungs)
         for number, cell in random.Random(cut).sample(trained[:cut], cut):
-            race.see(number, cell, training(value(number, cell)))
+            race.observe(number, cell, training(value(number, cell)))
         assert finish(race) == trained[cut:]
 
 
 def test_one_that_broke_takes_part_no_more():
     race = Race([1, 2, 4], rungs_of(range(3), 0, 1))
-    race.see(1, (1, 0), training(0.3))
-    race.see(2, (1, 0), training(0.3))
+    race.observe(1, (1, 0), training(0.3))
+    race.observe(2, (1, 0), training(0.3))
     assert not race.standings
-    race.lose(4)
+    race.withdraw(4)
     assert race.standings and all(number != 4 for number, _ in race.left())
     for number in (1, 2):
-        race.lose(number)
+        race.withdraw(number)
     assert race.next() is None and not race.standings
 
 
 def test_what_would_not_come_to_its_end_is_not_begun_and_seeds_go_by_whole_rungs():
     race, asked = Race([1, 2], rungs_of(range(2), 0, 2)), []
     for number, cell in itertools.product((1, 2), ((1, 0), (0, 0))):
-        race.see(number, cell, training(value(number, cell)))
+        race.observe(number, cell, training(value(number, cell)))
 
     def fits(tasks):
         asked.append(list(tasks))

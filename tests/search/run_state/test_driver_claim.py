@@ -10,7 +10,7 @@ import pytest
 
 from search.run_state import driver_claim as claim
 from search.run_state import heartbeat
-from search.run_state.driver_claim import take
+from search.run_state.driver_claim import claim_run
 from search.run_state.heartbeat import Heartbeat
 from tests.conftest import ROOT
 from trainable.run_folder.folders import RunFolder
@@ -26,7 +26,7 @@ def claimer(run, where, barrier, said, over):
         claim.DriverRecord.alive = lambda self: None  # as between hosts
     barrier.wait()
     try:
-        held = claim.take(run)
+        held = claim.claim_run(run)
     except claim.DrivenError:
         said.put("driven")
         return
@@ -61,7 +61,7 @@ from trainable.run_folder.folders import RunFolder
 print("ready", flush=True)
 sys.stdin.readline()
 try:
-    print("held", claim.take(RunFolder(Path(sys.argv[1]), sys.argv[2])).number, flush=True)
+    print("held", claim.claim_run(RunFolder(Path(sys.argv[1]), sys.argv[2])).number, flush=True)
 except claim.DrivenError:
     print("driven", flush=True)
 sys.stdin.readline()
@@ -128,7 +128,7 @@ def test_file_is_created_once(tmp_path, s3, monkeypatch):
 
 
 def test_claim_is_lost_to_a_higher_one(run):
-    held = take(run)
+    held = claim_run(run)
     assert not held.lost()
     (run.path / ".driver-2.claim").write_text("{}")
     assert held.lost()

@@ -8,7 +8,7 @@ import pytest
 
 from search.run_state import driver_claim as claim
 from search.run_state import heartbeat
-from search.run_state.driver_claim import take
+from search.run_state.driver_claim import claim_run
 from search.run_state.driver_record import Share
 from search.run_state.heartbeat import Heartbeat, claimed, driver_state, request_stop
 from search.run_state.process import Identity, process_start
@@ -166,7 +166,7 @@ def test_stop_request_on_s3_is_heard_and_does_not_stop_the_next_search(run, s3):
         assert heard.wait(10)
         assert json.loads(remote.read("driver.json"))["gpus"] == 1
         with pytest.raises(ValueError, match="is being driven"):
-            take(run)
+            claim_run(run)
     assert json.loads(remote.read("stop.json")) == {"asked": None}
     remote.write("stop.json", b'{"asked": 1.0}')  # its search was killed before it could
     heard.clear()

@@ -147,7 +147,7 @@ def test_nothing_begins_that_could_not_come_to_its_end(tmp_path):
     for number, values in ((1, [0.1]), (2, [0.1, 0.2, 0.3, 0.4])):
         thawing.begin(number)
         for epoch, value in enumerate(values, 1):
-            thawing.see(number, epoch, value)
+            thawing.observe(number, epoch, value)
         thawing.paused.add(number)
         run.trial(number).path.mkdir(parents=True)
         run.trial(number).last_state.touch()

@@ -158,7 +158,7 @@ def test_trials_go_to_their_end_until_the_first_epoch_is_seen_to_rank_them(tmp_p
         for number, values in enumerate(curves):
             thawing.begin(number)
             for epoch, value in enumerate(values, 1):
-                thawing.see(number, epoch, value)
+                thawing.observe(number, epoch, value)
         said = []
         thawing.tell = said.append
         thawing.finish()
@@ -166,7 +166,7 @@ def test_trials_go_to_their_end_until_the_first_epoch_is_seen_to_rank_them(tmp_p
         assert thawing.agreement() == pytest.approx(agree)
         for number in (38, 39):
             thawing.begin(number)
-            thawing.see(number, 1, -5.0)
+            thawing.observe(number, 1, -5.0)
         assert not thawing.goes_on(38, 1)
         assert thawing.goes_on(39, 1) == whole
 
@@ -177,7 +177,7 @@ def test_a_search_that_trains_none_to_its_end_for_forecasts_does_not_speak_of_it
     for number in range(4):
         thawing.begin(number)
         for epoch in (1, 2):
-            thawing.see(number, epoch, 0.1 * number * epoch)
+            thawing.observe(number, epoch, 0.1 * number * epoch)
     thawing.tell = said.append
     thawing.finish()
     assert len(said) == told
@@ -189,7 +189,7 @@ def seen(run, curves, epochs=12, trials=12):
     for number, values in enumerate(curves):
         thawing.begin(number)
         for epoch, value in enumerate(values, 1):
-            thawing.see(number, epoch, value)
+            thawing.observe(number, epoch, value)
         if number < len(curves) - 1:
             thawing.paused.add(number)
             run.trial(number).path.mkdir(parents=True, exist_ok=True)
@@ -246,7 +246,7 @@ def test_a_budget_that_pays_no_trial_begins_some_and_gives_half_to_the_best(tmp_
         while on and left:
             left -= 1
             epoch = int(thawing.epochs[thawing.rows[number]]) + 1
-            thawing.see(number, epoch, value(number, epoch))
+            thawing.observe(number, epoch, value(number, epoch))
             order.append(number)
             on = thawing.goes_on(number, epoch)
     begun = len(thawing.rows)

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 import search.tuning.pruned_values as sampling
 from search.preparation.stored_plan import stored_plan
-from search.preparation.warm_start import best_first, describe, take, warm_start
+from search.preparation.warm_start import best_first, collect_priors, describe, warm_start
 from search.settings.allocation import Machine
 from search.settings.resolve import new_plan
 from search.settings.settings import Settings
@@ -169,7 +169,7 @@ def test_whole_trials_of_earlier_searches_show_whether_forecasts_hold(tmp_path):
         thawing.load()
         for number, first in ((9, 0.01), (10, 0.5), (11, 0.6)):
             thawing.begin(number)
-            thawing.see(number, 1, first)
+            thawing.observe(number, 1, first)
         assert thawing.goes_on(9, 1) == whole
 
 
@@ -240,7 +240,7 @@ def test_drawing_does_not_depend_on_interruptions(tmp_path, begun, same):
             folder = run.trial(sampled["number"])
             folder.write_curve([{"epoch": 1, "val_miou": 0.1 + turn / 100}])
             folder.write_status(STOPPED, epochs=1)
-            search.thawing.see(folder.number, 1, 0.1 + turn / 100)
+            search.thawing.observe(folder.number, 1, 0.1 + turn / 100)
             search.study.tell(folder.number, state=TrialState.PRUNED)
             configs.append(sampled["config"])
         found.append(configs)
@@ -306,7 +306,7 @@ def test_what_differs_is_told_and_counts_by_ratio(searched, changes, whole):
     assert ("no curves, their budget is 3 epochs" in told[0]) == ("epochs" in changes)
     other = prepared_as(searched)
     other.dataset.json_hash = "other"
-    found = take(searched, plan_like(searched), SPACE, {"data_hash": "other"}, spell)
+    found = collect_priors(searched, plan_like(searched), SPACE, {"data_hash": "other"}, spell)
     assert not any(each.same for each in found)
     assert "values by the ratio" in describe(searched, found, plan_like(searched))
 
@@ -314,7 +314,7 @@ def test_what_differs_is_told_and_counts_by_ratio(searched, changes, whole):
 def test_what_cannot_serve_is_refused(searched):
     prepared = prepared_as(searched)
     empty = Space(lambda trial: {"clip_norm": trial.suggest_float("clip", 7.0, 8.0)}, ())
-    assert take(searched, plan_like(searched), empty, {}, spell) == []
+    assert collect_priors(searched, plan_like(searched), empty, {}, spell) == []
     for folder in searched.trials():
         folder.write_status(OOM)
     with pytest.raises(ValueError, match="run small has no trial that ended an epoch and has a value of the space"):

@@ -53,7 +53,7 @@ def test_learns_how_a_machine_differs_from_the_estimate():
     model, factor = MemoryModel(), 1.8  # say, that everything takes as much more
     before = model.predict(need(rows[30]))
     for each in rows[:25]:
-        model.see(need(each), factor * each["reserved_mb"])
+        model.observe(need(each), factor * each["reserved_mb"])
     low, expected, high = model.predict(need(rows[30]))
     peak = factor * rows[30]["reserved_mb"]
     assert low < peak < high
