@@ -19,7 +19,7 @@ from trainable.run_folder.folders import RunFolder, TrialFolder
 from trainable.run_folder.trial_record import ENDED
 from trainable.storage.atomic_write import read_json
 from trainable.storage.checksums import file_facts
-from trainable.storage.record_checks import DAMAGE
+from trainable.storage.record_checks import DAMAGE, NewerFormatError
 from trainable.storage.remote import run_option
 
 OPENERS = {
@@ -73,6 +73,8 @@ def _verify_folder(folder: TrialFolder) -> tuple[int, list[str]]:
         state, facts = status.state, status.files
     except FileNotFoundError:
         return 1, ["trial.json: is missing"]
+    except NewerFormatError as error:
+        return 1, [f"trial.json: {error}"]
     except DAMAGE as error:
         return 1, [f"trial.json: is damaged ({error}); --resume writes it anew"]
     problems = [f"{name}: {fault}" for name, each in facts.items() for fault in _differs(folder.path / name, each)]
