@@ -63,14 +63,14 @@ def carry_through(settings: Settings, console: Console) -> tuple[int, RunFolder]
         raise ValueError(f"{rule}: add --until 8h, --gpu-hours H, or --cost M with --rate")
     _check_test_photos(to, settings.data)
     run = folder_named(settings, check_name(settings.name or default_name(settings)))
-    asked = typed(settings.without((*LIMITS, "rate", "name", "to", "pseudo_labels")).given())
-    chain = Chain(to, limit, asked, pseudo_labels=settings.pseudo_labels)
+    words = typed(settings.without((*LIMITS, "rate", "name", "to", "pseudo_labels")).given())
+    chain = Chain(to, limit, words, pseudo_labels=settings.pseudo_labels)
     commands = Commands(run, chain, settings)
-    for each in (run, commands.long, commands.extra):
-        check_free(each)
-        if read_chain(each):
+    for folder in (run, commands.long, commands.extra):
+        check_free(folder)
+        if read_chain(folder):
             name = run.path.name
-            raise ValueError(f"run {each.path.name} exists; choose another --name, or go on by --resume {name}")
+            raise ValueError(f"run {folder.path.name} exists; choose another --name, or go on by --resume {name}")
     return Carrier(commands, console).carry(), run
 
 
@@ -164,8 +164,8 @@ class Carrier:
             f"ended no epoch. Go on with more of it:\n  {self.commands.again()} {option(limit)} MORE"
         )
 
-    def _say(self, text: str, style: str = "") -> None:
-        self.console.print(text, style=style, highlight=False, soft_wrap=True)
+    def _say(self, message: str, style: str = "") -> None:
+        self.console.print(message, style=style, highlight=False, soft_wrap=True)
 
 
 def _check_test_photos(to: str, data: str | Path | None) -> None:

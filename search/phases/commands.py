@@ -121,16 +121,16 @@ class Commands:
         """Return figures of what a phase has come to."""
         if name in (SEARCH, PROMOTE, EXTRA):
             run = {SEARCH: self.run, PROMOTE: self.long, EXTRA: self.extra}[name]
-            ranking = [each for each in standings(run) if each.best and each.state not in BROKEN]
-            epochs = sum(each.epochs for each in ranking)
+            ranking = [standing for standing in standings(run) if standing.best and standing.state not in BROKEN]
+            epochs = sum(standing.epochs for standing in ranking)
             best = {"val_miou": float(ranking[0].best["val_miou"])} if ranking and ranking[0].best else {}
             return {**best, "trials": len(ranking), "epochs": epochs}
         if name == CONFIRM:
             models = [fold_models(trial) for trial in self.long.trials() if trial.status().state not in BROKEN]
-            return {"models": sum(len(each) for each in models if len(each) > 1)}
+            return {"models": sum(len(trial_models) for trial_models in models if len(trial_models) > 1)}
         if name in (ENSEMBLE, TOGETHER):
-            more = f"-with-{self.extra.path.name}" * (name == TOGETHER)
-            stored = read_ensemble(self.long.path / "ensemble" / f"ensemble{more}.json")
+            suffix = f"-with-{self.extra.path.name}" if name == TOGETHER else ""
+            stored = read_ensemble(self.long.path / "ensemble" / f"ensemble{suffix}.json")
             stages = {stage.name: stage.value for stage in stored.stages}
             return {**stages, "expected on unseen photos": stored.expected["value"]}
         return {}
@@ -151,19 +151,19 @@ class Commands:
 
     def _promote(self) -> Phase:
         until = _until(self.hours.share(PROMOTE))
-        place = runs_dir_option(self.run)
+        runs_dir = runs_dir_option(self.run)
         if has_begun(self.long):
             plan = stored_plan(self.long)
-            told = f"{plan.trials} configs, {plan.config.epochs} epochs at {plan.config.image_size} px"
-            command = ["--resume", self.long.path.name, *place, "--to", SEARCH]
+            description = f"{plan.trials} configs, {plan.config.epochs} epochs at {plan.config.image_size} px"
+            command = ["--resume", self.long.path.name, *runs_dir, "--to", SEARCH]
         else:
             plan, longer = stored_plan(self.run), self.longer()
-            told = f"{longer.describe()}, on a fold that the search did not see"
-            command = ["--promote", self.run.path.name, *place, "--name", self.long.path.name]
+            description = f"{longer.describe()}, on a fold that the search did not see"
+            command = ["--promote", self.run.path.name, *runs_dir, "--name", self.long.path.name]
             command += ["--top", "0", "--include", *map(str, longer.numbers), "--epochs", str(longer.epochs)]
             command += ["--vary", str(longer.variants)] if longer.variants else []
             command += ["--image-size", str(longer.size), "--fold", str((plan.config.fold + 1) % plan.folds)]
-        return Phase(PROMOTE, ["search/run.py", *command, *self._machine(), *until], told)
+        return Phase(PROMOTE, ["search/run.py", *command, *self._machine(), *until], description)
 
     def _confirm(self) -> Phase:
         plan, further = stored_plan(self.long), self.further()
@@ -178,8 +178,8 @@ class Commands:
         command = ["analysis/ensemble.py", "--run", place_of(self.long)]
         quick = self.hours.seconds() < QUICK_S
         command += ["--no-tta", "--crf-options", "0"] if quick else []
-        told = "weights" + ("" if quick else ", test-time augmentation and filters, each only where it gains")
-        return Phase(ENSEMBLE, command, told)
+        description = "weights" + ("" if quick else ", test-time augmentation and filters, each only where it gains")
+        return Phase(ENSEMBLE, command, description)
 
     def _label(self) -> Phase:
         data = str(data_of(stored_plan(self.run)))
@@ -188,13 +188,15 @@ class Commands:
 
     def _extra(self) -> Phase:
         plan, best = stored_plan(self.long), self.long.best_trial().number
-        told, place = f"the best config, trial {best}, on the pseudo labels too", runs_dir_option(self.run)
+        description, runs_dir = f"the best config, trial {best}, on the pseudo labels too", runs_dir_option(self.run)
         if has_begun(self.extra):
-            command = ["--resume", self.extra.path.name, *place, "--to", SEARCH]
+            command = ["--resume", self.extra.path.name, *runs_dir, "--to", SEARCH]
         else:
-            command = ["--promote", self.long.path.name, *place, "--name", self.extra.path.name, "--top", "0"]
+            command = ["--promote", self.long.path.name, *runs_dir, "--name", self.extra.path.name, "--top", "0"]
             command += ["--include", str(best), "--epochs", str(plan.config.epochs), "--extra", str(self.labels)]
-        return Phase(EXTRA, ["search/run.py", *command, *self._machine(), *_until(self.hours.share(EXTRA))], told)
+        return Phase(
+            EXTRA, ["search/run.py", *command, *self._machine(), *_until(self.hours.share(EXTRA))], description
+        )
 
     def _extra_folds(self) -> Phase:
         folds = read_ensemble(self.long.path / "ensemble" / "ensemble.json").folds
@@ -220,8 +222,8 @@ class Commands:
         needed = timing[0] * plan.config.epochs * plan.folds / (plan.folds - 1) if timing else math.inf
         command = ["analysis/refit.py", "--run", place_of(self.long)]
         if needed > self.hours.left():
-            left = f"it takes {show_span(needed)} and {show_span(max(self.hours.left(), 0))} are left"
-            return Phase(MODEL, [], "", skipped=f"{left}; {shlex.join(['python', *command])} trains it")
+            reason = f"it takes {show_span(needed)} and {show_span(max(self.hours.left(), 0))} are left"
+            return Phase(MODEL, [], "", skipped=f"{reason}; {shlex.join(['python', *command])} trains it")
         resume = ["--resume"] if (self.long.refit.path / "refit.json").exists() else []
         return Phase(MODEL, [*command, *resume], "one model, trained on all photos")
 

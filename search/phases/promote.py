@@ -71,8 +71,8 @@ def promoted_plan(plan: Plan, earlier: RunFolder, settings: Settings) -> Plan:
     if not 0 <= fold < plan.folds:
         raise ValueError(f"--fold must be 0 to {plan.folds - 1}, the folds of run {earlier.path.name}, found {fold}")
     numbers = find_finalists(earlier, plan, settings.top, plan.folds, settings.include)
-    given = {f"{earlier.path.name}:{number}": _parts(earlier, number, settings.image_size) for number in numbers}
-    given |= _variants(given, given_or(settings.vary, 0), plan.space, config.seed)
+    configs = {f"{earlier.path.name}:{number}": _parts(earlier, number, settings.image_size) for number in numbers}
+    configs |= _variants(configs, given_or(settings.vary, 0), plan.space, config.seed)
     size = given_or(settings.image_size, config.image_size)
     weights = settings.encoder_weights
     base = replace(
@@ -85,12 +85,12 @@ def promoted_plan(plan: Plan, earlier: RunFolder, settings: Settings) -> Plan:
     return replace(
         plan,
         space=GIVEN,
-        given=given,
-        trials=len(given),
+        given=configs,
+        trials=len(configs),
         base=asdict(base),
         models=[],
         start=0,
-        image_sizes=list(dict.fromkeys([size, *(each["image_size"] for each in given.values())])),
+        image_sizes=list(dict.fromkeys([size, *(parts["image_size"] for parts in configs.values())])),
         extra=place(settings.extra) if settings.extra is not None else plan.extra,
         stopper=given_or(settings.stopper, plan.stopper),
         grace=min(max(epochs // 4, 1), 10),
@@ -99,16 +99,16 @@ def promoted_plan(plan: Plan, earlier: RunFolder, settings: Settings) -> Plan:
     )
 
 
-def _variants(given: dict[str, dict[str, Any]], count: int, space: str, seed: int) -> dict[str, dict[str, Any]]:
+def _variants(configs: dict[str, dict[str, Any]], count: int, space: str, seed: int) -> dict[str, dict[str, Any]]:
     """Return so many variants of configs, of each in turn, under its name with ~1, ~2 and so on."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     names = () if space == GIVEN else space_names(space)
-    found = {}
+    variants = {}
     for number in range(count):
-        name = list(given)[number % len(given)]
-        found[f"{name}~{number // len(given) + 1}"] = variant(study.ask(), given[name], names)
-    return found
+        name = list(configs)[number % len(configs)]
+        variants[f"{name}~{number // len(configs) + 1}"] = variant(study.ask(), configs[name], names)
+    return variants
 
 
 def _parts(run: RunFolder, number: int, image_size: int | None) -> dict[str, Any]:

@@ -79,8 +79,8 @@ class Longer:
 
     def describe(self) -> str:
         """Return it in words."""
-        more = f" and {counted(self.variants, 'variant')} of them" if self.variants else ""
-        return f"{counted(len(self.numbers), 'config')}{more}, {self.epochs} epochs at {self.size} px"
+        variants = f" and {counted(self.variants, 'variant')} of them" if self.variants else ""
+        return f"{counted(len(self.numbers), 'config')}{variants}, {self.epochs} epochs at {self.size} px"
 
 
 def choose_longer(
@@ -109,23 +109,25 @@ def choose_longer(
     largest = max(min(native, LARGEST) // STEP * STEP, base)
     sizes = [base, *range((base // STEP + 1) * STEP, largest + 1, STEP)]
     # At one size: what came so far on smaller photos comes further on these.
-    ranked = sorted(candidates, key=lambda each: (GAIN_SIZE * math.log2(each.size) - each.end, each.number))
-    found = []
+    ranked = sorted(
+        candidates, key=lambda candidate: (GAIN_SIZE * math.log2(candidate.size) - candidate.end, candidate.number)
+    )
+    choices = []
     for top, longer, size, first in itertools.product(TOP, LONGER, sizes, range(min(len(ranked), MOST_SKIPPED))):
         chosen = _fitting(ranked[first:], top, longer * epochs, size, workers, seconds, reference)
         if len(chosen) == min(top, len(ranked)):
-            best = max(each.end + GAIN_SIZE * math.log2(size / each.size) for each in chosen)
+            best = max(candidate.end + GAIN_SIZE * math.log2(size / candidate.size) for candidate in chosen)
             value = best + GAIN_EPOCHS * math.log2(longer) + GAIN_MEMBERS * math.log2(len(chosen))
             took = _wall(chosen, longer * epochs, size, workers)
-            found.append(Longer(tuple(each.number for each in chosen), longer * epochs, size, took, value))
-    if found:
-        taken = max(found, key=lambda each: (each.value, -each.seconds))
+            choices.append(Longer(tuple(candidate.number for candidate in chosen), longer * epochs, size, took, value))
+    if choices:
+        promoted = max(choices, key=lambda choice: (choice.value, -choice.seconds))
         most = min(TOP[-1], len(ranked)), LONGER[-1] * epochs, sizes[-1]
-        if (len(taken.numbers), taken.epochs, taken.size) != most:
-            return taken
-        chosen = [next(each for each in ranked if each.number == number) for number in taken.numbers]
-        return _varied(taken, chosen, workers, seconds)
-    cheapest = min(candidates, key=lambda each: _wall([each], epochs, base, workers))
+        if (len(promoted.numbers), promoted.epochs, promoted.size) != most:
+            return promoted
+        chosen = [next(candidate for candidate in ranked if candidate.number == number) for number in promoted.numbers]
+        return _varied(promoted, chosen, workers, seconds)
+    cheapest = min(candidates, key=lambda candidate: _wall([candidate], epochs, base, workers))
     return Longer((cheapest.number,), epochs, base, _wall([cheapest], epochs, base, workers), cheapest.end)
 
 
@@ -133,7 +135,7 @@ def _varied(longer: Longer, chosen: Sequence[Candidate], workers: int, seconds: 
     """Add as many variants, of the configs in turn, as what is left of the seconds pays, MOST_VARIANTS of each."""
     varied = longer
     for count in range(1, MOST_VARIANTS * len(chosen) + 1):
-        trained = [*chosen, *(chosen[place % len(chosen)] for place in range(count))]
+        trained = [*chosen, *(chosen[position % len(chosen)] for position in range(count))]
         took = _wall(trained, longer.epochs, longer.size, workers)
         if took > seconds:
             break
@@ -159,16 +161,16 @@ def _fitting(
 ) -> list[Candidate]:
     """Return the best configs whose trainings fit together, `top` at most."""
     chosen: list[Candidate] = []
-    recipe = [each for each in ranked if each.number == reference] if top > REFERENCE_PLACE else []
-    others = [each for each in ranked if each not in recipe]
-    for each in [*others[:REFERENCE_PLACE], *recipe, *others[REFERENCE_PLACE:]]:
-        if len(chosen) < top and _wall([*chosen, each], epochs, size, workers) <= seconds:
-            chosen.append(each)
+    recipe = [candidate for candidate in ranked if candidate.number == reference] if top > REFERENCE_PLACE else []
+    others = [candidate for candidate in ranked if candidate not in recipe]
+    for candidate in [*others[:REFERENCE_PLACE], *recipe, *others[REFERENCE_PLACE:]]:
+        if len(chosen) < top and _wall([*chosen, candidate], epochs, size, workers) <= seconds:
+            chosen.append(candidate)
     return chosen
 
 
 def _wall(chosen: Sequence[Candidate], epochs: int, size: int, workers: int) -> float:
-    return wall([epochs * each.epoch_s * area(size) / area(each.size) for each in chosen], workers)
+    return wall([epochs * candidate.epoch_s * area(size) / area(candidate.size) for candidate in chosen], workers)
 
 
 @dataclass(frozen=True)
@@ -194,13 +196,16 @@ def choose_further(training_s: Sequence[float], folds: int, workers: int, second
         workers: trainings at a time.
         seconds: of wall time that there are.
     """
-    found = [Further(0, 1, 0.0, 0.0)]
+    choices = [Further(0, 1, 0.0, 0.0)]
     for top, count in itertools.product(range(1, min(len(training_s), MOST_CONFIRMED) + 1), range(2, folds + 1)):
         if top == 1 and count < folds:
             continue  # an ensemble compares members on the folds that they share: one alone needs all
-        took = wall([each for each in training_s[:top] for _ in range(count - 1)], workers)
-        found.append(Further(top, count, took, GAIN_MEMBERS * math.log2(top * count)))
-    return max((each for each in found if each.seconds <= max(seconds, 0)), key=lambda each: (each.gain, -each.seconds))
+        took = wall([duration for duration in training_s[:top] for _ in range(count - 1)], workers)
+        choices.append(Further(top, count, took, GAIN_MEMBERS * math.log2(top * count)))
+    return max(
+        (choice for choice in choices if choice.seconds <= max(seconds, 0)),
+        key=lambda choice: (choice.gain, -choice.seconds),
+    )
 
 
 def area(size: int) -> int:
@@ -216,8 +221,8 @@ def wall(seconds: Sequence[float], workers: int) -> float:
 def makespan(seconds: Sequence[float], workers: int) -> float:
     """Return the wall time of some trainings, the longest first, each by the next worker that is free."""
     busy = [0.0] * workers
-    for each in sorted(seconds, reverse=True):
-        busy[busy.index(min(busy))] += each
+    for duration in sorted(seconds, reverse=True):
+        busy[busy.index(min(busy))] += duration
     return max(busy)
 
 

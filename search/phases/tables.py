@@ -21,9 +21,9 @@ def plan_table(commands: Commands) -> Table:
     table = Table(title=f"Plan to {chain.to}: {commands.hours.limit()}", title_justify="left", box=None)
     for title, side in (("phase", "left"), ("what", "left"), ("time", "right"), ("val_miou", "right")):
         table.add_column(title, justify="right" if side == "right" else "left")
-    known = math.isfinite(commands.hours.seconds())
-    left, budget = (commands.hours.left(), commands.hours.seconds()) if known else (1.0, 1.0)
-    shares = shares_left(chain.to_come, left, budget)
+    finite = math.isfinite(commands.hours.seconds())
+    seconds_left, budget = (commands.hours.left(), commands.hours.seconds()) if finite else (1.0, 1.0)
+    shares = shares_left(chain.to_come, seconds_left, budget)
     best: float | None = None
     for name in chain.wanted:
         phase = chain.phase(name)
@@ -31,9 +31,9 @@ def plan_table(commands: Commands) -> Table:
             best = phase.found.get("val_miou", best)
             table.add_row(name, *_done(phase), f"{phase.found['val_miou']:.3f}" if "val_miou" in phase.found else "")
             continue
-        told, value = _to_come(commands, name, best)
-        time = "" if name not in shares else show_span(shares[name]) if known else f"{shares[name]:.0%}"
-        table.add_row(name, told, time, value)
+        description, value = _to_come(commands, name, best)
+        time = "" if name not in shares else show_span(shares[name]) if finite else f"{shares[name]:.0%}"
+        table.add_row(name, description, time, value)
     return table
 
 
