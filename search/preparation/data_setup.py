@@ -62,10 +62,10 @@ def prepare(plan: Plan, run: RunFolder, dataset: Dataset, resume: bool, console:
     """
     announced: set[str] = set()
 
-    def announce(text: str) -> None:
-        if text not in announced:  # further photos are read for each image size
-            console.print(text, highlight=False, soft_wrap=True)
-        announced.add(text)
+    def announce(message: str) -> None:
+        if message not in announced:  # further photos are read for each image size
+            console.print(message, highlight=False, soft_wrap=True)
+        announced.add(message)
 
     caches: dict[int, Cache] = {}
     skipped: tuple[Problem, ...] = ()
@@ -86,9 +86,9 @@ def prepare(plan: Plan, run: RunFolder, dataset: Dataset, resume: bool, console:
     else:
         folds = make_folds(cache, plan.folds, plan.config.seed)
     fold, data = plan.config.fold, {}
-    for size, each in caches.items():
-        more = extra.cache(fold, folds, size, Path(plan.cache_dir), plan.skip_bad, announce) if extra else None
-        data[size] = FoldData.of(each, folds, fold, more, plan.skip_bad)
+    for size, size_cache in caches.items():
+        extra_cache = extra.cache(fold, folds, size, Path(plan.cache_dir), plan.skip_bad, announce) if extra else None
+        data[size] = FoldData.of(size_cache, folds, fold, extra_cache, plan.skip_bad)
     _print_split(data[plan.config.image_size], cache, extra, console)
     print_notes(cache, folds, data_notes(dataset.notes, skipped), console)
     if not resume:
@@ -143,10 +143,10 @@ def record(plan: Plan, prepared: Prepared, command: str) -> dict[str, Any]:
 
 def commit() -> str | None:
     """Return the checkout's commit, marked where files differ from it; None outside a checkout."""
-    here = Path(__file__).parent
+    folder = Path(__file__).parent
     try:
-        asked = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-        return subprocess.run(asked, cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+        command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
 
@@ -164,9 +164,9 @@ def check_unchanged(run: RunFolder, dataset: Dataset, extra: Extra | None) -> No
             f"{dataset.json_hash[:12]}, recorded {began['data_hash'][:12]}. Its trials could not be compared; start a "
             "new run"
         )
-    recorded, found = began.get("extra"), extra.record() if extra else None
-    if recorded != found:
-        before, now = (f"those of hash {each['hash'][:12]}" if each else "none" for each in (recorded, found))
+    recorded, current = began.get("extra"), extra.record() if extra else None
+    if recorded != current:
+        before, now = (f"those of hash {entry['hash'][:12]}" if entry else "none" for entry in (recorded, current))
         raise ValueError(
             f"run {run.path.name} began with other extra photos: {before}, --extra now gives {now}. Its trials could "
             "not be compared; restore the folder, or start a new run"
@@ -176,12 +176,12 @@ def check_unchanged(run: RunFolder, dataset: Dataset, extra: Extra | None) -> No
 def _print_split(data: FoldData, cache: Cache, extra: Extra | None, console: Console) -> None:
     labelled, count = len(cache.file_names), len(data.train)
     further = int((data.train >= labelled).sum())
-    text = f"{labelled} photos: {count - further} train, {len(data.val)} validate"
+    message = f"{labelled} photos: {count - further} train, {len(data.val)} validate"
     if extra:
-        text += f"; {further} extra photos train too ({extra.describe()})"
+        message += f"; {further} extra photos train too ({extra.describe()})"
         if left_out := len(data.cache.file_names) - labelled - further:
-            text += f", {left_out} are left out: they are labelled photos or of their scenes"
-    console.print(text, highlight=False, soft_wrap=True)
+            message += f", {left_out} are left out: they are labelled photos or of their scenes"
+    console.print(message, highlight=False, soft_wrap=True)
 
 
 def print_notes(cache: Cache, folds: Folds, of_data: list[str], console: Console) -> None:
@@ -196,9 +196,9 @@ def print_notes(cache: Cache, folds: Folds, of_data: list[str], console: Console
     absent: dict[str, list[str]] = {}
     for fold, name in folds.absent():
         absent.setdefault(name, []).append(str(fold))
-    notes += [f"{name} is on no photo of fold {', '.join(where)}" for name, where in absent.items()]
-    told = [f"note: {note}" for note in notes] + ([f"warning: {folds.warning}"] if folds.warning else [])
-    for line in told:
+    notes += [f"{name} is on no photo of fold {', '.join(numbers)}" for name, numbers in absent.items()]
+    lines = [f"note: {note}" for note in notes] + ([f"warning: {folds.warning}"] if folds.warning else [])
+    for line in lines:
         console.print(line, style="yellow", highlight=False, soft_wrap=True)
 
 
@@ -213,16 +213,17 @@ def fold_table(folds: Folds, width: int) -> Group:
     names = ("photos", *CLASSES[1:])
     of_folds = enumerate(zip(folds.sizes, folds.photos_with_class, strict=True))
     columns = [[str(cell) for cell in (fold, photos, *counts[1:])] for fold, (photos, counts) in of_folds]
-    each = 2 + max(len(cell) for column in columns for cell in column)  # characters of a fold, with those between
-    beside = max((width - max(map(len, names))) // each, 1)
+    # Characters of a fold, with those between.
+    column_width = 2 + max(len(cell) for column in columns for cell in column)
+    per_table = max((width - max(map(len, names))) // column_width, 1)
     tables = []
-    for first in range(0, len(columns), beside):
-        shown = columns[first : first + beside]
+    for first in range(0, len(columns), per_table):
+        table_columns = columns[first : first + per_table]
         table = Table(header_style="bold", box=None, pad_edge=False)
         table.add_column("fold", no_wrap=True)
-        for column in shown:
-            table.add_column(column[0], justify="right", no_wrap=True, min_width=each - 2)
-        for name, *cells in zip(names, *(column[1:] for column in shown), strict=True):
+        for column in table_columns:
+            table.add_column(column[0], justify="right", no_wrap=True, min_width=column_width - 2)
+        for name, *cells in zip(names, *(column[1:] for column in table_columns), strict=True):
             table.add_row(name, *cells)
         tables.append(table)
     return Group(Text("Photos with each class, by fold", "italic"), *tables)

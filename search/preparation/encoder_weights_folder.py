@@ -63,8 +63,8 @@ def fingerprints(plan: Plan) -> dict[str, str]:
 
 def encoders(plan: Plan) -> list[str]:
     """Return the encoders that a plan's trials have."""
-    found = {encoder for _, encoder in plan.models} | {config.encoder for config in plan.given_configs()}
-    return sorted(found) or [plan.config.encoder]
+    names = {encoder for _, encoder in plan.models} | {config.encoder for config in plan.given_configs()}
+    return sorted(names) or [plan.config.encoder]
 
 
 def fingerprint(path: Path) -> str:
@@ -82,14 +82,14 @@ def _check_new(plan: Plan, folder: Path) -> None:
     """See that a new run finds weights; which of a space's models have some, its workers find out."""
     if folder.is_file():
         raise ValueError(f"--encoder-weights {folder} is a file; it takes the folder with ENCODER.safetensors")
-    there = sorted(path.stem for path in folder.glob("*.safetensors"))
-    wanted = [folder / f"{encoder}.safetensors" for encoder in encoders(plan)]
-    faults = {path: fault for path in wanted if (fault := _fault(path))}
-    if there if plan.models else not faults:
+    available = sorted(path.stem for path in folder.glob("*.safetensors"))
+    paths = [folder / f"{encoder}.safetensors" for encoder in encoders(plan)]
+    faults = {path: fault for path in paths if (fault := _fault(path))}
+    if available if plan.models else not faults:
         return
     path, fault = next(iter(faults.items()))
     raise ValueError(
-        f"the encoder weights {path} {fault}; {folder} has: {', '.join(there) or 'none'}. Name another folder by "
+        f"the encoder weights {path} {fault}; {folder} has: {', '.join(available) or 'none'}. Name another folder by "
         "--encoder-weights, or imagenet or none"
     )
 

@@ -30,11 +30,11 @@ def extended_plan(plan: Plan, run: RunFolder, settings: Settings, machine: Machi
         ValueError: settings that do not fit, or that add nothing.
     """
     extensions = run.record().extended
-    more = given_or(settings.trials, extensions[0].trials if extensions else plan.trials)
-    if more < 0:
-        raise ValueError(f"--trials with --extend is how many to add, at least 0, found {more}")
+    added = given_or(settings.trials, extensions[0].trials if extensions else plan.trials)
+    if added < 0:
+        raise ValueError(f"--trials with --extend is how many to add, at least 0, found {added}")
     space = given_or(settings.space, plan.space)
-    if space in (NONE, GIVEN) and more:
+    if space in (NONE, GIVEN) and added:
         has = "one config, which" if space == NONE else "the promoted configs, all of which"
         raise ValueError(f"space {space} has {has} run {run.path.name} has; name a --space to draw from")
     names, models, strides = () if space == GIVEN else space_names(space), plan.models, plan.strides
@@ -44,14 +44,14 @@ def extended_plan(plan: Plan, run: RunFolder, settings: Settings, machine: Machi
         models = []
     elif settings.encoders is not None or not models:
         models = [list(pair) for pair in pairs(settings.encoders or group_for(machine.gpu_memory_gb))]
-        strides = {architecture: list(each) for architecture, each in STRIDES.items()}
+        strides = {architecture: list(allowed) for architecture, allowed in STRIDES.items()}
     begun = max((folder.number + 1 for folder in run.begun()), default=0)
     # Trials that go on need the image sizes they have.
     sizes = list(dict.fromkeys([*image_sizes(plan.config.image_size, names), *plan.image_sizes]))
     extended = replace(
         plan,
         space=space,
-        trials=plan.trials + more,
+        trials=plan.trials + added,
         start=begun,
         stopper=given_or(settings.stopper, plan.stopper),
         image_sizes=sizes,
@@ -110,7 +110,7 @@ def extend(run: RunFolder, before: Plan, plan: Plan, command: str = "") -> str:
         **run.search(),
         "plan": asdict(plan),
         "weights": fingerprints(plan),
-        "extended": [asdict(each) for each in (*run.record().extended, now)],
+        "extended": [asdict(extension) for extension in (*run.record().extended, now)],
     }
     write_json(run.path / "search.json", content)
     settle(run)

@@ -39,11 +39,11 @@ def start_checks(plan: Plan, machine: Machine) -> Wait:
 
 
 def _start_own(plan: Plan) -> Wait:
-    asked = [(config, [config.image_size]) for config in plan.given_configs()] or [(plan.config, plan.image_sizes)]
-    tried = [ray.remote(try_model).remote(*each) for each in asked]
+    tasks = [(config, [config.image_size]) for config in plan.given_configs()] or [(plan.config, plan.image_sizes)]
+    checks = [ray.remote(try_model).remote(*task) for task in tasks]
 
     def wait(console: Console) -> Plan:
-        for problem in filter(None, ray.get(tried)):
+        for problem in filter(None, ray.get(checks)):
             raise ValueError(problem)
         return plan
 
@@ -54,41 +54,48 @@ def _start_models(plan: Plan, machine: Machine) -> Wait:
     # All models of an encoder go to one worker, the encoders round the workers in turn.
     encoders = sorted({encoder for _, encoder in plan.models})
     shares = [
-        [each for each in plan.models if encoders.index(each[1]) % machine.cores == core]
+        [model for model in plan.models if encoders.index(model[1]) % machine.cores == core]
         for core in range(machine.cores)
     ]
     trying = [ray.remote(try_models).remote(plan.config, share, plan.image_sizes, plan.strides) for share in shares]
 
     def wait(console: Console) -> Plan:
-        found = {
+        model_problems = {
             (architecture, encoder): problems
             for share, tried in zip(shares, ray.get(trying), strict=True)
             for (architecture, encoder), problems in zip(share, tried, strict=True)
         }
         # A model is judged by its architecture's default stride, the first; other strides must suit all that are left.
-        firsts = {model: next(iter(problems.values())) for model, problems in found.items()}
+        firsts = {model: next(iter(problems.values())) for model, problems in model_problems.items()}
         reasons = {model: reason for model, reason in firsts.items() if reason}
-        left = [model for model in plan.models if (model[0], model[1]) not in reasons]
-        taken = {each: [found[each, encoder] for other, encoder in left if other == each] for each in plan.strides}
+        remaining = [model for model in plan.models if (model[0], model[1]) not in reasons]
+        by_architecture = {
+            architecture: [
+                model_problems[architecture, encoder] for other, encoder in remaining if other == architecture
+            ]
+            for architecture in plan.strides
+        }
         strides = {
-            architecture: [each for each in plan.strides[architecture] if not any(one[each] for one in problems)]
-            for architecture, problems in taken.items()
+            architecture: [
+                stride for stride in plan.strides[architecture] if not any(by_stride[stride] for by_stride in problems)
+            ]
+            for architecture, problems in by_architecture.items()
         }
         if reasons:
             sizes = " or ".join(map(str, plan.image_sizes))
-            told = f"{len(reasons)} of {len(plan.models)} models cannot be built at {sizes} px and are left out:"
-            console.print(told, style="yellow", highlight=False, soft_wrap=True)
+            message = f"{len(reasons)} of {len(plan.models)} models cannot be built at {sizes} px and are left out:"
+            console.print(message, style="yellow", highlight=False, soft_wrap=True)
             for line in summary(reasons):
                 console.print(f"  {line}", highlight=False, soft_wrap=True)
-        if not left:
+        if not remaining:
             raise ValueError(
                 "no model of the space can be built: name another --encoders group, --image-size or --encoder-weights"
             )
         if plan.config.encoder_weights == "imagenet":  # one download shows whether the others will come
-            first = replace(plan.config, architecture=left[0][0], encoder=left[0][1], decoder={})
+            first = replace(plan.config, architecture=remaining[0][0], encoder=remaining[0][1], decoder={})
             if problem := ray.get(ray.remote(try_model).remote(first, plan.image_sizes)):
                 raise ValueError(problem)
-        return replace(plan, models=left, strides=strides)
+        return replace(plan, models=remaining, strides=strides)
 
     return wait
 
@@ -114,5 +121,5 @@ def _pairs(models: list[tuple[str, str]]) -> str:
 
 
 def _few(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + rest

@@ -20,13 +20,13 @@ def stored_plan(run: RunFolder, settings: Settings = UNMOVED) -> Plan:
     Raises:
         ValueError: search.json is damaged, or the run's values could not be compared with new ones.
     """
-    moved = {name: place(each) for name, each in settings.given(("data", "extra", "cache_dir")).items()}
+    moved = {name: place(value) for name, value in settings.given(("data", "extra", "cache_dir")).items()}
     check_comparable(run)
     try:
         stored = run.search()["plan"]
         if settings.encoder_weights is not None:
-            place_now = weights_place(settings.encoder_weights)
-            stored = {**stored, "base": {**stored["base"], "encoder_weights": place_now}}
+            weights = weights_place(settings.encoder_weights)
+            stored = {**stored, "base": {**stored["base"], "encoder_weights": weights}}
         plan = Plan(**{**stored, **moved})
         check_plan(plan)
         plan.describe(run.path.name)

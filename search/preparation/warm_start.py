@@ -48,7 +48,7 @@ def warm_start(
     Raises:
         ValueError: a run's values cannot be compared, or it has no trial with anything in common with the new space.
     """
-    space, priors, told = find_space(plan.space, plan.scope), [], []
+    space, priors, lines = find_space(plan.space, plan.scope), [], []
     data = {
         "data_hash": prepared.dataset.json_hash,
         "folds_hash": prepared.folds.hash,
@@ -56,25 +56,25 @@ def warm_start(
     }
     for run in runs:
         check_comparable(run)
-        found = collect_priors(run, plan, space, data, spell)
-        if not found:
+        run_priors = collect_priors(run, plan, space, data, spell)
+        if not run_priors:
             raise ValueError(
                 f"--warm-start: run {run.path.name} has no trial that ended an epoch and has a value of the space "
                 f"{plan.space}; leave it out, or search a space that has something in common with it"
             )
-        told.append(describe(run, found, plan))
-        priors += found
+        lines.append(describe(run, run_priors, plan))
+        priors += run_priors
     first = best_first(priors)
     names = ", ".join(f"{priors[position].number} of {priors[position].run}" for position in first)
-    told.append(f"tried first: trials {names}" if names else "none is tried first: the space can say none in full")
-    return Priors(priors, first, plan.config.epochs), told
+    lines.append(f"tried first: trials {names}" if names else "none is tried first: the space can say none in full")
+    return Priors(priors, first, plan.config.epochs), lines
 
 
 def collect_priors(run: RunFolder, plan: Plan, space: Space, data: dict[str, Any], spell: Spell) -> list[Prior]:
     """Return what a run's sound trials say of a plan's space; those that cannot be read are left out."""
     search = run.search()
     same_data = all(search.get(name) == value for name, value in data.items())
-    budget, base, sound, found = SearchRecord.of(search).epochs, plan.base, [], []
+    budget, base, sound, priors = SearchRecord.of(search).epochs, plan.base, [], []
     for folder in run.trials():
         with contextlib.suppress(*DAMAGE):
             if folder.status().state not in BROKEN and (rows := folder.curve()):
@@ -89,7 +89,7 @@ def collect_priors(run: RunFolder, plan: Plan, space: Space, data: dict[str, Any
             for name, value in base.items()
             if name not in expressed.decided and name not in MACHINE
         )
-        found.append(
+        priors.append(
             Prior(
                 run=run.path.name,
                 number=folder.number,
@@ -101,7 +101,7 @@ def collect_priors(run: RunFolder, plan: Plan, space: Space, data: dict[str, Any
                 same=same_data and alike,
             )
         )
-    return with_ends(found)
+    return with_ends(priors)
 
 
 def with_ends(priors: list[Prior]) -> list[Prior]:
@@ -109,33 +109,33 @@ def with_ends(priors: list[Prior]) -> list[Prior]:
     if not priors:
         return []
     curves = np.full((len(priors), priors[0].epochs), np.nan)
-    for row, each in zip(curves, priors, strict=True):
-        row[: len(each.curve)] = each.curve
-    ends = forecast_ends(curves, np.array([len(each.curve) for each in priors])).best
-    return [Prior(**{**vars(each), "end": float(end)}) for each, end in zip(priors, ends, strict=True)]
+    for row, prior in zip(curves, priors, strict=True):
+        row[: len(prior.curve)] = prior.curve
+    ends = forecast_ends(curves, np.array([len(prior.curve) for prior in priors])).best
+    return [Prior(**{**vars(prior), "end": float(end)}) for prior, end in zip(priors, ends, strict=True)]
 
 
 def best_first(priors: Sequence[Prior]) -> list[int]:
     """Return the positions of the best configs that the space can say, each run's best, then each second best, ..."""
-    places: Counter[str] = Counter()
-    ranked, had = [], []
-    for position in sorted(range(len(priors)), key=lambda each: (-priors[each].end, each)):
+    counts: Counter[str] = Counter()
+    ranked, distinct = [], []
+    for position in sorted(range(len(priors)), key=lambda index: (-priors[index].end, index)):
         prior = priors[position]
         alike = {name: f"{value:.2e}" if isinstance(value, float) else value for name, value in prior.params.items()}
-        if prior.exact and alike not in had:
-            had.append(alike)
-            ranked.append((places[prior.run], position))
-            places[prior.run] += 1
-    return [position for _, position in sorted(ranked, key=lambda each: each[0])][:FIRST]
+        if prior.exact and alike not in distinct:
+            distinct.append(alike)
+            ranked.append((counts[prior.run], position))
+            counts[prior.run] += 1
+    return [position for _, position in sorted(ranked, key=lambda entry: entry[0])][:FIRST]
 
 
 def describe(run: RunFolder, priors: Sequence[Prior], plan: Plan) -> str:
     """Say in a line what was taken of a run."""
-    whole = sum(each.whole and each.epochs == plan.config.epochs for each in priors)
-    exact, same = (sum(getattr(each, name) for each in priors) for name in ("exact", "same"))
-    told = f"{len(priors)} of {len(run.trials())} trials for the sampler ({exact} with all their values)"
+    whole = sum(prior.whole and prior.epochs == plan.config.epochs for prior in priors)
+    exact, same = (sum(getattr(prior, name) for prior in priors) for name in ("exact", "same"))
+    trials = f"{len(priors)} of {len(run.trials())} trials for the sampler ({exact} with all their values)"
     curves = f"{whole} whole curves for forecasts" if whole else f"no curves, their budget is {priors[0].epochs} epochs"
     scale = "values as they are" if same == len(priors) else "values by the ratio to those of the configs tried first"
     if 0 < same < len(priors):
         scale += f" for {len(priors) - same} of them"
-    return f"warm start from {run.path.name}: {told}, {curves}; {scale}"
+    return f"warm start from {run.path.name}: {trials}, {curves}; {scale}"
