@@ -60,8 +60,8 @@ def resources(machine: Machine, concurrent: int | None, gpus_per_trial: float | 
         if concurrent and concurrent > cores:
             raise ValueError(f"--concurrent {concurrent} is more than the {cores} cores of this machine")
         running = concurrent or cores
-        told = f"{_at_a_time(running)} on {counted(cores, 'CPU core')}{machine.describe()}, one thread each"
-        return Resources(running, 1, 0, told)
+        description = f"{_at_a_time(running)} on {counted(cores, 'CPU core')}{machine.describe()}, one thread each"
+        return Resources(running, 1, 0, description)
     if isinstance(gpus_per_trial, str):
         return _packed(machine, concurrent)
     share = 1.0 if gpus_per_trial is None else gpus_per_trial
@@ -74,8 +74,8 @@ def resources(machine: Machine, concurrent: int | None, gpus_per_trial: float | 
     running = min(concurrent or fits, fits)
     crowded = running == fits or len(held) > 1
     cpus = min(node_cores // trials for node_cores, trials in held) if crowded else cores // running
-    told = f"{_at_a_time(running)} on {counted(gpus, 'GPU')}{machine.describe()}"
-    return Resources(running, max(1, cpus), share, told)
+    description = f"{_at_a_time(running)} on {counted(gpus, 'GPU')}{machine.describe()}"
+    return Resources(running, max(1, cpus), share, description)
 
 
 def _packed(machine: Machine, concurrent: int | None) -> Resources:
@@ -86,8 +86,8 @@ def _packed(machine: Machine, concurrent: int | None) -> Resources:
     running = min(concurrent or fits, fits)
     cpus = max(1, min(cores // min(TOGETHER * gpus, cores) for cores, gpus in machine.shares if gpus))
     on = f"{counted(machine.gpus, 'GPU')}{machine.describe()}"
-    told = f"at most {_at_a_time(running)} on {on}, packed by their memory"
-    return Resources(running, cpus, machine.gpus / running, told, packed=True)
+    description = f"at most {_at_a_time(running)} on {on}, packed by their memory"
+    return Resources(running, cpus, machine.gpus / running, description, packed=True)
 
 
 def _at_a_time(running: int) -> str:

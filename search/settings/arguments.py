@@ -45,7 +45,7 @@ def parse(arguments: list[str] | None = None) -> Settings:
         ValueError: see `check_settings`.
     """
     given: dict[str, Any] = vars(parser().parse_args(arguments))
-    lists = {name: tuple(each) for name, each in given.items() if isinstance(each, list)}
+    lists = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
     settings = with_functions(Settings(**{**given, **lists}))
     check_settings(settings)
     return settings
@@ -71,9 +71,11 @@ def parser() -> argparse.ArgumentParser:
 def _default(name: str) -> str:
     """Return what a setting is on a CPU and on a GPU, with data and with the demo data, as far as they differ."""
     machines = Machine(1, 0), Machine(1, 1)
-    real, demo = ([str(default_options(each, demo=way)[name]) for each in machines] for way in (False, True))
-    shown = [" / ".join(dict.fromkeys(values)) for values in (real, demo)]
-    return f"default {shown[0]}" + f"; demo {shown[1]}" * (demo != real)
+    real, demo = (
+        [str(default_options(machine, demo=with_demo)[name]) for machine in machines] for with_demo in (False, True)
+    )
+    joined = [" / ".join(dict.fromkeys(values)) for values in (real, demo)]
+    return f"default {joined[0]}" + (f"; demo {joined[1]}" if demo != real else "")
 
 
 def _add_search(group: Any) -> None:

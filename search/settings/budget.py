@@ -66,13 +66,13 @@ def read_budget(settings: Settings, share: Resources, spent: float) -> Budget:
     (name, value), *_ = [*settings.given(LIMITS).items(), ("", None)]
     if value is None:
         return Budget("", math.inf, rate)
-    text = f"{option(name)} {value}"
+    limit = f"{option(name)} {value}"
     if name == "until":
-        return Budget(text, duration(value), rate, whole=True)
+        return Budget(limit, duration(value), rate, whole=True)
     hours = value / (rate if name == "cost" else 1)
     if hours <= spent:
-        raise ValueError(f"{text} is spent: the run has taken {spent:.2f} {unit(share)} so far; allow more")
-    return Budget(text, (hours - spent) * 3600 / size(share), rate)
+        raise ValueError(f"{limit} is spent: the run has taken {spent:.2f} {unit(share)} so far; allow more")
+    return Budget(limit, (hours - spent) * 3600 / size(share), rate)
 
 
 def duration(text: str) -> float:
@@ -107,15 +107,15 @@ def expected_epochs(plan: Plan) -> float:
     Of ASHA each rung keeps its share of the trials that came to it; by forecasts see `share_of_epochs`.
     """
     epochs = plan.config.epochs
-    each = float(epochs)
+    per_trial = float(epochs)
     if plan.stopper == FORECAST:
-        each = epochs * share_of_epochs(plan.trials)
+        per_trial = epochs * share_of_epochs(plan.trials)
     elif plan.stopper == ASHA:
-        each, kept, rung = float(plan.grace), 1.0, plan.grace
+        per_trial, share, rung = float(plan.grace), 1.0, plan.grace
         while rung < epochs:
-            kept, following = kept / plan.reduction, min(rung * plan.reduction, epochs)
-            each, rung = each + kept * (following - rung), following
-    return plan.trials * each
+            share, following = share / plan.reduction, min(rung * plan.reduction, epochs)
+            per_trial, rung = per_trial + share * (following - rung), following
+    return plan.trials * per_trial
 
 
 def share_of_epochs(trials: int) -> float:

@@ -20,8 +20,8 @@ WHAT = {
 
 def phases_to(last: str, pseudo_labels: bool = False) -> tuple[str, ...]:
     """Return the phases up to one, with or without a round of pseudo labels after the first ensemble."""
-    wanted = ORDER[: ORDER.index(last) + 1]
-    if not pseudo_labels or ENSEMBLE not in wanted:
-        return wanted
-    after = wanted.index(ENSEMBLE) + 1
-    return (*wanted[:after], *PSEUDO_LABELS, *wanted[after:])
+    phases = ORDER[: ORDER.index(last) + 1]
+    if not pseudo_labels or ENSEMBLE not in phases:
+        return phases
+    after = phases.index(ENSEMBLE) + 1
+    return (*phases[:after], *PSEUDO_LABELS, *phases[after:])

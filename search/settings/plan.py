@@ -50,7 +50,7 @@ class Plan:
     def scope(self) -> Scope:
         """What the space can choose from."""
         models = tuple((architecture, encoder) for architecture, encoder in self.models)
-        strides = {architecture: tuple(each) for architecture, each in self.strides.items()}
+        strides = {architecture: tuple(allowed) for architecture, allowed in self.strides.items()}
         return Scope(
             models,
             strides,

@@ -46,12 +46,12 @@ def new_plan(settings: Settings, machine: Machine) -> Plan:
         defaults["trials"] = 1
     figures = list(settings.given(("grace", "reduction")))
     if figures and given_or(settings.stopper, ASHA) != ASHA:
-        found = f"found --stopper {settings.stopper}"
-        raise ValueError(f"--{figures[0]} belongs to --stopper {ASHA}, {found}; leave one of them out")
+        other = f"found --stopper {settings.stopper}"
+        raise ValueError(f"--{figures[0]} belongs to --stopper {ASHA}, {other}; leave one of them out")
     chosen = {**defaults, **base, **settings.given()}
     chosen["encoder_weights"] = weights_place(chosen["encoder_weights"])
-    known = {each.name for each in fields(TrialConfig)}
-    config = TrialConfig.from_dict({name: value for name, value in chosen.items() if name in known})
+    config_fields = {field.name for field in fields(TrialConfig)}
+    config = TrialConfig.from_dict({name: value for name, value in chosen.items() if name in config_fields})
     if config.precision == "fp16" and not machine.gpus:
         raise ValueError("precision fp16 needs a GPU and this machine has none; use auto, fp32 or bf16")
     space = given_or(settings.space, DEFAULT_SPACE)
@@ -107,8 +107,8 @@ def is_default(plan: Plan, machine: Machine) -> bool:
     """Tell whether the plan is the default search on the machine's default model: the tests have checked it."""
     if plan.space != DEFAULT_SPACE or plan.config.encoder_weights == "imagenet":
         return False
-    left = ("seed", "fold", "epochs", "batch_size", "workers")
+    ignored = ("seed", "fold", "epochs", "batch_size", "workers")
     default = TrialConfig(
         **{name: value for name, value in default_options(machine, plan.data is None).items() if name != "trials"}
     ).to_dict()
-    return all(value == default[name] for name, value in plan.base.items() if name not in left)
+    return all(value == default[name] for name, value in plan.base.items() if name not in ignored)

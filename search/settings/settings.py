@@ -91,12 +91,12 @@ class Settings:
 
     def given(self, names: Iterable[str] | None = None) -> dict[str, Any]:
         """Return what was asked for, by name; of some names only where they are passed."""
-        defaults = {each.name: each.default for each in fields(self) if each.name != "promoted"}
-        return {name: each for name in names or defaults if (each := getattr(self, name)) != defaults[name]}
+        defaults = {field.name: field.default for field in fields(self) if field.name != "promoted"}
+        return {name: value for name in names or defaults if (value := getattr(self, name)) != defaults[name]}
 
     def without(self, names: Iterable[str]) -> "Settings":
         """Return the same, without having asked for some of it."""
-        defaults: dict[str, Any] = {each.name: each.default for each in fields(self) if each.name in names}
+        defaults: dict[str, Any] = {field.name: field.default for field in fields(self) if field.name in names}
         return replace(self, **defaults)
 
     def command(self) -> str:

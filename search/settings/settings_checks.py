@@ -63,8 +63,8 @@ def check_settings(settings: Settings) -> None:
     check_budget(settings)
     earlier = list(settings.given((*GOES_ON, "promote")))
     if len(earlier) > 1:
-        told = "--resume goes on with a search, --extend adds to it, --confirm goes on with its finalists"
-        raise ValueError(f"{told}, --promote begins a run of its best configs; pass one of them")
+        meanings = "--resume goes on with a search, --extend adds to it, --confirm goes on with its finalists"
+        raise ValueError(f"{meanings}, --promote begins a run of its best configs; pass one of them")
     if earlier:
         _check_fixed(settings, earlier[0])
     of_confirm = OF_CONFIRM[2:] if settings.promote is not None else OF_CONFIRM
@@ -106,8 +106,8 @@ def _check_ranges(settings: Settings) -> None:
 
 def _check_fixed(settings: Settings, earlier: str) -> None:
     """Refuse options that the run has fixed which another option goes on with."""
-    more = ("wandb", "mlflow") if earlier == "confirm" else ()
-    fixed = [name for name in settings.given((*FIXED_BY_RUN, *more)) if name not in FREE[earlier]]
+    trackers = ("wandb", "mlflow") if earlier == "confirm" else ()
+    fixed = [name for name in settings.given((*FIXED_BY_RUN, *trackers)) if name not in FREE[earlier]]
     if earlier == "resume" and settings.space and own.is_own(settings.space):
         fixed.remove("space")  # it is named once more so that it may run, see `spaces/own.py`
     if not fixed:
