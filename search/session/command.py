@@ -122,8 +122,8 @@ class Command:
         if earlier:
             check_undriven(run)
         warm = earlier_runs(settings)
-        for each in warm:
-            check_comparable(each)
+        for earlier_run in warm:
+            check_comparable(earlier_run)
         stored = stored_plan(run, settings) if earlier else None
         validate(settings, run, stored)
         if stored:
@@ -168,8 +168,8 @@ class Command:
         return self.status
 
     def _claim(self, held: ExitStack, run: RunFolder) -> tuple[RunFolder, Heartbeat]:
-        def tell(text: str) -> None:
-            self.console.print(text, highlight=False, soft_wrap=True)
+        def tell(message: str) -> None:
+            self.console.print(message, highlight=False, soft_wrap=True)
 
         self.run, self.beat = held.enter_context(driven(self.settings, run, tell))
         return self.run, self.beat

@@ -123,7 +123,7 @@ def describe(final: Final) -> str:
     seeds = len(race.rungs) // len(folds)
     numbers = ", ".join(map(str, final.numbers))
     trainings = f"{'at most ' if race.drop else ''}{len(race.left())} trainings to go"
-    on = f"{len(folds)} of {final.plan.folds} folds" + f" x {seeds} seeds" * (seeds > 1)
+    on = f"{len(folds)} of {final.plan.folds} folds" + (f" x {seeds} seeds" if seeds > 1 else "")
     how = "; one shown to be worse is out after each fold" if race.drop and len(final.numbers) > 1 else ""
     return f"run {final.run.path.name}: trials {numbers} on {on}; {trainings}{how}"
 
@@ -133,8 +133,8 @@ def needed(final: Final, share: Resources, tasks: Sequence[Task]) -> float:
     seconds = []
     for number, _ in tasks:
         trial = final.run.trial(number)
-        ended = [each for each in (trial, *trainings(trial).values()) if each.curve()]
-        rows = max(ended, key=lambda each: each.status().ended or 0.0).curve()
+        ended = [folder for folder in (trial, *trainings(trial).values()) if folder.curve()]
+        rows = max(ended, key=lambda folder: folder.status().ended or 0.0).curve()
         epoch = sum(row["train_s"] + row["val_s"] for row in rows) / len(rows)
         seconds.append(OVERHEAD * epoch * final.plan.config.epochs)
     return max(seconds) * -(-len(seconds) // share.concurrent)
@@ -143,7 +143,7 @@ def needed(final: Final, share: Resources, tasks: Sequence[Task]) -> float:
 def told_out(number: int, standing: Standing) -> str:
     """Return what is said of a config that is shown to be worse."""
     fold, seed = standing.cells[-1]
-    after = f"fold {fold}" + f" with seed {seed + 1} of it" * (seed > 0)
+    after = f"fold {fold}" + (f" with seed {seed + 1} of it" if seed > 0 else "")
     return (
         f"trial {number} is out after {after}: its val_miou less that of trial {standing.leader} is "
         f"{standing.differences[number]:+} on {standing.compared[number]} photos, {HELD}"
@@ -160,23 +160,23 @@ def _finish(final: Final, settings: Settings, driver: "Driver", console: Console
     run, race = final.run, final.race
     folders = [folder for number in final.numbers for folder in run.trial(number).further_folds()]
     mark_interrupted(folders)
-    left = race.left()
-    end = driver.decide(left=len(left), sound=bool(race.results), limited=race.limited)
+    tasks_left = race.left()
+    end = driver.decide(left=len(tasks_left), sound=bool(race.results), limited=race.limited)
     print_ranking(run, final.numbers, race, console)
     print_hours(run, settings.rate, console)
-    if left:
+    if tasks_left:
         seeds = len(race.rungs) // len({fold for fold, _ in race.rungs})
-        counts = f"{'at most ' if race.drop else ''}{len(left)} trainings have not ended"
+        counts = f"{'at most ' if race.drop else ''}{len(tasks_left)} trainings have not ended"
         tell_end(console, f"{driver.reason(end)}: {counts}", again(run, settings, seeds))
     else:
         tell_end(console, end.told)
     for folder in folders:
         if folder.status().state in BROKEN:
-            text = f"to train trial {folder.number} fold {folder.path.name} again, remove {folder.path} and repeat this"
-            console.print(text, style="yellow", highlight=False, soft_wrap=True)
+            hint = f"to train trial {folder.number} fold {folder.path.name} again, remove {folder.path} and repeat this"
+            console.print(hint, style="yellow", highlight=False, soft_wrap=True)
     if end.status == 0:
-        told = shlex.join(["python", "analysis/ensemble.py", "--run", run.uri or str(run.path)])
-        console.print(f"next:\n  {told}    # one ensemble of them", highlight=False, soft_wrap=True)
+        command = shlex.join(["python", "analysis/ensemble.py", "--run", run.uri or str(run.path)])
+        console.print(f"next:\n  {command}    # one ensemble of them", highlight=False, soft_wrap=True)
     send_records(run, console)
     return end
 

@@ -39,8 +39,8 @@ def tried_epoch(plan: Plan, setting: TrialSetting, share: Resources) -> float:
     """Return the mean seconds that an epoch takes, by timing some batches of the first configs in a worker."""
     configs = [plan.config] if plan.space == "none" else sample_configs(plan, TRIED)
     task = ray.remote(num_cpus=share.cpus_per_trial, num_gpus=share.gpus_per_trial, max_retries=0)(time_epochs)
-    found: list[float] = ray.get(task.remote([each.to_dict() for each in configs], setting))
-    return sum(found) / len(found)
+    seconds: list[float] = ray.get(task.remote([config.to_dict() for config in configs], setting))
+    return sum(seconds) / len(seconds)
 
 
 def time_epochs(contents: list[dict[str, Any]], setting: TrialSetting) -> list[float]:
@@ -48,7 +48,7 @@ def time_epochs(contents: list[dict[str, Any]], setting: TrialSetting) -> list[f
     from search.worker.trial_runner import fold_data
     from trainable.engine.fold_training import FoldTraining
 
-    found = []
+    seconds = []
     for content in contents:
         config = TrialConfig.from_dict(content)
         data = fold_data(config, setting)
@@ -59,8 +59,8 @@ def time_epochs(contents: list[dict[str, Any]], setting: TrialSetting) -> list[f
         row, _ = training.epoch(2, [0.0])
         train, val = row["train_s"], row["val_s"]
         rest = time.perf_counter() - began - train - val
-        found.append(train * len(data.train) / len(batches.train) + val * len(data.val) / len(batches.val) + rest)
-    return found
+        seconds.append(train * len(data.train) / len(batches.train) + val * len(data.val) / len(batches.val) + rest)
+    return seconds
 
 
 def loosely(plan: Plan) -> str:
@@ -72,10 +72,14 @@ def describe(budget: Budget, share: Resources, epochs: float, seconds: float, lo
     """Return what so many epochs of so many seconds come to."""
     hours = epochs * seconds * (share.gpus_per_trial or 1) / 3600
     wall = epochs * seconds / share.concurrent
-    told = f"about {epochs:.0f} epochs{loose} of {seconds:.1f} s: {hours:.2f} {unit(share)}"
-    told += f", {hours * budget.rate:.2f} at {budget.rate:g} an hour" if budget.rate else ""
-    told += f", {show_span(wall)}"
-    return f"{told}; {budget.text} ends it after {budget.seconds / wall:.0%} of that" if wall > budget.seconds else told
+    forecast = f"about {epochs:.0f} epochs{loose} of {seconds:.1f} s: {hours:.2f} {unit(share)}"
+    forecast += f", {hours * budget.rate:.2f} at {budget.rate:g} an hour" if budget.rate else ""
+    forecast += f", {show_span(wall)}"
+    return (
+        f"{forecast}; {budget.text} ends it after {budget.seconds / wall:.0%} of that"
+        if wall > budget.seconds
+        else forecast
+    )
 
 
 def recorded_epoch(run: RunFolder) -> float | None:
@@ -103,7 +107,7 @@ def epochs_left(clock: Clock, hours: Hours, expected: float | None) -> Callable[
 def nearest_end(run: RunFolder, epochs: int) -> int:
     """Return how many epochs the trial lacks that is nearest to its end; of a run that begins, what a trial has."""
     begun = [len(folder.curve()) for folder in run.trials() if folder.status().state not in ENDED]
-    return min((epochs - each for each in begun), default=epochs)
+    return min((epochs - trained for trained in begun), default=epochs)
 
 
 def too_small(budget: Budget, share: Resources, plan: Plan, needed: int, seconds: float) -> str | None:
@@ -120,12 +124,12 @@ def too_small(budget: Budget, share: Resources, plan: Plan, needed: int, seconds
     if wall <= budget.seconds:
         return None
     pays = max(budget.seconds - budget.margin(), 0.0) / seconds
-    name, given = budget.text.split()
+    name, value = budget.text.split()
     if name == option("until"):
         enough = f"{math.ceil(wall / 60)}m"
     else:
-        more = (wall - budget.seconds) * size(share) / 3600 * (budget.rate or 0.0 if name == option("cost") else 1.0)
-        enough = f"{math.ceil((float(given) + more) * 100) / 100:g}"
+        lacking = (wall - budget.seconds) * size(share) / 3600 * (budget.rate or 0.0 if name == option("cost") else 1.0)
+        enough = f"{math.ceil((float(value) + lacking) * 100) / 100:g}"
     ways = [f"{name} {enough}"]
     fewer = int(budget.seconds * share.concurrent / wall)
     if name != option("until") and 1 <= fewer < share.concurrent:
@@ -163,5 +167,5 @@ class Outlook(TrialCallback):
         hours = self.hours.spent() + to_come / 3600 * size(self.share)
         limit = self.hours.spent() + max(self.clock.left(), 0.0) / 3600 * size(self.share)
         ends = f"; {self.clock.budget.text} ends it at {limit:.2f}" if hours > limit else ""
-        told = f"forecast: {hours:.2f} {unit(self.share)} in all{loosely(self.plan)}"
-        tell(self.console, f"{told}, an epoch takes {seconds:.1f} s{ends}", "")
+        forecast = f"forecast: {hours:.2f} {unit(self.share)} in all{loosely(self.plan)}"
+        tell(self.console, f"{forecast}, an epoch takes {seconds:.1f} s{ends}", "")

@@ -61,7 +61,7 @@ def run_search(session: Session, stored: Plan | None, warm: Sequence[RunFolder])
     """
     settings, run, machine, console = session.settings, session.run, session.machine, session.console
     share = resources(machine, settings.concurrent, settings.gpus_per_trial)
-    plan, budget = _asked(settings, run, stored, machine, share)
+    plan, budget = _plan_and_budget(settings, run, stored, machine, share)
     services = service_callbacks(settings.wandb, settings.mlflow, run.path.name)
     begins = stored is None or settings.extend is not None
     plan, setting = _prepared(plan, session, stored, begins, warm)
@@ -82,8 +82,8 @@ def run_search(session: Session, stored: Plan | None, warm: Sequence[RunFolder])
             if budget.text:
                 epoch_s = tried_epoch(plan, setting, share) if begins else recorded_epoch(run)
                 if begins and epoch_s:
-                    told = describe(budget, share, expected_epochs(to_come), epoch_s, loosely(to_come))
-                    console.print(f"forecast: {told}", highlight=False, soft_wrap=True)
+                    description = describe(budget, share, expected_epochs(to_come), epoch_s, loosely(to_come))
+                    console.print(f"forecast: {description}", highlight=False, soft_wrap=True)
                 if epoch_s and (lacking := too_small(budget, share, plan, nearest_end(run, epochs), epoch_s)):
                     console.print(lacking, style="yellow", highlight=False, soft_wrap=True)
                 if thawing:
@@ -101,7 +101,7 @@ def run_search(session: Session, stored: Plan | None, warm: Sequence[RunFolder])
     return driver.drive(share_of(machine, share), session.beat, trials, finish)
 
 
-def _asked(
+def _plan_and_budget(
     settings: Settings, run: RunFolder, stored: Plan | None, machine: Machine, share: Resources
 ) -> tuple[Plan, Budget]:
     """Return what is to be searched, and what it may take; nothing is written."""
@@ -133,7 +133,7 @@ def _prepared(
     plan = checks(console) if checks else plan
     if begins:
         data = prepared.data
-        check_draws(plan, [each.cache for each in data.values()], data[plan.config.image_size].train)
+        check_draws(plan, [fold_data.cache for fold_data in data.values()], data[plan.config.image_size].train)
     if stored is None:
         create(plan, run, prepared, _priors(warm, plan, prepared, console), session.settings.command())
     elif begins:
@@ -147,8 +147,8 @@ def _priors(runs: Sequence[RunFolder], plan: Plan, prepared: Prepared, console: 
     """Return what a warm start puts into the run's folder, by file, and say what it is."""
     if not runs:
         return {}
-    priors, told = warm_start(runs, plan, prepared)
-    for line in told:
+    priors, lines = warm_start(runs, plan, prepared)
+    for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
     return {FILE: priors.record()}
 
