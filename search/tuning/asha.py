@@ -23,7 +23,7 @@ class ResumableASHA(AsyncHyperBandScheduler):
         )
         self.run = run
         # Tune tells the study of an epoch once ASHA has let the trial go on; what it was not told of is judged again.
-        self.passed = {each.number: set(each.intermediate_values) for each in study.get_trials(deepcopy=False)}
+        self.passed = {trial.number: set(trial.intermediate_values) for trial in study.get_trials(deepcopy=False)}
         for folder in run.trials():
             self._record(folder.curve(), f"earlier {folder.number}")
 

@@ -12,7 +12,7 @@ from trainable.storage.record_checks import DAMAGE
 MEASURED: dict[str, Any] = {"metric": METRIC, "direction": "maximize", "classes": list(CLASSES)}
 """What a search stores in its search.json of how its trials are compared."""
 
-NAMES = {each.value: each.name.lower() for each in StudyDirection}
+NAMES = {direction.value: direction.name.lower() for direction in StudyDirection}
 
 
 def check_comparable(run: RunFolder) -> None:
@@ -24,21 +24,21 @@ def check_comparable(run: RunFolder) -> None:
         ValueError: it has another metric, the opposite direction or other classes.
         OSError: search.json cannot be read.
     """
-    found = {
+    measured = {
         **MEASURED,
         "classes": _classes(run),
-        **{name: each for name, each in run.search().items() if name in MEASURED},
+        **{name: value for name, value in run.search().items() if name in MEASURED},
     }
-    if (asked := directions(run.study)) and asked != [StudyDirection.MAXIMIZE]:
-        found["direction"] = " and ".join(NAMES.get(each, str(each)) for each in asked)
+    if (stored := directions(run.study)) and stored != [StudyDirection.MAXIMIZE]:
+        measured["direction"] = " and ".join(NAMES.get(direction, str(direction)) for direction in stored)
     name = run.path.name
     rest = "its values cannot be compared with those to come; name another run, or start a new search without it"
-    if found["metric"] != METRIC:
-        raise ValueError(f"run {name} was searched by {found['metric']}, this search goes by {METRIC}: {rest}")
-    if found["direction"] != MEASURED["direction"]:
-        raise ValueError(f"run {name} is to {found['direction']} {METRIC}, this search is to maximize it: {rest}")
-    if found["classes"] != MEASURED["classes"]:
-        raise ValueError(f"run {name} has other classes ({_difference(found['classes'])}): {rest}")
+    if measured["metric"] != METRIC:
+        raise ValueError(f"run {name} was searched by {measured['metric']}, this search goes by {METRIC}: {rest}")
+    if measured["direction"] != MEASURED["direction"]:
+        raise ValueError(f"run {name} is to {measured['direction']} {METRIC}, this search is to maximize it: {rest}")
+    if measured["classes"] != MEASURED["classes"]:
+        raise ValueError(f"run {name} has other classes ({_difference(measured['classes'])}): {rest}")
 
 
 def _classes(run: RunFolder) -> Any:
@@ -51,7 +51,7 @@ def _classes(run: RunFolder) -> Any:
 def _difference(classes: Any) -> str:
     if not isinstance(classes, list):
         return f"found {classes!r:.60}"
-    for index, (here, there) in enumerate(zip(CLASSES, classes, strict=False)):
-        if here != there:
-            return f"class {index} is {there!r:.40} there and {here!r} here"
+    for index, (own, other) in enumerate(zip(CLASSES, classes, strict=False)):
+        if own != other:
+            return f"class {index} is {other!r:.40} there and {own!r} here"
     return f"{len(classes)} there, {len(CLASSES)} here"

@@ -29,17 +29,21 @@ class Asked(FixedTrial):
     """Gives a space the values that it allows of some given ones, else the first or lowest of a range."""
 
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
-        given = name in self._params and allows(distribution, self._params[name])
-        self._suggested_params[name] = value = self._params[name] if given else _ends(distribution)[0]
+        fits = name in self._params and allows(distribution, self._params[name])
+        self._suggested_params[name] = value = self._params[name] if fits else _ends(distribution)[0]
         self._distributions[name] = distribution
         return value
 
 
 def known(space: Space, params: Mapping[str, Any]) -> dict[str, BaseDistribution]:
     """Return what a space draws some values from, as far as it knows and allows them: its ranges may have changed."""
-    asked = Asked(dict(params))
-    _sampled(space, asked)
-    return {name: each for name, each in asked.distributions.items() if name in params and allows(each, params[name])}
+    trial = Asked(dict(params))
+    _sampled(space, trial)
+    return {
+        name: distribution
+        for name, distribution in trial.distributions.items()
+        if name in params and allows(distribution, params[name])
+    }
 
 
 def express(
@@ -56,25 +60,28 @@ def express(
     leaves = _leaves(spelled or config)
     numbers = [value for value in leaves.values() if isinstance(value, int | float) and not isinstance(value, bool)]
     chosen: dict[str, Any] = {}
-    said: list[str] = []
+    names: list[str] = []
     while True:
-        asked = Asked({**sampled, **chosen})
-        parts = _sampled(space, asked)
-        if sampled and not chosen and asked.params.items() <= sampled.items() and _met(parts, config, leaves):
-            said = list(asked.params)  # the space is the trial's own
+        trial = Asked({**sampled, **chosen})
+        parts = _sampled(space, trial)
+        if sampled and not chosen and trial.params.items() <= sampled.items() and _agrees(parts, config, leaves):
+            names = list(trial.params)  # the space is the trial's own
             break
-        name = next((each for each in asked.distributions if each not in chosen), None)
+        name = next((param for param in trial.distributions if param not in chosen), None)
         if name is None:
             break
-        first, tries = asked.params[name], _choices(asked.distributions[name], numbers)
-        found = [(_apart(_sampled(space, Asked({**sampled, **chosen, name: value})), leaves), value) for value in tries]
-        nearest, chosen[name] = min([(_apart(parts, leaves), first), *found], key=lambda each: each[0])
+        first, tries = trial.params[name], _choices(trial.distributions[name], numbers)
+        distances = [
+            (_count_differences(_sampled(space, Asked({**sampled, **chosen, name: value})), leaves), value)
+            for value in tries
+        ]
+        nearest, chosen[name] = min([(_count_differences(parts, leaves), first), *distances], key=lambda pair: pair[0])
         # A value that makes no difference says nothing, unless it was sampled under this very name.
-        if (name in sampled and chosen[name] == sampled[name]) or any(apart > nearest for apart, _ in found):
-            said.append(name)
-    params = {name: asked.params[name] for name in said if name in asked.params}
-    distributions = {name: asked.distributions[name] for name in params}
-    return Expressed(params, distributions, _met(parts, config, leaves), frozenset(parts))
+        if (name in sampled and chosen[name] == sampled[name]) or any(distance > nearest for distance, _ in distances):
+            names.append(name)
+    params = {name: trial.params[name] for name in names if name in trial.params}
+    distributions = {name: trial.distributions[name] for name in params}
+    return Expressed(params, distributions, _agrees(parts, config, leaves), frozenset(parts))
 
 
 def _sampled(space: Space, trial: FixedTrial) -> dict[str, Any]:
@@ -96,20 +103,24 @@ def _ends(distribution: BaseDistribution) -> tuple[Any, ...]:
     return distribution.low, distribution.high
 
 
-def _apart(parts: Mapping[str, Any], leaves: Mapping[str, Any]) -> int:
+def _count_differences(parts: Mapping[str, Any], leaves: Mapping[str, Any]) -> int:
     """Count the values in which what a space decides differs from a config."""
-    found, under = _leaves(parts), _under(leaves, parts)
-    return sum(name not in found or name not in under or found[name] != under[name] for name in found | under)
+    decided, in_config = _leaves(parts), _decided(leaves, parts)
+    return sum(
+        name not in decided or name not in in_config or decided[name] != in_config[name] for name in decided | in_config
+    )
 
 
-def _met(parts: Mapping[str, Any], config: Mapping[str, Any], leaves: Mapping[str, Any]) -> bool:
+def _agrees(parts: Mapping[str, Any], config: Mapping[str, Any], leaves: Mapping[str, Any]) -> bool:
     """Tell whether what a space decides has all that a config says, and nothing that it has otherwise by default."""
-    found = _leaves(parts)
-    said = _under(_leaves(config), parts)
-    return said.items() <= found.items() and all(leaves.get(name, value) == value for name, value in found.items())
+    decided = _leaves(parts)
+    in_config = _decided(_leaves(config), parts)
+    return in_config.items() <= decided.items() and all(
+        leaves.get(name, value) == value for name, value in decided.items()
+    )
 
 
-def _under(leaves: Mapping[str, Any], parts: Mapping[str, Any]) -> dict[str, Any]:
+def _decided(leaves: Mapping[str, Any], parts: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a config that are for a space to decide."""
     return {name: value for name, value in leaves.items() if name.split("/")[0] in parts}
 
@@ -120,11 +131,11 @@ def _leaves(content: Any, path: str = "") -> dict[str, Any]:
         items = [(str(key), value) for key, value in content.items()]
     elif isinstance(content, list | tuple):
         items = [
-            (str(each.get("name", index) if isinstance(each, Mapping) else index), each)
-            for index, each in enumerate(content)
+            (str(entry.get("name", index) if isinstance(entry, Mapping) else index), entry)
+            for index, entry in enumerate(content)
         ]
     else:
         return {path: content}
     return {
-        name: value for key, each in items for name, value in _leaves(each, f"{path}/{key}" if path else key).items()
+        name: value for key, entry in items for name, value in _leaves(entry, f"{path}/{key}" if path else key).items()
     }

@@ -48,13 +48,15 @@ def forecast_ends(curves: Array, epochs: NDArray[np.int64], earlier: Array | Non
     whole = epochs >= budget
     mean, deviation = np.full(len(curves), np.nan), np.full(len(curves), np.nan)
     mean[whole], deviation[whole] = np.max(curves[whole], axis=1), 0.0
-    more = np.empty((0, budget)) if earlier is None else earlier
-    weights = np.append(np.ones(whole.sum()), np.full(len(more), min(EARLIER_TRIALS / max(len(more), 1), 1.0)))
+    others = np.empty((0, budget)) if earlier is None else earlier
+    weights = np.append(np.ones(whole.sum()), np.full(len(others), min(EARLIER_TRIALS / max(len(others), 1), 1.0)))
     for epoch in np.unique(epochs[(epochs > 0) & ~whole]):
         at = epochs == epoch
-        known = np.append(smooth[whole, epoch - 1], _smooth(more)[:, epoch - 1])
-        gains = np.append(mean[whole], more.max(1)) - known
-        gain, spread = _gain(smooth[epochs >= epoch, epoch - 1], known, gains, weights, (budget / epoch) ** POWER - 1)
+        whole_values = np.append(smooth[whole, epoch - 1], _smooth(others)[:, epoch - 1])
+        gains = np.append(mean[whole], others.max(1)) - whole_values
+        gain, spread = _gain(
+            smooth[epochs >= epoch, epoch - 1], whole_values, gains, weights, (budget / epoch) ** POWER - 1
+        )
         value = smooth[at, epoch - 1]
         mean[at], deviation[at] = value + gain(value), spread(value)
     return Ends(np.fmax(mean, np.fmax.reduce(curves, axis=1)), mean, deviation)
@@ -67,12 +69,12 @@ def _smooth(curves: Array) -> Array:
     return smooth
 
 
-def _gain(values: Array, known: Array, gains: Array, weights: Array, growth: float):  # type: ignore[no-untyped-def]
+def _gain(values: Array, whole_values: Array, gains: Array, weights: Array, growth: float):  # type: ignore[no-untyped-def]
     """Regress what is gained from an epoch to the end; returns its mean and deviation as functions of the value.
 
     Args:
         values: (n,) of the trials that came to the epoch, at it.
-        known: (m,) the same of those that went to the end.
+        whole_values: (m,) the same of those that went to the end.
         gains: (m,) what these gained.
         weights: (m,) in trials.
         growth: that the prior expects, as a share of the value.
@@ -81,12 +83,12 @@ def _gain(values: Array, known: Array, gains: Array, weights: Array, growth: flo
     variance = max(values.var() if len(values) > 1 else (center / 2) ** 2, 1e-6)
     expected, weight = growth * center, weights.sum() + PRIOR_TRIALS
     mean_gain = ((weights * gains).sum() + PRIOR_TRIALS * expected) / weight
-    mean_value = ((weights * known).sum() + PRIOR_TRIALS * center) / weight
-    squares = (weights * (known - mean_value) ** 2).sum() + PRIOR_TRIALS * variance
-    slope = (weights * (known - mean_value) * (gains - mean_gain)).sum() / squares
-    left = gains - mean_gain - slope * (known - mean_value)
+    mean_value = ((weights * whole_values).sum() + PRIOR_TRIALS * center) / weight
+    squares = (weights * (whole_values - mean_value) ** 2).sum() + PRIOR_TRIALS * variance
+    slope = (weights * (whole_values - mean_value) * (gains - mean_gain)).sum() / squares
+    residuals = gains - mean_gain - slope * (whole_values - mean_value)
     prior = max(PRIOR_SPREAD * abs(expected) + 0.1 * abs(center), 1e-3)
-    noise = ((weights * left**2).sum() + PRIOR_TRIALS * prior**2) / weight
+    noise = ((weights * residuals**2).sum() + PRIOR_TRIALS * prior**2) / weight
 
     def gain(value: Array) -> Array:
         return mean_gain + slope * (value - mean_value)
@@ -104,13 +106,13 @@ def chances(curves: Array, epochs: NDArray[np.int64], earlier: Array | None = No
     has ended has none left; one without an epoch is sure to be worth its first. Trials of `earlier` searches, see
     `forecast_ends`, have not to be passed.
     """
-    ends, seen = forecast_ends(curves, epochs, earlier), epochs > 0
-    result = np.where(seen, 0.0, 1.0)
-    going = seen & (epochs < curves.shape[1])
+    ends, begun = forecast_ends(curves, epochs, earlier), epochs > 0
+    result = np.where(begun, 0.0, 1.0)
+    going = begun & (epochs < curves.shape[1])
     if not going.any():
         return result
-    reached = np.nanmax(curves[seen])
-    forecast = np.where(seen, ends.best, -np.inf)
+    reached = np.nanmax(curves[begun])
+    forecast = np.where(begun, ends.best, -np.inf)
     leader = int(np.argmax(forecast))
     others = np.max(np.delete(forecast, leader), initial=-np.inf)
     to_pass = np.full(len(curves), max(reached, forecast[leader]))

@@ -53,7 +53,7 @@ class Thawing:
         """How many epochs a worker can still do: what would not come to its end is not begun."""
         self.workers = 1
         """How many do."""
-        self.tell: Callable[[str], None] = lambda text: None
+        self.tell: Callable[[str], None] = lambda message: None
         """Where to say that forecasts are found to hold, or not to hold any more."""
         self.clear()
 
@@ -178,8 +178,8 @@ class Thawing:
         if self.agrees != before and self.pays_whole():
             whole = self.whole() + len(self.earlier())
             needed = "no longer" if self.agrees else "again"
-            found = f"rank correlation of epoch 1 with the end {agreement:.2f} over {whole} whole trials"
-            self.tell(f"{found}: one trial in {WHOLE} is {needed} trained to its end for the forecasts")
+            correlation = f"rank correlation of epoch 1 with the end {agreement:.2f} over {whole} whole trials"
+            self.tell(f"{correlation}: one trial in {WHOLE} is {needed} trained to its end for the forecasts")
 
     def agreement(self) -> float:
         """Return the rank correlation of the first epoch with the end over the trials that went to it, 0 for a few.
@@ -195,17 +195,17 @@ class Thawing:
 
     def limited(self) -> bool:
         """Tell whether there would be more to do, if there were more epochs left."""
-        left, self.epochs_left = self.epochs_left, lambda: math.inf
-        more = self.more() or self.best_paused()[0] is not None
-        self.epochs_left = left
-        return more
+        epochs_left, self.epochs_left = self.epochs_left, lambda: math.inf
+        has_more = self.more() or self.best_paused()[0] is not None
+        self.epochs_left = epochs_left
+        return has_more
 
     def why(self, number: int) -> str:
         """Return why a trial is paused."""
         row, ends = self.rows[number], forecast_ends(self.curves, self.epochs, self.earlier())
         forecast, chance = f"{ends.best[row]:.3f} ± {ends.deviation[row]:.3f}", self.chances()[row]
-        told = f"forecast end {forecast}, in front with a chance of {chance:.0%}"
-        return f"after epoch {self.epochs[row]} of {self.budget}; {told}"
+        expectation = f"forecast end {forecast}, in front with a chance of {chance:.0%}"
+        return f"after epoch {self.epochs[row]} of {self.budget}; {expectation}"
 
     def ends(self) -> dict[int, float]:
         """Return where each trial that has ended an epoch is forecast to end, by number."""
@@ -218,14 +218,14 @@ class Thawing:
 
     def best_paused(self) -> tuple[int | None, float]:
         """Return the paused trial whose next epoch is worth most, and how much."""
-        least, chances, found = 0.0 if self.more() else LEAST_CHANCE, self.chances(), {}
-        left = math.inf if self.falls_short() and self.epochs_left() >= 1 else self.epochs_left()
+        least, chances, worths = 0.0 if self.more() else LEAST_CHANCE, self.chances(), {}
+        epochs_left = math.inf if self.falls_short() and self.epochs_left() >= 1 else self.epochs_left()
         for number in sorted(self.paused):
             chance, needed = float(chances[self.rows[number]]), self.budget - self.epochs[self.rows[number]]
-            if chance >= least and needed <= left and self._can_go_on(number):
-                found[number] = chance / (needed + CHANGE)
-        best = max(found, key=lambda number: found[number], default=None)
-        return best, found.get(best, 0.0) if best is not None else 0.0
+            if chance >= least and needed <= epochs_left and self._can_go_on(number):
+                worths[number] = chance / (needed + CHANGE)
+        best = max(worths, key=lambda number: worths[number], default=None)
+        return best, worths.get(best, 0.0) if best is not None else 0.0
 
     def _can_go_on(self, number: int) -> bool:
         """Tell whether a paused trial's state is there: `--keep-gb` may have dropped it, but never at a URI."""

@@ -45,9 +45,9 @@ class Journal(BaseJournalBackend):
     def _append(self, content: bytes) -> None:
         try:
             with self.path.open("ab", buffering=0) as file:  # a buffer would be flushed behind what is cut off below
-                left = memoryview(content)
-                while left:
-                    left = left[file.write(left) :]
+                unwritten = memoryview(content)
+                while unwritten:
+                    unwritten = unwritten[file.write(unwritten) :]
                 os.fsync(file.fileno())
         except OSError:
             os.truncate(self.path, self.size)
@@ -95,7 +95,7 @@ def choices(path: Path, start: int = 0) -> dict[str, tuple[Any, ...]]:
 
     A trial that was handed out has the number that its study gave it, as a run has one study.
     """
-    found: dict[str, tuple[Any, ...]] = {}
+    chosen_from: dict[str, tuple[Any, ...]] = {}
     created = 0
     for log in read_sound(path)[0]:
         drawn: dict[str, Any] = {}
@@ -104,8 +104,8 @@ def choices(path: Path, start: int = 0) -> dict[str, tuple[Any, ...]]:
             created += 1
         elif log.get("op_code") == JournalOperation.SET_TRIAL_PARAM and log.get("trial_id", 0) >= start:
             drawn = {log["param_name"]: log["distribution"]}
-        for name, text in drawn.items():
-            distribution = json_to_distribution(text)
+        for name, encoded in drawn.items():
+            distribution = json_to_distribution(encoded)
             if isinstance(distribution, CategoricalDistribution):
-                found.setdefault(name, distribution.choices)
-    return found
+                chosen_from.setdefault(name, distribution.choices)
+    return chosen_from

@@ -71,21 +71,21 @@ class Priors:
         """Return a space whose first trials are the best earlier ones, then its own that no earlier search had."""
         best = [self.priors[position].params for position in self.first]
         own = [
-            each
-            for each in space.first_trials
-            if not any(each.items() <= prior.params.items() for prior in self.priors)
+            params
+            for params in space.first_trials
+            if not any(params.items() <= prior.params.items() for prior in self.priors)
         ]
         return replace(space, first_trials=(*best, *own))
 
     def curves(self, own: Own) -> NDArray[np.float64]:
         """Return the whole curves of this search's budget that are on its scale, (n, E)."""
         factors = self._factors(own)
-        found = [
-            np.array(each.curve) * (1.0 if each.same else factors[each.run])
-            for each in self.priors
-            if each.whole and each.epochs == self.epochs and (each.same or each.run in factors)
+        curves = [
+            np.array(prior.curve) * (1.0 if prior.same else factors[prior.run])
+            for prior in self.priors
+            if prior.whole and prior.epochs == self.epochs and (prior.same or prior.run in factors)
         ]
-        return np.array(found).reshape(-1, self.epochs)
+        return np.array(curves).reshape(-1, self.epochs)
 
     def trials(self, space: Space, asked: int, own: Own) -> list[FrozenTrial]:
         """Return priors as the sampler sees them, numbered below 0: as many as `HALF` leaves, spread over the ranks.
@@ -96,26 +96,26 @@ class Priors:
             own: val_miou by epoch of its first trials.
         """
         values = self.values(own)
-        kept = []
+        positions = []
         for same, half in HALF.items():
             ranked = sorted(
-                (place for place, each in enumerate(self.priors) if each.same == same),
-                key=lambda place: (-values[place], place),
+                (index for index, prior in enumerate(self.priors) if prior.same == same),
+                key=lambda index: (-values[index], index),
             )
             count = math.ceil(len(ranked) * half / (half + asked))
-            kept += [ranked[rank] for rank in np.linspace(0, len(ranked) - 1, count).round().astype(int)]
-        found = []
-        for place in kept:
-            params, distributions = self.priors[place].params, known(space, self.priors[place].params)
+            positions += [ranked[rank] for rank in np.linspace(0, len(ranked) - 1, count).round().astype(int)]
+        trials = []
+        for position in positions:
+            params, distributions = self.priors[position].params, known(space, self.priors[position].params)
             trial = create_trial(
                 state=TrialState.COMPLETE,
-                value=values[place],
+                value=values[position],
                 distributions=distributions,
                 params={name: params[name] for name in distributions},
             )
-            trial.number = -1 - place
-            found.append(trial)
-        return found
+            trial.number = -1 - position
+            trials.append(trial)
+        return trials
 
     def values(self, own: Own) -> list[float]:
         """Return where each prior ended, on this search's scale.
@@ -125,15 +125,15 @@ class Priors:
         """
         factors = self._factors(own)
         comparable = [
-            each.end * (1.0 if each.same else factors[each.run])
-            for each in self.priors
-            if each.same or each.run in factors
+            prior.end * (1.0 if prior.same else factors[prior.run])
+            for prior in self.priors
+            if prior.same or prior.run in factors
         ]
         level = float(np.median(comparable)) if comparable else 1.0
-        for run in {each.run for each in self.priors if not each.same} - factors.keys():
-            typical = float(np.median([each.end for each in self.priors if each.run == run and not each.same]))
+        for run in {prior.run for prior in self.priors if not prior.same} - factors.keys():
+            typical = float(np.median([prior.end for prior in self.priors if prior.run == run and not prior.same]))
             factors[run] = level / typical if typical > 0 else 1.0
-        return [each.end * (1.0 if each.same else factors[each.run]) for each in self.priors]
+        return [prior.end * (1.0 if prior.same else factors[prior.run]) for prior in self.priors]
 
     def _factors(self, own: Own) -> dict[str, float]:
         """Return the median ratio of this search's values to an earlier one's, by run, where both have a config."""
@@ -142,20 +142,20 @@ class Priors:
             prior = self.priors[position]
             if not prior.same and own.get(number) and max(prior.curve) > 0:
                 ratios.setdefault(prior.run, []).append(self._ratio(own[number], prior))
-        return {run: float(np.median(each)) for run, each in ratios.items()}
+        return {run: float(np.median(run_ratios)) for run, run_ratios in ratios.items()}
 
     def _ratio(self, own: Sequence[float], prior: Prior) -> float:
         """Return one config's ratio at the last share of the budget that both curves came to."""
         share = min(len(own) / self.epochs, len(prior.curve) / prior.epochs)
-        here, there = (
+        own_best, prior_best = (
             max(values[: max(round(share * epochs), 1)])
             for values, epochs in ((own, self.epochs), (prior.curve, prior.epochs))
         )
-        return here / there if there > 0 else 1.0
+        return own_best / prior_best if prior_best > 0 else 1.0
 
     def record(self) -> dict[str, Any]:
         """Return the content of priors.json."""
-        return {"format": FORMAT, "first": self.first, "priors": [asdict(each) for each in self.priors]}
+        return {"format": FORMAT, "first": self.first, "priors": [asdict(prior) for prior in self.priors]}
 
 
 def read_priors(run: RunFolder, epochs: int) -> Priors | None:
@@ -169,7 +169,7 @@ def read_priors(run: RunFolder, epochs: int) -> Priors | None:
         return None
     content = read_record(path, object_rule, FORMAT)
     with undamaged(path):
-        priors, first = [Prior(**each) for each in content["priors"]], list(content["first"])
+        priors, first = [Prior(**entry) for entry in content["priors"]], list(content["first"])
         if not all(is_count(position) and position < len(priors) for position in first):
             raise ValueError(f"first has positions {first}, there are {len(priors)} priors")
     return Priors(priors, first, epochs)

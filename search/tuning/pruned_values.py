@@ -27,7 +27,7 @@ STARTUP_TRIALS = 10
 """Random trials before TPE begins, of short searches too: of 12 trials with 3 random ones the best is worth less."""
 
 
-class _Seen:
+class _ForecastStudy:
     """A study in which trials have their forecast ends, and earlier searches' trials come before them."""
 
     def __init__(self, study: optuna.Study, ends: Mapping[int, float], earlier: Sequence[FrozenTrial]):
@@ -40,8 +40,8 @@ class _Seen:
         self, deepcopy: bool = True, states: Sequence[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
         own = self._study._get_trials(deepcopy=False, use_cache=use_cache)
-        seen = [*self._earlier, *(self._with_end(each) for each in own)]
-        return [each for each in seen if states is None or each.state in states]
+        trials = [*self._earlier, *(self._with_end(trial) for trial in own)]
+        return [trial for trial in trials if states is None or trial.state in states]
 
     def _with_end(self, trial: FrozenTrial) -> FrozenTrial:
         if trial.number not in self._ends or trial.state not in (TrialState.RUNNING, TrialState.PRUNED):
@@ -62,22 +62,22 @@ class ForecastSampler(BaseSampler):
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """See Optuna."""
-        return self.sampler.infer_relative_search_space(self._seen(study), trial)
+        return self.sampler.infer_relative_search_space(self._forecast_study(study), trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """See Optuna."""
-        return self.sampler.sample_relative(self._seen(study), trial, search_space)
+        return self.sampler.sample_relative(self._forecast_study(study), trial, search_space)
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """See Optuna."""
-        return self.sampler.sample_independent(self._seen(study), trial, param_name, param_distribution)
+        return self.sampler.sample_independent(self._forecast_study(study), trial, param_name, param_distribution)
 
-    def _seen(self, study: optuna.Study) -> Any:
-        return _Seen(study, self.ends, self.earlier)
+    def _forecast_study(self, study: optuna.Study) -> Any:
+        return _ForecastStudy(study, self.ends, self.earlier)
 
 
 def make_sampler(

@@ -124,9 +124,9 @@ def _agree(study: optuna.Study, space: Space, frozen: FrozenTrial, folder: Trial
     if frozen.state in ENDS:
         if state not in ENDED:
             epochs = len(curve)
-            text = f"ended after epoch {epochs}, just before the search did"
+            reason = f"ended after epoch {epochs}, just before the search did"
             broken = (state for state, rule in CONSTRAINTS.items() if rule in frozen.constraints)
-            folder.write_status(next(broken, ENDS[frozen.state]), text, epochs=epochs)
+            folder.write_status(next(broken, ENDS[frozen.state]), reason, epochs=epochs)
         return
     if frozen.state == TrialState.WAITING:
         if not (folder.path / "trial.json").exists():
@@ -145,9 +145,9 @@ def _agree(study: optuna.Study, space: Space, frozen: FrozenTrial, folder: Trial
 
 def _complete_params(study: optuna.Study, space: Space, frozen: FrozenTrial, params: dict[str, Any]) -> None:
     """Give a running trial the values that its folder has: asked again, it would draw what is missing anew."""
-    for name, each in known(space, params).items():
+    for name, distribution in known(space, params).items():
         if name not in frozen.params:
-            set_param(study, frozen, name, params[name], each)
+            set_param(study, frozen, name, params[name], distribution)
 
 
 def _params(folder: TrialFolder | None) -> dict[str, Any]:

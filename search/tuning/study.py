@@ -55,8 +55,10 @@ def open_study(run: RunFolder, space: Space | None = None, start: int = 0) -> op
     if space:
         recover(run, study, space, start)
         trials = study.get_trials(deepcopy=False)
-        tried = [each.params for each in trials[:start]]
-        first = [params for params in space.first_trials if not any(params.items() <= each.items() for each in tried)]
+        tried = [trial.params for trial in trials[:start]]
+        first = [
+            params for params in space.first_trials if not any(params.items() <= earlier.items() for earlier in tried)
+        ]
         for params in first[len(trials[start:]) :]:
             study.enqueue_trial(params)
     return study
@@ -68,7 +70,7 @@ def mend_records(run: RunFolder) -> None:
     for folder in run.begun():
         with contextlib.suppress(FileNotFoundError):
             if is_cut(folder) and sampled is None:  # reading a long study takes seconds
-                sampled = {each.number: each.params for each in open_study(run).get_trials(deepcopy=False)}
+                sampled = {trial.number: trial.params for trial in open_study(run).get_trials(deepcopy=False)}
         mend(folder, (sampled or {}).get(folder.number, {}))
         for further in folder.further_folds():
             mend(further, {})
@@ -106,13 +108,13 @@ class StudySearch(Searcher):
         None: there is none now, but there may be when a running one has ended; `FINISHED`: there will be none.
         """
         number = self.unfinished.pop(0) if self.unfinished else self.thawing.next() if self.thawing else None
-        more = self._asked() < self.trials and (self.thawing is None or self.thawing.more())
+        has_more = self._count_asked() < self.trials and (self.thawing is None or self.thawing.more())
         if number is not None:
             frozen = self.study.get_trials(deepcopy=False)[number]
             self.live[trial_id] = live_trial(self.study, frozen)
-        elif more:
+        elif has_more:
             ends, earlier = self.thawing.ends() if self.thawing else None, self._earlier_searches()
-            self.study.sampler = make_sampler(self.base.seed, self._asked(), ends, earlier)
+            self.study.sampler = make_sampler(self.base.seed, self._count_asked(), ends, earlier)
             self.live[trial_id] = self.study.ask()
         else:
             self.over = not self.live
@@ -138,8 +140,8 @@ class StudySearch(Searcher):
         if not self.priors:
             return []
         first = self.study.get_trials(deepcopy=False)[: len(self.priors.first)]
-        ended = {each.number: list(each.intermediate_values.values()) for each in first if each.state.is_finished()}
-        return self.priors.trials(self.space, self._asked(), self.thawing.first() if self.thawing else ended)
+        ended = {trial.number: list(trial.intermediate_values.values()) for trial in first if trial.state.is_finished()}
+        return self.priors.trials(self.space, self._count_asked(), self.thawing.first() if self.thawing else ended)
 
     def _before(self, folder: TrialFolder) -> TrialConfig | None:
         """Return the config of a trial of before the run was extended, which another space may have sampled."""
@@ -153,7 +155,7 @@ class StudySearch(Searcher):
         """Tell Optuna the epoch's value; a resumed trial's last epoch comes a second time."""
         trial = self.live[trial_id]
         report = read_report(result)
-        if isinstance(report, Epoch) and report.number not in self._seen(trial):
+        if isinstance(report, Epoch) and report.number not in self._reported(trial):
             trial.report(report.value, report.number)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -205,8 +207,8 @@ class StudySearch(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Read nothing: the study's journal is the state."""
 
-    def _seen(self, trial: optuna.Trial) -> dict[int, float]:
+    def _reported(self, trial: optuna.Trial) -> dict[int, float]:
         return self.study.get_trials(deepcopy=False)[trial.number].intermediate_values
 
-    def _asked(self) -> int:
+    def _count_asked(self) -> int:
         return sum(trial.state != TrialState.WAITING for trial in self.study.get_trials(deepcopy=False))
