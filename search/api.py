@@ -59,11 +59,11 @@ def search(settings: Settings | None = None, *, space: own.Sample | str | None =
     for name in ("warm_start", "include"):
         if isinstance(given.get(name), list):
             given[name] = tuple(given[name])
-    asked = with_functions(replace(settings or Settings(), **given))
-    check_settings(asked)
-    if asked.space and asked.space.startswith(f"{own.PYTHON}:") and (asked.to or asked.submit):
+    merged = with_functions(replace(settings or Settings(), **given))
+    check_settings(merged)
+    if merged.space and merged.space.startswith(f"{own.PYTHON}:") and (merged.to or merged.submit):
         raise ValueError("phases and jobs are commands of their own: put the function of the space into a file")
-    command = Command(asked)
+    command = Command(merged)
     status = carry_out(command)
     if status or command.run is None:
         raise SearchEndedError(status, command.run)

@@ -34,11 +34,11 @@ def stop(run: RunFolder, console: Console) -> int:
         run = phase_run(run, chain.to_come[0])
     if driver_state(run, _refresh(run.uri, run.path)) != RUNNING:
         if chain and chain.carried:
-            where = f"Ctrl-C or SIGTERM to process {chain.by['pid']} on {chain.by['host']} ends it"
-            told = f"phase {chain.to_come[0]} trains nothing now that could be asked to stop: {where}"
+            hint = f"Ctrl-C or SIGTERM to process {chain.by['pid']} on {chain.by['host']} ends it"
+            message = f"phase {chain.to_come[0]} trains nothing now that could be asked to stop: {hint}"
         else:
-            told = f"nobody drives run {run.path.name}: {status_of(run).told}"
-        console.print(told, highlight=False, soft_wrap=True)
+            message = f"nobody drives run {run.path.name}: {status_of(run).told}"
+        console.print(message, highlight=False, soft_wrap=True)
         return 1 if chain and chain.carried else 0
     request_stop(run)
     if run.uri:
@@ -117,11 +117,11 @@ def _all(root: Path, options: argparse.Namespace, console: Console) -> int:
         raise ValueError("--stop and --watch are for one run; name it")
     folders = [RunFolder(path) for path in runs_in(root)]
     beats = driver_states(folders, _refresh(options.runs_dir, root))
-    runs = [status_of(run, beat) for run, beat in zip(folders, beats, strict=True)]
+    statuses = [status_of(run, beat) for run, beat in zip(folders, beats, strict=True)]
     if options.json:
-        sys.stdout.write(json.dumps([asdict(each) for each in runs], indent=2) + "\n")
-    elif runs:
-        console.print(overview(runs))
+        sys.stdout.write(json.dumps([asdict(status) for status in statuses], indent=2) + "\n")
+    elif statuses:
+        console.print(overview(statuses))
     else:
         console.print(f"no runs in {root}", soft_wrap=True)
     return 0
