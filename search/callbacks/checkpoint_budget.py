@@ -46,7 +46,7 @@ class KeepWithin(tune.Callback):
 
     def drop(self) -> None:
         """Drop what is over the budget, with room for what the trials that have not ended may still write."""
-        folders = [each for trial in self.run.trials() for each in (trial, *trial.further_folds())]
+        folders = [folder for trial in self.run.trials() for folder in (trial, *trial.further_folds())]
         sizes = {folder: checkpoint_bytes(folder) for folder in folders}
         states = {folder: folder.status().state for folder in folders}
         ended = [folder for folder in folders if states[folder] in (PAUSED, *ENDED)]
@@ -63,7 +63,7 @@ class KeepWithin(tune.Callback):
         unused = [folder for folder in ranked if folder.repeats]
         files += [
             file
-            for folder in (*unused, *(each for each in ranked if each.number != best))
+            for folder in (*unused, *(trial for trial in ranked if trial.number != best))
             for file in (folder.out_of_fold, folder.best_weights)
         ]
         for file in files:
@@ -97,5 +97,5 @@ def checkpoint_bytes(folder: TrialFolder) -> int:
 def use_of(trial: TrialFolder) -> tuple[bool, int, float]:
     """Return what a trial is worth to an ensemble: whether it is sound, its folds, its best val_miou."""
     sound = trial.status().state not in BROKEN
-    folds = sum(not each.repeats for each in trial.further_folds())
+    folds = sum(not folder.repeats for folder in trial.further_folds())
     return sound, folds, max((row["val_miou"] for row in trial.curve()), default=-1.0)

@@ -110,8 +110,8 @@ class Progress(TrialCallback):
             for name, view in list(self.views.items())
             if view.state == RUNNING
         ]
-        shown = ", ".join(running[:SHOWN]) + f" and {len(running) - SHOWN} more" * (len(running) > SHOWN)
-        parts, leader = [shown or "no trial is running yet"], self.best()
+        summary = ", ".join(running[:SHOWN]) + (f" and {len(running) - SHOWN} more" if len(running) > SHOWN else "")
+        parts, leader = [summary or "no trial is running yet"], self.best()
         if leader is not None and not self.further:
             best = self.views[leader].best
             parts.append(
@@ -171,8 +171,8 @@ class Progress(TrialCallback):
         view.state, view.reason = status.state, status.reason
         best = "" if view.best is None else f", best {METRIC} {view.best:.4f}"
         paused = f", {self.count(PAUSED)} paused" if self.count(PAUSED) else ""
-        left = f"{self.count(*ENDED)} of {self.trials} ended{paused}, {self.eta()} left"
-        self.tell(f"trial {assigned(trial).label()} {view.state}: {view.reason}{best} ({left})", COLOURS[view.state])
+        totals = f"{self.count(*ENDED)} of {self.trials} ended{paused}, {self.eta()} left"
+        self.tell(f"trial {assigned(trial).label()} {view.state}: {view.reason}{best} ({totals})", COLOURS[view.state])
 
     def tell(self, text: str, style: str = "") -> None:
         """Print one line with the time; on a terminal, where the table tells the rest, only of failures."""
@@ -223,7 +223,7 @@ class Progress(TrialCallback):
         rest = [name for name in self.views if name not in running]
         for name in rest[-8:] + running:
             view = self.views[name]
-            values = (f"{each:.4f}" if each is not None else "" for each in (view.value, view.best))
+            values = (f"{score:.4f}" if score is not None else "" for score in (view.value, view.best))
             state = Text(view.state, style=COLOURS.get(view.state, ""))
             rows.append(((name, state, f"{view.epoch}/{self.epochs}", *values, show_params(view.params)), ""))
         table = Table(box=None, pad_edge=False, header_style="dim")

@@ -96,14 +96,14 @@ def synced(run: RunFolder, callbacks: list[tune.Callback], console: Console) -> 
 
 def patiently(action: Callable[[], None], console: Console) -> None:
     """Do what needs the storage, again and again while it does not answer; says so once."""
-    told = False
+    announced = False
     while True:
         try:
             return action()
         except OSError as error:
-            if not told:
+            if not announced:
                 tell(console, f"the storage does not answer; trying on: {str(error).splitlines()[0]}", "bold red")
-            told = True
+            announced = True
             time.sleep(PATIENCE_S)
 
 
@@ -131,7 +131,7 @@ def bring_scores(run: RunFolder, folders: Iterable[TrialFolder], console: Consol
 
     There are storages that list nothing for a moment after a write, so what is not there is asked for again.
     """
-    names = [f"{within(run, each)}/confusion.npz" for each in folders] if run.uri else []
+    names = [f"{within(run, folder)}/confusion.npz" for folder in folders] if run.uri else []
     for _ in range(LISTED_S):
         if all((run.path / name).exists() for name in names):
             return

@@ -78,4 +78,4 @@ def epoch_values(result: dict[str, Any]) -> dict[str, float]:
     names = {name: f"{group}/{name}" for name, group in groups.items()}
     names |= {name: f"class_iou/{name.removeprefix('iou_')}" for name in result if name.startswith("iou_")}
     names |= {name: f"run/{name}" for name in ("lr", "images_per_s", "train_s", "val_s", "peak_memory_mb")}
-    return {shown: result[name] for name, shown in names.items() if name in result and math.isfinite(result[name])}
+    return {tag: result[name] for name, tag in names.items() if name in result and math.isfinite(result[name])}

@@ -105,10 +105,10 @@ class RecordStates(TrialCallback):
         if self.in_row >= STUCK_TRIALS:
             self.stuck()
 
-    def _end(self, trial: Trial, folder: TrialFolder, state: str, reason: str, **more: Any) -> None:
+    def _end(self, trial: Trial, folder: TrialFolder, state: str, reason: str, **details: Any) -> None:
         started = self.started.get(trial.trial_id, time.time())
         folder.path.mkdir(parents=True, exist_ok=True)
-        folder.write_status(state, reason, started=started, ended=time.time(), epochs=len(folder.curve()), **more)
+        folder.write_status(state, reason, started=started, ended=time.time(), epochs=len(folder.curve()), **details)
         for path in (folder.previous_state, folder.part_state):
             path.unlink(missing_ok=True)
         release(folder)
@@ -119,14 +119,14 @@ class RecordStates(TrialCallback):
 
 def why_lost(trial: Trial) -> tuple[str, str]:
     """Return the state and the reason of a trial that Tune has lost, by the error that it kept."""
-    text = ""
+    error_text = ""
     with contextlib.suppress(OSError, TypeError):  # Tune keeps none where the actor was never made
-        text = Path(trial.error_file or "").read_text(errors="replace")
-    if "OutOfMemoryError" in text or "due to the node running low on memory" in text:
+        error_text = Path(trial.error_file or "").read_text(errors="replace")
+    if "OutOfMemoryError" in error_text or "due to the node running low on memory" in error_text:
         return OOM, "killed by Ray's memory monitor: the node ran out of memory"
-    if not text or any(name in text for name in LOST):
+    if not error_text or any(name in error_text for name in LOST):
         return FAILED, "its process ended without a word: killed, out of memory, or crashed, or its node is gone"
-    return FAILED, text.strip().splitlines()[-1]
+    return FAILED, error_text.strip().splitlines()[-1]
 
 
 def mark_interrupted(folders: Iterable[TrialFolder]) -> list[TrialFolder]:
@@ -149,7 +149,7 @@ def saved(folders: Iterable[TrialFolder]) -> str:
     parts = sum(folder.part_state.exists() for folder in going_on)
     whole = sum(bool(folder.curve()) and not folder.part_state.exists() for folder in going_on)
     none = len(going_on) - parts - whole
-    told = [f"{parts} saved in the midst of an epoch"] * bool(parts)
-    told += [f"{whole} saved after an epoch"] * bool(whole)
-    told += [f"{none} begun without an epoch"] * bool(none)
-    return ", ".join(told)
+    phrases = [f"{parts} saved in the midst of an epoch"] if parts else []
+    phrases += [f"{whole} saved after an epoch"] if whole else []
+    phrases += [f"{none} begun without an epoch"] if none else []
+    return ", ".join(phrases)

@@ -47,9 +47,9 @@ class Hours(TrialCallback):
     def trial_reported(self, trial: Trial, report: Report) -> None:
         """A trial ended an epoch."""
         name, epoch = key(assigned(trial).folder(self.run)), report.number if isinstance(report, Epoch) else 0
-        known = self.last.get(name, epoch - 1 if not assigned(trial).resume else epoch)
-        self.epochs += epoch > known  # one that goes on tells its last epoch once more
-        self.last[name] = max(epoch, known)
+        last_epoch = self.last.get(name, epoch - 1 if not assigned(trial).resume else epoch)
+        self.epochs += epoch > last_epoch  # one that goes on tells its last epoch once more
+        self.last[name] = max(epoch, last_epoch)
         self._write()
 
     def trial_ended(self, trial: Trial, failed: bool) -> None:
@@ -63,7 +63,7 @@ class Hours(TrialCallback):
     def per_epoch(self) -> float | None:
         """Return the seconds that an epoch has taken a worker in this session, None before the first has ended."""
         now = time.time()
-        held = sum(self.held.values()) - self.before + sum(now - each for each in self.since.values())
+        held = sum(self.held.values()) - self.before + sum(now - start for start in self.since.values())
         return held / self.epochs if self.epochs else None
 
     def spent(self) -> float:
@@ -106,29 +106,29 @@ def parts(run: RunFolder) -> dict[str, float]:
     usage = read_usage(run)
     share = {number: usage.shares.get(number, usage.per_trial) for number in usage.held}
     held = {number: seconds * share[number] / 3600 for number, seconds in usage.held.items()}
-    found = dict.fromkeys(KINDS, 0.0)
-    for folder in [each for trial in run.trials() for each in (trial, *trial.further_folds())]:
+    spent_on = dict.fromkeys(KINDS, 0.0)
+    for folder in [folder for trial in run.trials() for folder in (trial, *trial.further_folds())]:
         hours, state = held.get(key(folder), 0.0), folder.status().state
         if state in BROKEN:
-            found["out of memory" if state == OOM else "failed"] += hours
+            spent_on["out of memory" if state == OOM else "failed"] += hours
             continue
         seconds = sum(row.get("train_s", 0) + row.get("val_s", 0) for row in folder.curve())
         trained = min(seconds * share.get(key(folder), 0.0) / 3600, hours)
         kind = {FINISHED: "finished", STOPPED: "stopped early", PAUSED: "paused"}.get(state, "interrupted")
         if state == FINISHED and folder.path.parent.name == "folds":
             kind = "confirmed"
-        found[kind] += trained
-        found["overhead"] += hours - trained
-    found["idle"] = max(usage.total() - sum(found.values()), 0.0)
-    return found
+        spent_on[kind] += trained
+        spent_on["overhead"] += hours - trained
+    spent_on["idle"] = max(usage.total() - sum(spent_on.values()), 0.0)
+    return spent_on
 
 
 def print_hours(run: RunFolder, rate: float | None, console: Console) -> None:
     """Print where the hours went, and what they cost at a rate for each."""
-    found, name = parts(run), read_usage(run).unit
-    spent = sum(found.values())
+    spent_on, name = parts(run), read_usage(run).unit
+    spent = sum(spent_on.values())
     if not spent:
         return
-    shares = ", ".join(f"{kind} {hours / spent:.0%}" for kind, hours in found.items() if hours)
+    shares = ", ".join(f"{kind} {hours / spent:.0%}" for kind, hours in spent_on.items() if hours)
     cost = f" ({spent * rate:.2f} at {rate:g} an hour)" if rate else ""
     console.print(f"{spent:.2f} {name}{cost}: {shares}", highlight=False, soft_wrap=True)

@@ -84,8 +84,8 @@ class Packing(TrialCallback):
             return
         self.learnt.add(number)
         weights, photo, recomputed = footprint
-        kept = recomputed if row.get("recomputed") == 1 else photo  # rows of an earlier version do not tell
-        self.model.observe(need_of(config, weights, kept, int(row["accumulation"])), row["peak_memory_mb"])
+        photo_mb = recomputed if row.get("recomputed") == 1 else photo  # rows of an earlier version do not tell
+        self.model.observe(need_of(config, weights, photo_mb, int(row["accumulation"])), row["peak_memory_mb"])
 
     def _footprint(self, config: TrialConfig) -> tuple[float, float, float] | None:
         """Return weights and what is kept of a photo, plain and recomputed, or None where they cannot be told."""
@@ -94,8 +94,8 @@ class Packing(TrialCallback):
             self.footprints[key] = list(self.measure(config))
             with contextlib.suppress(OSError):
                 write_json(self.run.path / FILE, {"footprints": self.footprints})
-        weights, photo, *more = self.footprints[key]
-        return (weights, photo, more[0] if more else photo) if photo > 0 else None  # a file of before has two figures
+        weights, photo, *recomputed = self.footprints[key]  # a file of before has two figures
+        return (weights, photo, recomputed[0] if recomputed else photo) if photo > 0 else None
 
 
 def packing_of(run: RunFolder, machine: Machine, share: Resources) -> Packing | None:
@@ -116,7 +116,7 @@ def _count(config: TrialConfig) -> tuple[float, ...]:
     from trainable.model.activation_memory import footprint
 
     try:
-        found = footprint(config)
+        memory = footprint(config)
     except (ValueError, RuntimeError, AssertionError):
         return 0.0, 0.0, 0.0
-    return found.weights_mb, found.photo_mb, found.recomputed_mb
+    return memory.weights_mb, memory.photo_mb, memory.recomputed_mb

@@ -77,8 +77,12 @@ def _send(address: str, name: str, command: list[str]) -> str:
 
     try:
         client = JobSubmissionClient(address)
-        taken = {job.submission_id for job in client.list_jobs()}
-        job = next(each for each in [name, *(f"{name}-{count}" for count in range(2, 1000))] if each not in taken)
+        used_ids = {job.submission_id for job in client.list_jobs()}
+        job = next(
+            candidate
+            for candidate in [name, *(f"{name}-{count}" for count in range(2, 1000))]
+            if candidate not in used_ids
+        )
         deadline = time.monotonic() + AGENT_WAIT_S
         while True:
             try:
@@ -93,8 +97,8 @@ def _send(address: str, name: str, command: list[str]) -> str:
                     raise
                 time.sleep(2)
     except (AuthenticationError, ConnectionError, RuntimeError, OSError) as error:
-        text = re.sub(r"\s+", " ", str(error))
+        message = re.sub(r"\s+", " ", str(error))
         raise ValueError(
-            f"--submit {address}: the job server there did not take the search ({text[:300]}). Open a tunnel to it "
+            f"--submit {address}: the job server there did not take the search ({message[:300]}). Open a tunnel to it "
             "(ray dashboard cluster.yaml), and have the cluster's ~/.ray/auth_token here"
         ) from error

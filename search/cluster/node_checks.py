@@ -36,10 +36,10 @@ def judge(facts: Facts, driver: Facts, ask: Ask, late_s: float = 0.0, gpus: int 
         late_s: how far its clock is from the driver's at least.
         gpus: how many Ray counts there, and gives trials to.
     """
-    found = [finding for gpu in facts.gpus for finding in _judge_gpu(gpu, facts)]
+    findings = [finding for gpu in facts.gpus for finding in _judge_gpu(gpu, facts)]
     if gpus > len(facts.gpus):
         driver_is = f"its driver is {facts.driver}" if facts.driver else "nvidia-smi names no driver"
-        found.append(
+        findings.append(
             Finding(
                 "GPUs",
                 f"Ray counts {gpus} GPUs, PyTorch sees {len(facts.gpus)}; {driver_is}: install or reload it (580 is"
@@ -47,13 +47,13 @@ def judge(facts: Facts, driver: Facts, ask: Ask, late_s: float = 0.0, gpus: int 
             )
         )
     for name, value in driver.versions.items():
-        here = facts.versions.get(name, "missing")
-        if here != value:
-            found.append(Finding("versions", f"{name} is {here}, the driver has {value}"))
+        installed = facts.versions.get(name, "missing")
+        if installed != value:
+            findings.append(Finding("versions", f"{name} is {installed}, the driver has {value}"))
     if facts.code != driver.code:
-        found.append(Finding("versions", f"its Trashsweep is {facts.code}, the driver's {driver.code}"))
+        findings.append(Finding("versions", f"its Trashsweep is {facts.code}, the driver's {driver.code}"))
     if facts.storage:
-        found.append(
+        findings.append(
             Finding(
                 "storage",
                 f"{ask.storage}: {facts.storage}. All nodes must share the run folder: name one on NFS, or "
@@ -61,18 +61,20 @@ def judge(facts: Facts, driver: Facts, ask: Ask, late_s: float = 0.0, gpus: int 
             )
         )
     if facts.data and "cannot" in facts.data:
-        found.append(Finding("data", f"{ask.data} {facts.data}"))
+        findings.append(Finding("data", f"{ask.data} {facts.data}"))
     elif facts.data != driver.data:
-        here, there = str(facts.data)[:12], str(driver.data)[:12]
-        text = f"its data has the hash {here}, the driver's {there}: copy the folder again, or give a URI"
-        found.append(Finding("data", text))
+        node_hash, driver_hash = str(facts.data)[:12], str(driver.data)[:12]
+        message = f"its data has the hash {node_hash}, the driver's {driver_hash}: copy the folder again, or give a URI"
+        findings.append(Finding("data", message))
     if facts.disk_gb < DISK_GB:
-        found.append(Finding("disk", f"{facts.disk_gb:.1f} GB are free for {ask.cache_dir}, wanted {DISK_GB:g}", False))
+        findings.append(
+            Finding("disk", f"{facts.disk_gb:.1f} GB are free for {ask.cache_dir}, wanted {DISK_GB:g}", False)
+        )
     if facts.shm_gb < SHM_GB:
-        found.append(Finding("shm", f"/dev/shm has {facts.shm_gb:.2f} GB free, wanted {SHM_GB:g}", False))
+        findings.append(Finding("shm", f"/dev/shm has {facts.shm_gb:.2f} GB free, wanted {SHM_GB:g}", False))
     if abs(late_s) > CLOCK_S:
-        found.append(Finding("clock", f"its clock is {late_s:+.0f} s off the driver's: run an NTP client", True))
-    return list(dict.fromkeys(found))
+        findings.append(Finding("clock", f"its clock is {late_s:+.0f} s off the driver's: run an NTP client", True))
+    return list(dict.fromkeys(findings))
 
 
 def _judge_gpu(gpu: Gpu, facts: Facts) -> Iterator[Finding]:
@@ -90,8 +92,8 @@ def _judge_gpu(gpu: Gpu, facts: Facts) -> Iterator[Finding]:
         needs = f"it needs {oldest[0]}.{oldest[1]}; update it, or {WHEEL}"
         yield Finding("driver", f"driver {facts.driver} is too old for {torch}, {needs}")
     if gpu.free_gb < (1 - OTHERS) * gpu.memory_gb:
-        taken = f"{gpu.memory_gb - gpu.free_gb:.1f} of {gpu.memory_gb:.0f} GB of a {gpu.name}"
-        yield Finding("memory", f"{taken} are taken by others", False)
+        used = f"{gpu.memory_gb - gpu.free_gb:.1f} of {gpu.memory_gb:.0f} GB of a {gpu.name}"
+        yield Finding("memory", f"{used} are taken by others", False)
 
 
 def runs_on(capability: tuple[int, int], built_for: Sequence[str]) -> bool:

@@ -81,13 +81,13 @@ def inspect(ask: Ask, node: str) -> Facts:
 
 def versions() -> dict[str, str]:
     """Return the versions that decide results; PyTorch's without the name of its CUDA build."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = version(name).split("+")[0]
+            installed[name] = version(name).split("+")[0]
         except PackageNotFoundError:
-            found[name] = "missing"
-    return found
+            installed[name] = "missing"
+    return installed
 
 
 def code_hash() -> str:
@@ -101,9 +101,9 @@ def code_hash() -> str:
 def _gpus() -> tuple[tuple[Gpu, ...], tuple[str, ...], str | None, str | None]:
     import torch
 
-    asked = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    said = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=20).stdout
-    told = re.findall(r"^\d[\d.]*$", said, re.MULTILINE)  # without a driver it says so in words
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    output = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20).stdout
+    driver_versions = re.findall(r"^\d[\d.]*$", output, re.MULTILINE)  # without a driver it says so in words
     gpus = []
     for index in range(torch.cuda.device_count()):
         facts = torch.cuda.get_device_properties(index)
@@ -118,7 +118,12 @@ def _gpus() -> tuple[tuple[Gpu, ...], tuple[str, ...], str | None, str | None]:
                 bf16=capability >= (8, 0),
             )
         )
-    return tuple(gpus), tuple(torch.cuda.get_arch_list()), torch.version.cuda, told[0] if told else None
+    return (
+        tuple(gpus),
+        tuple(torch.cuda.get_arch_list()),
+        torch.version.cuda,
+        driver_versions[0] if driver_versions else None,
+    )
 
 
 def _runs(torch: Any, index: int) -> bool:

@@ -65,7 +65,7 @@ def preflight(ask_of: dict[str, Any], console: Console, quiet: bool = False) -> 
         if facts:
             findings = judge(facts, driver, ask, late, node.gpus)
         rows.append((node, facts, findings))
-    failed = [node.address for node, _, findings in rows if any(each.fatal for each in findings)]
+    failed = [node.address for node, _, findings in rows if any(finding.fatal for finding in findings)]
     if not quiet or len(nodes) > 1 or any(findings for _, _, findings in rows):
         print_nodes(rows, ask, console)
     if failed:
@@ -76,15 +76,15 @@ def list_nodes() -> list[Node]:
     """Return the nodes that are alive, the one with the driver too."""
     import ray
 
-    alive = [(each, each["Resources"]) for each in ray.nodes() if each["Alive"]]
+    alive = [(node, node["Resources"]) for node in ray.nodes() if node["Alive"]]
     return [
         Node(
-            each["NodeID"],
-            each["NodeManagerAddress"],
-            bool(have.get("CPU") or have.get("GPU")),
-            int(have.get("GPU", 0)),
+            node["NodeID"],
+            node["NodeManagerAddress"],
+            bool(resources.get("CPU") or resources.get("GPU")),
+            int(resources.get("GPU", 0)),
         )
-        for each, have in alive
+        for node, resources in alive
     ]
 
 
@@ -92,11 +92,11 @@ def ask_nodes(nodes: list[Node], ask: Ask) -> dict[str, tuple[Facts | None, floa
     """Return each node's facts, None if it does not answer, and how far its clock is off."""
     began = time.time()
     answers = on_nodes(nodes, lambda node: (inspect, (replace(ask, trials=node.trials), node.id)), ANSWER_S)
-    found: dict[str, tuple[Facts | None, float]] = {node.id: (None, 0.0) for node in nodes}
+    facts_by_node: dict[str, tuple[Facts | None, float]] = {node.id: (None, 0.0) for node in nodes}
     for name, (facts, now) in answers.items():
         # Its clock was read somewhere between the question and now.
-        found[name] = facts, facts.clock - min(max(facts.clock, began), now)
-    return found
+        facts_by_node[name] = facts, facts.clock - min(max(facts.clock, began), now)
+    return facts_by_node
 
 
 def on_nodes(
@@ -108,17 +108,17 @@ def on_nodes(
 
     waiting = {}
     for node in nodes:
-        there = NodeAffinitySchedulingStrategy(node.id, soft=False)
-        function, given = call(node)
-        task = ray.remote(function).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
-        waiting[task.remote(*given)] = node.id
-    found, left, deadline = {}, list(waiting), time.monotonic() + (limit_s or math.inf)
-    while left and time.monotonic() < deadline:
-        ready, left = ray.wait(left, timeout=min(deadline - time.monotonic(), 60))
-        for each in ready:
+        placement = NodeAffinitySchedulingStrategy(node.id, soft=False)
+        function, arguments = call(node)
+        task = ray.remote(function).options(num_cpus=0, max_retries=0, scheduling_strategy=placement)
+        waiting[task.remote(*arguments)] = node.id
+    answers, pending, deadline = {}, list(waiting), time.monotonic() + (limit_s or math.inf)
+    while pending and time.monotonic() < deadline:
+        ready, pending = ray.wait(pending, timeout=min(deadline - time.monotonic(), 60))
+        for reference in ready:
             with contextlib.suppress(ray.exceptions.RayError):
-                found[waiting[each]] = ray.get(each), time.time()
-    return found
+                answers[waiting[reference]] = ray.get(reference), time.time()
+    return answers
 
 
 @contextmanager
@@ -153,15 +153,17 @@ def print_nodes(rows: list[tuple[Node, Facts | None, list[Finding]]], ask: Ask, 
     for title in ("node", "GPUs", "torch", "driver", "disk", "shm", "storage", "data", ""):
         table.add_column(title, no_wrap=title == "node")
     for node, facts, findings in rows:
-        fatal = any(each.fatal for each in findings)
+        fatal = any(finding.fatal for finding in findings)
         cells = _cells(node, facts, ask) if facts else ["-"] * 7
         verdict = "fails" if fatal else "warns" if findings else "ok"
         table.add_row(node.address, *cells, verdict, style="red" if fatal else "yellow" if findings else "")
     console.print(table)
     for node, _, findings in rows:
-        for each in findings:
-            style = "red" if each.fatal else "yellow"
-            console.print(f"{node.address} {each.check}: {each.text}", style=style, highlight=False, soft_wrap=True)
+        for finding in findings:
+            style = "red" if finding.fatal else "yellow"
+            console.print(
+                f"{node.address} {finding.check}: {finding.text}", style=style, highlight=False, soft_wrap=True
+            )
 
 
 def _cells(node: Node, facts: Facts, ask: Ask) -> list[str]:

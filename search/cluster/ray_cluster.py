@@ -143,21 +143,21 @@ def find_machine(gpus: int | None, console: Console) -> Machine:
         ValueError: the first GPU does not come in time.
     """
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    shares = [(int(each.get("CPU", 0)), int(each.get("GPU", 0))) for each in nodes]
-    there = sum(node_gpus for _, node_gpus in shares)
-    kinds = growth(BOOTSTRAP.expanduser()) if gpus or not there else []
-    if (kinds and (gpus or 0) > there) or (kinds and not there):
+    shares = [(int(resources.get("CPU", 0)), int(resources.get("GPU", 0))) for resources in nodes]
+    gpus_now = sum(node_gpus for _, node_gpus in shares)
+    kinds = growth(BOOTSTRAP.expanduser()) if gpus or not gpus_now else []
+    if (kinds and (gpus or 0) > gpus_now) or (kinds and not gpus_now):
         shares = _grown(shares, kinds, gpus)
-        told = f"the cluster grows to {sum(each for _, each in shares)} GPUs"
-        console.print(f"{told}; waiting for the first one" if not there else told, highlight=False)
-    elif gpus and gpus > there:
-        raise ValueError(f"--gpus {gpus} is more than the {there} GPUs of this cluster, and it does not grow")
-    found = sum(node_gpus for _, node_gpus in shares)
-    memory = _gpu_memory(FIRST_NODE_S if not there else 300) if found else None
-    useful = tuple(each for each in shares if (each[1] if found else each[0]))
+        message = f"the cluster grows to {sum(node_gpus for _, node_gpus in shares)} GPUs"
+        console.print(f"{message}; waiting for the first one" if not gpus_now else message, highlight=False)
+    elif gpus and gpus > gpus_now:
+        raise ValueError(f"--gpus {gpus} is more than the {gpus_now} GPUs of this cluster, and it does not grow")
+    total_gpus = sum(node_gpus for _, node_gpus in shares)
+    memory = _gpu_memory(FIRST_NODE_S if not gpus_now else 300) if total_gpus else None
+    useful = tuple(share for share in shares if (share[1] if total_gpus else share[0]))
     if not useful:
         raise ValueError("no node of the cluster has a CPU core or GPU for trials; add worker nodes (ray start)")
-    return Machine(sum(cores for cores, _ in useful), found, memory, useful)
+    return Machine(sum(cores for cores, _ in useful), total_gpus, memory, useful)
 
 
 def growth(config: Path) -> list[tuple[int, int, int]]:
@@ -165,18 +165,22 @@ def growth(config: Path) -> list[tuple[int, int, int]]:
     if not config.exists():
         return []
     types = (yaml.safe_load(config.read_text()) or {}).get("available_node_types", {})
-    kinds = [(each.get("resources", {}), each.get("max_workers", 0)) for each in types.values()]
-    return [(int(have.get("CPU", 1)), int(have["GPU"]), most) for have, most in kinds if have.get("GPU") and most]
+    kinds = [(node_type.get("resources", {}), node_type.get("max_workers", 0)) for node_type in types.values()]
+    return [
+        (int(resources.get("CPU", 1)), int(resources["GPU"]), most)
+        for resources, most in kinds
+        if resources.get("GPU") and most
+    ]
 
 
-def _grown(there: list[tuple[int, int]], kinds: list[tuple[int, int, int]], gpus: int | None) -> list[tuple[int, int]]:
+def _grown(nodes: list[tuple[int, int]], kinds: list[tuple[int, int, int]], gpus: int | None) -> list[tuple[int, int]]:
     """Return the nodes with those to come, at most to the number of GPUs that is wanted."""
-    shares = list(there)
+    shares = list(nodes)
     # One kind is enough to plan with: spot and on-demand types stand in for each other, and `max_workers` bounds both.
-    cores, each, most = max(kinds, key=lambda kind: kind[1] * kind[2])
-    wanted = gpus or each * most
-    while sum(node_gpus for _, node_gpus in shares) < wanted:
-        shares.append((cores, each))
+    cores, gpus_each, most = max(kinds, key=lambda kind: kind[1] * kind[2])
+    target = gpus or gpus_each * most
+    while sum(node_gpus for _, node_gpus in shares) < target:
+        shares.append((cores, gpus_each))
     return shares
 
 
