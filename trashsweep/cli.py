@@ -28,8 +28,8 @@ class Command:
     function: str = "main"
 
 
-def _search(told: str, *first: str) -> Command:
-    return Command("search.run", told, first, "from_command_line")
+def _search(description: str, *first: str) -> Command:
+    return Command("search.run", description, first, "from_command_line")
 
 
 GROUPS: dict[str, dict[str, Command]] = {
@@ -103,7 +103,7 @@ def usage() -> str:
     width = max(map(len, COMMANDS))
     lines = ["usage: trashsweep COMMAND [options]     (trashsweep COMMAND --help has its options)", ""]
     for title, group in GROUPS.items():
-        lines += [f"{title}:", *(f"  {name:<{width}}  {each.told}" for name, each in group.items()), ""]
+        lines += [f"{title}:", *(f"  {name:<{width}}  {command.told}" for name, command in group.items()), ""]
     lines += ["completion, in your shell's start-up file:", f"  {COMPLETION}"]
     return "\n".join(lines) + "\n"
 

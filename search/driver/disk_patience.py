@@ -58,7 +58,7 @@ class FullDisk:
         path = self.run.path
         if full:
             free = shutil.disk_usage(path).free / 1e6
-            text = f"the disk of {path} is full ({free:,.0f} MB free): trials wait, and go on when there is room"
-            tell(self.console, text, "bold red")
+            message = f"the disk of {path} is full ({free:,.0f} MB free): trials wait, and go on when there is room"
+            tell(self.console, message, "bold red")
         else:
             tell(self.console, "there is room on the disk again: trials go on", "bold")

@@ -147,7 +147,7 @@ class Driver:
 
     def _end_softly(self) -> None:
         if self.cause != LOST:
-            again = "; Ctrl-C again ends it at once" * (self.cause == CTRL_C)
+            again = "; Ctrl-C again ends it at once" if self.cause == CTRL_C else ""
             if self.record.running - self.record.halted:
                 tell(self.console, f"{self.reason(CAUSES[self.cause])}: running trials save where they are{again}")
             threading.Thread(target=self._ask_trials, daemon=True).start()  # a full disk may keep it for ever

@@ -24,7 +24,9 @@ class Forgetting(TrialCallback):
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Forget those that ended in the last step."""
         for trial in self.ended:
-            kept = trial.run_metadata
-            kept.metric_analysis, kept.metric_n_steps = {}, {}
-            kept.last_result = {name: kept.last_result[name] for name in (METRIC, "epoch") if name in kept.last_result}
+            metadata = trial.run_metadata
+            metadata.metric_analysis, metadata.metric_n_steps = {}, {}
+            metadata.last_result = {
+                name: metadata.last_result[name] for name in (METRIC, "epoch") if name in metadata.last_result
+            }
         self.ended.clear()

@@ -203,7 +203,5 @@ def decide(facts: Facts) -> End:
 def table() -> str:
     """Return all ends as a table in Markdown."""
     head = ["what ends a search", "what it says", "what is saved", "what it tells to type next", "exit status"]
-    rows = [
-        [each.when, each.told.format(budget="`--until 2h`"), each.saved, each.next, str(each.status)] for each in ENDS
-    ]
+    rows = [[end.when, end.told.format(budget="`--until 2h`"), end.saved, end.next, str(end.status)] for end in ENDS]
     return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]) + "\n"

@@ -108,7 +108,7 @@ class SetUp:
 
 def set_handler(handle: Callable[[int, Any], None]) -> dict[int, Any]:
     """Have a function handle the signals that end a search from now on; returns what did, by signal."""
-    numbers = [each for each in SIGNALS if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN]
+    numbers = [number for number in SIGNALS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
     return {number: signal.signal(number, handle) for number in numbers}
 
 

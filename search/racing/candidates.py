@@ -41,8 +41,8 @@ def find_finalists(run: RunFolder, plan: Plan, top: int | None, folds: int, incl
         )
     unknown = set(include) - set(sound)
     if unknown:
-        there = ", ".join(map(str, sorted(sound)))
-        raise ValueError(f"--include {min(unknown)}: no such trial that ended an epoch; there are {there}")
+        available = ", ".join(map(str, sorted(sound)))
+        raise ValueError(f"--include {min(unknown)}: no such trial that ended an epoch; there are {available}")
     return list(dict.fromkeys([*list(ranked)[:top], *include]))
 
 
@@ -59,13 +59,13 @@ def rank(run: RunFolder, plan: Plan) -> tuple[dict[int, float], list[int]]:
             f"trial {damaged[0]} of run {run.path.name} is damaged, in trial.json or curve.csv; --resume "
             f"{run.path.name} mends what is cut off, then it can be confirmed"
         )
-    sound = [each for each in ranking if each.best and each.state not in (*BROKEN, RUNNING)]
+    sound = [standing for standing in ranking if standing.best and standing.state not in (*BROKEN, RUNNING)]
     thawing = Thawing(run, plan.config.epochs, plan.trials, read_priors(run, plan.config.epochs))
     thawing.load()
     ends = thawing.ends() | {
-        each.number: each.best["val_miou"] for each in sound if each.best and each.state == FINISHED
+        standing.number: standing.best["val_miou"] for standing in sound if standing.best and standing.state == FINISHED
     }
-    numbers = [each.number for each in sound]
+    numbers = [standing.number for standing in sound]
     ranked = distinct(run, sorted(numbers, key=lambda number: -ends[number]))
     return {number: float(ends[number]) for number in ranked}, numbers
 

@@ -36,10 +36,10 @@ class Racer(Searcher):
 
     def load(self) -> None:
         """Tell the race of trainings that have ended since it was last told."""
-        for number, known in list(self.race.results.items()):
+        for number, results in list(self.race.results.items()):
             trial = self.run.trial(number)
             ended = trainings(trial)
-            new = [cell for cell in self.race.rungs if cell in ended and cell not in known]
+            new = [cell for cell in self.race.rungs if cell in ended and cell not in results]
             bring_scores(self.run, [ended[cell] for cell in new], self.console)
             for cell in new:
                 self.race.observe(number, cell, tallies_of(ended[cell]))

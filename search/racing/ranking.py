@@ -18,11 +18,11 @@ def print_ranking(run: RunFolder, numbers: list[int], race: Race, console: Conso
         for folder in run.trial(number).further_folds():
             status = folder.status()
             if status.state in BROKEN:
-                text = f"trial {number} is out: {folder.path.name} {status.state}: {status.reason}"
-                console.print(text, style="red", highlight=False, soft_wrap=True)
+                message = f"trial {number} is out: {folder.path.name} {status.state}: {status.reason}"
+                console.print(message, style="red", highlight=False, soft_wrap=True)
     if not race.standings:
-        text = "no fold has been trained on by all finalists yet: they cannot be ranked"
-        console.print(text, style="yellow", highlight=False, soft_wrap=True)
+        message = "no fold has been trained on by all finalists yet: they cannot be ranked"
+        console.print(message, style="yellow", highlight=False, soft_wrap=True)
         return
     standing = race.standings[-1]
     console.print(_table(run, race, standing, console))
@@ -33,7 +33,7 @@ def _table(run: RunFolder, race: Race, standing: Standing, console: Console) -> 
     folds = sorted({fold for fold, _ in standing.cells})
     seeds = max(seed for _, seed in standing.cells) + 1
     title = f"Finalists: out-of-fold val_miou over folds {', '.join(map(str, folds))}, {standing.photos} photos"
-    title += f" x {seeds} seeds" * (seeds > 1) + f" (95% intervals; less the first: {HELD})"
+    title += (f" x {seeds} seeds" if seeds > 1 else "") + f" (95% intervals; less the first: {HELD})"
     titles = ["trial", "val_miou", "less the first", *(f"fold {fold}" for fold in folds), "race", "config"]
     rows = []
     for number in standing.ranked:
@@ -41,8 +41,8 @@ def _table(run: RunFolder, race: Race, standing: Standing, console: Console) -> 
         less = "" if number == standing.leader else f"{standing.differences[number]:+}"
         cells = [_mean(race, number, [cell for cell in standing.cells if cell[0] == fold]) for fold in folds]
         state = ("in" if alike else "out") if race.drop else ""
-        shown = (str(number), str(value or ""), less, *cells, state, show_params(run.trial(number).params()))
-        rows.append((shown, "green" if alike else ""))
+        row = (str(number), str(value or ""), less, *cells, state, show_params(run.trial(number).params()))
+        rows.append((row, "green" if alike else ""))
     table = Table(title=title, title_justify="left", header_style="bold")
     gives_way = [*(f"fold {fold}" for fold in reversed(folds)), "race", "less the first"]
     return fitted(table, titles, rows, console, gives_way, left=("race",))
