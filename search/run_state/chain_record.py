@@ -78,11 +78,11 @@ class Chain:
     @property
     def spent(self) -> float:
         """Seconds of wall time so far."""
-        return sum(each.seconds for each in self.phases)
+        return sum(phase.seconds for phase in self.phases)
 
     def phase(self, name: str) -> Phase | None:
         """Return a phase that has begun, or None."""
-        return next((each for each in self.phases if each.name == name), None)
+        return next((phase for phase in self.phases if phase.name == name), None)
 
     def put(self, phase: Phase) -> Phase:
         """Take a phase's new command in, with the time that it has taken before."""
@@ -119,8 +119,8 @@ def chain_folder(settings: Settings) -> RunFolder:
 
 def phase_run(run: RunFolder, name: str) -> RunFolder:
     """Return the run that a phase of a run's chain trains in: its own, or the one beside it of longer trainings."""
-    more = "" if name == SEARCH else "-extra" if name in (EXTRA, EXTRA_FOLDS) else "-long"
-    return RunFolder(run.path.with_name(run.path.name + more), run.uri + more if run.uri else None)
+    suffix = "" if name == SEARCH else "-extra" if name in (EXTRA, EXTRA_FOLDS) else "-long"
+    return RunFolder(run.path.with_name(run.path.name + suffix), run.uri + suffix if run.uri else None)
 
 
 def read_chain(run: RunFolder) -> Chain | None:
@@ -138,7 +138,7 @@ def read_chain(run: RunFolder) -> Chain | None:
             return None
         if content["format"] > FORMAT:
             raise ValueError(f"it has format {content['format']}, this version reads up to {FORMAT}")
-        return Chain(**{**content, "phases": [Phase(**each) for each in content["phases"]]})
+        return Chain(**{**content, "phases": [Phase(**phase) for phase in content["phases"]]})
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{run.path / FILE} cannot be read ({error}): restore it, or name a --to that the run has left"

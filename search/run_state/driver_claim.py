@@ -46,7 +46,7 @@ class Claim:
         return max(_numbers(self.run), default=0) > self.number
 
 
-def claim_run(run: RunFolder, tell: Tell = lambda text: None) -> Claim:
+def claim_run(run: RunFolder, tell: Tell = lambda message: None) -> Claim:
     """Claim a run whose folder exists.
 
     Args:
@@ -100,7 +100,7 @@ def changes(runs: list[RunFolder], seconds: float, refresh: Callable[[], None] =
     while not all(changed) and time.monotonic() < deadline:
         time.sleep(2.0 if any(run.uri for run in runs) else 0.5)
         refresh()
-        changed = [each or _pulse(run) != pulse for each, run, pulse in zip(changed, runs, before, strict=True)]
+        changed = [done or _pulse(run) != pulse for done, run, pulse in zip(changed, runs, before, strict=True)]
     return changed
 
 
@@ -155,13 +155,13 @@ def _create(run: RunFolder, number: int) -> bool:
     if not (create_at(Remote(run.uri), name, content) if run.uri else create(run.path, name, content)):
         return False
     # Who was slow may have made a number again that a later holder has removed: the highest one is never removed.
-    there = _numbers(run)
-    if max(there, default=0) > number:
+    numbers = _numbers(run)
+    if max(numbers, default=0) > number:
         _delete(run, name)
         return False
-    for each in [] if run.uri else there:  # at a URI they stay: to remove an object takes a right that few are given
-        if each < number:
-            _delete(run, _name(each))
+    for other in [] if run.uri else numbers:  # at a URI they stay: to remove an object takes a right that few are given
+        if other < number:
+            _delete(run, _name(other))
     return True
 
 
@@ -174,7 +174,7 @@ def _numbers(run: RunFolder) -> list[int]:
         names = Remote(run.uri).names()
     else:
         names = [path.name for path in run.path.iterdir()] if run.path.is_dir() else []
-    return [int(found[1]) for name in names if (found := CLAIM.fullmatch(name))]
+    return [int(claim[1]) for name in names if (claim := CLAIM.fullmatch(name))]
 
 
 def _read(run: RunFolder, name: str) -> DriverRecord:

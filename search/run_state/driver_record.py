@@ -48,7 +48,7 @@ class DriverRecord(Identity, Share):
         """
         record = super().of(content)
         times = (record.started, record.seen, record.ended)
-        if not all(each is None or isinstance(each, int | float) for each in times) or not is_count(record.claim):
+        if not all(moment is None or isinstance(moment, int | float) for moment in times) or not is_count(record.claim):
             raise ValueError("times must be seconds and claim a whole number")
         return record
 

@@ -109,7 +109,7 @@ class Heartbeat:
             return self.held is not None and self.held.lost()
         return False
 
-    def _write(self, **more: Any) -> None:
+    def _write(self, **details: Any) -> None:
         # A full disk, or storage that does not answer, is told by others; the next beat tries again.
         # The beat and the driver both write; two at once would take each other's temporary file away.
         with contextlib.suppress(OSError), self.lock:
@@ -118,7 +118,7 @@ class Heartbeat:
             temporary = path.with_name(f".{path.name}.tmp")
             self.beats += 1
             number = self.held.number if self.held else 0
-            record = replace(self.record, claim=number, beat=self.beats, seen=time.time(), **more)
+            record = replace(self.record, claim=number, beat=self.beats, seen=time.time(), **details)
             temporary.write_text(json.dumps(record.content()))
             temporary.replace(path)
             if self.remote:
@@ -173,7 +173,7 @@ def _state(run: RunFolder) -> str | None:
     return GONE if age > SHOWN_S else None
 
 
-def claimed(run: RunFolder, tell: Tell = lambda text: None) -> Heartbeat:
+def claimed(run: RunFolder, tell: Tell = lambda message: None) -> Heartbeat:
     """Claim a run and return its heartbeat, to be entered at once: from then on no other search drives it.
 
     Raises:

@@ -43,7 +43,7 @@ def standings(run: RunFolder, damaged: list[int] | None = None) -> list[Standing
     Raises:
         ValueError: a trial cannot be read, where `damaged` is not given.
     """
-    found = []
+    ranking = []
     for folder in run.trials():
         try:
             status, rows = folder.status(), folder.curve()
@@ -55,8 +55,8 @@ def standings(run: RunFolder, damaged: list[int] | None = None) -> list[Standing
         best = max(rows, key=lambda row: row["val_miou"], default=None)
         seconds = sum(row.get("train_s", 0) + row.get("val_s", 0) for row in rows)
         state, reason, params = status.state, status.reason, dict(status.params)
-        found.append(Standing(folder.number, state, reason, len(rows), best, params, seconds))
-    return sorted(found, key=lambda each: -each.best["val_miou"] if each.best else 1)
+        ranking.append(Standing(folder.number, state, reason, len(rows), best, params, seconds))
+    return sorted(ranking, key=lambda standing: -standing.best["val_miou"] if standing.best else 1)
 
 
 def print_results(run: RunFolder, plan: Plan, console: Console) -> None:
@@ -64,21 +64,21 @@ def print_results(run: RunFolder, plan: Plan, console: Console) -> None:
     epochs = plan.config.epochs
     ranking = standings(run)
     console.print(_leaderboard(ranking, epochs, console))
-    for each in ranking:
-        if each.state in BROKEN:
-            text = f"trial {each.number} {each.state}: {each.reason}"
-            console.print(text, style="red", highlight=False, soft_wrap=True)
-        for note in run.trial(each.number).notes():
-            console.print(f"note: trial {each.number}: {note}", style="yellow", highlight=False, soft_wrap=True)
-    used = sum(each.epochs for each in ranking)
-    saved = sum(epochs - each.epochs for each in ranking if each.state == STOPPED)
+    for standing in ranking:
+        if standing.state in BROKEN:
+            message = f"trial {standing.number} {standing.state}: {standing.reason}"
+            console.print(message, style="red", highlight=False, soft_wrap=True)
+        for note in run.trial(standing.number).notes():
+            console.print(f"note: trial {standing.number}: {note}", style="yellow", highlight=False, soft_wrap=True)
+    used = sum(standing.epochs for standing in ranking)
+    saved = sum(epochs - standing.epochs for standing in ranking if standing.state == STOPPED)
     share = f" ({saved / (used + saved):.0%} of {used + saved})" if saved else ""
-    seconds = sum(each.seconds for each in ranking)
+    seconds = sum(standing.seconds for standing in ranking)
     trained = f"{counted(used, 'epoch')} trained in {seconds / 60:.1f} trial minutes"
-    tell = [f"{trained}; stopping saved {counted(saved, 'epoch')}{share}"]
-    path = run.uri or _shown(run.path)
-    tell.append(f"everything is in {path}: trials/NUMBER/ has config, curve, weights; search.json, folds.json, study")
-    sound = [each for each in ranking if each.best and each.state not in BROKEN]
+    lines = [f"{trained}; stopping saved {counted(saved, 'epoch')}{share}"]
+    path = run.uri or _short_path(run.path)
+    lines.append(f"everything is in {path}: trials/NUMBER/ has config, curve, weights; search.json, folds.json, study")
+    sound = [standing for standing in ranking if standing.best and standing.state not in BROKEN]
     if sound:
         winner = f"{path}/{run.trial(sound[0].number).path.relative_to(run.path)}"
         again = ["python", "-m", "trainable.fold", "--config", f"{winner}/config.json", "--folds", f"{path}/folds.json"]
@@ -88,15 +88,15 @@ def print_results(run: RunFolder, plan: Plan, console: Console) -> None:
         again += ["--skip-bad"] if plan.skip_bad else []
         report = shlex.join(["python", "analysis/report.py", "--run", str(path), "--out", "report.html"])
         confirm = shlex.join(["python", "search/run.py", "--confirm", run.path.name, *runs_dir_option(run)])
-        tell += [
+        lines += [
             "next:",
             f"  {report}    # everything on one page, with predictions beside the truth",
             f"  {confirm}    # the best configs on the other folds, for an ensemble",
         ]
         if not any(map(is_uri, (path, plan.data, plan.extra))):  # these take paths
-            tell.append(f"  {shlex.join(again)}    # train the best config again")
-            tell.append(f"  {shlex.join(['tensorboard', '--logdir', f'{path}/trials'])}")
-    for line in tell:
+            lines.append(f"  {shlex.join(again)}    # train the best config again")
+            lines.append(f"  {shlex.join(['tensorboard', '--logdir', f'{path}/trials'])}")
+    for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
 
 
@@ -126,12 +126,23 @@ def runs_dir_option(run: RunFolder) -> list[str]:
 def _leaderboard(ranking: list[Standing], epochs: int, console: Console) -> Table:
     titles = ("rank", "trial", "val_miou", "at training size", "best epoch", "epochs", "state", "config")
     rows = []
-    for rank, each in enumerate(ranking, start=1):
+    for rank, standing in enumerate(ranking, start=1):
         values = ("", "", "")
-        if each.best:
-            values = (f"{each.best['val_miou']:.4f}", f"{each.best['val_miou_full']:.4f}", f"{each.best['epoch']:.0f}")
-        cells = (str(rank), str(each.number), *values, f"{each.epochs}/{epochs}", each.state, show_params(each.params))
-        rows.append((cells, "bold green" if rank == 1 and each.best else ""))
+        if standing.best:
+            values = (
+                f"{standing.best['val_miou']:.4f}",
+                f"{standing.best['val_miou_full']:.4f}",
+                f"{standing.best['epoch']:.0f}",
+            )
+        cells = (
+            str(rank),
+            str(standing.number),
+            *values,
+            f"{standing.epochs}/{epochs}",
+            standing.state,
+            show_params(standing.params),
+        )
+        rows.append((cells, "bold green" if rank == 1 and standing.best else ""))
     table = Table(title="Leaderboard", title_justify="left", header_style="bold")
     return fitted(
         table, titles, rows, console, ("at training size", "best epoch", "rank", "epochs", "state"), left=("state",)
@@ -144,16 +155,16 @@ NAMES = ("loss", "optimizer", "scheduler", "architecture")
 
 def show_params(params: dict[str, Any]) -> str:
     """Return sampled values on one line; what was left out is not told."""
-    shown = []
+    parts = []
     for name, value in params.items():
-        text = f"{value:.3g}" if isinstance(value, float) else str(value)
+        formatted = f"{value:.3g}" if isinstance(value, float) else str(value)
         if value is True:
-            shown.append(name)
+            parts.append(name)
         elif value is not False:
-            shown.append(text if name in NAMES else f"{name}={text}")
-    return " ".join(shown)
+            parts.append(formatted if name in NAMES else f"{name}={formatted}")
+    return " ".join(parts)
 
 
-def _shown(path: Path) -> str:
+def _short_path(path: Path) -> str:
     """Return a path as the user would type it from here."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -37,7 +37,10 @@ class Usage:
         Args:
             since: seconds since 1970 from which on sessions count.
         """
-        return sum((each.ended - each.began) * each.size for each in self.sessions if each.began >= since) / 3600
+        return (
+            sum((session.ended - session.began) * session.size for session in self.sessions if session.began >= since)
+            / 3600
+        )
 
     def write(self, run: RunFolder) -> None:
         """Write `hours.json`."""
@@ -47,8 +50,8 @@ class Usage:
 def read_usage(run: RunFolder) -> Usage:
     """Return what earlier sessions of a run have written; nothing where that cannot be read."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        found = read_json(run.path / FILE)
-        sessions = tuple(Held(float(s["began"]), float(s["ended"]), float(s["size"])) for s in found["sessions"])
-        held, shares = dict(found["held"]), dict(found.get("shares", {}))
-        return Usage(str(found["unit"]), float(found["per_trial"]), sessions, held, shares)
+        content = read_json(run.path / FILE)
+        sessions = tuple(Held(float(s["began"]), float(s["ended"]), float(s["size"])) for s in content["sessions"])
+        held, shares = dict(content["held"]), dict(content.get("shares", {}))
+        return Usage(str(content["unit"]), float(content["per_trial"]), sessions, held, shares)
     return Usage()

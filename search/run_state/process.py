@@ -40,12 +40,12 @@ class Identity:
     @classmethod
     def of(cls: type[Kind], content: Mapping[str, Any]) -> Kind:
         """Return what a record says; what this version does not know of is left out."""
-        known = {each.name for each in fields(cls)}
-        return cls(**{name: value for name, value in content.items() if name in known})
+        names = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in content.items() if name in names})
 
     def content(self) -> dict[str, Any]:
         """Return what is known, as json can hold it."""
-        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in values.items() if value is not None}
 
     def alive(self) -> bool | None:

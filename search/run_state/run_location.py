@@ -55,7 +55,7 @@ def driven(settings: Settings, run: RunFolder, tell: Tell) -> Iterator[tuple[Run
             yield run, beat
         return
     for number in count(2):
-        made = _missing_parents(run.path)
+        created = _missing_parents(run.path)
         try:
             check_free(run)
             run.path.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def driven(settings: Settings, run: RunFolder, tell: Tell) -> Iterator[tuple[Run
             yield run, beat
     finally:
         if not (run.path / "search.json").exists():
-            give_back(run, made)
+            give_back(run, created)
 
 
 def earlier_run_folder(settings: Settings, name: str) -> RunFolder:
@@ -154,7 +154,7 @@ def _is_of_driver(name: str) -> bool:
 
 def _missing_parents(path: Path) -> list[Path]:
     """Return the folders above a path that are not there, the lowest first."""
-    return [each for each in path.parents if not each.exists()]
+    return [folder for folder in path.parents if not folder.exists()]
 
 
 def give_back(run: RunFolder, made: Sequence[Path] = ()) -> None:
@@ -165,8 +165,8 @@ def give_back(run: RunFolder, made: Sequence[Path] = ()) -> None:
     forget(run)
     with suppress(OSError):
         shutil.rmtree(run.path)
-        for each in made:
-            each.rmdir()
+        for folder in made:
+            folder.rmdir()
 
 
 def _remote(settings: Settings, name: str) -> tuple[Remote, RunFolder]:

@@ -39,9 +39,9 @@ def check_root(root: Path) -> Path:
     Raises:
         ValueError: it is a file, or below one.
     """
-    there = next(each for each in (root, *root.parents) if each.exists())
-    if not there.is_dir():
-        raise ValueError(f"--runs-dir {root}: {there} is a file, not a folder; name a folder, or leave it out")
+    nearest = next(folder for folder in (root, *root.parents) if folder.exists())
+    if not nearest.is_dir():
+        raise ValueError(f"--runs-dir {root}: {nearest} is a file, not a folder; name a folder, or leave it out")
     return root
 
 
@@ -68,10 +68,10 @@ def check_run_exists(run: RunFolder, name: str, root: Path) -> None:
         except DamagedError as error:
             raise ValueError(f"{error}; bring it back from a copy of the folder, or start a new run") from error
         return
-    known = ", ".join(path.parent.name for path in sorted(root.glob("*/search.json"))) or "none"
+    names = ", ".join(path.parent.name for path in sorted(root.glob("*/search.json"))) or "none"
     if path_exists(run.path / "trials"):
-        raise ValueError(f"{run.path} {NO_RECORD}. The other runs there are: {known}")
-    raise ValueError(f"no run {name} in {root}; the runs there are: {known}")
+        raise ValueError(f"{run.path} {NO_RECORD}. The other runs there are: {names}")
+    raise ValueError(f"no run {name} in {root}; the runs there are: {names}")
 
 
 def path_exists(path: Path) -> bool:

@@ -68,30 +68,30 @@ def status_of(run: RunFolder, beat: str | None = None) -> Status:
         return Status(run.path.name, "damaged", f"cannot be read: {error}")
     last, beat = driver(run), beat or driver_state(run)
     status = Status(run.path.name, "", "", trials, epochs, ranking=ranking, damaged=damaged, chain=chain)
-    for each in ranking:
-        state = each.state if beat == RUNNING or each.state != RUNNING_TRIAL else "interrupted"
+    for standing in ranking:
+        state = standing.state if beat == RUNNING or standing.state != RUNNING_TRIAL else "interrupted"
         status.counts[state] = status.counts.get(state, 0) + 1
-    status.best = max((each.best["val_miou"] for each in ranking if each.best), default=None)
+    status.best = max((standing.best["val_miou"] for standing in ranking if standing.best), default=None)
     gpus = last.gpus_per_trial or 0
-    status.hours = sum(each.seconds for each in ranking) / 3600 * (gpus or 1)
+    status.hours = sum(standing.seconds for standing in ranking) / 3600 * (gpus or 1)
     status.unit = "GPU-hours" if gpus else "core-hours"
-    status.left_s = _left(status, last.concurrent or 1) if beat == RUNNING else None
+    status.left_s = _seconds_left(status, last.concurrent or 1) if beat == RUNNING else None
     status.state, status.told = _state(run, status, last, beat)
     return status
 
 
 def _state(run: RunFolder, status: Status, last: DriverRecord, beat: str) -> tuple[str, str]:
-    seen = "never" if last.seen is None else show_ago(time.time() - last.seen)
+    last_seen = "never" if last.seen is None else show_ago(time.time() - last.seen)
     if beat == RUNNING:
-        where = f"process {last.pid} on {last.host}, seen {seen}"
+        where = f"process {last.pid} on {last.host}, seen {last_seen}"
         return ("stopping", f"saving and stopping: {where}") if run.stop_requested() else ("running", where)
     if status.chain:
         return _chain_state(run, status.chain)
-    resumable = last.end in [each.name for each in ENDS if each.resumable]
+    resumable = last.end in [end.name for end in ENDS if end.resumable]
     if status.ended >= status.trials:
-        return "finished", f"ended {seen}" if last.known else "all trials have ended"
+        return "finished", f"ended {last_seen}" if last.known else "all trials have ended"
     why = last.why if resumable and last.why else "stopped"
-    how = {GONE: f"its search is gone without a word, last seen {seen}", ENDED: f"{why}, {seen}"}
+    how = {GONE: f"its search is gone without a word, last seen {last_seen}", ENDED: f"{why}, {last_seen}"}
     return "interrupted", f"{how.get(beat, 'nobody drives it')}; {_resume(run)}"
 
 
@@ -110,14 +110,14 @@ def _resume(run: RunFolder) -> str:
     return "go on with: " + shlex.join(["python", "search/run.py", "--resume", run.path.name, *runs_dir_option(run)])
 
 
-def _left(status: Status, concurrent: int) -> float | None:
+def _seconds_left(status: Status, concurrent: int) -> float | None:
     """Return the seconds left if what is to come takes as long as what was done."""
-    done = sum(each.epochs for each in status.ranking)
+    done = sum(standing.epochs for standing in status.ranking)
     if not done:
         return None
-    per_epoch = sum(each.seconds for each in status.ranking) / done
+    per_epoch = sum(standing.seconds for standing in status.ranking) / done
     ended, paused, running = (
-        [each.epochs for each in status.ranking if each.state in states]
+        [standing.epochs for standing in status.ranking if standing.state in states]
         for states in ((FINISHED, STOPPED), (PAUSED,), (RUNNING_TRIAL,))
     )
     epochs = epochs_to_come(max(status.trials - len(status.ranking), 0), status.epochs, ended, paused, running)
@@ -130,28 +130,28 @@ def page(status: Status, console: Console) -> Group:
     parts: list[Any] = [Text.assemble(f"run {status.name}: ", (status.state, f"bold {colour}"), f" ({status.told})")]
     if status.state == "damaged":
         return Group(*parts)
-    counts = ", ".join(f"{count} {state}" for state, count in sorted(status.counts.items(), key=lambda each: -each[1]))
-    used = sum(each.epochs for each in status.ranking)
-    left = f", about {show_span(status.left_s)} left" if status.left_s is not None else ""
-    parts.append(Text(f"{have_ended(status.ended, status.trials)} ({counts or 'none began'}){left}"))
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(status.counts.items(), key=lambda pair: -pair[1]))
+    used = sum(standing.epochs for standing in status.ranking)
+    time_left = f", about {show_span(status.left_s)} left" if status.left_s is not None else ""
+    parts.append(Text(f"{have_ended(status.ended, status.trials)} ({counts or 'none began'}){time_left}"))
     parts.append(Text(f"{counted(used, 'epoch')}, {status.hours:.2f} {status.unit}"))
-    scored = [each for each in status.ranking if each.best]
+    scored = [standing for standing in status.ranking if standing.best]
     if scored:
         rows = []
-        for each in scored[:10] + [each for each in scored[10:] if each.state == RUNNING_TRIAL]:
-            rank, best = scored.index(each) + 1, each.best or {}
-            figures = (str(rank), str(each.number), f"{best['val_miou']:.4f}", f"{each.epochs}/{status.epochs}")
-            rows.append(((*figures, each.state, show_params(each.params)), "bold green" if rank == 1 else ""))
+        for standing in scored[:10] + [standing for standing in scored[10:] if standing.state == RUNNING_TRIAL]:
+            rank, best = scored.index(standing) + 1, standing.best or {}
+            figures = (str(rank), str(standing.number), f"{best['val_miou']:.4f}", f"{standing.epochs}/{status.epochs}")
+            rows.append(((*figures, standing.state, show_params(standing.params)), "bold green" if rank == 1 else ""))
         table = Table(box=None, pad_edge=False, header_style="dim")
         titles = ("rank", "trial", "val_miou", "epochs", "state", "config")
         fitted(table, titles, rows, console, ("rank", "epochs", "state"), left=("state",))
         parts.append(table)
     if status.damaged:
         numbers = ", ".join(map(str, status.damaged))
-        told = f"damaged, trial.json or curve.csv: trial {numbers}; --resume {status.name} mends what is cut off"
-        parts.append(Text(told, "red"))
-    broken = [each for each in status.ranking if each.state in BROKEN]
-    parts += [Text(f"trial {each.number} {each.state}: {each.reason}", "red") for each in broken[-5:]]
+        message = f"damaged, trial.json or curve.csv: trial {numbers}; --resume {status.name} mends what is cut off"
+        parts.append(Text(message, "red"))
+    broken = [standing for standing in status.ranking if standing.state in BROKEN]
+    parts += [Text(f"trial {standing.number} {standing.state}: {standing.reason}", "red") for standing in broken[-5:]]
     if len(broken) > 5:
         parts.append(Text(f"and {len(broken) - 5} more that failed", "red"))
     return Group(*parts)
@@ -162,10 +162,10 @@ def overview(runs: list[Status]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in ("run", "state", "trials", "val_miou", ""):
         table.add_column(title, justify="right" if title in ("trials", "val_miou") else "left", no_wrap=bool(title))
-    for each in runs:
-        best = "" if each.best is None else f"{each.best:.4f}"
-        count = f"{each.ended}/{each.trials}" if each.trials else ""
-        table.add_row(each.name, each.state, count, best, Text(each.told, "dim"))
+    for status in runs:
+        best = "" if status.best is None else f"{status.best:.4f}"
+        count = f"{status.ended}/{status.trials}" if status.trials else ""
+        table.add_row(status.name, status.state, count, best, Text(status.told, "dim"))
     return table
 
 

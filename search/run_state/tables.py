@@ -35,14 +35,14 @@ def fitted(
         table.box, table.pad_edge = None, False
     around = 3 if table.box else 2
     widths = [
-        max(len(each) for each in (title, *(cells[column] for cells, _ in rows))) for column, title in enumerate(titles)
+        max(len(cell) for cell in (title, *(cells[column] for cells, _ in rows))) for column, title in enumerate(titles)
     ]
-    kept, out = list(range(len(titles))), list(gives_way)
-    while out and sum(widths[each] + around for each in kept[:-1]) + around + min(widths[-1], READABLE) > console.width:
-        kept.remove(titles.index(out.pop(0)))
-    for column in kept[:-1]:
+    columns, out = list(range(len(titles))), list(gives_way)
+    while out and sum(widths[i] + around for i in columns[:-1]) + around + min(widths[-1], READABLE) > console.width:
+        columns.remove(titles.index(out.pop(0)))
+    for column in columns[:-1]:
         table.add_column(titles[column], justify="left" if titles[column] in left else "right", no_wrap=True)
     table.add_column(titles[-1], overflow="fold")
     for cells, style in rows:
-        table.add_row(*(cells[column] for column in kept), style=style)
+        table.add_row(*(cells[column] for column in columns), style=style)
     return table

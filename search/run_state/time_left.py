@@ -26,7 +26,7 @@ def epochs_to_come(
     """
     over = [*ended, *paused]
     typical = sum(over) / len(over) if over else budget * UNKNOWN_SHARE
-    epochs = to_begin * typical + sum(max(typical - each, 1) for each in running)
+    epochs = to_begin * typical + sum(max(typical - trained, 1) for trained in running)
     if paused:
         epochs += budget - max([*over, *running])
     return max(epochs, expected - sum(over) - sum(running))

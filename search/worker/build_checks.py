@@ -37,12 +37,12 @@ def try_models(
                 return str(error)
         return None
 
-    found = []
+    problems = []
     for architecture, encoder in models:
         config = replace(base, architecture=architecture, encoder=encoder, decoder={})
         variants = {stride: {"encoder_output_stride": stride} for stride in strides.get(architecture, [])} or {0: {}}
-        found.append({stride: problem(replace(config, decoder=decoder)) for stride, decoder in variants.items()})
-    return found
+        problems.append({stride: problem(replace(config, decoder=decoder)) for stride, decoder in variants.items()})
+    return problems
 
 
 def try_parts(configs: list[TrialConfig]) -> str | None:
@@ -76,7 +76,7 @@ def spell_out(configs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return configs with the defaults of their parts, which only a process with PyTorch knows."""
     from trainable.engine.config_defaults import spelled_out
 
-    return [spelled_out(each) for each in configs]
+    return [spelled_out(config) for config in configs]
 
 
 def gpu_memory_gb() -> float:

@@ -78,12 +78,12 @@ class MemoryModel:
         """Return what the training surely takes, is expected to take, and surely does not exceed, in MB."""
         mean, variance = 0.0, float(_alike([need], [need])[0, 0]) + NOISE**2
         if self.needs:
-            known = _alike(self.needs, self.needs) + NOISE**2 * np.eye(len(self.needs))
+            covariance = _alike(self.needs, self.needs) + NOISE**2 * np.eye(len(self.needs))
             new = _alike([need], self.needs)[0]
-            solved = np.linalg.solve(known, np.stack([np.array(self.errors), new], 1))
+            solved = np.linalg.solve(covariance, np.stack([np.array(self.errors), new], 1))
             mean, variance = float(new @ solved[:, 0]), variance - float(new @ solved[:, 1])
         spread = SURE * math.sqrt(variance)
-        low, expected, high = (need.estimate * math.exp(mean + each) for each in (-spread, 0.0, spread))
+        low, expected, high = (need.estimate * math.exp(mean + shift) for shift in (-spread, 0.0, spread))
         return low, expected, high
 
 
@@ -91,11 +91,11 @@ def _alike(first: list[Need], second: list[Need]) -> NDArray[np.float64]:
     """Return the covariance of the errors of trainings (N) and others (M), as (N, M)."""
 
     def same(name: str) -> NDArray[np.bool_]:
-        return np.equal.outer([getattr(each, name) for each in first], [getattr(each, name) for each in second])
+        return np.equal.outer([getattr(need, name) for need in first], [getattr(need, name) for need in second])
 
     far: NDArray[np.float64] = np.zeros((len(first), len(second)))
     for name, length in zip(("weights_mb", "kept_mb", "megapixels"), LENGTHS, strict=True):
-        one, other = (np.log([max(getattr(each, name), 1e-3) for each in needs]) for needs in (first, second))
+        one, other = (np.log([max(getattr(need, name), 1e-3) for need in needs]) for needs in (first, second))
         far += (np.subtract.outer(one, other) / length) ** 2
     near, architecture = np.exp(-far / 2), same("architecture")
     apart = LEVEL**2 + ARCHITECTURE**2 * architecture + ENCODER**2 * same("encoder")

@@ -19,9 +19,9 @@ class WorkerCopy:
         """Bring the folds and all there is of the trial; another node may have trained it before."""
         self.run_remote.pull(self.run.path, (self.run.folds.name, "search.json"))
         self.folder.path.mkdir(parents=True, exist_ok=True)
-        there = set(self.remote.files())
+        remote_names = set(self.remote.files())
         for path in self.folder.states:
-            if path.name not in there:
+            if path.name not in remote_names:
                 path.unlink(missing_ok=True)  # of an attempt that went on elsewhere
         self.remote.pull(self.folder.path)
 
@@ -37,12 +37,12 @@ class WorkerCopy:
 
     def send(self) -> None:
         """Send what an epoch has changed."""
-        mine = [
+        names = [
             path.name
             for path in self.folder.path.iterdir()
             if path.is_file() and path.name != "trial.json" and not path.name.startswith((".", "previous.", "events."))
         ]
-        self.remote.push(self.folder.path, mine)
+        self.remote.push(self.folder.path, names)
         if not self.folder.part_state.exists():
             self.remote.delete(self.folder.part_state.name)
 

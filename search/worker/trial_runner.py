@@ -55,9 +55,9 @@ def trainable(function: Callable[..., None], setting: TrialSetting) -> type:
     wrapped = wrap_function(tune.with_parameters(function, setting=setting))
 
     class HaltedBySignal(wrapped):  # type: ignore[valid-type, misc]
-        def setup(self, *given: Any, **more: Any) -> None:
+        def setup(self, *args: Any, **kwargs: Any) -> None:
             listen()  # here, as only a process's main thread may
-            super().setup(*given, **more)
+            super().setup(*args, **kwargs)
 
     return HaltedBySignal
 
@@ -195,8 +195,8 @@ def end_of(error: Exception) -> tuple[str, str] | None:
     return FAILED, _first_line(f"{type(error).__name__}: {error}")
 
 
-def _first_line(text: str) -> str:
-    return text.splitlines()[0] if text else "no reason given"
+def _first_line(message: str) -> str:
+    return message.splitlines()[0] if message else "no reason given"
 
 
 def _extra(setting: TrialSetting, config: TrialConfig, folds: "Folds") -> "Cache | None":
