@@ -85,8 +85,8 @@ def leaderboard(paths: Sequence[Path]) -> Board:
     Raises:
         ValueError: no run folder, or runs that cannot be compared.
     """
-    found = read_runs(paths)
-    ranked = sorted((trial for trial in found.trials if trial.ranked), key=lambda trial: -_value(trial))
+    results = read_runs(paths)
+    ranked = sorted((trial for trial in results.trials if trial.ranked), key=lambda trial: -_value(trial))
     paired = [trial for trial in ranked if trial.confusion]
     placed = dict(
         zip(
@@ -96,10 +96,10 @@ def leaderboard(paths: Sequence[Path]) -> Board:
         )
     )
     entries = [Entry(trial, rank, placed.get(trial.label)) for rank, trial in enumerate(ranked, start=1)]
-    rest = sorted((trial for trial in found.trials if not trial.ranked), key=lambda trial: trial.broken)
+    rest = sorted((trial for trial in results.trials if not trial.ranked), key=lambda trial: trial.broken)
     entries += [Entry(trial, None, None) for trial in rest]
-    last = final(found)
-    return Board(found, entries, last.finalists, last.verdict, varying([trial.params for trial in found.trials]))
+    last = final(results)
+    return Board(results, entries, last.finalists, last.verdict, varying([trial.params for trial in results.trials]))
 
 
 def _value(trial: Trial) -> float:

@@ -42,18 +42,18 @@ class Final:
 
 def final(found: Trials) -> Final:
     """Return how the trials of more than one fold stand: what `search/run.py --confirm` says of the same trainings."""
-    trials = [each for each in (_read(found, trial) for trial in found.trials) if len(each.folds) > 1]
+    trials = [trained for trained in (_read(found, trial) for trial in found.trials) if len(trained.folds) > 1]
     standing = _standing(trials)
     ranked = standing.ranked if standing else []
     ranked += sorted(set(range(len(trials))) - set(ranked), key=lambda position: -trials[position].interval().value)
     finalists = []
     for position in ranked:
-        each, group, less = trials[position], "", None
+        trained, group, less = trials[position], "", None
         if standing and (position == standing.leader or position in standing.differences):
             group, less = "A" if position in standing.alike else "B", standing.differences.get(position)
-        photos = sum(map(len, each.folds.values()))
-        interval = (standing.values.get(position) if standing else None) or each.interval()
-        finalists.append(Finalist(each.trial, each.values(), photos, interval, less, group))
+        photos = sum(map(len, trained.folds.values()))
+        interval = (standing.values.get(position) if standing else None) or trained.interval()
+        finalists.append(Finalist(trained.trial, trained.values(), photos, interval, less, group))
     return Final(finalists, standing.verdict(lambda position: trials[position].trial.label) if standing else "")
 
 
@@ -66,28 +66,31 @@ class _Trained:
     cells: dict[Cell, NDArray[Any]]  # of all that had their full budget
 
     def values(self) -> dict[int, float]:
-        found: dict[int, list[float]] = {fold: [] for fold in self.folds}
+        scores: dict[int, list[float]] = {fold: [] for fold in self.folds}
         for (fold, _), matrices in self.cells.items():
-            found.setdefault(fold, []).append(float(mean_ious(matrices)[0]))
-        return {fold: float(np.mean(each or mean_ious(self.folds[fold]))) for fold, each in sorted(found.items())}
+            scores.setdefault(fold, []).append(float(mean_ious(matrices)[0]))
+        return {
+            fold: float(np.mean(fold_scores or mean_ious(self.folds[fold])))
+            for fold, fold_scores in sorted(scores.items())
+        }
 
     def interval(self) -> Interval:
         return miou_interval(np.concatenate(list(self.folds.values())))
 
 
-def _read(found: Trials, trial: Trial) -> _Trained:
+def _read(results: Trials, trial: Trial) -> _Trained:
     """Read what can be read of a trial's trainings."""
     if not trial.folder.further_folds():
         return _Trained(trial, {}, {})
-    models = found.part(lambda: fold_models(trial.folder), f"trial {trial.label}, folds") or {}
-    cells = found.part(lambda: trainings(trial.folder), f"trial {trial.label}, folds") or {}
-    folders = {each.path: each for each in (*models.values(), *cells.values())}
+    models = results.part(lambda: fold_models(trial.folder), f"trial {trial.label}, folds") or {}
+    cells = results.part(lambda: trainings(trial.folder), f"trial {trial.label}, folds") or {}
+    folders = {folder.path: folder for folder in (*models.values(), *cells.values())}
     read = {
-        path: found.part(partial(matrices_of, folder), f"trial {trial.label}, {_name(folder)}, confusion.npz")
+        path: results.part(partial(matrices_of, folder), f"trial {trial.label}, {_name(folder)}, confusion.npz")
         for path, folder in folders.items()
     }
-    folds = {fold: matrices for fold, each in models.items() if (matrices := read[each.path]) is not None}
-    whole = {cell: matrices for cell, each in cells.items() if (matrices := read[each.path]) is not None}
+    folds = {fold: matrices for fold, folder in models.items() if (matrices := read[folder.path]) is not None}
+    whole = {cell: matrices for cell, folder in cells.items() if (matrices := read[folder.path]) is not None}
     return _Trained(trial, folds, {} if broken(trial.folder) else whole)
 
 
@@ -98,7 +101,7 @@ def _name(folder: TrialFolder) -> str:
 def _standing(trials: list[_Trained]) -> Standing | None:
     """Return how trials stand after the last rung of their race, None where they cannot be compared."""
     results = {
-        position: {cell: tallies(matrices) for cell, matrices in each.cells.items()}
-        for position, each in enumerate(trials)
+        position: {cell: tallies(matrices) for cell, matrices in trained.cells.items()}
+        for position, trained in enumerate(trials)
     }
-    return last_standing(results, {each.trial.config.get("fold", NO_FOLD) for each in trials})
+    return last_standing(results, {trained.trial.config.get("fold", NO_FOLD) for trained in trials})

@@ -52,18 +52,18 @@ def choose(run: RunFolder, number: int | None = None) -> Chosen:
     Raises:
         ValueError: no trial, or not the one asked for, has ended an epoch, or a file is damaged.
     """
-    known = {folder.number: models for folder in run.trials() if (models := _models(folder))}
-    if number is not None and number not in known:
-        there = ", ".join(map(str, known)) or "none"
-        raise ValueError(f"trial {number} of {run.path} has no training to go by; those that have: {there}")
-    if not known:
+    models_of = {folder.number: models for folder in run.trials() if (models := _models(folder))}
+    if number is not None and number not in models_of:
+        numbers = ", ".join(map(str, models_of)) or "none"
+        raise ValueError(f"trial {number} of {run.path} has no training to go by; those that have: {numbers}")
+    if not models_of:
         raise ValueError(f"no trial of {run.path} has ended an epoch: go on with the search, by --resume")
     if number is None:
-        number, why = _best(run, known)
+        number, why = _best(run, models_of)
     else:
-        why = f"asked for; trained on {_folds(known[number])}"
-    whole = {fold: each for fold, each in known[number].items() if each.status().state == FINISHED}
-    counted = whole or known[number]
+        why = f"asked for; trained on {_folds(models_of[number])}"
+    whole = {fold: folder for fold, folder in models_of[number].items() if folder.status().state == FINISHED}
+    counted = whole or models_of[number]
     curves = [read_curve(folder) for folder in counted.values()]
     if not whole:
         why += f"; {_ended_early(run.trial(number), len(curves[0]))}"
@@ -71,26 +71,26 @@ def choose(run: RunFolder, number: int | None = None) -> Chosen:
     return Chosen(run.trial(number), tuple(counted), tuple(mean.tolist()), tuple(smooth(mean, budget).tolist()), why)
 
 
-def _best(run: RunFolder, known: Mapping[int, Mapping[int, TrialFolder]]) -> tuple[int, str]:
+def _best(run: RunFolder, models_of: Mapping[int, Mapping[int, TrialFolder]]) -> tuple[int, str]:
     """Return the trial that leads, and in words what that means."""
-    if standing := _finalists(run, known):
+    if standing := _finalists(run, models_of):
         return standing.leader, standing.verdict()
-    most = max(len(models) for models in known.values())
-    scores = {each: _score(models) for each, models in known.items() if len(models) == most}
-    number = max(scores, key=lambda each: scores[each])
+    most = max(len(models) for models in models_of.values())
+    scores = {trial: _score(models) for trial, models in models_of.items() if len(models) == most}
+    number = max(scores, key=lambda trial: scores[trial])
     of = f"the best of {len(scores)} trials" if len(scores) > 1 else "the only trial"
-    why = f"{of} trained on {_folds(known[number])}, val_miou {scores[number]:.4f}"
-    ahead = {each.number: best for each in run.trials() if (best := _running(each)) > scores[number]}
+    why = f"{of} trained on {_folds(models_of[number])}, val_miou {scores[number]:.4f}"
+    ahead = {folder.number: best for folder in run.trials() if (best := _running(folder)) > scores[number]}
     if not ahead or most > 1:
         return number, why
-    first = max(ahead, key=lambda each: ahead[each])
+    first = max(ahead, key=lambda trial: ahead[trial])
     return number, f"{why}, of those that have ended; trial {first} is still training and has {ahead[first]:.4f}"
 
 
-def _finalists(run: RunFolder, known: Mapping[int, Mapping[int, TrialFolder]]) -> Standing | None:
-    confirmed = {each: run.trial(each) for each, models in known.items() if len(models) > 1}
+def _finalists(run: RunFolder, models_of: Mapping[int, Mapping[int, TrialFolder]]) -> Standing | None:
+    confirmed = {number: run.trial(number) for number, models in models_of.items() if len(models) > 1}
     own = {trial.config()["fold"] for trial in confirmed.values()}
-    with _readable(folder for each in confirmed for folder in known[each].values()):
+    with _readable(folder for number in confirmed for folder in models_of[number].values()):
         results = {
             number: {cell: tallies_of(folder) for cell, folder in trainings(trial).items()}
             for number, trial in confirmed.items()
@@ -103,7 +103,7 @@ def _models(trial: TrialFolder) -> dict[int, TrialFolder]:
     """Return the models of a trial's config by the fold that validates, if they have ended an epoch."""
     if not (trial.path / "config.json").exists():
         return {}
-    return {fold: each for fold, each in fold_models(trial).items() if each.curve_file.exists()}
+    return {fold: folder for fold, folder in fold_models(trial).items() if folder.curve_file.exists()}
 
 
 def _running(trial: TrialFolder) -> float:

@@ -61,11 +61,11 @@ def as_csv(board: Board) -> str:
         for entry in board.entries
     ]
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    return text.getvalue()
+    return buffer.getvalue()
 
 
 def as_json(board: Board) -> dict[str, Any]:
@@ -78,25 +78,25 @@ def as_json(board: Board) -> dict[str, Any]:
         "fold": search.fold,
         "going_on": board.found.going_on() or None,
         "trials": [{**record(entry), "params": entry.trial.params} for entry in board.entries],
-        "finalists": [_finalist(each) for each in board.finalists],
+        "finalists": [_finalist(finalist) for finalist in board.finalists],
         "verdict": board.verdict or None,
         "problems": board.found.problems,
     }
 
 
-def _finalist(each: Finalist) -> dict[str, Any]:
+def _finalist(finalist: Finalist) -> dict[str, Any]:
     return {
-        "trial": each.trial.folder.number,
-        "run": each.trial.folder.path.parents[1].name,
-        "group": each.group or None,
-        "val_miou": each.interval.value,
-        "val_miou_low": each.interval.low,
-        "val_miou_high": each.interval.high,
-        "less_best": each.less_best and each.less_best.value,
-        "less_best_low": each.less_best and each.less_best.low,
-        "less_best_high": each.less_best and each.less_best.high,
-        "photos": each.photos,
-        "folds": {str(fold): value for fold, value in each.val_miou_of.items()},
+        "trial": finalist.trial.folder.number,
+        "run": finalist.trial.folder.path.parents[1].name,
+        "group": finalist.group or None,
+        "val_miou": finalist.interval.value,
+        "val_miou_low": finalist.interval.low,
+        "val_miou_high": finalist.interval.high,
+        "less_best": finalist.less_best and finalist.less_best.value,
+        "less_best_low": finalist.less_best and finalist.less_best.low,
+        "less_best_high": finalist.less_best and finalist.less_best.high,
+        "photos": finalist.photos,
+        "folds": {str(fold): value for fold, value in finalist.val_miou_of.items()},
     }
 
 
@@ -113,7 +113,7 @@ def as_markdown(board: Board) -> str:
     if board.found.going_on():
         parts.append(f"The search is {board.found.going_on()}.")
     if board.found.problems:
-        parts += ["## Files that could not be used", "\n".join(f"- {text}" for text in board.found.problems)]
+        parts += ["## Files that could not be used", "\n".join(f"- {problem}" for problem in board.found.problems)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -172,20 +172,20 @@ def class_table(board: Board, count: int | None = None) -> str:
 def shared_table(board: Board, count: int) -> str:
     """Return what the best trials share as a markdown table, at most `count` parameters."""
     best, which = board.best_trials()
-    found = shared([entry.trial.params for entry in best], [entry.trial.params for entry in board.ranked])
-    rows = [[each.name, each.best, each.every] for each in found if each.lift > 0][:count]
+    parameters = shared([entry.trial.params for entry in best], [entry.trial.params for entry in board.ranked])
+    rows = [[parameter.name, parameter.best, parameter.every] for parameter in parameters if parameter.lift > 0][:count]
     return f"{which} against all {len(board.ranked)}:\n\n{_table(['parameter', 'among the best', 'among all'], rows)}"
 
 
 def summary(board: Board) -> str:
     """Return what there is of the runs, in markdown."""
-    trials, found = board.found.trials, board.found
-    names = ", ".join(f"`{run.path.name}`" for run in found.runs)
+    trials, results = board.found.trials, board.found
+    names = ", ".join(f"`{run.path.name}`" for run in results.runs)
     epochs, minutes = sum(len(trial.curve) for trial in trials), sum(trial.seconds for trial in trials) / 60
-    told = f"{names}: {counted(len(trials), 'trial')}, {counted(epochs, 'epoch')} in {minutes:.1f} trial minutes"
-    told += f"; stopping saved {counted(found.saved_epochs(), 'epoch')}"
-    lines = [told, *([f"**{found.going_on()}**"] if found.going_on() else [])]
-    lines += [f"- not usable: {problem}" for problem in found.problems]
+    overview = f"{names}: {counted(len(trials), 'trial')}, {counted(epochs, 'epoch')} in {minutes:.1f} trial minutes"
+    overview += f"; stopping saved {counted(results.saved_epochs(), 'epoch')}"
+    lines = [overview, *([f"**{results.going_on()}**"] if results.going_on() else [])]
+    lines += [f"- not usable: {problem}" for problem in results.problems]
     lines += [f"- trial {entry.trial.label} {entry.trial.state}: {entry.trial.reason}" for entry in board.unranked]
     return "\n\n".join(lines)
 
@@ -206,17 +206,21 @@ def picked(board: Board) -> str:
 
 def folds_of(board: Board) -> list[int]:
     """Return the folds that any finalist has."""
-    return sorted({fold for each in board.finalists for fold in each.val_miou_of})
+    return sorted({fold for finalist in board.finalists for fold in finalist.val_miou_of})
 
 
 def finalists_table(board: Board) -> str:
     """Return the configs of several folds as a markdown table."""
     rows = []
-    for each in board.finalists:
-        values = [f"{each.val_miou_of[fold]:.3f}" if fold in each.val_miou_of else "" for fold in folds_of(board)]
-        config = board.in_short(each.trial)
-        less = f"{each.less_best:+}" if each.less_best else ""
-        rows.append([each.group, each.trial.label, str(each.interval), less, str(each.photos), *values, config])
+    for finalist in board.finalists:
+        values = [
+            f"{finalist.val_miou_of[fold]:.3f}" if fold in finalist.val_miou_of else "" for fold in folds_of(board)
+        ]
+        config = board.in_short(finalist.trial)
+        less = f"{finalist.less_best:+}" if finalist.less_best else ""
+        rows.append(
+            [finalist.group, finalist.trial.label, str(finalist.interval), less, str(finalist.photos), *values, config]
+        )
     folds = [f"fold {fold}" for fold in folds_of(board)]
     return _table(["group", "trial", "val_miou", "less the first", "photos", *folds, "config"], rows)
 
@@ -224,7 +228,8 @@ def finalists_table(board: Board) -> str:
 def unranked_table(board: Board) -> str:
     """Return the trials without a rank and why as a markdown table."""
     rows = [
-        [each.trial.label, each.trial.state, each.trial.reason, board.in_short(each.trial)] for each in board.unranked
+        [entry.trial.label, entry.trial.state, entry.trial.reason, board.in_short(entry.trial)]
+        for entry in board.unranked
     ]
     return _table(["trial", "state", "reason", "config"], rows)
 

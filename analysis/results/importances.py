@@ -40,8 +40,8 @@ def complete_trials(study: optuna.Study) -> list[FrozenTrial]:
     """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(complete) < 2:
-        text = "it takes two trials that had their full budget to tell which parameters matter"
-        raise ValueError(f"{text}, so far there are {len(complete)}")
+        message = "it takes two trials that had their full budget to tell which parameters matter"
+        raise ValueError(f"{message}, so far there are {len(complete)}")
     return complete
 
 

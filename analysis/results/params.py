@@ -25,7 +25,7 @@ def varying(sampled: Sequence[Mapping[str, Any]]) -> list[str]:
     for params in sampled:
         for name, value in params.items():
             values.setdefault(name, set()).add(str(value))
-    return [name for name, found in values.items() if len(found) > 1]
+    return [name for name, distinct in values.items() if len(distinct) > 1]
 
 
 def in_short(params: Mapping[str, Any], names: Iterable[str] | None = None) -> str:
@@ -35,15 +35,15 @@ def in_short(params: Mapping[str, Any], names: Iterable[str] | None = None) -> s
         params: the sampled values.
         names: those to tell; None tells all.
     """
-    told = [name for name in params if names is None or name in set(names)]
-    shown = []
-    for name in sorted(told, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST)):
+    chosen = [name for name in params if names is None or name in set(names)]
+    parts = []
+    for name in sorted(chosen, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST)):
         value = params[name]
         if value is True:
-            shown.append(name)
+            parts.append(name)
         elif value not in (False, 0, "none"):
-            shown.append(shown_value(value) if name in FIRST else f"{name}={shown_value(value)}")
-    return " ".join(shown)
+            parts.append(shown_value(value) if name in FIRST else f"{name}={shown_value(value)}")
+    return " ".join(parts)
 
 
 def shown_value(value: Any) -> str:
@@ -58,15 +58,15 @@ def shared(best: Sequence[Mapping[str, Any]], every: Sequence[Mapping[str, Any]]
     best. A value that only some trials have, because another asks for it, is compared among those, and counts as much
     as the share of the best that have it.
     """
-    found = []
+    parameters = []
     for name in varying(every):
         values = [params[name] for params in best if name in params]
         background = [params[name] for params in every if name in params]
         if len(values) >= min(2, len(best)) > 0:  # what one of several has is not shared
             compare = _numbers if all(_is_number(value) for value in background) else _names
-            each = compare(name, values, background)
-            found.append(replace(each, lift=round(each.lift * len(values) / len(best), 6)))
-    return sorted(found, key=lambda each: -each.lift)
+            parameter = compare(name, values, background)
+            parameters.append(replace(parameter, lift=round(parameter.lift * len(values) / len(best), 6)))
+    return sorted(parameters, key=lambda parameter: -parameter.lift)
 
 
 def _is_number(value: Any) -> bool:

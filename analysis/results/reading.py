@@ -33,14 +33,14 @@ def read_runs(paths: Sequence[Path]) -> Trials:
         ValueError: no run folder, or runs that cannot be compared.
     """
     runs = [RunFolder.open(path) for path in dict.fromkeys(path.absolute() for path in paths)]
-    found = Trials(runs, [_search(run) for run in runs])
-    _check_comparable(found)
-    for run, search in zip(runs, found.searches, strict=True):
+    results = Trials(runs, [_search(run) for run in runs])
+    _check_comparable(results)
+    for run, search in zip(runs, results.searches, strict=True):
         for folder in run.trials():
             label = f"{run.path.name}/{folder.number}" if len(runs) > 1 else str(folder.number)
-            found.trials.append(_trial(found, folder, label, search.epochs))
-    _leave_out_other_photos(found)
-    return found
+            results.trials.append(_trial(results, folder, label, search.epochs))
+    _leave_out_other_photos(results)
+    return results
 
 
 def _search(run: RunFolder) -> SearchRecord:
@@ -50,31 +50,31 @@ def _search(run: RunFolder) -> SearchRecord:
         raise DamagedError(f"{error}; without it the run cannot be read") from error
 
 
-def _check_comparable(found: Trials) -> None:
+def _check_comparable(results: Trials) -> None:
     rules = (
         ("annotations", "data hash", lambda search: search.data_hash),
         ("folds", "folds hash", lambda search: search.folds_hash),
         ("validation photos", "fold", lambda search: search.fold),
     )
     for what, name, value_of in rules:
-        values = [value_of(search) for search in found.searches]
+        values = [value_of(search) for search in results.searches]
         other = next((position for position, value in enumerate(values) if value != values[0]), None)
         if other is not None:
             raise ValueError(
-                f"runs are compared on the same {what}: {found.runs[0].path.name} has the {name} {values[0]}, "
-                f"{found.runs[other].path.name} has {values[other]}; give only runs that share it"
+                f"runs are compared on the same {what}: {results.runs[0].path.name} has the {name} {values[0]}, "
+                f"{results.runs[other].path.name} has {values[other]}; give only runs that share it"
             )
 
 
-def _trial(found: Trials, folder: TrialFolder, label: str, budget: int) -> Trial:
+def _trial(results: Trials, folder: TrialFolder, label: str, budget: int) -> Trial:
     def part(read: Callable[[], Part], file: str) -> Part | None:
-        return found.part(read, f"trial {label}, {file}")
+        return results.part(read, f"trial {label}, {file}")
 
     status = part(folder.status, "trial.json") or TrialRecord(FAILED, "its trial.json cannot be read")
     curve = part(lambda: _curve(folder), "curve.csv") or []
     if any(not math.isfinite(row["val_miou"]) for row in curve):
         curve = [row for row in curve if math.isfinite(row["val_miou"])]
-        found.problems.append(f"trial {label}, curve.csv: epochs without a finite val_miou are left out")
+        results.problems.append(f"trial {label}, curve.csv: epochs without a finite val_miou are left out")
     config = part(folder.config, "config.json") if (folder.path / "config.json").exists() else {}
     trial = Trial(
         folder,
@@ -89,7 +89,7 @@ def _trial(found: Trials, folder: TrialFolder, label: str, budget: int) -> Trial
         _parameters(folder, part) if curve else None,
         part(folder.notes, "notes.json") or [],
     )
-    return _checked(found, trial)
+    return _checked(results, trial)
 
 
 def _curve(folder: TrialFolder) -> list[dict[str, float]]:
@@ -123,29 +123,29 @@ def count_parameters(weights: Path) -> int:
         return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
 
 
-def _checked(found: Trials, trial: Trial) -> Trial:
+def _checked(results: Trials, trial: Trial) -> Trial:
     """Leave out confusion matrices that are not of the curve's best epoch."""
     if trial.confusion is None or trial.best is None or trial.state not in ENDED:
         return trial  # a running trial writes the two one after the other
     value = float(mean_ious(trial.confusion["at_256"])[0])
     if math.isclose(value, trial.best["val_miou"], abs_tol=1e-6):
         return trial
-    text = f"its val_miou is {value:.4f}, the curve's best {trial.best['val_miou']:.4f}"
-    found.problems.append(f"trial {trial.label}, confusion.npz: {text}")
+    problem = f"its val_miou is {value:.4f}, the curve's best {trial.best['val_miou']:.4f}"
+    results.problems.append(f"trial {trial.label}, confusion.npz: {problem}")
     return replace(trial, confusion=None)
 
 
-def _leave_out_other_photos(found: Trials) -> None:
+def _leave_out_other_photos(results: Trials) -> None:
     """Leave out confusion matrices of other photos than the first trial's: they cannot be paired."""
     first, of = None, ""
-    for position, trial in enumerate(found.trials):
+    for position, trial in enumerate(results.trials):
         names = trial.confusion["file_names"] if trial.confusion else None
         if first is None and names is not None:
             first, of = names, trial.label
         if first is not None and names is not None and not np.array_equal(names, first):
-            text = f"it has {len(names)} photos, not the {len(first)} of trial {of}"
-            found.problems.append(f"trial {trial.label}, confusion.npz: {text}")
-            found.trials[position] = replace(trial, confusion=None)
+            problem = f"it has {len(names)} photos, not the {len(first)} of trial {of}"
+            results.problems.append(f"trial {trial.label}, confusion.npz: {problem}")
+            results.trials[position] = replace(trial, confusion=None)
 
 
 RUNS = Path(__file__).parents[2] / "runs"
@@ -158,7 +158,7 @@ def newest_run(folder: Path = RUNS) -> Path:
     Raises:
         ValueError: there is none.
     """
-    found = list(folder.glob("*/search.json"))
-    if not found:
+    records = list(folder.glob("*/search.json"))
+    if not records:
         raise ValueError(f"there is no run in {folder}; search first, or name one by TRASHSWEEP_RUN")
-    return max(found, key=lambda path: path.stat().st_mtime).parent
+    return max(records, key=lambda path: path.stat().st_mtime).parent

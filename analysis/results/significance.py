@@ -36,15 +36,17 @@ def places(confusions: Sequence[NDArray[np.integer]], seed: int = 0) -> list[Pla
     """
     if not confusions:
         return []
-    found = [tallies(each) for each in confusions]
-    counts = resamples(len(found[0]), seed)
-    values = np.array([sums_to_mious(each.sum(0, keepdims=True))[0] for each in found])
-    resampled = np.stack([sums_to_mious(counts @ each) for each in found])
-    letters = group_letters(values, resampled, len(found[0]))
+    by_model = [tallies(matrices) for matrices in confusions]
+    counts = resamples(len(by_model[0]), seed)
+    values = np.array([sums_to_mious(by_photo.sum(0, keepdims=True))[0] for by_photo in by_model])
+    resampled = np.stack([sums_to_mious(counts @ by_photo) for by_photo in by_model])
+    letters = group_letters(values, resampled, len(by_model[0]))
     best = int(np.argmax(values))
     return [
-        Place(miou_interval(each, seed), less(values, resampled, len(found[0]), position, best), letters[position])
-        for position, each in enumerate(confusions)
+        Place(
+            miou_interval(matrices, seed), less(values, resampled, len(by_model[0]), position, best), letters[position]
+        )
+        for position, matrices in enumerate(confusions)
     ]
 
 
@@ -60,8 +62,8 @@ def less(
         position: of the model.
         other: of the other.
     """
-    found = gap(float(values[position] - values[other]), resampled[position] - resampled[other], photos)
-    return found.interval(ALPHA / max(len(values) * (len(values) - 1) / 2, 1))
+    difference = gap(float(values[position] - values[other]), resampled[position] - resampled[other], photos)
+    return difference.interval(ALPHA / max(len(values) * (len(values) - 1) / 2, 1))
 
 
 def group_letters(values: NDArray[np.floating], resampled: NDArray[np.floating], photos: int) -> list[str]:

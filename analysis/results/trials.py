@@ -76,8 +76,8 @@ class Trials:
         try:
             return read()
         except DAMAGE as error:
-            text = (str(error).splitlines() or [type(error).__name__])[0]
-            self.problems.append(f"{what}: {text}")
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            self.problems.append(f"{what}: {reason}")
             return None
 
     def saved_epochs(self) -> int:

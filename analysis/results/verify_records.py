@@ -52,8 +52,8 @@ def study_problems(run: RunFolder, folders: list[TrialFolder]) -> Iterator[str]:
         yield f"{name}: {fault}; {resume} keeps what can be read and takes the rest from the trials' folders"
         return
     for folder in folders:
-        known = study.get(folder.number)
-        if (folder.path / "trial.json").exists() and (known is None or known.state == TrialState.WAITING):
+        recorded = study.get(folder.number)
+        if (folder.path / "trial.json").exists() and (recorded is None or recorded.state == TrialState.WAITING):
             yield f"{name}: does not know that trial {folder.number} began; {resume} adds it as its folder has it"
     for number, trial in study.items():
         if not run.trial(number).path.exists() and (lost := _lost(trial, resume)):
@@ -80,9 +80,9 @@ def _lost(trial: FrozenTrial, resume: str) -> str:
     """Return what is lost with the folder of a trial; nothing is, where a kill came before it had one."""
     epochs = len(trial.intermediate_values)
     if trial.state.is_finished():
-        known, then = f"{trial.state.name.lower()} after {counted(epochs, 'epoch')}", "puts it down as failed"
+        state, then = f"{trial.state.name.lower()} after {counted(epochs, 'epoch')}", "puts it down as failed"
     elif trial.state == TrialState.RUNNING and epochs:
-        known, then = f"unfinished after {counted(epochs, 'epoch')}", "trains it again from its start"
+        state, then = f"unfinished after {counted(epochs, 'epoch')}", "trains it again from its start"
     else:
         return ""
-    return f"is missing, the study has this trial as {known}; bring it back from a copy of the run, or {resume} {then}"
+    return f"is missing, the study has this trial as {state}; bring it back from a copy of the run, or {resume} {then}"
