@@ -22,11 +22,11 @@ SCALE = sample_colorscale("Viridis", [0.25 + 0.07 * step for step in range(11)])
 def learning_curves(board: Board) -> go.Figure:
     """Return val_miou by epoch of every trial; those that were stopped end with a cross."""
     figure = go.Figure()
-    shown = [entry for entry in board.entries if entry.trial.curve]
-    for position, entry in reversed(list(enumerate(shown))):  # the best are drawn last, above the others
+    entries = [entry for entry in board.entries if entry.trial.curve]
+    for position, entry in reversed(list(enumerate(entries))):  # the best are drawn last, above the others
         best = position < len(COLOURS) and bool(entry.rank)
         figure.add_trace(_curve(board, entry, COLOURS[position] if best else OTHERS, best))
-    stopped = [entry.trial for entry in shown if entry.trial.state == STOPPED]
+    stopped = [entry.trial for entry in entries if entry.trial.state == STOPPED]
     figure.add_trace(
         go.Scatter(
             x=[trial.curve[-1]["epoch"] for trial in stopped],
@@ -110,7 +110,7 @@ def importances(study: optuna.Study, shares: dict[str, float]) -> go.Figure:
 
 def slices(study: optuna.Study, names: list[str]) -> dict[str, go.Figure]:
     """Return Optuna's val_miou by the values of each parameter."""
-    found = {}
+    figures = {}
     for name in names[:MOST]:
         with quiet():
             figure = optuna.visualization.plot_slice(study, params=[name], target_name="val_miou")
@@ -122,8 +122,8 @@ def slices(study: optuna.Study, names: list[str]) -> dict[str, go.Figure]:
                 figure.update_xaxes(dtick="D2" if max(trace.x) < 100 * min(trace.x) else 1)
         figure.update_layout(height=280)
         figure.update_xaxes(title=None, categoryarray=None, categoryorder=None)
-        found[name] = _plain(figure)
-    return found
+        figures[name] = _plain(figure)
+    return figures
 
 
 def parallel_coordinates(study: optuna.Study, names: list[str]) -> go.Figure:

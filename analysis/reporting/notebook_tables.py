@@ -11,8 +11,8 @@ def stage_table(run: RunFolder) -> str:
     if not file.exists():
         return f"No ensemble is stored yet: `python analysis/ensemble.py --run {run.path.name}` makes one."
     lines = ["| step | mIoU | 95% interval over photos |", "| --- | --- | --- |"]
-    for each in read_ensemble(file).stages:
-        lines.append(f"| {each.name} | {each.value:.4f} | {each.low:.3f} to {each.high:.3f} |")
+    for stage in read_ensemble(file).stages:
+        lines.append(f"| {stage.name} | {stage.value:.4f} | {stage.low:.3f} to {stage.high:.3f} |")
     return "\n".join(lines)
 
 
@@ -22,10 +22,10 @@ def gate_table(run: RunFolder) -> str:
     if not file.exists():
         return ""
     lines = ["| tried | gain | taken | why |", "| --- | --- | --- | --- |"]
-    for each in read_ensemble(file).gates:
-        value, low, high = each.gain
-        taken = "yes" if each.accepted else "no"
-        lines.append(f"| {each.name} | {value:+.4f} ({low:+.4f} to {high:+.4f}) | {taken} | {each.reason} |")
+    for gate in read_ensemble(file).gates:
+        value, low, high = gate.gain
+        verdict = "yes" if gate.accepted else "no"
+        lines.append(f"| {gate.name} | {value:+.4f} ({low:+.4f} to {high:+.4f}) | {verdict} | {gate.reason} |")
     return "\n".join(lines)
 
 
@@ -36,11 +36,11 @@ def member_table(run: RunFolder) -> str:
         return ""
     record = read_ensemble(file)
     lines = [f"{record.reason}.", "", "| member | folds | weight | of its classes |", "| --- | --- | --- | --- |"]
-    for each in sorted(record.members, key=lambda member: -sum(member.weights)):
-        weights, folds = each.weights, ", ".join(str(model.fold) for model in each.models)
+    for member in sorted(record.members, key=lambda member: -sum(member.weights)):
+        weights, folds = member.weights, ", ".join(str(model.fold) for model in member.models)
         mean = sum(weights) / len(weights)
         span = f"{min(weights):.2f} to {max(weights):.2f}"
-        lines.append(f"| {each.run}/{each.trial} | {folds} | {mean:.2f} | {span} |")
+        lines.append(f"| {member.run}/{member.trial} | {folds} | {mean:.2f} | {span} |")
     return "\n".join(lines)
 
 

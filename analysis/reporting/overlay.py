@@ -31,8 +31,8 @@ def write_overlay(out: Path, photo: NDArray[np.uint8], classes: NDArray[np.uint8
     right.imshow(overlay(photo, classes))
     for axis in (left, right):
         axis.set_axis_off()
-    there = [index for index in np.unique(classes) if index]
-    patches = [Patch(facecolor=PALETTE[index] / 255, edgecolor="grey", label=CLASSES[index]) for index in there]
+    present = [index for index in np.unique(classes) if index]
+    patches = [Patch(facecolor=PALETTE[index] / 255, edgecolor="grey", label=CLASSES[index]) for index in present]
     if patches:
         figure.legend(handles=patches, loc="lower center", ncols=min(len(patches), 6), frameon=False)
     figure.tight_layout(rect=(0, 0.06, 1, 1))

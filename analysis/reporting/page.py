@@ -59,7 +59,7 @@ def paragraph(content: str, style: str = "") -> str:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Cell | str]], name: str = "") -> str:
     """Return a table that sorts by a click on its head; strings are plain text."""
-    heads = "".join(f'<th scope="col"><button type="button">{text(each)}</button></th>' for each in head)
+    heads = "".join(f'<th scope="col"><button type="button">{text(heading)}</button></th>' for heading in head)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     return (
         f'<div class="scroll" tabindex="0"><table{f" id={name!r}" if name else ""}><thead><tr>{heads}</tr></thead>'
@@ -82,7 +82,7 @@ def number(value: float | None, shown: str) -> Cell:
 def whisker(interval: Interval, low: float, high: float) -> str:
     """Return an interval drawn on a scale from low to high."""
     span = (high - low) or 1
-    left, right, dot = (100 * (each - low) / span for each in (interval.low, interval.high, interval.value))
+    left, right, dot = (100 * (value - low) / span for value in (interval.low, interval.high, interval.value))
     return (
         f'<svg class="whisker" viewBox="-3 0 106 14" role="img" aria-label="{interval}">'
         f'<line x1="{left:.1f}" x2="{right:.1f}" y1="7" y2="7"/><circle cx="{dot:.1f}" cy="7" r="3.5"/></svg>'
@@ -111,11 +111,11 @@ def gallery(shown: Sequence[Picture]) -> str:
     """Return photos beside their truth and prediction."""
     cards = "".join(
         '<figure class="photo"><div>'
-        f"{_image(_jpeg(each.photo), f'photo {each.file_name}')}{_image(_png(each.truth), 'truth')}"
-        f"{_image(_png(each.prediction), 'prediction')}</div><figcaption><b>{text(each.file_name)}</b> "
-        f"mIoU {each.miou:.2f}, {each.wrong:.0%} of pixels wrong"
-        f"{f'; most: {text(each.mistake)}' if each.mistake else ''}</figcaption></figure>"
-        for each in shown
+        f"{_image(_jpeg(picture.photo), f'photo {picture.file_name}')}{_image(_png(picture.truth), 'truth')}"
+        f"{_image(_png(picture.prediction), 'prediction')}</div><figcaption><b>{text(picture.file_name)}</b> "
+        f"mIoU {picture.miou:.2f}, {picture.wrong:.0%} of pixels wrong"
+        f"{f'; most: {text(picture.mistake)}' if picture.mistake else ''}</figcaption></figure>"
+        for picture in shown
     )
     return f'<div class="gallery">{cards}</div>'
 

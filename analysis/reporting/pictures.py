@@ -78,12 +78,12 @@ def pictures(run: RunFolder, trial: Trial, file_names: Sequence[str]) -> list[Pi
         raise ValueError(f"{gone[0]} ({len(gone)} such photos) is not in the data any more; restore the run's data")
     maps = Maps.open(trial.folder.out_of_fold).read(file_names)
     row_of = {str(name): row for row, name in enumerate(_file_names(trial))}
-    found = []
+    result = []
     for name, probabilities in zip(file_names, maps, strict=True):
         position, matrix = position_of[name], _confusion(trial)[row_of[name]]
         photo = resize_photo(np.asarray(cache.images[position]), SCORE_SIZE)
         classes = classes_at_256(torch.from_numpy(probabilities)[None], cache.photo_sizes[[position]])
-        found.append(
+        result.append(
             Picture(
                 name,
                 photo,
@@ -94,7 +94,7 @@ def pictures(run: RunFolder, trial: Trial, file_names: Sequence[str]) -> list[Pi
                 _mistake(matrix),
             )
         )
-    return found
+    return result
 
 
 def _miou(matrix: NDArray[Any]) -> float:

@@ -121,8 +121,8 @@ def _sized(axes: Any, width: float, height: float) -> Figure:
     figure: Figure = first.figure
     figure.set_size_inches(width, height)
     figure.suptitle("")
-    for place in ("left", "center"):
-        first.set_title("", loc=place)
+    for side in ("left", "center"):
+        first.set_title("", loc=side)
     for axis in figure.axes:
         axis.set_facecolor("white")
         axis.grid(color="#e3e5e8")
@@ -144,8 +144,8 @@ def class_heatmap(board: Board, count: int = 15) -> Figure:
     figure, axis = plt.subplots(figsize=(9, 1.4 + 0.32 * len(entries)))
     image = axis.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
-        shown = "–" if math.isnan(value) else f"{value:.2f}"
-        axis.text(column, row, shown, ha="center", va="center", fontsize=8, color="black" if value > 0.6 else "white")
+        label = "–" if math.isnan(value) else f"{value:.2f}"
+        axis.text(column, row, label, ha="center", va="center", fontsize=8, color="black" if value > 0.6 else "white")
     axis.set_xticks(range(len(CLASSES)), CLASSES, rotation=40, ha="right", fontsize=8)
     axis.set_yticks(range(len(entries)), [f"{entry.rank}. trial {entry.trial.label}" for entry in entries], fontsize=8)
     axis.set_facecolor("#808890")
@@ -173,19 +173,25 @@ def _run_of(board: Board) -> RunFolder:
     return next(run for run in board.found.runs if trial.folder.path.is_relative_to(run.path))
 
 
-def _gallery(shown: list[Picture], title: str) -> Figure:
-    figure, axes = plt.subplots(3, len(shown), figsize=(1.6 * len(shown) + 0.3, 5.9), squeeze=False)
-    for column, each in enumerate(shown):
-        drawn = (each.photo, PALETTE[each.truth], PALETTE[each.prediction])
+def _gallery(photos: list[Picture], title: str) -> Figure:
+    figure, axes = plt.subplots(3, len(photos), figsize=(1.6 * len(photos) + 0.3, 5.9), squeeze=False)
+    for column, picture in enumerate(photos):
+        drawn = (picture.photo, PALETTE[picture.truth], PALETTE[picture.prediction])
         for axis, pixels in zip(axes[:, column], drawn, strict=True):
             axis.imshow(pixels, interpolation="nearest")
             axis.set(xticks=[], yticks=[])
-        axes[0, column].set_title(f"{each.file_name}\nmIoU {each.miou:.2f}, {each.wrong:.0%} wrong", fontsize=6.5)
-        axes[2, column].set_xlabel(each.mistake.replace(" taken", "\ntaken"), fontsize=6.5)
+        axes[0, column].set_title(
+            f"{picture.file_name}\nmIoU {picture.miou:.2f}, {picture.wrong:.0%} wrong", fontsize=6.5
+        )
+        axes[2, column].set_xlabel(picture.mistake.replace(" taken", "\ntaken"), fontsize=6.5)
     for axis, name in zip(axes[:, 0], ("photo", "truth", title), strict=True):
         axis.set_ylabel(name, fontsize=8)
-    seen = sorted({int(value) for each in shown for value in (*np.unique(each.truth), *np.unique(each.prediction))})
-    patches = [Patch(facecolor=to_rgb(PALETTE[index] / 255), edgecolor="grey", label=CLASSES[index]) for index in seen]
+    classes = sorted(
+        {int(value) for picture in photos for value in (*np.unique(picture.truth), *np.unique(picture.prediction))}
+    )
+    patches = [
+        Patch(facecolor=to_rgb(PALETTE[index] / 255), edgecolor="grey", label=CLASSES[index]) for index in classes
+    ]
     figure.legend(handles=patches, loc="lower center", ncols=min(6, len(patches)), fontsize=7, frameon=False)
     figure.subplots_adjust(left=0.04, right=0.99, top=0.93, bottom=0.15, wspace=0.05, hspace=0.04)
     return figure

@@ -19,16 +19,16 @@ MOST_SHARED = 16
 
 def head(board: Board) -> str:
     """What the runs were, whether they are over, and the key numbers."""
-    found = board.found
-    names = " and ".join(run.path.name for run in found.runs)
-    spaces = ", ".join(dict.fromkeys(each for search in found.searches for each in spaces_of(search)))
-    state = "" if found.going_on() else "; all trials have ended"
+    results = board.found
+    names = " and ".join(run.path.name for run in results.runs)
+    spaces = ", ".join(dict.fromkeys(space for search in results.searches for space in spaces_of(search)))
+    state = "" if results.going_on() else "; all trials have ended"
     parts = [f"<h1>{text(names)}</h1>", paragraph(f"Hyperparameter search of the space {spaces}{state}.", "quiet")]
-    if found.going_on():
-        parts.append(paragraph(f"This run is {found.going_on()}. The page shows what there is so far.", "note"))
-    if found.problems:
-        told = f"Files that could not be used and are left out: {len(found.problems)}. They are named below."
-        parts.append(paragraph(told, "note"))
+    if results.going_on():
+        parts.append(paragraph(f"This run is {results.going_on()}. The page shows what there is so far.", "note"))
+    if results.problems:
+        message = f"Files that could not be used and are left out: {len(results.problems)}. They are named below."
+        parts.append(paragraph(message, "note"))
     return "".join([*parts, page.facts(_key_numbers(board))])
 
 
@@ -51,9 +51,9 @@ def _key_numbers(board: Board) -> list[tuple[str, str, str]]:
     share = f"{saved / (used + saved):.0%} of {used + saved}" if saved else f"{used} trained"
     numbers.append(("Epochs saved by stopping", str(saved), share))
     hours, gpu_hours = sum(trial.seconds for trial in trials) / 3600, sum(trial.gpu_hours for trial in trials)
-    more = f"{gpu_hours:.1f} GPU-hours" if gpu_hours else "on CPU"
+    device_hours = f"{gpu_hours:.1f} GPU-hours" if gpu_hours else "on CPU"
     spent = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
-    numbers.append(("Training and validation", spent, more))
+    numbers.append(("Training and validation", spent, device_hours))
     return numbers
 
 
@@ -62,7 +62,10 @@ def standing(board: Board) -> str:
     if not board.ranked:
         return paragraph("No trial has ended an epoch yet.")
     places = [entry.place.interval for entry in board.ranked if entry.place]
-    low, high = min((each.low for each in places), default=0.0), max((each.high for each in places), default=1.0)
+    low, high = (
+        min((interval.low for interval in places), default=0.0),
+        max((interval.high for interval in places), default=1.0),
+    )
     titles = (
         "rank",
         "group",
@@ -112,19 +115,19 @@ def finalists(board: Board) -> str:
     """The configs of several folds."""
     folds = folds_of(board)
     rows: list[list[Cell | str]] = []
-    for each in board.finalists:
-        values = [number(each.val_miou_of.get(fold), f"{each.val_miou_of.get(fold, 0):.3f}") for fold in folds]
-        letter = f'<span class="group group-{each.group}">{each.group or "?"}</span>'
-        less = each.less_best
+    for finalist in board.finalists:
+        values = [number(finalist.val_miou_of.get(fold), f"{finalist.val_miou_of.get(fold, 0):.3f}") for fold in folds]
+        letter = f'<span class="group group-{finalist.group}">{finalist.group or "?"}</span>'
+        less = finalist.less_best
         rows.append(
             [
-                Cell(letter, each.group),
-                each.trial.label,
-                number(each.interval.value, str(each.interval)),
+                Cell(letter, finalist.group),
+                finalist.trial.label,
+                number(finalist.interval.value, str(finalist.interval)),
                 number(less.value, f"{less:+}") if less else Cell("–", 0.0),
-                number(each.photos, str(each.photos)),
+                number(finalist.photos, str(finalist.photos)),
                 *values,
-                _long(board.in_short(each.trial)),
+                _long(board.in_short(finalist.trial)),
             ]
         )
     names = (f"fold {fold}" for fold in folds)
@@ -141,11 +144,11 @@ def stages(run: RunFolder) -> str:
     try:
         rows: list[list[Cell | str]] = [
             [
-                each.name,
-                number(each.value, f"{each.value:.4f}"),
-                number(each.low, f"{each.low:.3f} to {each.high:.3f}"),
+                stage.name,
+                number(stage.value, f"{stage.value:.4f}"),
+                number(stage.low, f"{stage.low:.3f} to {stage.high:.3f}"),
             ]
-            for each in read_ensemble(path).stages
+            for stage in read_ensemble(path).stages
         ]
     except DAMAGE as error:
         return paragraph(str(error), "note")
@@ -154,8 +157,8 @@ def stages(run: RunFolder) -> str:
 
 def curves(board: Board) -> str:
     """The learning curves."""
-    told = "val_miou after each epoch. The best trials have a colour; a cross is where a trial was stopped."
-    return paragraph(told) + page.figure("learning-curves", figures.learning_curves(board))
+    explanation = "val_miou after each epoch. The best trials have a colour; a cross is where a trial was stopped."
+    return paragraph(explanation) + page.figure("learning-curves", figures.learning_curves(board))
 
 
 def parameters(board: Board) -> str:
@@ -177,15 +180,15 @@ def _parameters(run: RunFolder, prefix: str) -> str:
     except ValueError as error:
         return paragraph(f"Not to be told: {error}.", "note")
     cells = "".join(
-        f"<div><h4>{text(name)}</h4>{page.figure(f'{prefix}-slice-{position}', each)}</div>"
-        for position, (name, each) in enumerate(slices.items())
+        f"<div><h4>{text(name)}</h4>{page.figure(f'{prefix}-slice-{position}', figure)}</div>"
+        for position, (name, figure) in enumerate(slices.items())
     )
-    told = (
+    explanation = (
         "By Optuna, from the trials that had their full budget and the parameters all of these sampled. Of few "
         "trials this is a hint, no more."
     )
     return (
-        f"{paragraph(told)}{page.figure(f'{prefix}-importances', drawn[0])}<h3>val_miou by value</h3>"
+        f"{paragraph(explanation)}{page.figure(f'{prefix}-importances', drawn[0])}<h3>val_miou by value</h3>"
         f'<div class="slices">{cells}</div><h3>Parallel coordinates</h3>'
         f'<div class="wide">{page.figure(f"{prefix}-parallel", drawn[1])}</div>'
     )
@@ -193,20 +196,22 @@ def _parameters(run: RunFolder, prefix: str) -> str:
 
 def classes(board: Board) -> str:
     """IoU by class."""
-    told = f"Of the best {min(len(board.ranked), 20)} trials at 256x256; a dash: in neither truth nor prediction."
-    return f'{paragraph(told)}<div class="wide">{page.figure("classes", figures.class_heatmap(board))}</div>'
+    explanation = (
+        f"Of the best {min(len(board.ranked), 20)} trials at 256x256; a dash: in neither truth nor prediction."
+    )
+    return f'{paragraph(explanation)}<div class="wide">{page.figure("classes", figures.class_heatmap(board))}</div>'
 
 
 def common(board: Board) -> str:
     """What the best trials share."""
     best, which = board.best_trials()
-    found = shared([entry.trial.params for entry in best], [entry.trial.params for entry in board.ranked])
-    apart = [each for each in found if each.lift > 0][:MOST_SHARED]
+    compared = shared([entry.trial.params for entry in best], [entry.trial.params for entry in board.ranked])
+    apart = [parameter for parameter in compared if parameter.lift > 0][:MOST_SHARED]
     if not apart:
         return paragraph(f"{which} have nothing in common that the others lack.")
-    told = f"{which} against all {len(board.ranked)}; what sets them apart most comes first."
-    rows: list[list[Cell | str]] = [[each.name, each.best, each.every] for each in apart]
-    return paragraph(told) + page.table(("parameter", "among the best", "among all"), rows, "shared")
+    explanation = f"{which} against all {len(board.ranked)}; what sets them apart most comes first."
+    rows: list[list[Cell | str]] = [[parameter.name, parameter.best, parameter.every] for parameter in apart]
+    return paragraph(explanation) + page.table(("parameter", "among the best", "among all"), rows, "shared")
 
 
 def galleries(board: Board, photos: int) -> str:
@@ -220,8 +225,12 @@ def galleries(board: Board, photos: int) -> str:
         return paragraph(f"No pictures: {error}", "note")
     except ImportError:
         return paragraph("No pictures: they need PyTorch, pip install -e '.[training]'", "note")
-    told = f"Trial {trial.label}, on photos it did not train on. From left to right: photo, truth, prediction."
-    return paragraph(told) + page.legend() + "".join(f"<h3>{title}</h3>{content}" for title, content in drawn.items())
+    explanation = f"Trial {trial.label}, on photos it did not train on. From left to right: photo, truth, prediction."
+    return (
+        paragraph(explanation)
+        + page.legend()
+        + "".join(f"<h3>{title}</h3>{content}" for title, content in drawn.items())
+    )
 
 
 def notes(board: Board) -> str:
@@ -231,8 +240,8 @@ def notes(board: Board) -> str:
         for entry in board.unranked
     ]
     parts = [page.table(("trial", "state", "reason", "config"), rows, "unranked")] if rows else []
-    told = [f"trial {trial.label}: {note}" for trial in board.found.trials for note in trial.notes]
-    parts += ["<h3>Notes of the trainings</h3>", page.listing(told)] if told else []
+    training_notes = [f"trial {trial.label}: {note}" for trial in board.found.trials for note in trial.notes]
+    parts += ["<h3>Notes of the trainings</h3>", page.listing(training_notes)] if training_notes else []
     problems = board.found.problems
     parts += ["<h3>Files that could not be used</h3>", page.listing(problems)] if problems else []
     return "".join(parts) or paragraph("No trial failed, and none trained otherwise than asked.")
@@ -244,14 +253,14 @@ def provenance(board: Board) -> str:
 
 
 def _provenance(run: RunFolder, search: SearchRecord) -> str:
-    shown = {
+    facts = {
         "run": run.path,
         "command": search.content.get("command", ""),
         "data hash": search.data_hash or "",
         "folds hash": search.folds_hash or "",
         "fold that validates": "" if search.fold is None else search.fold,
         "commit": search.content.get("commit") or "none",
-        "versions": ", ".join(f"{name} {each}" for name, each in search.content.get("versions", {}).items()),
+        "versions": ", ".join(f"{name} {version}" for name, version in search.content.get("versions", {}).items()),
     }
-    pairs = "".join(f"<dt>{text(name)}</dt><dd><code>{text(value)}</code></dd>" for name, value in shown.items())
+    pairs = "".join(f"<dt>{text(name)}</dt><dd><code>{text(value)}</code></dd>" for name, value in facts.items())
     return f"<dl>{pairs}</dl>"
