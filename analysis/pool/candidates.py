@@ -64,21 +64,23 @@ def read_pool(paths: Sequence[Path], top: int | None = None) -> Pool:
     members: list[Member] = []
     notes: list[str] = []
     for run in runs:
-        found, told = _members(run)
-        members += found
-        notes += told
+        run_members, run_notes = _members(run)
+        members += run_members
+        notes += run_notes
     if not members:
         raise ValueError(
             f"no trial in {' or '.join(str(run.path) for run in runs)} has kept its weights and out-of-fold "
             f"probabilities{''.join(f'; {note}' for note in notes)}; search again, or with a larger --keep-gb"
         )
     covered = _covered(members, len(set(folds.fold_of.values())))
-    fitting = [each.only(covered) for each in members if set(covered) <= set(each.models)]
+    fitting = [member.only(covered) for member in members if set(covered) <= set(member.models)]
     if len(fitting) < len(members):
-        left, which = len(members) - len(fitting), ", ".join(map(str, covered))
-        notes.append(f"{left} trials are left out: they have no model of fold{'s' * (len(covered) > 1)} {which}")
-    scored = {each.name: score(each) for each in fitting}
-    fitting.sort(key=lambda each: -scored[each.name])
+        count, which = len(members) - len(fitting), ", ".join(map(str, covered))
+        notes.append(
+            f"{count} trials are left out: they have no model of fold{'s' if len(covered) > 1 else ''} {which}"
+        )
+    scored = {member.name: score(member) for member in fitting}
+    fitting.sort(key=lambda member: -scored[member.name])
     if top is not None and not 1 <= top <= len(fitting):
         raise ValueError(f"--top must be 1 to {len(fitting)}, the trials there are, found {top}")
     return Pool(tuple(fitting[:top]), folds, covered, runs[0].record(), tuple(notes))
@@ -96,14 +98,14 @@ def check_same(runs: Sequence[RunFolder]) -> Folds:
     first, record = runs[0], runs[0].record()
     for run in runs[1:]:
         other = run.record()
-        for here, there, what in (
+        for ours, theirs, what in (
             (record.data_hash, other.data_hash, "data"),
             (record.folds_hash, other.folds_hash, "folds"),
         ):
-            if here != there:
+            if ours != theirs:
                 raise ValueError(
                     f"{first.path.name} and {run.path.name} cannot be used together: their {what} differ "
-                    f"({str(here)[:16]} and {str(there)[:16]}); name runs of the same data and folds"
+                    f"({str(ours)[:16]} and {str(theirs)[:16]}); name runs of the same data and folds"
                 )
     for run in runs:
         classes = tuple(run.folds_classes())
@@ -117,8 +119,8 @@ def _covered(members: Sequence[Member], every: int) -> tuple[int, ...]:
 
     Otherwise the most that two of them share, where any two share some.
     """
-    sets = Counter(tuple(each.models) for each in members)
-    shared = {folds: sum(set(folds) <= set(each.models) for each in members) for folds in sets}
+    sets = Counter(tuple(member.models) for member in members)
+    shared = {folds: sum(set(folds) <= set(member.models) for member in members) for folds in sets}
     return max(sets, key=lambda folds: (len(folds) == every or shared[folds] > 1, len(folds), shared[folds]))
 
 
@@ -128,11 +130,11 @@ def without(pool: Pool, index: int, reason: str) -> Pool:
     Raises:
         ValueError: it was the last one.
     """
-    left = (*pool.members[:index], *pool.members[index + 1 :])
+    remaining = (*pool.members[:index], *pool.members[index + 1 :])
     note = f"damaged trial left out: {pool.members[index].name} ({reason})"
-    if not left:
+    if not remaining:
         raise ValueError(note)
-    return replace(pool, members=left, notes=(*pool.notes, note))
+    return replace(pool, members=remaining, notes=(*pool.notes, note))
 
 
 def score(member: Member) -> float:
@@ -141,25 +143,27 @@ def score(member: Member) -> float:
 
 
 def _members(run: RunFolder) -> tuple[list[Member], list[str]]:
-    found: list[Member] = []
+    members: list[Member] = []
     damaged, dropped, going, broken = [], [], [], []
     for trial in run.trials():
         try:
             state = trial.status().state
-            running = [each for each in (trial, *trial.further_folds()) if each.status().state == RUNNING]
+            running = [folder for folder in (trial, *trial.further_folds()) if folder.status().state == RUNNING]
             going += [trial.number] if running else []
             broken += [trial.number] if state in BROKEN else []
             models = fold_models(trial) if state not in BROKEN and trial.curve() else {}
-            kept = {
-                fold: each for fold, each in models.items() if each.best_weights.exists() and each.out_of_fold.exists()
+            usable = {
+                fold: folder
+                for fold, folder in models.items()
+                if folder.best_weights.exists() and folder.out_of_fold.exists()
             }
-            if models and not kept:
+            if models and not usable:
                 dropped.append(trial.number)
-            elif kept:
-                found.append(_read(run, trial.number, kept))
+            elif usable:
+                members.append(_read(run, trial.number, usable))
         except DAMAGE as error:
             damaged.append(f"{trial.number} ({(str(error).splitlines() or [type(error).__name__])[0]})")
-    return found, _notes(run.path.name, damaged, dropped, going, broken)
+    return members, _notes(run.path.name, damaged, dropped, going, broken)
 
 
 def _read(run: RunFolder, number: int, models: dict[int, TrialFolder]) -> Member:
@@ -182,10 +186,10 @@ def _read(run: RunFolder, number: int, models: dict[int, TrialFolder]) -> Member
 def _notes(
     name: str, damaged: Sequence[str], dropped: Sequence[int], going: Sequence[int], broken: Sequence[int]
 ) -> list[str]:
-    told = (
+    notes = (
         (going, f"{name} is still going on: {len(going)} trials have not ended"),
         (broken, f"{name}: {len(broken)} failed trials are left out: {', '.join(map(str, broken))}"),
         (dropped, f"{name}: {len(dropped)} trials have no kept weights: {', '.join(map(str, dropped))}"),
         (damaged, f"{name}: {len(damaged)} damaged trials are left out: {'; '.join(damaged)}"),
     )
-    return [text for which, text in told if which]
+    return [note for which, note in notes if which]

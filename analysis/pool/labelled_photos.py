@@ -46,7 +46,7 @@ class Labelled:
         """Return positions of photos, each group of one part and fold and of `most` photos at most."""
         pairs = sorted(set(zip(self.part.tolist(), self.fold.tolist(), strict=True)))
         whole = [np.flatnonzero((self.part == part) & (self.fold == fold)) for part, fold in pairs]
-        return [each[start : start + most] for each in whole for start in range(0, len(each), most)]
+        return [positions[start : start + most] for positions in whole for start in range(0, len(positions), most)]
 
     @cached_property
     def _rows(self) -> NDArray[np.int64]:

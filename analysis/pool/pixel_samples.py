@@ -47,9 +47,9 @@ class Samples:
 
     def of(self, photos: NDArray[np.bool_]) -> "Samples":
         """Return the samples of some photos, given by a mask (N,)."""
-        kept = photos[self.photo]
+        chosen = photos[self.photo]
         agreed = self.agreed * photos[:, None, None]
-        return Samples(self.values[:, :, kept], self.truth[kept], self.weight[kept], self.photo[kept], agreed)
+        return Samples(self.values[:, :, chosen], self.truth[chosen], self.weight[chosen], self.photo[chosen], agreed)
 
 
 class DamagedMemberError(ValueError):
@@ -69,14 +69,14 @@ def draw_samples(
         DamagedMemberError: a member's map cannot be read.
     """
     photos = len(labelled.file_names)
-    each = int(np.clip(budget / (len(members) * photos), LEAST, MOST))
+    count = int(np.clip(budget / (len(members) * photos), LEAST, MOST))
     truth = labelled.truth(np.arange(photos))
     rng = np.random.default_rng(seed)
-    drawn = [_draw(mask, each, rng) for mask in truth]
+    drawn = [_draw(mask, count, rng) for mask in truth]
     values = np.empty((len(members), C, sum(len(pixels) for pixels, _ in drawn)), np.uint8)
     threads = cpu_count()
     with ThreadPoolExecutor(threads) as pool:
-        tasks = [pool.submit(_fill, values[index], each, labelled, drawn) for index, each in enumerate(members)]
+        tasks = [pool.submit(_fill, values[index], member, labelled, drawn) for index, member in enumerate(members)]
     for index, task in enumerate(tasks):
         try:
             task.result()
@@ -103,8 +103,8 @@ def at_pixels(
     if each.shape[-1] == SCORE_SIZE:
         return each[:, rows, columns]
     photo, row, column = (torch.from_numpy(index) for index in (np.zeros_like(pixels), rows, columns))
-    found = at_score_pixels(torch.from_numpy(each)[None], photo, row, column, (int(size[0]), int(size[1])))
-    return found.round_().to(torch.uint8).numpy().T
+    probabilities = at_score_pixels(torch.from_numpy(each)[None], photo, row, column, (int(size[0]), int(size[1])))
+    return probabilities.round_().to(torch.uint8).numpy().T
 
 
 def _draw(
@@ -114,12 +114,12 @@ def _draw(
     flat = mask.reshape(-1)
     pixels = np.bincount(flat, minlength=C)[:C]
     share = np.sqrt(pixels)
-    wanted = np.minimum(np.ceil(count * share / max(share.sum(), 1)).astype(np.int64), pixels)
+    counts = np.minimum(np.ceil(count * share / max(share.sum(), 1)).astype(np.int64), pixels)
     chosen, weights = [], []
     for index in np.flatnonzero(pixels):
-        there = np.flatnonzero(flat == index)
-        chosen.append(rng.choice(there, wanted[index], replace=False) if wanted[index] < len(there) else there)
-        weights.append(np.full(wanted[index], pixels[index] / wanted[index], np.float32))
+        of_class = np.flatnonzero(flat == index)
+        chosen.append(rng.choice(of_class, counts[index], replace=False) if counts[index] < len(of_class) else of_class)
+        weights.append(np.full(counts[index], pixels[index] / counts[index], np.float32))
     if not chosen:  # all of it is to be ignored
         return np.empty(0, np.int64), np.empty(0, np.float32)
     return np.concatenate(chosen), np.concatenate(weights)
@@ -131,9 +131,9 @@ def _fill(values: NDArray[np.uint8], member: FoldMaps, labelled: Labelled, drawn
     for fold, maps in member.items():
         positions = np.flatnonzero(labelled.fold == fold)
         names = [labelled.file_names[position] for position in positions]
-        for position, each in zip(positions, maps.read(names), strict=True):
+        for position, probabilities in zip(positions, maps.read(names), strict=True):
             values[:, starts[position] : starts[position + 1]] = at_pixels(
-                each, drawn[int(position)][0], labelled.sizes([int(position)])[0]
+                probabilities, drawn[int(position)][0], labelled.sizes([int(position)])[0]
             )
 
 
@@ -147,8 +147,8 @@ def _split(
     """Count the pixels on which all members have the same class and keep the others."""
     first = values[0].argmax(0)
     agree = np.ones(len(truth), bool)
-    for each in values[1:]:
-        agree &= each.argmax(0) == first
+    for probabilities in values[1:]:
+        agree &= probabilities.argmax(0) == first
     index = (photo[agree].astype(np.int64) * C + truth[agree]) * C + first[agree]
     agreed = np.bincount(index, weight[agree], photos * C * C).reshape(photos, C, C).astype(np.float64)
     differ = ~agree

@@ -12,8 +12,8 @@ from trainable.storage.remote_data import local_data
 
 def data_folder(search: SearchRecord, data: Path | None = None) -> Path:
     """Return the data folder of a run, given its record, or `data` where it has moved."""
-    there = local_data(search.data, search.cache_dir) if search.data and not data else data
-    return find_data(there, search.cache_dir)
+    folder = local_data(search.data, search.cache_dir) if search.data and not data else data
+    return find_data(folder, search.cache_dir)
 
 
 def run_dataset(search: SearchRecord, data: Path | None = None) -> Dataset:

@@ -70,13 +70,13 @@ def check_space(folder: Path, photos: Sequence[Unlabelled], sets: int) -> None:
     Raises:
         DiskFullError: it cannot.
     """
-    there = next(each for each in (folder, *folder.parents) if each.exists())
+    disk = next(path for path in (folder, *folder.parents) if path.exists())
     need = sum(photo.path.stat().st_size for photo in photos)  # where they cannot be linked
     need += len(photos) * (sets * (SCORE_SIZE**2 + JSON_BYTES) + 2 * SCORE_SIZE**2)
-    free = shutil.disk_usage(there).free
+    free = shutil.disk_usage(disk).free
     if need > free:
         raise DiskFullError(
-            f"pseudo labels for {len(photos)} photos need {need / 1e6:,.0f} MB, {there} has {free / 1e6:,.0f} MB free; "
+            f"pseudo labels for {len(photos)} photos need {need / 1e6:,.0f} MB, {disk} has {free / 1e6:,.0f} MB free; "
             "make room or name another --out"
         )
 

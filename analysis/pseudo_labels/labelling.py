@@ -42,7 +42,7 @@ def write_labels(
     rule: Rule,
     soft: bool,
     record: dict[str, Any],
-    announce: Callable[[str], None] = lambda text: None,
+    announce: Callable[[str], None] = lambda message: None,
 ) -> dict[str, LabelSet]:
     """Write the folder of pseudo labels, whole or not at all.
 
@@ -73,7 +73,7 @@ def write_labels(
             announce(f"{name}: {len(found.photos)} photos by {models} model{'s' if models > 1 else ''}")
             with scratch_maps(folder, len(found.photos)) as scratch:
                 sets[name] = _label(LabelFile(folder, name, soft), maker, found.photos, predict, rule, scratch)
-        write_json(folder / PSEUDO, {**record, "labels": {name: _facts(each) for name, each in sets.items()}})
+        write_json(folder / PSEUDO, {**record, "labels": {name: _facts(label_set) for name, label_set in sets.items()}})
     return sets
 
 
@@ -115,18 +115,18 @@ def _label(
         surest = int(np.flatnonzero(histogram.sum(0)).max())
         raise ValueError(f"no label of {file.name} is sure enough: the surest is {surest / 255:.2f}; ask for less")
     file.write()
-    kept = kept_pixels(histogram, thresholds)
-    return LabelSet(len(maker.voters), thresholds, histogram.sum(1), kept, len(file.images))
+    label_pixels = kept_pixels(histogram, thresholds)
+    return LabelSet(len(maker.voters), thresholds, histogram.sum(1), label_pixels, len(file.images))
 
 
-def _facts(each: LabelSet) -> dict[str, Any]:
+def _facts(label_set: LabelSet) -> dict[str, Any]:
     def by_class(values: NDArray[Any]) -> dict[str, float]:
         return {name: round(float(value), 4) for name, value in zip(CLASSES, values, strict=True)}
 
-    shares = each.kept / np.maximum(each.predicted, 1)
+    shares = label_set.kept / np.maximum(label_set.predicted, 1)
     return {
-        "models": each.models,
-        "photos": each.photos,
-        "thresholds": by_class(each.thresholds / 255),
+        "models": label_set.models,
+        "photos": label_set.photos,
+        "thresholds": by_class(label_set.thresholds / 255),
         "kept": by_class(shares),
     }

@@ -52,20 +52,20 @@ def find_unlabelled(root: Path, labelled: Cache) -> Found:
     names = list(_names(root))
     with ThreadPoolExecutor(cpu_count()) as pool:
         looked = list(pool.map(lambda name: _look(root, name), names))
-    unreadable = {name: each for name, each in zip(names, looked, strict=True) if isinstance(each, str)}
-    whole = [each for each in looked if not isinstance(each, str)]
-    hashes = np.array([each[1] for each in whole]).reshape(-1, 8)
+    unreadable = {name: fault for name, fault in zip(names, looked, strict=True) if isinstance(fault, str)}
+    whole = [pair for pair in looked if not isinstance(pair, str)]
+    hashes = np.array([pair[1] for pair in whole]).reshape(-1, 8)
     same = same_scenes(hashes, labelled.scene_hashes)
-    known = {
+    matches = {
         photo.file_name: labelled.file_names[other] for (photo, _), other in zip(whole, same, strict=True) if other >= 0
     }
-    photos = tuple(photo for photo, _ in whole if photo.file_name not in known)
+    photos = tuple(photo for photo, _ in whole if photo.file_name not in matches)
     if not photos:
         raise ValueError(
-            f"{root} has no photo to label: of {len(names)}, {len(known)} are labelled ones or of their scenes and "
+            f"{root} has no photo to label: of {len(names)}, {len(matches)} are labelled ones or of their scenes and "
             f"{len(unreadable)} cannot be read{_example(unreadable)}; photos are files of {', '.join(FORMATS)}"
         )
-    return Found(photos, known, unreadable)
+    return Found(photos, matches, unreadable)
 
 
 def _example(unreadable: dict[str, str]) -> str:
@@ -80,10 +80,10 @@ def _names(root: Path) -> Iterator[str]:
     if listing.exists():
         yield from dict.fromkeys(listed_names(listing))
     else:
-        found = (path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() in SUFFIXES + OTHER_SUFFIXES)
+        paths = (path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() in SUFFIXES + OTHER_SUFFIXES)
         # Hidden files with the names of photos are what macOS and notebooks keep beside them.
-        shown = (path for path in found if not any(part.startswith(".") for part in path.parts))
-        yield from sorted(path.as_posix() for path in shown)
+        visible = (path for path in paths if not any(part.startswith(".") for part in path.parts))
+        yield from sorted(path.as_posix() for path in visible)
 
 
 def _look(root: Path, name: str) -> tuple[Unlabelled, NDArray[np.uint64]] | str:
