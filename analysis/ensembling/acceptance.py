@@ -60,13 +60,13 @@ def without_own_part(confusions: Sequence[Confusions], part: NDArray[np.int64]) 
         confusions: of each of the K options.
         part: (N,) of the cross-validation.
     """
-    chosen = {each: best_option(confusions, part != each) for each in sorted(set(part.tolist()))}
+    chosen = {held_out: best_option(confusions, part != held_out) for held_out in sorted(set(part.tolist()))}
     return by_part(confusions, part, chosen), chosen
 
 
 def by_part(confusions: Sequence[Confusions], part: NDArray[np.int64], chosen: Mapping[int, int]) -> Confusions:
     """Return each photo's confusion by the option that its part has."""
-    found = np.empty_like(confusions[0])
-    for each, option in chosen.items():
-        found[part == each] = confusions[option][part == each]
-    return found
+    result = np.empty_like(confusions[0])
+    for number, option in chosen.items():
+        result[part == number] = confusions[option][part == number]
+    return result

@@ -93,60 +93,62 @@ def build(
     pool = read_pool(runs, top)
     for note in pool.notes:
         say(f"note: {note}")
-    made = Build(runs, pool, open_labelled(pool, data), say, progress)
+    job = Build(runs, pool, open_labelled(pool, data), say, progress)
     folds = ", ".join(map(str, pool.covered))
-    say(f"{len(pool.members)} members with models of folds {folds}: {len(made.labelled.file_names)} photos out of fold")
-    decision = _weights(made)
-    maps, before, augmentation = _views(made, decision, views)
+    say(f"{len(pool.members)} members with models of folds {folds}: {len(job.labelled.file_names)} photos out of fold")
+    decision = _weights(job)
+    maps, before, augmentation = _views(job, decision, views)
     if filters:
-        _filters(made, maps, before, crf_options)
-    expected = _expected(made, decision, before)
+        _filters(job, maps, before, crf_options)
+    expected = _expected(job, decision, before)
     say(expected.describe())
     return store(
-        made.pool,
+        job.pool,
         decision.weights,
         runs,
         method=decision.method,
         reason=decision.reason,
         scores=decision.scores,
         views=tuple(augmentation.views),
-        filters=tuple(made.filters),
-        stages=tuple(made.stages),
-        gates=tuple(made.gates),
-        photos=len(made.labelled.file_names),
+        filters=tuple(job.filters),
+        stages=tuple(job.stages),
+        gates=tuple(job.gates),
+        photos=len(job.labelled.file_names),
         folds=tuple(pool.covered),
-        notes=tuple(made.pool.notes),
+        notes=tuple(job.pool.notes),
         expected=expected.record(),
     )
 
 
-def _weights(made: Build) -> Decision:
-    samples = _samples(made)
-    decision = decide([member.maps for member in made.pool.members], made.labelled, samples)
-    if reference := _reference(made):
-        made.stage("reference recipe", reference)
-    made.stage("best single trial", decision.single)
-    made.stage("ensemble", decision.chosen)
+def _weights(job: Build) -> Decision:
+    samples = _samples(job)
+    decision = decide([member.maps for member in job.pool.members], job.labelled, samples)
+    if reference := _reference(job):
+        job.stage("reference recipe", reference)
+    job.stage("best single trial", decision.single)
+    job.stage("ensemble", decision.chosen)
     for name, score in decision.scores.items():
-        made.say(f"  {score:.4f}  {name}")
-    made.say(f"weights: {decision.reason}; over the best single {decision.gain:+}")
+        job.say(f"  {score:.4f}  {name}")
+    job.say(f"weights: {decision.reason}; over the best single {decision.gain:+}")
     return decision
 
 
-def _expected(made: Build, decision: Decision, confusions: Confusions) -> Expectation:
+def _expected(job: Build, decision: Decision, confusions: Confusions) -> Expectation:
     """Return what to expect of the ensemble on the test photos, or on as many as there are labelled ones."""
     shares = decision.weights.mean(1)
-    used = [(member, share) for member, share in zip(made.pool.members, shares, strict=True) if share]
+    used = [(member, share) for member, share in zip(job.pool.members, shares, strict=True) if share]
     epochs = sum(share * epoch_luck_of(member) for member, share in used) / sum(share for _, share in used)
     # Weights were chosen without the photos they are scored on; one member alone was chosen by them.
-    rivals = [tallies(pooled_confusion(each.models)[1]) for each in made.pool.members]
+    rivals = [tallies(pooled_confusion(member.models)[1]) for member in job.pool.members]
     trial = trial_luck(rivals) if len(used) == 1 else 0.0
     models = sum(len(member.models) for member, _ in used)
-    test = made.labelled.dataset.root / "test.json"
-    unseen = len(read_json(test)["images"]) if test.exists() else len(made.labelled.dataset.photos)
-    found = expect(tallies(confusions), unseen, epochs, trial, models)
-    filtered = made.stages[-1].value - found.measured  # what filters have added, each by its gate
-    return replace(found, **{name: getattr(found, name) + filtered for name in ("value", "low", "high", "measured")})
+    test = job.labelled.dataset.root / "test.json"
+    unseen = len(read_json(test)["images"]) if test.exists() else len(job.labelled.dataset.photos)
+    expected = expect(tallies(confusions), unseen, epochs, trial, models)
+    filtered = job.stages[-1].value - expected.measured  # what filters have added, each by its gate
+    return replace(
+        expected, **{name: getattr(expected, name) + filtered for name in ("value", "low", "high", "measured")}
+    )
 
 
 def epoch_luck_of(member: Member) -> float:
@@ -156,94 +158,92 @@ def epoch_luck_of(member: Member) -> float:
     )
 
 
-def _samples(made: Build) -> Samples:
+def _samples(job: Build) -> Samples:
     """Read the members' probabilities; who cannot be read is left out."""
     while True:
         try:
-            return draw_samples([member.maps for member in made.pool.members], made.labelled)
+            return draw_samples([member.maps for member in job.pool.members], job.labelled)
         except DamagedMemberError as error:
-            made.pool = without(made.pool, error.member, error.reason)
-            made.say(f"note: {made.pool.notes[-1]}")
+            job.pool = without(job.pool, error.member, error.reason)
+            job.say(f"note: {job.pool.notes[-1]}")
 
 
-def _reference(made: Build) -> Interval | None:
+def _reference(job: Build) -> Interval | None:
     """Return the score of the first run's reference recipe, where that is a member."""
-    run = RunFolder(made.runs[0].resolve())
-    first = [member for member in made.pool.members if (member.run.path, member.number) == (run.path, run.reference())]
+    run = RunFolder(job.runs[0].resolve())
+    first = [member for member in job.pool.members if (member.run.path, member.number) == (run.path, run.reference())]
     if not first:
         return None
-    alone = {part: {"it": np.ones((1, len(CLASSES)))} for part in set(made.labelled.part.tolist())}
-    return miou_interval(nested_confusions([first[0].maps], made.labelled, alone)["it"])
+    alone = {part: {"it": np.ones((1, len(CLASSES)))} for part in set(job.labelled.part.tolist())}
+    return miou_interval(nested_confusions([first[0].maps], job.labelled, alone)["it"])
 
 
-def _views(made: Build, decision: Decision, views: Sequence[str]) -> tuple[FoldMaps, Confusions, Augmentation]:
+def _views(job: Build, decision: Decision, views: Sequence[str]) -> tuple[FoldMaps, Confusions, Augmentation]:
     """Return the ensemble's out-of-fold maps over the chosen views, their confusion matrices, and the choice."""
-    found: dict[str, FoldMaps] = {}
-    used = [member for member, each in zip(made.pool.members, decision.weights, strict=True) if each.any()]
+    maps_of: dict[str, FoldMaps] = {}
+    used = [member for member, weights in zip(job.pool.members, decision.weights, strict=True) if weights.any()]
     costs, notes = usable_views(views, used)
     for note in notes:
-        made.say(f"note: {note}")
+        job.say(f"note: {note}")
     for name in costs:
-        tick = made.progress(f"out of fold, {name}", len(made.labelled.file_names))
-        found[name] = view_maps(
-            made.folder, name, made.pool.members, decision.nested, made.labelled, made.networks, tick
-        )
-    chosen = choose_views(found, made.labelled, costs)
-    if len(found) > 1:
-        scores = ", ".join(f"{name} {score:.4f}" for name, score in view_scores(found, made.labelled).items())
-        made.say(f"each view alone: {scores}")
-        made.say(f"test-time augmentation: {', '.join(chosen.views)}; {chosen.reason}")
-    maps = found[PLAIN]
+        tick = job.progress(f"out of fold, {name}", len(job.labelled.file_names))
+        maps_of[name] = view_maps(job.folder, name, job.pool.members, decision.nested, job.labelled, job.networks, tick)
+    chosen = choose_views(maps_of, job.labelled, costs)
+    if len(maps_of) > 1:
+        scores = ", ".join(f"{name} {score:.4f}" for name, score in view_scores(maps_of, job.labelled).items())
+        job.say(f"each view alone: {scores}")
+        job.say(f"test-time augmentation: {', '.join(chosen.views)}; {chosen.reason}")
+    maps = maps_of[PLAIN]
     if chosen.views != (PLAIN,):
         means = (
             pair
-            for group in made.labelled.groups()
+            for group in job.labelled.groups()
             for pair in mean_maps(
-                [found[name] for name in chosen.nested[int(made.labelled.part[group[0]])]], made.labelled, group
+                [maps_of[name] for name in chosen.nested[int(job.labelled.part[group[0]])]], job.labelled, group
             )
         )
-        maps = write_all(made.folder / "augmented.parquet", made.labelled, means)
-    before = confusions_of(maps, made.labelled, lambda each, _: [_classes(each)])[0]
-    taken = chosen.views != (PLAIN,)
+        maps = write_all(job.folder / "augmented.parquet", job.labelled, means)
+    before = confusions_of(maps, job.labelled, lambda probabilities, _: [_classes(probabilities)])[0]
+    accepted = chosen.views != (PLAIN,)
     name = "test-time augmentation"
-    made.gates.append(Tried(name, taken, chosen.gain.bounds, chosen.reason, cost=chosen.cost))
-    if taken:
-        made.stage(f"+ {name}", miou_interval(before))
+    job.gates.append(Tried(name, accepted, chosen.gain.bounds, chosen.reason, cost=chosen.cost))
+    if accepted:
+        job.stage(f"+ {name}", miou_interval(before))
     return maps, before, chosen
 
 
-def _filters(made: Build, maps: FoldMaps, before: Confusions, crf_options: int) -> None:
+def _filters(job: Build, maps: FoldMaps, before: Confusions, crf_options: int) -> None:
     if crf_options and not crf.available():
-        made.say("note: no CRF: pydensecrf2 is not there on this Python")
+        job.say("note: no CRF: pydensecrf2 is not there on this Python")
     elif crf_options:
         # Threads would wait for each other: pydensecrf holds Python's lock. Forked processes could inherit PyTorch's.
         with ProcessPoolExecutor(cpu_count(), mp_context=get_context("spawn")) as executor:
-            tick = made.progress("CRF", 0)
-            gate, nested = fit_crf(maps, made.labelled, before, executor, crf_options, tick)
-            if _judged(made, gate):
-                refined = crf_maps(maps, made.labelled, nested, executor)
-                maps = write_all(made.folder / "crf.parquet", made.labelled, refined)
-                before = confusions_of(maps, made.labelled, lambda each, _: [_classes(each)])[0]
-    gate, factors = fit_factors(maps, made.labelled, before)
-    taken = _judged(made, gate)
+            tick = job.progress("CRF", 0)
+            gate, nested = fit_crf(maps, job.labelled, before, executor, crf_options, tick)
+            if _judged(job, gate):
+                refined = crf_maps(maps, job.labelled, nested, executor)
+                maps = write_all(job.folder / "crf.parquet", job.labelled, refined)
+                before = confusions_of(maps, job.labelled, lambda probabilities, _: [_classes(probabilities)])[0]
+    gate, factors = fit_factors(maps, job.labelled, before)
+    accepted = _judged(job, gate)
 
-    def classes(each: Map, part: int) -> ClassMap:
-        return scaled(each, factors[part]).argmax(0).astype(np.uint8) if taken else _classes(each)
+    def classes(probabilities: Map, part: int) -> ClassMap:
+        return scaled(probabilities, factors[part]).argmax(0).astype(np.uint8) if accepted else _classes(probabilities)
 
-    if taken:
-        before = confusions_of(maps, made.labelled, lambda each, part: [classes(each, part)])[0]
-    _judged(made, fit_pieces(maps, made.labelled, classes, before))
+    if accepted:
+        before = confusions_of(maps, job.labelled, lambda probabilities, part: [classes(probabilities, part)])[0]
+    _judged(job, fit_pieces(maps, job.labelled, classes, before))
 
 
-def _judged(made: Build, gate: Gate) -> bool:
+def _judged(job: Build, gate: Gate) -> bool:
     """Take down what became of a filter."""
-    made.gates.append(gate.record())
-    made.say(f"{gate.name}: {'accepted' if gate.accepted else 'left out'}, {gate.reason}")
+    job.gates.append(gate.record())
+    job.say(f"{gate.name}: {'accepted' if gate.accepted else 'left out'}, {gate.reason}")
     if gate.accepted:
-        made.filters.append({"name": gate.name, **gate.params})
-        made.stage(f"+ {gate.name}", gate.after)
+        job.filters.append({"name": gate.name, **gate.params})
+        job.stage(f"+ {gate.name}", gate.after)
     return gate.accepted
 
 
-def _classes(each: Map) -> ClassMap:
-    return each.argmax(0).astype(np.uint8)
+def _classes(probabilities: Map) -> ClassMap:
+    return probabilities.argmax(0).astype(np.uint8)

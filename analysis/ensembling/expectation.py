@@ -78,11 +78,11 @@ def expect(
     """
     rng = np.random.default_rng(seed)
     sums = resamples(len(found), seed, DRAWS) @ found
-    known = value_draws(found, sums, seed)
+    scored = value_draws(found, sums, seed)
     shares = rng.multinomial(unseen, np.full(len(found), 1 / len(found)), size=DRAWS).astype(np.float64)
     to_come = sums_to_mious(shares @ found)
     noise = rng.normal(scale=SEED_SD / math.sqrt(models), size=DRAWS)
-    spread = (known - known.mean()) + (to_come - to_come.mean()) + noise
+    spread = (scored - scored.mean()) + (to_come - to_come.mean()) + noise
     measured = miou(found)
     value = measured - epochs - trial
     low, high = np.quantile(spread, ((1 - HELD) / 2, (1 + HELD) / 2))
@@ -115,8 +115,8 @@ def trial_luck(rivals: Sequence[Tallies], seed: int = 0) -> float:
         return 0.0
     rng = np.random.default_rng(seed)
     counts = resamples(len(rivals[0]), seed, DRAWS)
-    values = np.array([miou(each) for each in rivals])
-    drawn = np.array([sums_to_mious(counts @ each) for each in rivals])  # (K, B)
+    values = np.array([miou(rival) for rival in rivals])
+    drawn = np.array([sums_to_mious(counts @ rival) for rival in rivals])  # (K, B)
     # What all trials share of a draw decides nothing between them.
     apart = drawn - drawn.mean(0)
     noise = apart - apart.mean(1, keepdims=True) + rng.normal(scale=SEED_SD, size=drawn.shape)
@@ -125,7 +125,7 @@ def trial_luck(rivals: Sequence[Tallies], seed: int = 0) -> float:
     drawn_together = values.mean() + math.sqrt(max(1 - variance / spread, 0.0) if spread else 0.0) * (
         values - values.mean()
     )
-    seen = drawn_together[:, None] + noise
-    picked = seen.argmax(0)
-    columns = np.arange(seen.shape[1])
-    return max(float((seen[picked, columns] - drawn_together[picked]).mean()), 0.0)
+    scores = drawn_together[:, None] + noise
+    picked = scores.argmax(0)
+    columns = np.arange(scores.shape[1])
+    return max(float((scores[picked, columns] - drawn_together[picked]).mean()), 0.0)

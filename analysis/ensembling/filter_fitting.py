@@ -49,15 +49,15 @@ def confusions_of(
 
     def score(group: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         return [
-            confusion(labelled, int(position), to_classes(each, int(labelled.part[position])))
-            for position, each in zip(group, read_all(maps, labelled, group), strict=True)
+            confusion(labelled, int(position), to_classes(probabilities, int(labelled.part[position])))
+            for position, probabilities in zip(group, read_all(maps, labelled, group), strict=True)
         ]
 
     groups = labelled.groups()
     with ThreadPoolExecutor(cpu_count()) as pool:
-        found = [matrices for group in pool.map(score, groups) for matrices in group]
+        by_photo = [matrices for group in pool.map(score, groups) for matrices in group]
     order = np.argsort(np.concatenate(groups))
-    return list(np.stack(found)[order].swapaxes(0, 1))
+    return list(np.stack(by_photo)[order].swapaxes(0, 1))
 
 
 def confusion(labelled: Labelled, position: int, classes: Sequence[ClassMap]) -> NDArray[np.int64]:
@@ -71,7 +71,9 @@ def fit_pieces(
 ) -> Gate:
     """Fit the size below which connected pieces become background."""
     options = confusions_of(
-        maps, labelled, lambda each, part: [without_small(to_classes(each, part), size) for size in PIECES]
+        maps,
+        labelled,
+        lambda probabilities, part: [without_small(to_classes(probabilities, part), size) for size in PIECES],
     )
     after, _ = without_own_part(options, labelled.part)
     size = PIECES[best_option(options, np.ones(len(before), bool))]
@@ -85,7 +87,9 @@ def fit_factors(maps: FoldMaps, labelled: Labelled, before: Confusions) -> tuple
     with ThreadPoolExecutor(cpu_count()) as pool:
         *fits, final = pool.map(class_factors, [*(samples.of(labelled.part != part) for part in parts), samples])
     nested = dict(zip(parts, fits, strict=True))
-    after = confusions_of(maps, labelled, lambda each, part: [scaled(each, nested[part]).argmax(0).astype(np.uint8)])[0]
+    after = confusions_of(
+        maps, labelled, lambda probabilities, part: [scaled(probabilities, nested[part]).argmax(0).astype(np.uint8)]
+    )[0]
     rounded = [round(float(factor), 4) for factor in final]
     return judge("class factors", before, after, {"factors": rounded}), nested
 
@@ -151,13 +155,13 @@ def fit_crf(
         tried.append(params)
         scored.append(matrices)
     part = labelled.part[some]
-    chosen = {int(each): best_option(scored, part != each) for each in set(part.tolist())}
+    chosen = {int(held_out): best_option(scored, part != held_out) for held_out in set(part.tolist())}
     final = best_option(scored, np.ones(len(some), bool))
     after = before.copy()
     for option in sorted(set(chosen.values())):
-        inside = np.flatnonzero(np.isin(labelled.part, [each for each, index in chosen.items() if index == option]))
+        inside = np.flatnonzero(np.isin(labelled.part, [number for number, index in chosen.items() if index == option]))
         after[inside] = _crf_confusions(maps, labelled, inside, tried[option], executor, tick)
-    return judge("crf", before, after, tried[final]), {each: tried[index] for each, index in chosen.items()}
+    return judge("crf", before, after, tried[final]), {number: tried[index] for number, index in chosen.items()}
 
 
 def crf_maps(
@@ -167,8 +171,8 @@ def crf_maps(
     for group in labelled.groups():
         photos = labelled.images(SCORE_SIZE, group)
         params = nested[int(labelled.part[group[0]])]
-        found = crf.refine_all(executor, list(read_all(maps, labelled, group)), list(photos), params)
-        yield from zip(group.tolist(), found, strict=True)
+        refined = crf.refine_all(executor, list(read_all(maps, labelled, group)), list(photos), params)
+        yield from zip(group.tolist(), refined, strict=True)
 
 
 def _crf_confusions(
@@ -179,18 +183,18 @@ def _crf_confusions(
     executor: Executor,
     tick: Tick,
 ) -> Confusions:
-    found = []
+    matrices = []
     for start in range(0, len(positions), WINDOW):
         window = positions[start : start + WINDOW]
         photos = list(labelled.images(SCORE_SIZE, window))
         refined = crf.refine_all(executor, list(read_all(maps, labelled, window)), photos, params)
-        for position, each in zip(window, refined, strict=True):
-            found.append(confusion(labelled, int(position), [each.argmax(0).astype(np.uint8)])[0])
+        for position, probabilities in zip(window, refined, strict=True):
+            matrices.append(confusion(labelled, int(position), [probabilities.argmax(0).astype(np.uint8)])[0])
             tick(1)
-    return np.stack(found)
+    return np.stack(matrices)
 
 
 def _some_of_each_part(part: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """Return about `count` positions, of every part its share and one at least."""
     step = max(len(part) // count, 1)
-    return np.sort(np.concatenate([np.flatnonzero(part == each)[::step] for each in np.unique(part)]))
+    return np.sort(np.concatenate([np.flatnonzero(part == number)[::step] for number in np.unique(part)]))

@@ -48,7 +48,7 @@ def decide(members: Sequence[FoldMaps], labelled: Labelled, samples: Samples) ->
     single member, the single is the decision.
     """
     parts = sorted(set(labelled.part.tolist()))
-    subsets = [*(samples.of(labelled.part != each) for each in parts), samples]
+    subsets = [*(samples.of(labelled.part != part) for part in parts), samples]
     with ThreadPoolExecutor(cpu_count()) as pool:
         *fits, final = pool.map(fit_weights, subsets)
     by_part = dict(zip(parts, fits, strict=True))
@@ -66,7 +66,7 @@ def decide(members: Sequence[FoldMaps], labelled: Labelled, samples: Samples) ->
         reason = f"no ensemble was better than the best single on photos left out ({values})"
         chosen, gain = single, difference_interval(confusions[SINGLE], confusions[SINGLE])
         best = dict.fromkeys(parts, SINGLE)
-    nested = {part: each[best[part]] for part, each in by_part.items()}
+    nested = {part: weights_of[best[part]] for part, weights_of in by_part.items()}
     return Decision(method, final[method], nested, scores, single, chosen, gain, reason)
 
 
@@ -76,7 +76,7 @@ def nested_confusions(
     """Return each method's confusion matrices (N, C, C) over all pixels, by weights fitted without the photo's part."""
     methods = list(next(iter(by_part.values())))
     weights = {part: np.stack(list(fits.values())).astype(np.float32) for part, fits in by_part.items()}
-    found = {method: np.zeros((len(labelled.file_names), C, C), np.int64) for method in methods}
+    confusions = {method: np.zeros((len(labelled.file_names), C, C), np.int64) for method in methods}
 
     def score(positions: NDArray[np.int64]) -> None:
         # All of one part and fold: the same members, whose files are read in order.
@@ -87,18 +87,18 @@ def nested_confusions(
         for position, *maps in zip(positions, *(members[index][fold].read(names) for index in used), strict=True):
             size = labelled.sizes([position])[0]
             mixed = np.zeros((len(methods), C, SCORE_SIZE, SCORE_SIZE), np.float32)
-            for index, each in zip(used, maps, strict=True):  # one at a time: there may be a hundred
-                whole = whole_map(each, size)
+            for index, probabilities in zip(used, maps, strict=True):  # one at a time: there may be a hundred
+                whole = whole_map(probabilities, size)
                 for row in np.flatnonzero(of_part[:, index].any(1)):
                     mixed[row] += of_part[row, index, :, None, None] * whole
             truth = torch.from_numpy(labelled.truth([position])).expand(len(methods), SCORE_SIZE, SCORE_SIZE)
             matrices = confusion_matrices(truth, torch.from_numpy(mixed).max(1).indices, C).numpy()
             for method, matrix in zip(methods, matrices, strict=True):
-                found[method][position] = matrix
+                confusions[method][position] = matrix
 
     with ThreadPoolExecutor(cpu_count()) as pool:
         list(pool.map(score, labelled.groups()))
-    return found
+    return confusions
 
 
 def _best_without(confusions: Mapping[str, NDArray[np.int64]], others: NDArray[np.bool_]) -> str:
@@ -109,7 +109,7 @@ def _by_method(
     confusions: Mapping[str, NDArray[np.int64]], part: NDArray[np.int64], best: Mapping[int, str]
 ) -> NDArray[np.int64]:
     """Return each photo's confusion by the method of its part."""
-    found = np.empty_like(confusions[SINGLE])
-    for each, method in best.items():
-        found[part == each] = confusions[method][part == each]
-    return found
+    result = np.empty_like(confusions[SINGLE])
+    for number, method in best.items():
+        result[part == number] = confusions[method][part == number]
+    return result

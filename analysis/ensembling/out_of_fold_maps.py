@@ -51,20 +51,20 @@ def view_maps(
         tick: told of each chunk.
     """
     stamps = [stamp(folder.best_weights) for member in members for folder in member.models.values()]
-    weights = [[np.round(each, 9).tolist() for each in nested.values()], [each.name for each in members]]
+    weights = [[np.round(of_part, 9).tolist() for of_part in nested.values()], [member.name for member in members]]
     key = hashlib.sha256(json.dumps([view, weights, stamps, VERSION]).encode()).hexdigest()[:12]
     path = folder / f"{view.replace(' ', '_')}-{key}.parquet"
-    if not (found := _open(path, labelled)):
+    if not (maps := _open(path, labelled)):
         for old in folder.glob(f"{view.replace(' ', '_')}-*.parquet"):
             old.unlink()
-        found = write_all(path, labelled, _predicted(view, members, nested, labelled, networks, tick))
-    return found
+        maps = write_all(path, labelled, _predicted(view, members, nested, labelled, networks, tick))
+    return maps
 
 
 def write_all(path: Path, labelled: Labelled, maps: Iterable[tuple[int, Map]]) -> FoldMaps:
     """Write a map of each photo, given with its position, and return them by fold."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = ((labelled.file_names[position], encoded([each])[0]) for position, each in maps)
+    rows = ((labelled.file_names[position], encoded([probabilities])[0]) for position, probabilities in maps)
     write_maps(path, rows, SCORE_SIZE)
     return dict.fromkeys(sorted(set(labelled.fold.tolist())), Maps.open(path))
 
@@ -76,8 +76,8 @@ def read_all(maps: FoldMaps, labelled: Labelled, positions: Iterable[int]) -> It
 
 def mean_maps(views: Sequence[FoldMaps], labelled: Labelled, positions: NDArray[np.int64]) -> Iterator[tuple[int, Map]]:
     """Yield each photo's position and the mean of its maps of several views."""
-    for position, *maps in zip(positions, *(read_all(each, labelled, positions) for each in views), strict=True):
-        mean = sum(each.astype(np.float32) for each in maps) / len(maps)
+    for position, *maps in zip(positions, *(read_all(view, labelled, positions) for view in views), strict=True):
+        mean = sum(probabilities.astype(np.float32) for probabilities in maps) / len(maps)
         yield int(position), np.rint(mean).astype(np.uint8)
 
 
@@ -90,19 +90,23 @@ def _predicted(
     tick: Tick,
 ) -> Iterator[tuple[int, Map]]:
     used = {
-        each.path: each
+        folder.path: folder
         for member, folds in zip(members, zip(*nested.values(), strict=True), strict=True)
         if any(share.any() for share in folds)
-        for each in member.models.values()
+        for folder in member.models.values()
     }
     for group in labelled.groups(networks.chunk(list(used.values()))):
         fold, weights = int(labelled.fold[group[0]]), nested[int(labelled.part[group[0]])]
         voters = tuple(
-            Voter(member.models[fold], fold, each) for member, each in zip(members, weights, strict=True) if each.any()
+            Voter(member.models[fold], fold, share)
+            for member, share in zip(members, weights, strict=True)
+            if share.any()
         )
         ensemble = Ensemble(Path(), voters, (view,), ())
-        found = mixed(ensemble, len(group), partial(labelled.images, positions=group), networks, labelled.sizes(group))
-        yield from zip(group.tolist(), found, strict=True)
+        predicted = mixed(
+            ensemble, len(group), partial(labelled.images, positions=group), networks, labelled.sizes(group)
+        )
+        yield from zip(group.tolist(), predicted, strict=True)
         tick(len(group))
 
 

@@ -23,7 +23,7 @@ def build_shown(runs: list[Path], console: Console, **options: Any) -> Path:
             task = bars.add_task(title, total=photos or None)
             return lambda done: bars.advance(task, done)
 
-        path = build(runs, lambda text: console.print(text, highlight=False, soft_wrap=True), progress, **options)
+        path = build(runs, lambda message: console.print(message, highlight=False, soft_wrap=True), progress, **options)
     console.print(stage_table(read_ensemble(path).stages))
     again = " ".join(f"--run {run}" for run in runs)
     console.print(
@@ -41,6 +41,6 @@ def stage_table(stages: Sequence[Stage]) -> Table:
     table.add_column("step")
     table.add_column("mIoU", justify="right")
     table.add_column("95% over photos", justify="right")
-    for each in stages:
-        table.add_row(each.name, f"{each.value:.4f}", f"{each.low:.3f} to {each.high:.3f}")
+    for stage in stages:
+        table.add_row(stage.name, f"{stage.value:.4f}", f"{stage.low:.3f} to {stage.high:.3f}")
     return table

@@ -63,8 +63,8 @@ def choose_views(
     chains = {part: _greedy(samples.of(labelled.part != part), costs, least_gain) for part in parts}
     # Of each part the first of its views, the first two, and so on.
     fits = {
-        part: {str(count): _share(each[:count], len(names)) for count in range(1, len(chain) + 1)}
-        for part, each in chains.items()
+        part: {str(count): _share(views[:count], len(names)) for count in range(1, len(chain) + 1)}
+        for part, views in chains.items()
     }
     first = list(nested_confusions([maps[name] for name in names], labelled, fits).values())
 
@@ -80,15 +80,15 @@ def choose_views(
     chosen = chain[: best_count(np.ones(len(labelled.part), bool))]
     added = _added(chosen, costs)
     asked, enough = least_gain * added, gain.value >= least_gain * added
-    told = (
+    outcome = (
         f"gain {gain:+} on photos they were not chosen on, {'at least' if enough else 'less than'} the {asked:.4f} "
         f"that {1 + added:.1f} times the passes must gain"
     )
     if not enough:
         tried = ", ".join(names[index] for index in chosen[1:])
-        return _no_views(parts, gain, f"left out: {tried}: {told}")
-    nested = {part: tuple(names[index] for index in each[: count_of[part]]) for part, each in chains.items()}
-    return Augmentation(tuple(names[index] for index in chosen), nested, 1 + added, gain, told)
+        return _no_views(parts, gain, f"left out: {tried}: {outcome}")
+    nested = {part: tuple(names[index] for index in views[: count_of[part]]) for part, views in chains.items()}
+    return Augmentation(tuple(names[index] for index in chosen), nested, 1 + added, gain, outcome)
 
 
 def _no_views(parts: Sequence[int], gain: Interval, reason: str) -> Augmentation:
@@ -105,20 +105,20 @@ def usable_views(names: Sequence[str], members: Sequence[Member]) -> tuple[dict[
 
     A scale at which no network sees another size than in an earlier view is left out too.
     """
-    configs = [TrialConfig.from_dict(next(iter(each.models.values())).config()) for each in members]
+    configs = [TrialConfig.from_dict(next(iter(member.models.values())).config()) for member in members]
     costs: dict[str, float] = {}
-    seen: set[tuple[Any, ...]] = set()
+    looks: set[tuple[Any, ...]] = set()
     notes = []
     for name in dict.fromkeys((PLAIN, *names)):
         view = VIEWS[name]
         sizes = [view.size(config.image_size) for config in configs]
         look = (view.flipped, view.turns, *sizes)
-        problem = next((text for text in map(_problem, configs, sizes) if text), None)
-        if problem or look in seen:
+        problem = next((fault for fault in map(_problem, configs, sizes) if fault), None)
+        if problem or look in looks:
             why = problem or "it is the same size as another view"
             notes.append(f"photos {name} are left out of the test-time augmentation: {why}")
             continue
-        seen.add(look)
+        looks.add(look)
         costs[name] = sum(view.cost(config.image_size) for config in configs) / len(configs)
     return costs, notes
 
@@ -139,17 +139,17 @@ def view_scores(maps: Mapping[str, FoldMaps], labelled: Labelled) -> dict[str, f
     """Return the out-of-fold mIoU of each view alone."""
     parts = sorted(set(labelled.part.tolist()))
     fits = {name: _share([index], len(maps)) for index, name in enumerate(maps)}
-    found = nested_confusions(list(maps.values()), labelled, dict.fromkeys(parts, fits))
-    return {name: float(mean_ious(matrices)[0]) for name, matrices in found.items()}
+    confusions = nested_confusions(list(maps.values()), labelled, dict.fromkeys(parts, fits))
+    return {name: float(mean_ious(matrices)[0]) for name, matrices in confusions.items()}
 
 
 def _greedy(samples: Samples, costs: Sequence[float], least_gain: float) -> list[int]:
     """Return the chosen views' indices; the photo as it is, the first, is always among them."""
     chosen, score = [0], sampled_miou(samples, [0])
     while len(chosen) < len(costs):
-        left = [index for index in range(len(costs)) if index not in chosen]
-        gains = {index: sampled_miou(samples, [*chosen, index]) - score for index in left}
-        best = max(left, key=lambda index: gains[index] / costs[index])
+        remaining = [index for index in range(len(costs)) if index not in chosen]
+        gains = {index: sampled_miou(samples, [*chosen, index]) - score for index in remaining}
+        best = max(remaining, key=lambda index: gains[index] / costs[index])
         if gains[best] < least_gain * costs[best]:
             break
         chosen.append(best)

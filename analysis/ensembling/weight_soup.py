@@ -44,13 +44,15 @@ def average(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     """
     first = states[0]
     for other in states[1:]:
-        if {name: each.shape for name, each in first.items()} != {name: each.shape for name, each in other.items()}:
+        if {name: tensor.shape for name, tensor in first.items()} != {
+            name: tensor.shape for name, tensor in other.items()
+        }:
             raise ValueError("a soup needs models of one config; these have other weights")
     return {
-        name: torch.stack([state[name].float() for state in states]).mean(0).to(each.dtype)
-        if each.is_floating_point()
-        else each
-        for name, each in first.items()
+        name: torch.stack([state[name].float() for state in states]).mean(0).to(tensor.dtype)
+        if tensor.is_floating_point()
+        else tensor
+        for name, tensor in first.items()
     }
 
 
@@ -76,7 +78,7 @@ def make_soup(member: Member, labelled: Labelled, out: TrialFolder) -> TrialFold
 @torch.no_grad()
 def measure_norms(model: Segmenter, photos: Tensor, batch: int = 8) -> None:
     """Set the batch norms' statistics to those of photos (N, S, S, 3)."""
-    norms = [each for each in model.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
@@ -98,7 +100,7 @@ def with_soups(ensemble: Ensemble, runs: Sequence[Path], data: Path | None, cons
     for trial in dict.fromkeys(_trial(voter) for voter in ensemble.voters):
         own = [voter for voter in ensemble.voters if _trial(voter) == trial]
         member = of_pool.get(own[0].folder.path)
-        if member is None or {voter.folder.path for voter in own} != {each.path for each in member.models.values()}:
+        if member is None or {voter.folder.path for voter in own} != {folder.path for folder in member.models.values()}:
             why = "its models are not all there any more, or there are more by now; make the ensemble again for a soup"
             console.print(f"soup of {own[0].name}: left out, {why}", highlight=False, soft_wrap=True)
             voters += own
@@ -108,9 +110,9 @@ def with_soups(ensemble: Ensemble, runs: Sequence[Path], data: Path | None, cons
             continue
         folder = TrialFolder(ensemble.path.parent / "soups" / member.name.replace("/", "-") / f"{member.number:04d}")
         soup = Voter(make_soup(member, labelled, folder), own[0].fold, np.sum([voter.weight for voter in own], axis=0))
-        taken, told = _compared(soup, own, ensemble.views, labelled)
-        console.print(f"soup of {member.name}: {told}", highlight=False, soft_wrap=True)
-        voters += [soup] if taken else own
+        accepted, outcome = _compared(soup, own, ensemble.views, labelled)
+        console.print(f"soup of {member.name}: {outcome}", highlight=False, soft_wrap=True)
+        voters += [soup] if accepted else own
     return replace(ensemble, voters=tuple(voters))
 
 
@@ -122,23 +124,26 @@ def _trial(voter: Voter) -> Path:
 def _compared(soup: Voter, own: Sequence[Voter], views: Sequence[str], labelled: Labelled) -> tuple[bool, str]:
     positions = np.arange(0, len(labelled.file_names), max(len(labelled.file_names) // COMPARED, 1))
     networks = Networks()
-    found = []
+    confusions = []
     for voters in ([soup], own):
         ensemble = Ensemble(Path(), tuple(voters), tuple(views), ()).evened()
         maps = mixed(
             ensemble, len(positions), lambda size: labelled.images(size, positions), networks, labelled.sizes(positions)
         )
         classes = maps.argmax(1).astype(np.uint8)
-        found.append(
+        confusions.append(
             np.concatenate(
-                [confusion(labelled, int(position), [each]) for position, each in zip(positions, classes, strict=True)]
+                [
+                    confusion(labelled, int(position), [class_map])
+                    for position, class_map in zip(positions, classes, strict=True)
+                ]
             )
         )
-    gain = difference_interval(found[0], found[1])
+    gain = difference_interval(confusions[0], confusions[1])
     size = soup.folder.config()["image_size"]
     fewer = (len(own) - 1) * sum(VIEWS[name].cost(size) for name in views)  # passes over a photo
     allowed = LEAST_GAIN * fewer
-    taken = gain.value >= -allowed
-    verdict = "taken" if taken else "left out"
+    accepted = gain.value >= -allowed
+    verdict = "taken" if accepted else "left out"
     compared = f"{gain:+} to the vote of its {len(own)} models on {len(positions)} photos that all have trained on"
-    return taken, f"{verdict}, {compared}: {fewer:.3g} passes fewer may lose {allowed:.4f}"
+    return accepted, f"{verdict}, {compared}: {fewer:.3g} passes fewer may lose {allowed:.4f}"

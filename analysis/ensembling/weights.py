@@ -30,7 +30,7 @@ Weights = NDArray[np.float64]
 def fit_weights(samples: Samples, seed: int = 0) -> dict[str, Weights]:
     """Return the weights that each way of fitting them finds: on the best single member, equal on the few best, ..."""
     members = len(samples.values)
-    ious = np.array([_class_iou(_confusion(samples, each.argmax(0))) for each in samples.values])
+    ious = np.array([_class_iou(_confusion(samples, probabilities.argmax(0))) for probabilities in samples.values])
     ranked = np.argsort(-np.nanmean(ious, 1), kind="stable")
     picked = greedy(samples, seed)
     return {
@@ -76,9 +76,9 @@ def fitted(samples: Samples, start: NDArray[np.float64]) -> NDArray[np.float64]:
         loss = -(hits / union.clamp(min=1e-6))[union > 0].mean()
         loss.backward()
         optimizer.step()
-    found = np.zeros(len(start))
-    found[chosen] = logits.detach().softmax(0).double().numpy()
-    return found
+    result = np.zeros(len(start))
+    result[chosen] = logits.detach().softmax(0).double().numpy()
+    return result
 
 
 def class_weighted(ious: NDArray[np.float64], start: NDArray[np.float64]) -> Weights:
@@ -99,15 +99,15 @@ def _greedy(samples: Samples) -> NDArray[np.float64]:
     picks: list[int] = []
     scores: list[float] = []
     for _ in range(PICKS):
-        found = []
-        for each in shifted:
-            np.add(total, each, out=candidate)
+        mious = []
+        for member in shifted:
+            np.add(total, member, out=candidate)
             np.maximum.reduce(candidate, axis=0, out=best)
             classes = C - 1 - (best & (2**BITS - 1)).astype(np.int64)
             counts = np.bincount(truth | classes, samples.weight, 1 << 2 * BITS)
-            found.append(_miou(counts.reshape(1 << BITS, 1 << BITS)[:C, :C] + agreed))
-        picks.append(int(np.argmax(found)))
-        scores.append(max(found))
+            mious.append(_miou(counts.reshape(1 << BITS, 1 << BITS)[:C, :C] + agreed))
+        picks.append(int(np.argmax(mious)))
+        scores.append(max(mious))
         total += shifted[picks[-1]]
     counts = np.bincount(picks[: int(np.argmax(scores)) + 1], minlength=len(samples.values))
     return counts / counts.sum()
