@@ -79,23 +79,23 @@ def predict_test(ensemble: Ensemble, data: Path, outputs: Outputs, console: Cons
             "chunk": size,
         },
     )
-    left = [index for index in range(len(chunks)) if not _part(outputs, index).exists()]
-    done = sum(len(each) for each in chunks) - sum(len(chunks[index]) for index in left)
+    remaining = [index for index in range(len(chunks)) if not _part(outputs, index).exists()]
+    done = sum(len(chunk) for chunk in chunks) - sum(len(chunks[index]) for index in remaining)
     again = f", {done} of them done before" if done else ""
     console.print(f"{len(names)} photos{again}: {describe(ensemble)}", highlight=False, soft_wrap=True)
     started = time.perf_counter()
     columns = (TextColumn("photos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    needs_processes = any(each["name"] == "crf" for each in ensemble.filters)
+    needs_processes = any(entry["name"] == "crf" for entry in ensemble.filters)
     context = ProcessPoolExecutor(cpu_count(), mp_context=get_context("spawn")) if needs_processes else nullcontext()
     bars = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     with bars as bar, context as executor:
         task = bar.add_task("photos", total=len(names), completed=done)
-        for count, index in enumerate(left, start=1):
+        for count, index in enumerate(remaining, start=1):
             _predict_chunk(ensemble, data, outputs, index, chunks[index], bad, networks, executor)
             bar.advance(task, len(chunks[index]))
-            if not console.is_terminal and (count * 10 // len(left)) > ((count - 1) * 10 // len(left)):
-                rate = sum(len(chunks[each]) for each in left[:count]) / (time.perf_counter() - started)
-                console.print(f"{count * 100 // len(left)}% done, {rate:.1f} photos/s", highlight=False)
+            if not console.is_terminal and (count * 10 // len(remaining)) > ((count - 1) * 10 // len(remaining)):
+                rate = sum(len(chunks[position]) for position in remaining[:count]) / (time.perf_counter() - started)
+                console.print(f"{count * 100 // len(remaining)}% done, {rate:.1f} photos/s", highlight=False)
     write_submission(outputs.csv, _rows(outputs, chunks, order or names), len(names))
     shutil.rmtree(outputs.parts)
     console.print(f"wrote {outputs.csv}", highlight=False, soft_wrap=True)
@@ -103,7 +103,7 @@ def predict_test(ensemble: Ensemble, data: Path, outputs: Outputs, console: Cons
 
 def describe(ensemble: Ensemble) -> str:
     """Return what predicts, in few words."""
-    filters = ", ".join(each["name"] for each in ensemble.filters) or "no filter"
+    filters = ", ".join(entry["name"] for entry in ensemble.filters) or "no filter"
     return f"{len(ensemble.voters)} models, views: {', '.join(ensemble.views)}; {filters}"
 
 
@@ -122,15 +122,15 @@ def bad_photos(data: Path, names: Sequence[str], skip_bad: bool, console: Consol
         return None
 
     with ThreadPoolExecutor(cpu_count()) as pool:
-        faults = {name: text for name, text in zip(names, pool.map(fault, names), strict=True) if text}
+        faults = {name: reason for name, reason in zip(names, pool.map(fault, names), strict=True) if reason}
     if faults and not skip_bad:
-        shown = listed(list(faults.values()))
+        listing = listed(list(faults.values()))
         raise ValueError(
             f"{len(faults)} of {len(names)} test photos cannot be read; mend them, or submit them as background by "
-            f"--skip-bad:\n{shown}"
+            f"--skip-bad:\n{listing}"
         )
-    for text in faults.values():
-        console.print(f"note: {text}: submitted as background", style="yellow", highlight=False, soft_wrap=True)
+    for reason in faults.values():
+        console.print(f"note: {reason}: submitted as background", style="yellow", highlight=False, soft_wrap=True)
     return set(faults)
 
 
@@ -148,15 +148,15 @@ def _predict_chunk(
     paths = [photo_path(data, name) for name in good]
     maps = list(predict_photos(ensemble, paths, networks)) if good else []
     small = [resize_photo(read_photo(path), SCORE_SIZE) for path in paths] if ensemble.filters else []
-    found = dict(zip(good, class_maps(maps, small, ensemble.filters, executor), strict=True))
-    classes = np.stack([found.get(name, np.zeros((SCORE_SIZE, SCORE_SIZE), np.uint8)) for name in names])
+    map_of = dict(zip(good, class_maps(maps, small, ensemble.filters, executor), strict=True))
+    classes = np.stack([map_of.get(name, np.zeros((SCORE_SIZE, SCORE_SIZE), np.uint8)) for name in names])
     if outputs.probabilities and good:
         outputs.probabilities.mkdir(parents=True, exist_ok=True)
         rows = zip(good, encoded(maps), strict=True)
         write_maps(outputs.probabilities / f"part-{index:04d}.parquet", rows, SCORE_SIZE)
     if outputs.masks:
-        for name, each in zip(names, classes, strict=True):
-            write_mask(outputs.masks / Path(name).with_suffix(".png"), each)
+        for name, class_map in zip(names, classes, strict=True):
+            write_mask(outputs.masks / Path(name).with_suffix(".png"), class_map)
     write_bytes(_part(outputs, index), classes.tobytes())  # last: the chunk is done
 
 
@@ -199,11 +199,11 @@ def _rows(
     outputs: Outputs, chunks: Sequence[Sequence[str]], order: Sequence[str]
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Yield name and class map in the order asked, from the chunks' files mapped into memory."""
-    place = {name: (index, row) for index, chunk in enumerate(chunks) for row, name in enumerate(chunk)}
+    position_of = {name: (index, row) for index, chunk in enumerate(chunks) for row, name in enumerate(chunk)}
     files = [
         np.memmap(_part(outputs, index), np.uint8, "r").reshape(-1, SCORE_SIZE, SCORE_SIZE)
         for index in range(len(chunks))
     ]
     for name in order:
-        index, row = place[name]
+        index, row = position_of[name]
         yield name, np.array(files[index][row])

@@ -59,18 +59,18 @@ def refine(
     field.addPairwiseGaussian(sxy=near, compat=smooth_weight)
     image = np.ascontiguousarray(photo)
     field.addPairwiseBilateral(sxy=alike, srgb=colour, rgbim=image, compat=colour_weight)
-    found = np.asarray(field.inference(iterations)).reshape(classes, height, width)
-    return np.rint(found * 255).astype(np.uint8)
+    refined = np.asarray(field.inference(iterations)).reshape(classes, height, width)
+    return np.rint(refined * 255).astype(np.uint8)
 
 
 def refine_all(
     executor: Executor, maps: Sequence[NDArray[np.uint8]], photos: Sequence[NDArray[np.uint8]], params: dict[str, Any]
 ) -> Iterator[NDArray[np.uint8]]:
     """Refine many photos' probabilities in the executor's processes, in order."""
-    tasks = [(each, photo, params) for each, photo in zip(maps, photos, strict=True)]
+    tasks = [(probabilities, photo, params) for probabilities, photo in zip(maps, photos, strict=True)]
     return executor.map(_refine_one, tasks)
 
 
 def _refine_one(task: tuple[NDArray[np.uint8], NDArray[np.uint8], dict[str, Any]]) -> NDArray[np.uint8]:
-    each, photo, params = task
-    return refine(each, photo, **params)
+    probabilities, photo, params = task
+    return refine(probabilities, photo, **params)

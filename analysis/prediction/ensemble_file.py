@@ -73,8 +73,8 @@ class Ensemble:
         """
         voters = tuple(voter for voter in self.voters if voter.fold == fold)
         if not voters:
-            known = ", ".join(map(str, self.folds))
-            raise ValueError(f"no model of the ensemble validated on fold {fold}, only on {known}; confirm it on all")
+            folds = ", ".join(map(str, self.folds))
+            raise ValueError(f"no model of the ensemble validated on fold {fold}, only on {folds}; confirm it on all")
         return replace(self, voters=voters).evened()
 
     def evened(self) -> "Ensemble":
@@ -82,7 +82,7 @@ class Ensemble:
         total = sum(voter.weight for voter in self.voters)
         even = 1 / len(self.voters)
         safe = np.where(total > 0, total, 1)
-        voters = (replace(each, weight=np.where(total > 0, each.weight / safe, even)) for each in self.voters)
+        voters = (replace(voter, weight=np.where(total > 0, voter.weight / safe, even)) for voter in self.voters)
         return replace(self, voters=tuple(voters))
 
     @classmethod
@@ -147,9 +147,9 @@ def stamp(weights: Path) -> str:
 def ended_trainings(run: RunFolder) -> int:
     """Return how many trainings of a run that an ensemble can use have left weights."""
     return sum(
-        (each.path / "best.safetensors").exists() and not each.repeats and each.status().state in ENDED
+        (folder.path / "best.safetensors").exists() and not folder.repeats and folder.status().state in ENDED
         for trial in run.trials()
-        for each in (trial, *trial.further_folds())
+        for folder in (trial, *trial.further_folds())
     )
 
 
@@ -158,16 +158,16 @@ def _check_fits(file: Path, record: EnsembleRecord, runs: dict[str, RunFolder]) 
     for run in runs.values():
         search = run.record()
         for key, here in (("data_hash", search.data_hash), ("folds_hash", search.folds_hash)):
-            if here != (there := getattr(record, key)):
-                found = f"{there[:16]}, {run.path.name} has {str(here)[:16]}"
-                raise ValueError(f"{file} was made with the {key} {found}; {again}")
+            if here != (recorded := getattr(record, key)):
+                difference = f"{recorded[:16]}, {run.path.name} has {str(here)[:16]}"
+                raise ValueError(f"{file} was made with the {key} {difference}; {again}")
     for member in record.members:
         for model in member.models:
             weights = runs[member.run].path / model.path / "best.safetensors"
-            found = stamp(weights) if weights.exists() else "gone"
-            if found != model.stamp:
+            current = stamp(weights) if weights.exists() else "gone"
+            if current != model.stamp:
                 raise ValueError(
-                    f"{weights} is not what the ensemble was scored with: it was {model.stamp}, now {found}; {again}"
+                    f"{weights} is not what the ensemble was scored with: it was {model.stamp}, now {current}; {again}"
                 )
 
 
@@ -216,7 +216,7 @@ def store(pool: Pool, weights: NDArray[np.float64], paths: Sequence[Path], **mor
     `more` are further fields of `EnsembleRecord`.
     """
     runs = by_name(paths)
-    used = [(member, each) for member, each in zip(pool.members, weights, strict=True) if each.any()]
+    used = [(member, weight) for member, weight in zip(pool.members, weights, strict=True) if weight.any()]
     content: dict[str, Any] = {
         "runs": tuple(runs),
         "data_hash": pool.search.data_hash,

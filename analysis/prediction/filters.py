@@ -48,8 +48,8 @@ def class_maps(
     executor: Executor | None = None,
 ) -> list[NDArray[np.uint8]]:
     """Return the class maps of several photos, in the executor's processes if one is given; see `class_map`."""
-    given = photos if filters else maps  # without filters no photo is looked at
-    tasks = [(each, photo, filters) for each, photo in zip(maps, given, strict=True)]
+    paired = photos if filters else maps  # without filters no photo is looked at
+    tasks = [(probabilities, photo, filters) for probabilities, photo in zip(maps, paired, strict=True)]
     return list(executor.map(_one, tasks)) if executor else [_one(task) for task in tasks]
 
 
@@ -66,10 +66,10 @@ def without_small(classes: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:
     """Return a class map (H, W) whose connected pieces of fewer pixels are background."""
     if pixels < 2:
         return classes
-    kept = classes.copy()
+    result = classes.copy()
     for index in np.flatnonzero(np.bincount(classes.reshape(-1), minlength=len(CLASSES))[1:]) + 1:
         _, labels, boxes, _ = cv2.connectedComponentsWithStats((classes == index).astype(np.uint8), connectivity=8)
         small = boxes[:, cv2.CC_STAT_AREA] < pixels
         small[0] = False  # what is not of the class
-        kept[small[labels]] = 0
-    return kept
+        result[small[labels]] = 0
+    return result

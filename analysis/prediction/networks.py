@@ -66,7 +66,7 @@ class Network:
         self.config = TrialConfig.from_dict(folder.config())
         self.device = torch.device(device)
         self.model = load_model(folder).to(self.device)
-        self.bytes = sum(each.numel() * each.element_size() for each in self.model.state_dict().values())
+        self.bytes = sum(tensor.numel() * tensor.element_size() for tensor in self.model.state_dict().values())
 
     @torch.inference_mode()
     def probabilities(
@@ -92,8 +92,8 @@ class Network:
     @property
     def _dtype(self) -> torch.dtype:
         """The precision the trial was validated with, where the device has it."""
-        wanted = DTYPES.get(self.config.precision, torch.float32)
-        return torch.float32 if self.device.type == "cpu" and wanted == torch.float16 else wanted
+        dtype = DTYPES.get(self.config.precision, torch.float32)
+        return torch.float32 if self.device.type == "cpu" and dtype == torch.float16 else dtype
 
 
 class Networks:
@@ -109,7 +109,7 @@ class Networks:
         if path not in self.loaded:
             self.loaded[path] = Network(voter.folder, self.device)
         self.loaded.move_to_end(path)
-        while len(self.loaded) > 1 and sum(each.bytes for each in self.loaded.values()) > self.resident_bytes:
+        while len(self.loaded) > 1 and sum(network.bytes for network in self.loaded.values()) > self.resident_bytes:
             self.loaded.popitem(last=False)
         return self.loaded[path]
 
@@ -149,7 +149,7 @@ def trained_sizes(ensemble: Ensemble) -> set[int]:
 
 
 def _of_size(photos: Sequence[dict[int, Photo]], side: int) -> list[Photo]:
-    return [each[side] for each in photos]
+    return [photo[side] for photo in photos]
 
 
 def mixed(

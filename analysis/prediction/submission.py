@@ -66,8 +66,8 @@ def prediction_bytes(classes: Map) -> bytes:
     largest = classes.max()
     if largest > LARGEST:
         raise ValueError(f"class ids are 0 to {LARGEST}, found {largest}; leave no pixel to be ignored")
-    text = np.add(classes, DIGIT_AND_SPACE, dtype="<u2").tobytes()[:-1]
-    return text.replace(b":", b"10") if largest == 10 else text
+    encoded = np.add(classes, DIGIT_AND_SPACE, dtype="<u2").tobytes()[:-1]
+    return encoded.replace(b":", b"10") if largest == 10 else encoded
 
 
 def class_map(values: bytes) -> Map:
@@ -193,7 +193,9 @@ def header_problems(line: bytes) -> list[str]:
     if line.startswith(b"\xef\xbb\xbf"):
         problems.append("line 1 starts with a byte order mark; save the file as utf-8 without one")
     header = line.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n").removesuffix(b"\r")
-    fields = [each[1:-1] if len(each) > 1 and each[:1] == each[-1:] == b'"' else each for each in header.split(b",")]
+    fields = [
+        field[1:-1] if len(field) > 1 and field[:1] == field[-1:] == b'"' else field for field in header.split(b",")
+    ]
     if fields != HEADER.strip().split(b","):
         problems.append(f"line 1 must be {HEADER.decode().strip()}, found {shown(header)}")
     return problems
@@ -227,10 +229,10 @@ def _values_fault(values: bytes) -> str:
     texts = values.split(b" ") if values else []
     if len(texts) != PIXELS:
         faults.append(f"a map has {PIXELS:,} values, found {len(texts):,}")
-    wrong = next((position for position, text in enumerate(texts) if text not in TEXTS), None)
+    wrong = next((position for position, value in enumerate(texts) if value not in TEXTS), None)
     if wrong is not None:
-        found = f"value {wrong + 1:,} is {shown(texts[wrong])}"
-        faults.append(f"values are whole numbers from 0 to {LARGEST} with one space between, {found}")
+        example = f"value {wrong + 1:,} is {shown(texts[wrong])}"
+        faults.append(f"values are whole numbers from 0 to {LARGEST} with one space between, {example}")
     return "; ".join(faults)
 
 

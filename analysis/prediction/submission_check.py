@@ -11,7 +11,7 @@ from trainable.machine.terminal import open_console
 
 
 def check_submission(
-    path: Path, expected: list[str], order: list[str] | None = None, warn: Callable[[str], Any] = lambda text: None
+    path: Path, expected: list[str], order: list[str] | None = None, warn: Callable[[str], Any] = lambda message: None
 ) -> list[str]:
     """Return all that is wrong with a file, the line with it.
 
@@ -24,15 +24,15 @@ def check_submission(
     problems: list[str] = []
     line_of: dict[str, int] = {}
     single: list[bool] = []  # of each map, whether it is of one class
-    known, number = set(expected), 0
+    valid_ids, number = set(expected), 0
     try:
         for number, line in numbered_lines(path):
             if number == 1:
                 problems += header_problems(line)
                 # A file without a header has a row there.
-                if not problems or line.removeprefix(b"\xef\xbb\xbf").split(b",")[0].decode("latin-1") not in known:
+                if not problems or line.removeprefix(b"\xef\xbb\xbf").split(b",")[0].decode("latin-1") not in valid_ids:
                     continue
-            problems += _row_problems(number, line, expected, known, line_of, single)
+            problems += _row_problems(number, line, expected, valid_ids, line_of, single)
     except ValueError as error:
         problems.append(str(error))
     if number == 0:
@@ -48,7 +48,8 @@ def check_submission(
 def listed(problems: list[str], shown: int = 20) -> str:
     """Return the first problems, one a line, and the count of the rest."""
     lines = [f"  {problem}" for problem in problems[:shown]]
-    return "\n".join(lines + [f"  and {len(problems) - shown} more"] * (len(problems) > shown))
+    lines += [f"  and {len(problems) - shown} more"] if len(problems) > shown else []
+    return "\n".join(lines)
 
 
 def expected_ids(data: Path) -> tuple[list[str], list[str] | None]:
@@ -93,7 +94,7 @@ def _sample_order(sample: Path) -> list[str]:
 
 
 def _row_problems(
-    number: int, line: bytes, expected: list[str], known: set[str], line_of: dict[str, int], single: list[bool]
+    number: int, line: bytes, expected: list[str], valid_ids: set[str], line_of: dict[str, int], single: list[bool]
 ) -> Iterator[str]:
     try:
         image_id, values = split_row(line)
@@ -102,8 +103,8 @@ def _row_problems(
         return
     if image_id in line_of:
         yield f"line {number}: {image_id} is on line {line_of[image_id]} too; keep one"
-    elif image_id not in known:
-        yield f"line {number}: {image_id!r:.80} is none of the {len(known)} test photos, such as {expected[0]}"
+    elif image_id not in valid_ids:
+        yield f"line {number}: {image_id!r:.80} is none of the {len(valid_ids)} test photos, such as {expected[0]}"
     line_of.setdefault(image_id, number)
     try:
         classes = class_map(values)
@@ -113,15 +114,15 @@ def _row_problems(
 
 
 def _order_problems(line_of: dict[str, int], order: list[str]) -> list[str]:
-    wanted = [image_id for image_id in order if image_id in line_of]
-    asked = set(wanted)
-    found = [image_id for image_id in line_of if image_id in asked]
-    moved = [pair for pair in zip(found, wanted, strict=True) if pair[0] != pair[1]]
+    expected = [image_id for image_id in order if image_id in line_of]
+    asked = set(expected)
+    actual = [image_id for image_id in line_of if image_id in asked]
+    moved = [pair for pair in zip(actual, expected, strict=True) if pair[0] != pair[1]]
     if not moved:
         return []
     one, other = moved[0]
-    text = f"line {line_of[one]}: {one} stands where sample_submission.csv has {other}; keep its order"
-    return [f"{text} ({len(moved)} rows have left it)"]
+    message = f"line {line_of[one]}: {one} stands where sample_submission.csv has {other}; keep its order"
+    return [f"{message} ({len(moved)} rows have left it)"]
 
 
 def check_file(path: Path, data: Path) -> int:
@@ -133,7 +134,9 @@ def check_file(path: Path, data: Path) -> int:
     """
     errors = error_console()
     expected, order = expected_ids(data)
-    problems = check_submission(path, expected, order, lambda text: errors.print(f"warning: {text}", style="yellow"))
+    problems = check_submission(
+        path, expected, order, lambda message: errors.print(f"warning: {message}", style="yellow")
+    )
     if problems:
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
         errors.print(f"{count} in {path}:\n{listed(problems)}", style="red")
