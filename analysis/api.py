@@ -55,10 +55,10 @@ class OutOfFold:
         """
         from trainable.run_folder.out_of_fold import Maps
 
-        wanted = list(self.file_names if file_names is None else file_names)
-        if unknown := sorted(set(wanted) - set(self.file_names)):
+        names = list(self.file_names if file_names is None else file_names)
+        if unknown := sorted(set(names) - set(self.file_names)):
             raise ValueError(f"{unknown[0]} is no photo that the trial validated on; see file_names")
-        return np.stack(list(Maps.open(self.path).read(wanted)))
+        return np.stack(list(Maps.open(self.path).read(names)))
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Run:
     @property
     def paths(self) -> list[Path]:
         """Where they are, on this machine."""
-        return [each.path for each in self.folders]
+        return [folder.path for folder in self.folders]
 
     @property
     def data(self) -> Path:
@@ -126,15 +126,15 @@ class Run:
         val_miou is a share of 1, seconds are of training and validating; intervals hold in 95% of cases.
         """
         rows = [
-            {**record(each), **{f"param_{name}": value for name, value in each.trial.params.items()}}
-            for each in self.board.entries
+            {**record(entry), **{f"param_{name}": value for name, value in entry.trial.params.items()}}
+            for entry in self.board.entries
         ]
         frame = pd.DataFrame(rows)
         return frame[[*NAMES, *(name for name in frame.columns if name not in NAMES)]] if rows else frame
 
     def curves(self) -> pd.DataFrame:
         """Return one row for each epoch of each trial: `trial`, and the columns of its curve.csv."""
-        rows = [{"trial": each.trial.label, **row} for each in self.board.entries for row in each.trial.curve]
+        rows = [{"trial": entry.trial.label, **row} for entry in self.board.entries for row in entry.trial.curve]
         return pd.DataFrame(rows)
 
     def trial(self, number: int | None = None) -> TrialFolder:
@@ -240,4 +240,4 @@ def open_run(*runs: str | Path | RunFolder) -> Run:
     """
     if not runs:
         raise ValueError("name at least one run folder, such as open_run('runs/NAME')")
-    return Run(tuple(RunFolder.open(each.path if isinstance(each, RunFolder) else local_copy(each)) for each in runs))
+    return Run(tuple(RunFolder.open(run.path if isinstance(run, RunFolder) else local_copy(run)) for run in runs))

@@ -64,17 +64,17 @@ def row(run: RunFolder) -> tuple[str, ...]:
 def _gain(best: NDArray[np.integer], first: NDArray[np.integer], trials: int) -> Interval:
     """Return the best's mIoU less the first's, by confusion matrices (N, C, C), as one of all trials' that hold."""
     counts = resamples(len(first))
-    value, drawn = (mean_ious(best, each) - mean_ious(first, each) for each in (np.ones_like(counts[:1]), counts))
+    value, drawn = (mean_ious(best, draws) - mean_ious(first, draws) for draws in (np.ones_like(counts[:1]), counts))
     return gap(float(value[0]), drawn, len(first)).interval(ALPHA / max(trials - 1, 1))
 
 
 def _config(folder: TrialFolder) -> str:
-    shown = {
+    params = {
         name: f"{value:.3g}" if isinstance(value, float) else str(value)
         for name, value in folder.params().items()
         if value is not False
     }
-    return ", ".join(f"{name} {value}" for name, value in shown.items())
+    return ", ".join(f"{name} {value}" for name, value in params.items())
 
 
 if __name__ == "__main__":

@@ -74,8 +74,8 @@ def _ensemble(runs: list[Path], options: argparse.Namespace, console: Console) -
         build_shown(runs, console)
         ensemble = Ensemble.read(runs)
     if count := newer(ensemble, runs):
-        told = f"note: {count} trainings have ended since the ensemble was made; analysis/ensemble.py takes them in"
-        console.print(told, style="yellow", highlight=False, soft_wrap=True)
+        message = f"note: {count} trainings have ended since the ensemble was made; analysis/ensemble.py takes them in"
+        console.print(message, style="yellow", highlight=False, soft_wrap=True)
     return with_soups(ensemble, runs, None, console) if options.soup else ensemble
 
 

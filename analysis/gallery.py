@@ -102,8 +102,8 @@ def _figure(images: NDArray[Any], truth: NDArray[Any], predicted: NDArray[Any], 
             if row == 0:
                 axis.set_title(titles[column], fontsize=6.5)
         axes[row, 0].set_ylabel(name)
-    shown = sorted(set(np.unique(truth)) | set(np.unique(predicted)))
-    patches = [Patch(facecolor=PALETTE[index] / 255, edgecolor="grey", label=CLASSES[index]) for index in shown]
+    classes = sorted(set(np.unique(truth)) | set(np.unique(predicted)))
+    patches = [Patch(facecolor=PALETTE[index] / 255, edgecolor="grey", label=CLASSES[index]) for index in classes]
     figure.legend(handles=patches, loc="lower center", ncols=min(6, len(patches)), fontsize=7.5, frameon=False)
     figure.subplots_adjust(left=0.05, right=0.99, top=0.87, bottom=0.11, wspace=0.05, hspace=0.05)
     return figure

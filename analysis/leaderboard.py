@@ -41,16 +41,16 @@ def main(options: argparse.Namespace) -> int:
     if not console.is_terminal:
         console.width = PIPED
     board = open_run(*options.run).board
-    shown = board.top(options.top)
+    entries = board.top(options.top)
     files = write_files(board, options.out or options.run[0])
-    _print(board, shown, options.top, console)
+    _print(board, entries, options.top, console)
     console.print(f"wrote {', '.join(map(str, files))}", highlight=False, soft_wrap=True)
     return 0
 
 
-def _print(board: Board, shown: list[Entry], asked: int, console: Console) -> None:
-    if shown:
-        console.print(_table(board, shown, console.width))
+def _print(board: Board, entries: list[Entry], asked: int, console: Console) -> None:
+    if entries:
+        console.print(_table(board, entries, console.width))
         console.print(
             "trials of one group cannot be told apart on these photos: none is shown to be worse than the\n"
             "group's best (paired differences, 95% for all pairs together)",
@@ -65,33 +65,33 @@ def _print(board: Board, shown: list[Entry], asked: int, console: Console) -> No
         console.print(_finalists_table(board, console.width))
         if board.verdict:
             console.print(board.verdict, highlight=False, soft_wrap=True)
-    broken = [each.trial for each in board.unranked if each.trial.broken]
+    broken = [entry.trial for entry in board.unranked if entry.trial.broken]
     lines = [(f"trial {trial.label} {trial.state}: {trial.reason}", "red") for trial in broken]
     if board.found.going_on():
         lines.append((f"note: {board.found.going_on()}", "yellow"))
     if board.found.problems:
         lines.append((f"files that could not be used and are left out: {len(board.found.problems)}", "red"))
-        lines += [(f"  {text}", "red") for text in board.found.problems]
-    for text, style in lines:
-        console.print(text, style=style, highlight=False, soft_wrap=True)
+        lines += [(f"  {problem}", "red") for problem in board.found.problems]
+    for line, style in lines:
+        console.print(line, style=style, highlight=False, soft_wrap=True)
 
 
-def _table(board: Board, shown: list[Entry], width: int) -> Table:
+def _table(board: Board, entries: list[Entry], width: int) -> Table:
     head = ["rank", "group", "trial", "val_miou (95%)", "at training size", "epochs", "params", "minutes", "state"]
-    rows = [cells(entry) for entry in shown]
+    rows = [cells(entry) for entry in entries]
     if width < ROOMY:
         head, rows = head[:4] + head[8:], [row[:4] + row[8:] for row in rows]
-    return _with_configs("Leaderboard", head, rows, [board.in_short(entry.trial) for entry in shown], width)
+    return _with_configs("Leaderboard", head, rows, [board.in_short(entry.trial) for entry in entries], width)
 
 
 def _finalists_table(board: Board, width: int) -> Table:
     folds = folds_of(board)
     head = ["group", "trial", "val_miou (95%)", "photos", *(f"fold {fold}" for fold in folds)]
     rows = []
-    for each in board.finalists:
-        values = [f"{each.val_miou_of[fold]:.3f}" if fold in each.val_miou_of else "" for fold in folds]
-        rows.append([each.group, each.trial.label, str(each.interval), str(each.photos), *values])
-    configs = [board.in_short(each.trial) for each in board.finalists]
+    for finalist in board.finalists:
+        values = [f"{finalist.val_miou_of[fold]:.3f}" if fold in finalist.val_miou_of else "" for fold in folds]
+        rows.append([finalist.group, finalist.trial.label, str(finalist.interval), str(finalist.photos), *values])
+    configs = [board.in_short(finalist.trial) for finalist in board.finalists]
     return _with_configs(f"Finalists over {len(folds)} folds", head, rows, configs, width)
 
 

@@ -22,10 +22,10 @@ def _parser() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> int:
     """Draw one photo's mask; returns the exit status."""
     out = options.out or options.photo.with_suffix(".mask.png")
-    found = open_run(*options.run).predict(options.photo)
-    found.save(out)
+    prediction = open_run(*options.run).predict(options.photo)
+    prediction.save(out)
     console = open_console()
-    for name, share in found.shares().items():
+    for name, share in prediction.shares().items():
         console.print(f"{share:6.1%}  {name}", highlight=False)
     console.print(f"wrote {out}", highlight=False, soft_wrap=True)
     return 0

@@ -62,54 +62,57 @@ def main(options: argparse.Namespace) -> int:
     runs = [RunFolder(path.absolute()) for path in options.run]
     ensemble = Ensemble.read(options.run)
     labelled = labelled_cache(runs[0], runs[0].record().image_size, options.labelled)
-    found = find_unlabelled(options.data.absolute(), labelled)
-    print_found(found, console)
+    unlabelled = find_unlabelled(options.data.absolute(), labelled)
+    print_found(unlabelled, console)
     sets = write_labels(
         options.out.absolute(),
         ensemble,
-        found,
+        unlabelled,
         predict_photos,
         rule,
         options.mode == SOFT,
-        pseudo_record(runs, ensemble, found, rule, options.mode),
-        lambda text: console.print(text, highlight=False),
+        pseudo_record(runs, ensemble, unlabelled, rule, options.mode),
+        lambda line: console.print(line, highlight=False),
     )
     console.print(table(sets))
-    told = f"{len(found.photos)} photos are in {options.out}; train on them with"
-    console.print(told, f" {next_command(runs[0], options.out)}", sep="\n ", highlight=False, soft_wrap=True)
+    message = f"{len(unlabelled.photos)} photos are in {options.out}; train on them with"
+    console.print(message, f" {next_command(runs[0], options.out)}", sep="\n ", highlight=False, soft_wrap=True)
     return 0
 
 
 def print_found(found: Found, console: Console) -> None:
     """Print which photos are left out, and why."""
-    for each, why in ((found.labelled, "are labelled photos or of their scenes"), (found.unreadable, "cannot be read")):
-        if left := [f"{name} ({other})" for name, other in each.items()]:
-            more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
-            text = f"left out, as they {why}: {len(left)} photos, {', '.join(left[:SHOWN])}{more}"
-            console.print(text, style="yellow", highlight=False, soft_wrap=True)
+    for left_out, why in (
+        (found.labelled, "are labelled photos or of their scenes"),
+        (found.unreadable, "cannot be read"),
+    ):
+        if listed := [f"{name} ({other})" for name, other in left_out.items()]:
+            rest = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
+            message = f"left out, as they {why}: {len(listed)} photos, {', '.join(listed[:SHOWN])}{rest}"
+            console.print(message, style="yellow", highlight=False, soft_wrap=True)
 
 
 def table(sets: dict[str, LabelSet]) -> Table:
     """Return what is kept of each class in the labels by all models, and the range of the folds' thresholds."""
     whole = sets[labels_name(NO_FOLD)]
-    folds = np.array([each.thresholds for name, each in sets.items() if each is not whole]) / 255
-    shown = Table(title="Labels by all models", title_justify="left", header_style="bold", box=None)
-    shown.add_column("class")
+    folds = np.array([label_set.thresholds for name, label_set in sets.items() if label_set is not whole]) / 255
+    result = Table(title="Labels by all models", title_justify="left", header_style="bold", box=None)
+    result.add_column("class")
     for name in ("pixels predicted", "kept", "share", "threshold", "by fold"):
-        shown.add_column(name, justify="right")
+        result.add_column(name, justify="right")
     for index, name in enumerate(CLASSES):
-        predicted, kept = int(whole.predicted[index]), int(whole.kept[index])
-        share = f"{kept / predicted:.0%}" if predicted else ""
+        predicted, label_pixels = int(whole.predicted[index]), int(whole.kept[index])
+        share = f"{label_pixels / predicted:.0%}" if predicted else ""
         low, high = folds[:, index].min(), folds[:, index].max()
-        shown.add_row(
+        result.add_row(
             name,
             f"{predicted:,}",
-            f"{kept:,}",
+            f"{label_pixels:,}",
             share,
             f"{whole.thresholds[index] / 255:.2f}",
             f"{low:.2f}" if low == high else f"{low:.2f} to {high:.2f}",
         )
-    return shown
+    return result
 
 
 def next_command(run: RunFolder, out: Path) -> str:

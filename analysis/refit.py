@@ -109,13 +109,13 @@ def find_refit(run: RunFolder, trial: int | None, extra: Path | None, resume: bo
     if trial not in (None, refit.trial):
         raise ValueError(f"--resume goes on with trial {refit.trial}'s config, found --trial {trial}; leave it out")
     if extra or refit.extra:
-        found = Extra.read(extra or Path(str(refit.extra)))
-        if found.hash != refit.extra_hash:
+        labels = Extra.read(extra or Path(str(refit.extra)))
+        if labels.hash != refit.extra_hash:
             raise ValueError(
-                f"the labels in {found.root} are not those that {run.refit.path} began with; restore them, or move it "
+                f"the labels in {labels.root} are not those that {run.refit.path} began with; restore them, or move it "
                 "away and begin anew"
             )
-        return replace(refit, extra=str(found.root))
+        return replace(refit, extra=str(labels.root))
     return refit
 
 
@@ -163,8 +163,8 @@ def _read(run: RunFolder, refit: Refit, data: Path | None) -> tuple[TrialConfig,
 def _train(
     run: RunFolder, refit: Refit, config: TrialConfig, data: FoldData, options: argparse.Namespace, console: Console
 ) -> int:
-    def say(text: str) -> None:
-        console.print(text, highlight=False, soft_wrap=True)
+    def say(message: str) -> None:
+        console.print(message, highlight=False, soft_wrap=True)
 
     folder = run.refit
     say(f"trial {refit.trial} on all {len(data.train)} photos: {refit.why}")

@@ -51,9 +51,9 @@ def verify(run: RunFolder) -> tuple[int, list[str]]:
     ]
     folders += [run.refit] if run.refit.path.exists() else []
     for folder in folders:
-        count, found = _verify_folder(folder)
+        count, faults = _verify_folder(folder)
         checked += count
-        problems += [f"{folder.path.relative_to(run.path)}/{each}" for each in found]
+        problems += [f"{folder.path.relative_to(run.path)}/{fault}" for fault in faults]
     problems += [*record_problems(run), *study_problems(run, trials)]
     checked += len(NEEDED) + run.study.exists()
     for name in OTHERS:
@@ -77,7 +77,9 @@ def _verify_folder(folder: TrialFolder) -> tuple[int, list[str]]:
         return 1, [f"trial.json: {error}"]
     except DAMAGE as error:
         return 1, [f"trial.json: is damaged ({error}); --resume writes it anew"]
-    problems = [f"{name}: {fault}" for name, each in facts.items() for fault in _differs(folder.path / name, each)]
+    problems = [
+        f"{name}: {fault}" for name, recorded in facts.items() for fault in _differs(folder.path / name, recorded)
+    ]
     others = [
         path
         for path in sorted(folder.path.iterdir())
@@ -91,17 +93,17 @@ def _verify_folder(folder: TrialFolder) -> tuple[int, list[str]]:
 
 def _differs(path: Path, facts: dict[str, Any]) -> Iterator[str]:
     try:
-        found = file_facts(path)
+        current = file_facts(path)
     except FileNotFoundError:
         yield "is missing"
         return
     except OSError as error:
         yield f"cannot be read ({error})"
         return
-    if found["bytes"] != facts["bytes"]:
-        yield f"has {found['bytes']} bytes, written were {facts['bytes']}"
-    elif found["sha256"] != facts["sha256"]:
-        yield f"has changed since it was written (sha256 {found['sha256'][:12]}, written {facts['sha256'][:12]})"
+    if current["bytes"] != facts["bytes"]:
+        yield f"has {current['bytes']} bytes, written were {facts['bytes']}"
+    elif current["sha256"] != facts["sha256"]:
+        yield f"has changed since it was written (sha256 {current['sha256'][:12]}, written {facts['sha256'][:12]})"
 
 
 def _unreadable(path: Path) -> Iterator[str]:
@@ -130,8 +132,10 @@ def main(options: argparse.Namespace) -> int:
     errors = error_console()
     checked, problems = verify(run)
     for path in run.ignored():
-        text = f"note: {path.relative_to(run.path)} is ignored: its name is no trial's; remove it, or move it elsewhere"
-        errors.print(text, style="yellow")
+        message = (
+            f"note: {path.relative_to(run.path)} is ignored: its name is no trial's; remove it, or move it elsewhere"
+        )
+        errors.print(message, style="yellow")
     if problems:
         errors.print(f"{run.path.name} has {counted(len(problems), 'problem')}:", style="red")
         for problem in problems:

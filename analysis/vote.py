@@ -56,9 +56,9 @@ class Ballot:
             file.seek(offset)
             content = file.readline(LINE_LIMIT)
         try:
-            found, values = split_row(content)
-            if found != image_id:
-                raise ValueError(f"has another photo than before, {found}; start again")
+            row_id, values = split_row(content)
+            if row_id != image_id:
+                raise ValueError(f"has another photo than before, {row_id}; start again")
             return class_map(values)
         except ValueError as error:
             raise ValueError(f"{self.path}, line {line}, {image_id}: {error}") from None
@@ -103,13 +103,13 @@ def vote_files(paths: Sequence[Path], weights: Sequence[float], out: Path, data:
         raise ValueError("name at least two files, none twice (--weights counts one more), and none of them as --out")
     ballots = [Ballot.open(path) for path in paths]
     photos, order = expected_ids(data) if data else (list(ballots[0].place_of), None)
-    wanted = order or photos
+    image_ids = order or photos
     for ballot in ballots:
-        _check_photos(ballot, wanted, f"{data}/test.json" if data else str(paths[0]))
-    write_submission(out, _voted(ballots, weights, wanted), len(wanted))
-    if problems := check_submission(out, wanted, wanted):
+        _check_photos(ballot, image_ids, f"{data}/test.json" if data else str(paths[0]))
+    write_submission(out, _voted(ballots, weights, image_ids), len(image_ids))
+    if problems := check_submission(out, image_ids, image_ids):
         raise ValueError(f"{out} was damaged while it was written; check the disk and start again:\n{listed(problems)}")
-    return len(wanted)
+    return len(image_ids)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -125,8 +125,8 @@ def _parser() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> int:
     """Vote; returns the exit status."""
     photos = vote_files(options.files, options.weights or [1] * len(options.files), options.out, options.data)
-    text = f"wrote {options.out}: {photos} photos, the vote of {len(options.files)} files"
-    open_console().print(text, highlight=False, soft_wrap=True, markup=False)
+    message = f"wrote {options.out}: {photos} photos, the vote of {len(options.files)} files"
+    open_console().print(message, highlight=False, soft_wrap=True, markup=False)
     return 0
 
 
@@ -135,9 +135,9 @@ def _voted(ballots: list[Ballot], weights: Sequence[float], photos: list[str]) -
         yield image_id, vote(np.stack([ballot.read(image_id) for ballot in ballots]), weights)
 
 
-def _check_photos(ballot: Ballot, wanted: list[str], where: str) -> None:
-    lacking = [image_id for image_id in wanted if image_id not in ballot.place_of]
-    unknown = sorted(ballot.place_of.keys() - set(wanted))
+def _check_photos(ballot: Ballot, image_ids: list[str], where: str) -> None:
+    lacking = [image_id for image_id in image_ids if image_id not in ballot.place_of]
+    unknown = sorted(ballot.place_of.keys() - set(image_ids))
     faults = [
         f"{verb} {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
         for verb, names in (("lacks", lacking), ("has besides", unknown))
@@ -150,7 +150,7 @@ def _check_photos(ballot: Ballot, wanted: list[str], where: str) -> None:
 def _checked_weights(weights: Sequence[float], count: int) -> NDArray[np.float64]:
     weight = np.asarray(weights, np.float64)
     if weight.shape != (count,) or not (np.isfinite(weight) & (weight > 0)).all():
-        given = ", ".join(f"{each:g}" for each in weights)
+        given = ", ".join(f"{number:g}" for number in weights)
         raise ValueError(f"there must be one weight above 0 for each of {count} files, found {given}")
     return weight
 
