@@ -25,24 +25,24 @@ COLOURS = colormaps["tab10"].colors  # type: ignore[attr-defined]
 
 def printed(title: str, outcomes: dict[str, list[Outcome]]) -> Printed:
     """Return one table's comparison."""
-    shown = Printed(title=title, title_justify="left")
+    table = Printed(title=title, title_justify="left")
     columns = ("search", "worth of its pick", "± s.e.", f"median epochs to best - {NEAR}", "found it", "epochs", "s")
     for column in columns:
-        shown.add_column(column, justify="left" if column == "search" else "right")
-    for name, found in outcomes.items():
-        picked = np.array([each.picked for each in found])
-        epochs = np.array([each.found for each in found])
+        table.add_column(column, justify="left" if column == "search" else "right")
+    for name, results in outcomes.items():
+        picked = np.array([outcome.picked for outcome in results])
+        epochs = np.array([outcome.found for outcome in results])
         middle = float(np.median(epochs))
-        shown.add_row(
+        table.add_row(
             name,
             f"{picked.mean():.3f}",
             f"{picked.std() / len(picked) ** 0.5:.3f}",
             f"{middle:.0f}" if np.isfinite(middle) else "never",
             f"{np.isfinite(epochs).mean():.0%}",
-            f"{np.mean([each.epochs for each in found]):.0f}",
-            f"{np.mean([each.seconds for each in found]):.1f}",
+            f"{np.mean([outcome.epochs for outcome in results]):.0f}",
+            f"{np.mean([outcome.seconds for outcome in results]):.1f}",
         )
-    return shown
+    return table
 
 
 def plot(tables: dict[str, dict[str, list[Outcome]]], path: Path) -> None:
@@ -50,9 +50,9 @@ def plot(tables: dict[str, dict[str, list[Outcome]]], path: Path) -> None:
     size = (6.5 * len(tables), 4.5)
     figure, axes = pyplot.subplots(1, len(tables), figsize=size, squeeze=False, layout="constrained")
     for axis, (title, outcomes) in zip(axes[0], tables.items(), strict=True):
-        for index, (name, found) in enumerate(outcomes.items()):
-            length = max(len(each.best) for each in found)
-            best = np.array([each.best + (each.best[-1],) * (length - len(each.best)) for each in found])
+        for index, (name, results) in enumerate(outcomes.items()):
+            length = max(len(outcome.best) for outcome in results)
+            best = np.array([outcome.best + (outcome.best[-1],) * (length - len(outcome.best)) for outcome in results])
             mean, error = best.mean(0), 1.96 * best.std(0) / len(best) ** 0.5
             ours = name == "Trashsweep"
             line = axis.plot(
@@ -67,7 +67,7 @@ def plot(tables: dict[str, dict[str, list[Outcome]]], path: Path) -> None:
                 np.arange(1, length + 1), mean - error, mean + error, color=line.get_color(), alpha=0.12, lw=0
             )
         axis.set(title=title, xlabel="epochs trained", ylabel="best val_miou so far")
-        low = np.median([each.best[len(each.best) // 10] for found in outcomes.values() for each in found])
+        low = np.median([outcome.best[len(outcome.best) // 10] for results in outcomes.values() for outcome in results])
         axis.set_ylim(bottom=float(low) * 0.9)
         axis.legend(fontsize=7, loc="lower right")
     figure.savefig(path, dpi=110)
@@ -76,8 +76,8 @@ def plot(tables: dict[str, dict[str, list[Outcome]]], path: Path) -> None:
 def main() -> None:
     """Compare and print."""
     parser = argparse.ArgumentParser("benchmarks.replay")
-    there = [name for name in TABLES if FILE.exists() or name in ("crossing", "plain", "short")]
-    parser.add_argument("--table", nargs="+", default=there, choices=TABLES)
+    available = [name for name in TABLES if FILE.exists() or name in ("crossing", "plain", "short")]
+    parser.add_argument("--table", nargs="+", default=available, choices=TABLES)
     parser.add_argument("--search", nargs="+", default=list(ALL), choices=ALL)
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--workers", type=int, default=4)

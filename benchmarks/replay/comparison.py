@@ -30,7 +30,7 @@ toy = cache(Toy)  # what is best among its configs is worked out once
 @cache
 def numbers() -> list[int]:
     """Return the recorded configs."""
-    return sorted({each.number for each in read_curves()[0]})
+    return sorted({curve.number for curve in read_curves()[0]})
 
 
 def half(rest: int) -> Table:
@@ -40,8 +40,8 @@ def half(rest: int) -> Table:
 
 def few(rest: int, trials: int, seed: int) -> Table:
     """Return some recorded configs of one half, others with each seed."""
-    there = [number for number in numbers() if number % 2 == rest]
-    return Recorded(tuple(int(each) for each in np.random.default_rng(seed).permutation(there)[:trials]))
+    candidates = [number for number in numbers() if number % 2 == rest]
+    return Recorded(tuple(int(number) for number in np.random.default_rng(seed).permutation(candidates)[:trials]))
 
 
 FEW = 12
@@ -92,12 +92,12 @@ def search(task: Task) -> Outcome:
     best: list[float] = []
     picked = 0.0
     with ALL[task.search](table, task.seed) as searching:
-        tell_left = searching.tell_left if isinstance(searching, Ours) else lambda left, workers: None
-        for each in simulate(searching, task.workers, until=task.until, tell_left=tell_left):
-            if not best or each.value > best[-1]:
-                picked = each.worth
-            best.append(max(each.value, best[-1] if best else -np.inf))
+        tell_left = searching.tell_left if isinstance(searching, Ours) else lambda seconds_left, workers: None
+        for epoch in simulate(searching, task.workers, until=task.until, tell_left=tell_left):
+            if not best or epoch.value > best[-1]:
+                picked = epoch.worth
+            best.append(max(epoch.value, best[-1] if best else -np.inf))
             if len(best) >= task.epochs:
                 break
-    found = next((count for count, value in enumerate(best, 1) if value >= table.best - NEAR), np.inf)
-    return Outcome(picked, found, time.monotonic() - began, len(best), tuple(best))
+    reached = next((count for count, value in enumerate(best, 1) if value >= table.best - NEAR), np.inf)
+    return Outcome(picked, reached, time.monotonic() - began, len(best), tuple(best))

@@ -30,7 +30,7 @@ def table_of(name: str, trials: int, seed: int) -> Table:
     """Return a table of so many configs: recorded ones of the half `choose`, or made-up ones."""
     if name == "choose":
         half = [number for number in numbers() if number % 2 == 0]
-        return Recorded(tuple(int(each) for each in np.random.default_rng(seed).permutation(half)[:trials]))
+        return Recorded(tuple(int(number) for number in np.random.default_rng(seed).permutation(half)[:trials]))
     return replace(Toy(name == "crossing", seed), trials=trials)
 
 
@@ -50,18 +50,18 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=16)
     options = parser.parse_args()
     title = f"Share of all epochs that a search to its end takes, {options.seeds} seeds"
-    shown = Printed(title=title, title_justify="left")
+    table = Printed(title=title, title_justify="left")
     for column in ("table", "trials", "share", "sd", "forecast", f"within {NEAR:.0%}"):
-        shown.add_column(column, justify="left" if column == "table" else "right")
+        table.add_column(column, justify="left" if column == "table" else "right")
     with multiprocessing.get_context("forkserver").Pool() as pool:
         for name in ("choose", "plain", "crossing"):
             for trials in TRIALS:
-                found = np.array(pool.map(share, [(name, trials, seed) for seed in range(options.seeds)], 1))
+                shares = np.array(pool.map(share, [(name, trials, seed) for seed in range(options.seeds)], 1))
                 forecast = share_of_epochs(trials)
-                right = np.mean(np.abs(found / forecast - 1) < NEAR)
-                figures = (f"{each:.2f}" for each in (found.mean(), found.std(), forecast))
-                shown.add_row(name, str(trials), *figures, f"{right:.0%}")
-    Console(width=100).print(shown)
+                right = np.mean(np.abs(shares / forecast - 1) < NEAR)
+                figures = (f"{figure:.2f}" for figure in (shares.mean(), shares.std(), forecast))
+                table.add_row(name, str(trials), *figures, f"{right:.0%}")
+    Console(width=100).print(table)
 
 
 if __name__ == "__main__":

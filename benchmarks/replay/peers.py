@@ -32,12 +32,12 @@ def flat(table: Table) -> dict[str, BaseDistribution]:
     """Return all parameters of a table's space."""
     if type(table) not in _known:
         study, space = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)), table.space
-        found: dict[str, BaseDistribution] = {}
+        distributions: dict[str, BaseDistribution] = {}
         for _ in range(DRAWS):
             trial = study.ask()
             space.sample(trial)
-            found |= trial.distributions
-        _known[type(table)] = dict(sorted(found.items()))
+            distributions |= trial.distributions
+        _known[type(table)] = dict(sorted(distributions.items()))
     return _known[type(table)]
 
 
@@ -80,15 +80,17 @@ def syne_space(table: Table) -> dict[str, Any]:
     """Return a table's space in Syne Tune's terms."""
     from syne_tune import config_space
 
-    def domain(each: BaseDistribution) -> Any:
-        if isinstance(each, CategoricalDistribution):
-            return config_space.choice(list(each.choices))
-        assert isinstance(each, FloatDistribution | IntDistribution)
-        whole = isinstance(each, IntDistribution)
+    def domain(distribution: BaseDistribution) -> Any:
+        if isinstance(distribution, CategoricalDistribution):
+            return config_space.choice(list(distribution.choices))
+        assert isinstance(distribution, FloatDistribution | IntDistribution)
+        whole = isinstance(distribution, IntDistribution)
         names = {(True, True): "lograndint", (True, False): "randint", (False, True): "loguniform"}
-        return getattr(config_space, names.get((whole, each.log), "uniform"))(each.low, each.high)
+        return getattr(config_space, names.get((whole, distribution.log), "uniform"))(
+            distribution.low, distribution.high
+        )
 
-    return {name: domain(each) for name, each in flat(table).items()}
+    return {name: domain(distribution) for name, distribution in flat(table).items()}
 
 
 class Smac:
@@ -148,19 +150,19 @@ def smac_space(table: Table) -> Any:
     from ConfigSpace import Categorical, ConfigurationSpace, Float, Integer
 
     space = ConfigurationSpace(seed=0)
-    for name, each in flat(table).items():
-        if isinstance(each, CategoricalDistribution):
-            space.add(Categorical(name, list(each.choices)))
+    for name, distribution in flat(table).items():
+        if isinstance(distribution, CategoricalDistribution):
+            space.add(Categorical(name, list(distribution.choices)))
         else:
-            assert isinstance(each, FloatDistribution | IntDistribution)
-            kind: Any = Integer if isinstance(each, IntDistribution) else Float
-            space.add(kind(name, (each.low, each.high), log=each.log))
+            assert isinstance(distribution, FloatDistribution | IntDistribution)
+            kind: Any = Integer if isinstance(distribution, IntDistribution) else Float
+            space.add(kind(name, (distribution.low, distribution.high), log=distribution.log))
     return space
 
 
 def _syne(name: str) -> Callable[[Table, int], contextlib.AbstractContextManager[Search]]:
     @contextlib.contextmanager
-    def made(table: Table, seed: int) -> Iterator[Search]:
+    def open_search(table: Table, seed: int) -> Iterator[Search]:
         from syne_tune.optimizer import baselines
 
         scheduler = getattr(baselines, name)(
@@ -168,7 +170,7 @@ def _syne(name: str) -> Callable[[Table, int], contextlib.AbstractContextManager
         )
         yield Syne(table, scheduler)
 
-    return made
+    return open_search
 
 
 @contextlib.contextmanager

@@ -38,7 +38,7 @@ IMAGE_SIZES = (96, 64)
 FOLDS = 5
 REPEATED = 24
 """Configs that are also trained with other seeds and on other folds."""
-REPEATS = tuple(sorted(((seed, fold) for fold in range(3) for seed in range(3)), key=lambda each: (min(each), each)))
+REPEATS = tuple(sorted(((seed, fold) for fold in range(3) for seed in range(3)), key=lambda pair: (min(pair), pair)))
 """Seeds and folds; those that differ in one of both from the first come first."""
 
 Job = tuple[int, int, int]
@@ -53,11 +53,13 @@ def jobs(configs: int) -> list[Job]:
 
 def scope_of(weights: Path) -> Scope:
     """Return the models that train, of those whose encoder's weights are there, and the image sizes."""
-    there = [model for group in GROUPS for model in pairs(group) if (weights / f"{model[1]}.safetensors").exists()]
-    models = list(dict.fromkeys(there))
-    found = try_models(base_config(weights), [list(model) for model in models], list(IMAGE_SIZES), {})
-    sound = tuple(model for model, problems in zip(models, found, strict=True) if not any(problems.values()))
-    return Scope(sound, {name: each[:1] for name, each in STRIDES.items()}, IMAGE_SIZES)
+    available = [model for group in GROUPS for model in pairs(group) if (weights / f"{model[1]}.safetensors").exists()]
+    models = list(dict.fromkeys(available))
+    problems_by_model = try_models(base_config(weights), [list(model) for model in models], list(IMAGE_SIZES), {})
+    sound = tuple(
+        model for model, problems in zip(models, problems_by_model, strict=True) if not any(problems.values())
+    )
+    return Scope(sound, {name: values[:1] for name, values in STRIDES.items()}, IMAGE_SIZES)
 
 
 def base_config(weights: Path) -> TrialConfig:
@@ -96,7 +98,7 @@ def record(given: tuple[Job, dict[str, Any], Path, Path, Path]) -> tuple[Job, st
         training = FoldTraining(config, FoldData.of(cache, make_folds(cache, FOLDS, 0), fold))
         for epoch in range(1, EPOCHS + 1):
             before = time.process_time()
-            row, validated = training.epoch(epoch, [each["val_miou"] for each in rows])
+            row, validated = training.epoch(epoch, [earlier["val_miou"] for earlier in rows])
             rows.append({**row, "cpu_s": time.process_time() - before})
             assert validated is not None
             matrices = validated.at_256
@@ -153,15 +155,15 @@ def main() -> None:
         scope = scope_of(weights)
         before, configs = [], sample(options.configs, scope)
         facts = {"epochs": EPOCHS, "torch": torch.__version__, "data": data.name, "scope": asdict(scope)}
-    done = {each.job for each in before} | {each.job for each in collected(out)}
-    left = [job for job in jobs(len(configs)) if job not in done]
-    print(f"{len(left)} of {len(jobs(len(configs)))} curves are missing", flush=True)
+    done = {curve.job for curve in before} | {curve.job for curve in collected(out)}
+    missing = [job for job in jobs(len(configs)) if job not in done]
+    print(f"{len(missing)} of {len(jobs(len(configs)))} curves are missing", flush=True)
     base = base_config(weights).to_dict()
-    given = [(job, {**base, **configs[job[0]]["parts"]}, data, out / "cache", out) for job in left]
+    tasks = [(job, {**base, **configs[job[0]]["parts"]}, data, out / "cache", out) for job in missing]
     try:
-        train(given, options.processes, time.monotonic() + options.hours * 3600)
+        train(tasks, options.processes, time.monotonic() + options.hours * 3600)
     finally:
-        new = [each for each in collected(out) if each.job not in {curve.job for curve in before}]
+        new = [curve for curve in collected(out) if curve.job not in {earlier.job for earlier in before}]
         write_curves([*before, *new], configs, facts, FILE)
 
 
@@ -174,16 +176,16 @@ def train(given: list[Any], processes: int, deadline: float) -> None:
         running: list[Any] = []
         while True:
             while len(running) < processes and time.monotonic() < deadline:
-                if (one := next(waiting, None)) is None:
+                if (task := next(waiting, None)) is None:
                     break
-                running.append(pool.apply_async(record, (one,)))
+                running.append(pool.apply_async(record, (task,)))
             if not running:
                 return
             running[0].wait(0.5)
-            for each in [each for each in running if each.ready()]:
-                running.remove(each)
-                (number, seed, fold), told = each.get()
-                print(f"{time.strftime('%H:%M:%S')} config {number} seed {seed} fold {fold}: {told}", flush=True)
+            for result in [result for result in running if result.ready()]:
+                running.remove(result)
+                (number, seed, fold), message = result.get()
+                print(f"{time.strftime('%H:%M:%S')} config {number} seed {seed} fold {fold}: {message}", flush=True)
 
 
 if __name__ == "__main__":

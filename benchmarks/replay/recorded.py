@@ -55,17 +55,17 @@ def write_curves(curves: Sequence[Curve], configs: Sequence[dict[str, Any]], fac
         facts: where they come from.
         path: of the parquet file.
     """
-    ordered = sorted(curves, key=lambda each: each.job)
+    ordered = sorted(curves, key=lambda curve: curve.job)
     table = pyarrow.table(
         {
-            **{name: [getattr(each, name) for each in ordered] for name in ("number", "seed", "fold", "state")},
-            **{name: [_list(each.rows.get(name)) for each in ordered] for name in COLUMNS},
-            "classes": [each.classes.astype(np.int64).tobytes() for each in ordered],
-            "photos": [None if each.photos is None else each.photos.astype(np.int32).tobytes() for each in ordered],
+            **{name: [getattr(curve, name) for curve in ordered] for name in ("number", "seed", "fold", "state")},
+            **{name: [_list(curve.rows.get(name)) for curve in ordered] for name in COLUMNS},
+            "classes": [curve.classes.astype(np.int64).tobytes() for curve in ordered],
+            "photos": [None if curve.photos is None else curve.photos.astype(np.int32).tobytes() for curve in ordered],
         }
     )
-    known = {"configs": json.dumps(list(configs)), "facts": json.dumps(facts)}
-    pyarrow.parquet.write_table(table.replace_schema_metadata(known), path, compression="zstd", compression_level=19)
+    metadata = {"configs": json.dumps(list(configs)), "facts": json.dumps(facts)}
+    pyarrow.parquet.write_table(table.replace_schema_metadata(metadata), path, compression="zstd", compression_level=19)
 
 
 def read_curves(path: Path = FILE) -> tuple[list[Curve], list[dict[str, Any]], dict[str, Any]]:
@@ -119,7 +119,9 @@ class Recorded:
     @cached_property
     def _read(self) -> tuple[dict[int, Curve], list[dict[str, Any]], dict[str, Any]]:
         curves, configs, facts = _read_once(self.path)
-        first = {each.number: each for each in curves if each.seed == each.fold == 0 and each.number in self.numbers}
+        first = {
+            curve.number: curve for curve in curves if curve.seed == curve.fold == 0 and curve.number in self.numbers
+        }
         return first, configs, facts
 
     @cached_property
@@ -132,22 +134,22 @@ class Recorded:
         """`joint` of the models that were recorded."""
         scope = self._read[2]["scope"]
         models = tuple((architecture, encoder) for architecture, encoder in scope["models"])
-        strides = {name: tuple(each) for name, each in scope["strides"].items()}
-        found = find_space(JOINT, Scope(models, strides, tuple(scope["image_sizes"])))
-        return Space(found.sample, ())
+        strides = {name: tuple(values) for name, values in scope["strides"].items()}
+        joint = find_space(JOINT, Scope(models, strides, tuple(scope["image_sizes"])))
+        return Space(joint.sample, ())
 
     @cached_property
     def best(self) -> float:
         """The highest val_miou that any of its configs reached."""
-        return max(float(each.rows["val_miou"].max()) for each in self._read[0].values() if len(each.classes))
+        return max(float(curve.rows["val_miou"].max()) for curve in self._read[0].values() if len(curve.classes))
 
     def priors(self) -> Priors:
         """Return what a search knows that starts warm from all the configs that are not in this table."""
         curves, configs, _ = _read_once(self.path)
         others = [
-            (configs[each.number]["params"], each.rows["val_miou"].tolist())
-            for each in curves
-            if each.seed == each.fold == 0 and each.number not in self.numbers and len(each.classes)
+            (configs[curve.number]["params"], curve.rows["val_miou"].tolist())
+            for curve in curves
+            if curve.seed == curve.fold == 0 and curve.number not in self.numbers and len(curve.classes)
         ]
         return priors_of(others, self.epochs)
 
@@ -164,14 +166,14 @@ class Recorded:
         return min(sorted(self.left), key=lambda number: self._distance(number, params, distributions))
 
     def _distance(self, number: int, params: Params, distributions: Distributions) -> float:
-        other = self._known[number]
+        other = self._params[number]
         return sum(
             1.0 if name not in params or name not in other else _apart(params[name], other[name], distributions[name])
             for name in params.keys() | other.keys()
         )
 
     @cached_property
-    def _known(self) -> dict[int, dict[str, Any]]:
+    def _params(self) -> dict[int, dict[str, Any]]:
         return {number: self._read[1][number]["params"] for number in self._read[0]}
 
 

@@ -72,8 +72,8 @@ class Ours(TuneSearch):
         for params in priors.space(table.space).first_trials if priors else ():
             self.study.enqueue_trial(params)
         base = TrialConfig(epochs=table.epochs, seed=seed, image_size=96, encoder_weights="none", device="cpu")
-        made = scheduler(run, self.study)
-        thawing = made.thawing if isinstance(made, ThawingScheduler) else None
+        tune_scheduler = scheduler(run, self.study)
+        thawing = tune_scheduler.thawing if isinstance(tune_scheduler, ThawingScheduler) else None
         searcher = StudySearch(run, self.study, table.space, base, table.trials, thawing, priors=priors)
         begun: dict[int, Begun] = {}
 
@@ -90,7 +90,7 @@ class Ours(TuneSearch):
             return replace(begun[number], done=done)
 
         self.thawing = thawing
-        super().__init__(searcher, made, look_up, table.epochs)
+        super().__init__(searcher, tune_scheduler, look_up, table.epochs)
 
     def tell_left(self, seconds: float, workers: int) -> None:
         """Tell what a search goes by that has a budget: an epoch takes a second."""
@@ -135,30 +135,30 @@ def asha(table: Table, grace: int, reduction: int = 3) -> AsyncHyperBandSchedule
 
 def _plain(sampler: Callable[[int], optuna.samplers.BaseSampler], pruner: Any = None) -> Any:
     @contextlib.contextmanager
-    def made(table: Table, seed: int) -> Iterator[Search]:
+    def open_search(table: Table, seed: int) -> Iterator[Search]:
         yield Sampled(table, seed, sampler(seed), pruner(table) if pruner else optuna.pruners.NopPruner())
 
-    return made
+    return open_search
 
 
 def _stock(scheduler: Callable[[Table], Any]) -> Any:
     @contextlib.contextmanager
-    def made(table: Table, seed: int) -> Iterator[Search]:
+    def open_search(table: Table, seed: int) -> Iterator[Search]:
         yield stock(table, seed, scheduler(table))
 
-    return made
+    return open_search
 
 
 def _ours(scheduler: Callable[[Table, RunFolder, optuna.Study, Priors | None], Any], warm: bool = False) -> Any:
     @contextlib.contextmanager
-    def made(table: Primed, seed: int) -> Iterator[Search]:
+    def open_search(table: Primed, seed: int) -> Iterator[Search]:
         folder, priors = Path(tempfile.mkdtemp(dir="/dev/shm")), table.priors() if warm else None
         try:
             yield Ours(RunFolder(folder), table, seed, lambda run, study: scheduler(table, run, study, priors), priors)
         finally:
             shutil.rmtree(folder)
 
-    return made
+    return open_search
 
 
 def _tpe(seed: int) -> optuna.samplers.BaseSampler:

@@ -87,7 +87,7 @@ def simulate(
     workers: int,
     seconds: Callable[[int], float] = lambda turn: 1.0,
     until: float = math.inf,
-    tell_left: Callable[[float, int], None] = lambda left, workers: None,
+    tell_left: Callable[[float, int], None] = lambda seconds_left, workers: None,
 ) -> Iterator[Epoch]:
     """Yield the epochs of a search in the order in which they end.
 
@@ -103,9 +103,9 @@ def simulate(
     begun, now = 0, 0.0
     while True:
         tell_left(until - now, workers)
-        while len(live) < workers and (found := search.ask(f"t{begun:05d}")) is not None:
-            live[begun] = found
-            heapq.heappush(queue, (now + seconds(begun), begun, found.done + 1))
+        while len(live) < workers and (trial := search.ask(f"t{begun:05d}")) is not None:
+            live[begun] = trial
+            heapq.heappush(queue, (now + seconds(begun), begun, trial.done + 1))
             begun += 1
         if not queue:
             return

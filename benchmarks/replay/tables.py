@@ -116,8 +116,8 @@ class Toy:
     def priors(self) -> Priors:
         """Return 80 random configs of these curves."""
         drawn = self._drawn(80, seed=2)
-        found = [(each.params, self.begin(each.params, each.distributions).curve.tolist()) for each in drawn]
-        return priors_of(found, self.epochs)
+        curves = [(trial.params, self.begin(trial.params, trial.distributions).curve.tolist()) for trial in drawn]
+        return priors_of(curves, self.epochs)
 
     def _drawn(self, configs: int, seed: int) -> Iterator[optuna.Trial]:
         """Draw random configs."""
