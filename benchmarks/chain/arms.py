@@ -45,8 +45,8 @@ class Joint:
 
     def __call__(self, trial: Any) -> dict[str, Any]:
         """Return the parts of a config."""
-        there = [model for model in pairs("light") if (self.weights / f"{model[1]}.safetensors").exists()]
-        sound = tuple(model for model in there if model[0] not in ("dpt", "pan"))  # not built at these sizes
+        available = [model for model in pairs("light") if (self.weights / f"{model[1]}.safetensors").exists()]
+        sound = tuple(model for model in available if model[0] not in ("dpt", "pan"))  # not built at these sizes
         strides = {**STRIDES, "deeplabv3plus": (16,)}
         return {"parts": find_space(JOINT, Scope(sound, strides, (SIZE, 64, 128), epochs=SHORT)).sample(trial)}
 
@@ -79,7 +79,7 @@ class Long:
             curve.append(row["val_miou"])
             if time.process_time() - self.began > self.seconds:
                 break
-        found = {name: confusions(maps, cache, test) for name, maps in best.items()}
+        counts = {name: confusions(maps, cache, test) for name, maps in best.items()}
         return {
             "val_miou": max(curve),
             "epochs": len(curve),
@@ -87,7 +87,7 @@ class Long:
             "size": size,
             "config": {**self.config.to_dict(), "encoder_weights": "given"},
             "core_s": time.process_time() - self.began,
-            "tallies": {name: tallied(each) for name, each in found.items()},
+            "tallies": {name: tallied(matrices) for name, matrices in counts.items()},
         }
 
 
@@ -118,8 +118,8 @@ def reference(photos: Photos, seconds: float, race: Race, records: Path) -> None
         def train(budget: tuple[float, int]) -> None:
             share, size = budget
             with _pool(1) as pool:
-                one = (photos, {**parts, "image_size": size}, share * seconds, race.seed)
-                keep(records, race, f"{REFERENCE}{share:g}x{size}", partial(pool.apply, _long, one))
+                task = (photos, {**parts, "image_size": size}, share * seconds, race.seed)
+                keep(records, race, f"{REFERENCE}{share:g}x{size}", partial(pool.apply, _long, task))
 
         threads.map(train, REFERENCE_BUDGETS, chunksize=1)
 
@@ -136,11 +136,11 @@ def random(photos: Photos, seconds: float, seed: int) -> dict[str, Any]:
                 parts = space(study.ask())["parts"]
                 running.append((pool.apply_async(_short, (photos, parts, seed)), parts))
             running[0][0].wait(0.5)
-            for each in [each for each in running if each[0].ready()]:
-                running.remove(each)
-                value, took = each[0].get()
+            for job in [job for job in running if job[0].ready()]:
+                running.remove(job)
+                value, took = job[0].get()
                 spent += took
-                tried.append((value, each[1]))
+                tried.append((value, job[1]))
     return _winner_long(photos, tried, seconds - spent, seed)
 
 
@@ -155,13 +155,13 @@ def stock(photos: Photos, seconds: float, seed: int) -> dict[str, Any]:
     os.environ["PYTHONPATH"] = str(ROOT)
     ray.init(num_cpus=CORES, include_dashboard=False, log_to_driver=False)
     try:
-        given = ray.put((photos, seed))
+        shared = ray.put((photos, seed))
 
         def trial(config: dict[str, Any]) -> None:
-            told, number = ray.get(given)
+            data, trial_seed = ray.get(shared)
             torch.set_num_threads(1)
-            made = told.config(dict(config["parts"]), SHORT, number)
-            training, curve = FoldTraining(made, told.fold(made.image_size, number)), list[float]()
+            trial_config = data.config(dict(config["parts"]), SHORT, trial_seed)
+            training, curve = FoldTraining(trial_config, data.fold(trial_config.image_size, trial_seed)), list[float]()
             for epoch in range(1, SHORT + 1):
                 curve.append(training.epoch(epoch, curve)[0]["val_miou"])
                 tune.report({"val_miou": curve[-1], "best": max(curve), "epoch": epoch})
@@ -182,11 +182,11 @@ def stock(photos: Photos, seconds: float, seed: int) -> dict[str, Any]:
             run_config=tune.RunConfig(storage_path=str(out), verbose=0),
         )
         results = tuner.fit()
-        ended = [results[place] for place in range(len(results))]
+        ended = [results[index] for index in range(len(results))]
         tried = [
-            (float(each.metrics["best"]), each.config["parts"])
-            for each in ended
-            if each.metrics and "best" in each.metrics and each.config
+            (float(result.metrics["best"]), result.config["parts"])
+            for result in ended
+            if result.metrics and "best" in result.metrics and result.config
         ]
     finally:
         ray.shutdown()
@@ -196,10 +196,10 @@ def stock(photos: Photos, seconds: float, seed: int) -> dict[str, Any]:
 def _winner_long(
     photos: Photos, tried: list[tuple[float, dict[str, Any]]], seconds: float, seed: int
 ) -> dict[str, Any]:
-    best = max(tried, key=lambda each: each[0])
+    best = max(tried, key=lambda attempt: attempt[0])
     with _pool() as pool:
-        found: dict[str, Any] = pool.apply(_long, (photos, best[1], seconds, seed))
-    return {**found, "tried": len(tried), "short_val_miou": best[0]}
+        record: dict[str, Any] = pool.apply(_long, (photos, best[1], seconds, seed))
+    return {**record, "tried": len(tried), "short_val_miou": best[0]}
 
 
 def ours(photos: Photos, seconds: float, seed: int) -> dict[str, Any]:
@@ -243,8 +243,8 @@ def ours(photos: Photos, seconds: float, seed: int) -> dict[str, Any]:
         )
     held = (time.monotonic() - began) * CORES
     chain = json.loads((runs / "ours" / "phases.json").read_text())
-    phases = [{key: each[key] for key in ("name", "seconds", "found")} for each in chain["phases"]]
-    promoted = next(each["told"] for each in chain["phases"] if each["name"] == PROMOTE)
+    phases = [{key: phase[key] for key in ("name", "seconds", "found")} for phase in chain["phases"]]
+    promoted = next(phase["told"] for phase in chain["phases"] if phase["name"] == PROMOTE)
     stored = json.loads((RunFolder(runs / "ours-long").path / "ensemble" / "ensemble.json").read_text())
     return {
         "core_s": held,

@@ -46,8 +46,8 @@ class Race:
 
 def tallied(maps: NDArray[np.int64]) -> list[list[int]]:
     """Return the tallies (N, 2C) of confusion matrices (N, C, C), as json holds them."""
-    found: list[list[int]] = tallies(maps).astype(np.int64).tolist()
-    return found
+    rows: list[list[int]] = tallies(maps).astype(np.int64).tolist()
+    return rows
 
 
 def keep(folder: Path, race: Race, piece: str, make: Callable[[], Record]) -> None:
@@ -56,8 +56,8 @@ def keep(folder: Path, race: Race, piece: str, make: Callable[[], Record]) -> No
     if path.exists():
         return
     began = time.monotonic()
-    made, took = make(), round(time.monotonic() - began, 1)
-    content = json.dumps({**made, "date": time.strftime("%Y-%m-%d"), "processor": processor(), "wall_s": took})
+    record, took = make(), round(time.monotonic() - began, 1)
+    content = json.dumps({**record, "date": time.strftime("%Y-%m-%d"), "processor": processor(), "wall_s": took})
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(path, gzip.compress(content.encode(), 9, mtime=0))
 
@@ -68,9 +68,9 @@ def arms_of(folder: Path, race: Race) -> dict[str, Record]:
         path.name.removesuffix(".json.gz").split("-")[-1]: json.loads(gzip.decompress(path.read_bytes()))
         for path in sorted(folder.glob(race.file(folder, "*").name))
     }
-    budgets = [each for name, each in pieces.items() if name.startswith(REFERENCE)]
+    budgets = [record for name, record in pieces.items() if name.startswith(REFERENCE)]
     if budgets:
-        pieces[REFERENCE] = max(budgets, key=lambda each: float(each["val_miou"]))
+        pieces[REFERENCE] = max(budgets, key=lambda record: float(record["val_miou"]))
         pieces["flips"] = {**pieces[REFERENCE], "tallies": {"plain": pieces[REFERENCE]["tallies"]["flips"]}}
     return {name: pieces[name] for name in ARMS if name in pieces}
 
@@ -78,13 +78,13 @@ def arms_of(folder: Path, race: Race) -> dict[str, Record]:
 def compare(folder: Path, race: Race) -> dict[str, Any]:
     """Print how the arms of one race compare, and return the figures."""
     arms = arms_of(folder, race)
-    counts = {name: np.array(each["tallies"]["plain"], np.float64) for name, each in arms.items()}
-    values = {name: round(miou(each), 4) for name, each in counts.items()}
+    counts = {name: np.array(record["tallies"]["plain"], np.float64) for name, record in arms.items()}
+    values = {name: round(miou(photo_tallies), 4) for name, photo_tallies in counts.items()}
     print(f"{race.data}, {race.minutes:g} core-minutes, seed {race.seed}: mIoU on photos that nothing has seen")
     figures: dict[str, Any] = {"set": race.data, "core_minutes": race.minutes, "seed": race.seed, "miou": values}
     for name, record in arms.items():
-        told = ", ".join(f"{key} {_short(record[key])}" for key in TOLD if key in record)
-        print(f"  {name:9s} {values[name]:.4f}  {told}")
+        details = ", ".join(f"{key} {_short(record[key])}" for key in TOLD if key in record)
+        print(f"  {name:9s} {values[name]:.4f}  {details}")
     for name in [name for name in arms if "ours" in arms and name != "ours"]:
         less = paired_interval(counts["ours"], counts[name])
         print(f"  ours less {name}: {less:+}")
