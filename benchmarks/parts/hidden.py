@@ -53,7 +53,7 @@ class Photos:
         """Return the whole cache and where the test part is in it: for scoring alone."""
         cache, _ = build_cache(read_training(self.whole), size, self.out / "cache")
         names = {image["file_name"] for image in json.loads((self.own / "test.json").read_text())["images"]}
-        return cache, np.array([place for place, name in enumerate(cache.file_names) if name in names])
+        return cache, np.array([position for position, name in enumerate(cache.file_names) if name in names])
 
     def config(self, parts: dict[str, Any], epochs: int, seed: int) -> TrialConfig:
         """Return a config that trains on one core."""
@@ -80,17 +80,17 @@ def set_aside(whole: Path, out: Path, weights: Path) -> Photos:
     if not (own / "test.json").exists():
         cache, _ = build_cache(read_training(whole), SIZE, out / "cache")
         _, test = make_folds(cache, TEST_PARTS, 1).split(cache.file_names, 0)
-        hidden = {cache.file_names[place] for place in test}
+        hidden = {cache.file_names[position] for position in test}
         own.mkdir(parents=True, exist_ok=True)
         for image in content["images"]:
             link = own / image["file_name"]
             link.parent.mkdir(parents=True, exist_ok=True)
             if not link.exists():
                 link.symlink_to((whole / image["file_name"]).resolve())
-        for name, wanted in (("train_all.json", False), ("test.json", True)):
-            images = [each for each in content["images"] if (each["file_name"] in hidden) == wanted]
-            ids = {each["id"] for each in images}
-            notes = [] if wanted else [each for each in content["annotations"] if each["image_id"] in ids]
+        for name, is_test in (("train_all.json", False), ("test.json", True)):
+            images = [image for image in content["images"] if (image["file_name"] in hidden) == is_test]
+            ids = {image["id"] for image in images}
+            notes = [] if is_test else [note for note in content["annotations"] if note["image_id"] in ids]
             write_bytes(own / name, json.dumps({**content, "images": images, "annotations": notes}).encode())
     return Photos(own, whole, out, weights)
 
@@ -101,16 +101,16 @@ def data_folder(data: str, out: Path) -> Path:
         return Path(data).resolve()
     folder, (blur, noise) = out / data, DEMO[data]
     if not folder.exists():
-        made = folder.with_name(f"{data}-unfinished")
-        shutil.rmtree(made, ignore_errors=True)
-        demo_data(made, DEMO_PHOTOS, 1)
+        unfinished = folder.with_name(f"{data}-unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        demo_data(unfinished, DEMO_PHOTOS, 1)
         rng = np.random.default_rng(0)
-        for path in sorted(made.glob("*/*.jpg")):
+        for path in sorted(unfinished.glob("*/*.jpg")):
             pixels: Any = cv2.imread(str(path))
             pixels = pixels.astype(np.float32)
             pixels = (cv2.GaussianBlur(pixels, (0, 0), blur) if blur else pixels) + rng.normal(0, noise, pixels.shape)
             cv2.imwrite(str(path), pixels.clip(0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 95])
-        made.rename(folder)
+        unfinished.rename(folder)
     return folder
 
 
@@ -120,5 +120,7 @@ def submission_counts(photos: Photos, path: Path) -> NDArray[np.int64]:
 
     table = pd.read_csv(path).set_index("image_id")["PredictionString"]
     cache, test = photos.test(SIZE)
-    maps = np.stack([np.array(table[cache.file_names[place]].split(), np.uint8).reshape(256, 256) for place in test])
+    maps = np.stack(
+        [np.array(table[cache.file_names[position]].split(), np.uint8).reshape(256, 256) for position in test]
+    )
     return confusion_matrices(torch.from_numpy(cache.score_masks[test]), torch.from_numpy(maps), len(CLASSES)).numpy()

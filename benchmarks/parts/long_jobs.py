@@ -46,7 +46,8 @@ class Job:
     def name(self) -> str:
         """Name its files."""
         config = re.sub(r"[^a-z0-9.]+", "_", self.config)
-        size = f"-{self.size}px" * (self.size != SIZE) + f"-from{self.first_size}px" * (self.first_size > 0)
+        size = f"-{self.size}px" if self.size != SIZE else ""
+        size += f"-from{self.first_size}px" if self.first_size > 0 else ""
         return f"{config}-{'+'.join(map(str, self.cycles))}{'-whole' if self.whole else ''}{size}"
 
     @property
@@ -59,8 +60,8 @@ def all_configs(file: Path) -> dict[str, Parts]:
     """Return the parts of each config by name, and keep them: the file alone is enough on a machine without Optuna."""
     if not file.exists():
         write_bytes(file, json.dumps(chosen_configs()).encode())
-    found: dict[str, Parts] = json.loads(file.read_text())
-    return found
+    configs: dict[str, Parts] = json.loads(file.read_text())
+    return configs
 
 
 def chosen_configs() -> dict[str, Parts]:
@@ -75,14 +76,14 @@ def chosen_configs() -> dict[str, Parts]:
     space = find_space(JOINT, Scope(models, STRIDES, (SIZE,), epochs=BUDGETS[-1]))
     trials: list[Any] = [optuna.trial.FixedTrial(params) for params in space.first_trials]
     fixed = [space.sample(trial) for trial in trials]
-    found = {REFERENCE: {**fixed[0], "loss": {"name": "focal", "gamma": 2.0}}, WINNER: fixed[-1]}
-    first = [each for each in curves if not each.seed and not each.fold and each.state == "finished"]
-    ranked = sorted(first, key=lambda each: -float(each.rows["val_miou"].max()))
+    configs = {REFERENCE: {**fixed[0], "loss": {"name": "focal", "gamma": 2.0}}, WINNER: fixed[-1]}
+    first = [curve for curve in curves if not curve.seed and not curve.fold and curve.state == "finished"]
+    ranked = sorted(first, key=lambda curve: -float(curve.rows["val_miou"].max()))
     for rank in RANKS:
         number = ranked[rank].number
-        found[f"curve{number}"] = {**drawn[number]["parts"], "image_size": SIZE}
-    moved = {f"{of}:{name}": parts for of in (WINNER, QUICK) for name, parts in knobs(found[of]).items()}
-    return found | moved
+        configs[f"curve{number}"] = {**drawn[number]["parts"], "image_size": SIZE}
+    moved = {f"{base}:{name}": parts for base in (WINNER, QUICK) for name, parts in knobs(configs[base]).items()}
+    return configs | moved
 
 
 def knobs(config: Parts) -> dict[str, Parts]:
@@ -110,8 +111,8 @@ def knobs(config: Parts) -> dict[str, Parts]:
 
 def all_jobs(names: list[str]) -> list[Job]:
     """Return what is trained, the most telling first."""
-    main, moved = [each for each in names if ":" not in each], [each for each in names if each.startswith(f"{WINNER}:")]
-    quick = [each for each in names if each.split(":")[0] == QUICK]
+    main, moved = [name for name in names if ":" not in name], [name for name in names if name.startswith(f"{WINNER}:")]
+    quick = [name for name in names if name.split(":")[0] == QUICK]
     return [
         *(Job(name, (epochs,)) for epochs in sorted(BUDGETS, reverse=True) for name in main),
         *(Job(name, BUDGETS[:1], size=size) for size in LARGER for name in main),

@@ -53,8 +53,8 @@ class World:
         photos = self.photos(np.random.default_rng(0), POPULATION)
 
         def ious(some: Photos, shift: NDArray[np.float64] | float = 0.0) -> NDArray[np.float64]:
-            found = self.tallies(np.random.default_rng(1), some, 2**0.5 * self.apart, shift).sum(0)
-            return np.divide(*np.split(found, 2))
+            tallies = self.tallies(np.random.default_rng(1), some, 2**0.5 * self.apart, shift).sum(0)
+            return np.divide(*np.split(tallies, 2))
 
         object.__setattr__(self, "ious", ious(photos))
         some, steps = photos.part(slice(POPULATION // 10)), 0.2 * np.eye(len(self.present))
@@ -105,12 +105,12 @@ class World:
     def shift(self, rng: np.random.Generator) -> NDArray[np.float64]:
         """Draw what a seed makes of a training, (C,): half of the noise is common to all classes, half each one's."""
         common = rng.normal() / self.slopes.sum()
-        each = rng.normal(size=len(self.slopes)) / np.sqrt((self.slopes**2).sum())
-        return np.asarray(self.noise * 0.5**0.5 * (common + each))
+        by_class = rng.normal(size=len(self.slopes)) / np.sqrt((self.slopes**2).sum())
+        return np.asarray(self.noise * 0.5**0.5 * (common + by_class))
 
-    def _mistaken(self, rng: np.random.Generator, there: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def _mistaken(self, rng: np.random.Generator, present: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Draw the class that each photo's missed pixels are taken for: mostly one that is there, (N,)."""
         odds = np.array(self.present[1:]) + 0.02
-        other = rng.choice(np.arange(1, len(self.present)), len(there), p=odds / odds.sum())
-        among = there[:, 1:] * rng.random((len(there), len(self.present) - 1))
-        return np.where(there[:, 1:].any(1) & (rng.random(len(there)) < 0.7), 1 + among.argmax(1), other)
+        other = rng.choice(np.arange(1, len(self.present)), len(present), p=odds / odds.sum())
+        among = present[:, 1:] * rng.random((len(present), len(self.present) - 1))
+        return np.where(present[:, 1:].any(1) & (rng.random(len(present)) < 0.7), 1 + among.argmax(1), other)

@@ -126,8 +126,8 @@ def main() -> int:
             launch.run_trials(plan, run, TrialSetting(run.path, None, {}, False), share, callbacks, thawing)
 
     def finish() -> End:
-        left = sum(folder.status().state not in ENDED for folder in run.trials())
-        return driver.decide(left=left, sound=True, limited=False)
+        unfinished = sum(folder.status().state not in ENDED for folder in run.trials())
+        return driver.decide(left=unfinished, sound=True, limited=False)
 
     with launch.ray_running(), claimed(run) as beat:
         driver = Driver(run, record, console)

@@ -22,22 +22,22 @@ def predict(
     training: FoldTraining, cache: Cache, positions: NDArray[np.int64], axes: tuple[int, ...] = ()
 ) -> NDArray[np.uint8]:
     """Return probabilities times 255, (N, C, S, S), of photos flipped along axes, and flipped back."""
-    model, found = training.stepper.evaluated.eval(), []
+    model, maps = training.stepper.evaluated.eval(), []
     for start in range(0, len(positions), 64):
         photos = torch.from_numpy(cache.images[positions[start : start + 64]])
         turned = photos.flip([axis - 1 for axis in axes]) if axes else photos  # photos are (N, S, S, 3)
         logits = training.stepper.logits(model, turned)
-        found.append(quantised(logits.flip(axes) if axes else logits).cpu().numpy())
-    return np.concatenate(found)
+        maps.append(quantised(logits.flip(axes) if axes else logits).cpu().numpy())
+    return np.concatenate(maps)
 
 
 def confusions(maps: NDArray[np.uint8] | torch.Tensor, cache: Cache, positions: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return (N, C, C) of photos as the competition scores."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    sizes, found = cache.photo_sizes[positions], []
+    sizes, matrices = cache.photo_sizes[positions], []
     for start in range(0, len(positions), 64):
         some = slice(start, start + 64)
         truth = torch.from_numpy(cache.score_masks[positions[some]]).to(device)
         classes = classes_at_256(torch.as_tensor(maps[some]).to(device), sizes[some])
-        found.append(confusion_matrices(truth, classes, len(CLASSES)).cpu().numpy())
-    return np.concatenate(found)
+        matrices.append(confusion_matrices(truth, classes, len(CLASSES)).cpu().numpy())
+    return np.concatenate(matrices)
