@@ -20,10 +20,10 @@ PARAMS = {"near": 3, "alike": 40, "colour": 10, "smooth_weight": 2, "colour_weig
 def inputs() -> tuple[list[np.ndarray], list[np.ndarray]]:
     rng = np.random.default_rng(0)
     sharp = [rng.integers(0, 255, (SIDE, SIDE, 3)).astype(np.uint8) for _ in range(PHOTOS)]
-    photos = [np.asarray(cv2.GaussianBlur(each, (0, 0), 3), np.uint8) for each in sharp]
+    photos = [np.asarray(cv2.GaussianBlur(photo, (0, 0), 3), np.uint8) for photo in sharp]
     noise = [rng.normal(size=(SIDE, SIDE, 11)).astype(np.float32) for _ in range(PHOTOS)]
-    smooth = [np.exp(30 * cv2.GaussianBlur(each, (0, 0), 8)).transpose(2, 0, 1) for each in noise]
-    return [(each / each.sum(0) * 255).astype(np.uint8) for each in smooth], photos
+    smooth = [np.exp(30 * cv2.GaussianBlur(photo_noise, (0, 0), 8)).transpose(2, 0, 1) for photo_noise in noise]
+    return [(scores / scores.sum(0) * 255).astype(np.uint8) for scores in smooth], photos
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def main() -> None:
     ):
         seconds(one), seconds(two)  # starts them
         turns = [(seconds(one), seconds(two)) for _ in range(ROUNDS)]
-    single, double = (median(each) for each in zip(*turns, strict=True))
+    single, double = (median(times) for times in zip(*turns, strict=True))
     print(
         f"DenseCRF, {PHOTOS} photos at {SIDE} px, {PARAMS['iterations']} iterations: one process {single:.2f} s, "
         f"two {double:.2f} s: {single / double:.2f}x (bar 1.6x)"

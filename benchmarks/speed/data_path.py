@@ -44,7 +44,7 @@ class ReferenceLoader:
         image /= 255.0
         mask: Any = np.zeros((entry["height"], entry["width"]), np.uint8)
         annotations = self.coco.loadAnns(self.coco.getAnnIds(imgIds=entry["id"]))
-        for annotation in sorted(annotations, key=lambda each: each["area"], reverse=True):
+        for annotation in sorted(annotations, key=lambda annotation: annotation["area"], reverse=True):
             mask[self.coco.annToMask(annotation) == 1] = annotation["category_id"]
         if self.size != mask.shape[0]:
             image = cv2.resize(image, (self.size, self.size))
@@ -92,7 +92,7 @@ def main() -> None:
         resized = ReferenceLoader(root, 256, "reference").epoch
         sys.stdout = sys.__stdout__
         caches = {size: build_cache(read_training(root), size, Path(folder) / "cache")[0] for size in (512, 256)}
-        found = milliseconds(
+        times = milliseconds(
             {
                 "reference at 512": reference,
                 "reference shrunk to 256": resized,
@@ -101,15 +101,15 @@ def main() -> None:
             }
         )
     print(f"data path, {PHOTOS} {name}, one core, batches of {BATCH}")
-    for way, each in found.items():
-        print(f"  {way:28} {each:6.2f} ms a photo  {1000 / each:8.0f} photos/s")
-    base = found["reference at 512"]
-    print(f"  ratio at 512 px: {base / found['ours at 512']:.1f} (bar 2.5)")
+    for way, ms in times.items():
+        print(f"  {way:28} {ms:6.2f} ms a photo  {1000 / ms:8.0f} photos/s")
+    base = times["reference at 512"]
+    print(f"  ratio at 512 px: {base / times['ours at 512']:.1f} (bar 2.5)")
     print(
-        f"  ratio at 256 px: {base / found['ours at 256']:.1f} against the reference as it is, at 512 px (bar 8), "
-        f"{found['reference shrunk to 256'] / found['ours at 256']:.1f} against it shrunk to 256 px"
+        f"  ratio at 256 px: {base / times['ours at 256']:.1f} against the reference as it is, at 512 px (bar 8), "
+        f"{times['reference shrunk to 256'] / times['ours at 256']:.1f} against it shrunk to 256 px"
     )
-    print(f"  all but augmentation at 512 px: {found['ours at 512, not augmented']:.2f} ms a photo (bar 0.2)")
+    print(f"  all but augmentation at 512 px: {times['ours at 512, not augmented']:.2f} ms a photo (bar 0.2)")
 
 
 if __name__ == "__main__":

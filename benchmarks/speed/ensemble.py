@@ -58,8 +58,8 @@ def ours(folder: Path) -> None:
     share = np.full(11, 1 / MODELS)
     voters = tuple(Voter(TrialFolder(folder / f"{number:04d}"), 0, share) for number in range(MODELS))
     photos = [Path(line) for line in (folder / "photos.txt").read_text().splitlines()]
-    for each in predict_photos(Ensemble(folder, voters, (PLAIN,), ()), photos, Networks()):
-        each.argmax(0)
+    for probabilities in predict_photos(Ensemble(folder, voters, (PLAIN,), ()), photos, Networks()):
+        probabilities.argmax(0)
 
 
 def naive(folder: Path) -> None:
@@ -74,17 +74,17 @@ def naive(folder: Path) -> None:
     paths = (folder / "photos.txt").read_text().splitlines()
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     photos = [cv2.resize(np.asarray(Image.open(path).convert("RGB")), (SIDE, SIDE)) for path in paths]
-    kept = []
+    predictions = []
     for number in range(MODELS):
         model = load_model(TrialFolder(folder / f"{number:04d}")).to(memory_format=torch.contiguous_format)
         model.memory_format = torch.contiguous_format
-        said = []
+        batches = []
         with torch.inference_mode():
             for start in range(0, len(photos), 8):
                 logits = model(torch.from_numpy(np.stack(photos[start : start + 8])))
-                said.append(F.interpolate(logits.softmax(1), (256, 256), mode="bilinear").numpy())
-        kept.append(np.concatenate(said))
-    np.mean(kept, axis=0).argmax(1)
+                batches.append(F.interpolate(logits.softmax(1), (256, 256), mode="bilinear").numpy())
+        predictions.append(np.concatenate(batches))
+    np.mean(predictions, axis=0).argmax(1)
 
 
 def peak_megabytes() -> float:
@@ -116,15 +116,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare(folder)
-        found: dict[str, list[tuple[float, float]]] = {way: [] for way in ("naive", "ours")}
+        measurements: dict[str, list[tuple[float, float]]] = {way: [] for way in ("naive", "ours")}
         for _ in range(ROUNDS):
-            for way, values in found.items():
+            for way, values in measurements.items():
                 values.append(measured(way, folder))
     seconds, megabytes = (
-        {way: statistics.median(each[index] for each in values) for way, values in found.items()} for index in (0, 1)
+        {way: statistics.median(measurement[index] for measurement in values) for way, values in measurements.items()}
+        for index in (0, 1)
     )
     print(f"{MODELS} models, {PHOTOS} photos at {SIDE} px")
-    for way in found:
+    for way in measurements:
         print(f"  {way}: {PHOTOS / seconds[way]:.2f} photos per CPU second, {megabytes[way]:,.0f} MB")
     print(
         f"CPU time {seconds['naive'] / seconds['ours']:.2f}x (bar 1.0x), memory "

@@ -42,7 +42,7 @@ def main(rounds: int = 15) -> None:
             "per sample": lambda t=truth, p=prediction: per_sample(t, p),  # type: ignore[misc]
             "ours": lambda t=tensors: confusion_matrices(t[0], t[1], C),  # type: ignore[misc]
         }
-        theirs, ours = (1000 * each for each in median_seconds(ways, rounds).values())
+        theirs, ours = (1000 * seconds for seconds in median_seconds(ways, rounds).values())
         print(f"  {size} px: per sample {theirs:6.2f} ms  ours {ours:6.2f} ms  ratio {theirs / ours:.1f} (bar 3)")
 
 

@@ -52,8 +52,8 @@ def main() -> None:
         read = list(Maps.open(path).read(names))
         back = time.perf_counter() - start
         sizes = path.stat().st_size / len(names) / 1000
-        for mask, each in zip(truth, read, strict=True):
-            stored += confusion_matrices(mask[None], torch.from_numpy(each).max(0).indices[None], len(CLASSES))[0]
+        for mask, scores in zip(truth, read, strict=True):
+            stored += confusion_matrices(mask[None], torch.from_numpy(scores).max(0).indices[None], len(CLASSES))[0]
     print(
         f"{len(names)} photos at {SCORE_SIZE} px, trial {trial.number}: {sizes:.0f} kB a photo (bar 200), "
         f"{1000 * spent / len(names):.1f} ms to write, {1000 * back / len(names):.1f} ms to read"

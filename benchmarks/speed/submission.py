@@ -22,7 +22,7 @@ Row = tuple[str, np.ndarray]
 
 
 def joined(classes: np.ndarray) -> str:
-    return " ".join(str(each) for each in classes.flatten().tolist())
+    return " ".join(str(pixel) for pixel in classes.flatten().tolist())
 
 
 def write_usual(path: Path, rows: list[Row]) -> None:
@@ -65,7 +65,7 @@ def main(rounds: int = 3) -> None:
     print(f"  file of {size:.0f} MB: usual {slow:6.2f} s   ours {fast:6.3f} s   ratio {slow / fast:4.0f} (bar 20)")
     # Without the disk, which is most of ours.
     texts = {name: partial(make_texts, way, rows) for name, way in (("usual", joined), ("ours", prediction_bytes))}
-    slow, fast = (1000 * each / PHOTOS for each in median_seconds(texts, rounds).values())
+    slow, fast = (1000 * seconds / PHOTOS for seconds in median_seconds(texts, rounds).values())
     print(f"  text of a photo: usual {slow:6.2f} ms  ours {fast:6.3f} ms  ratio {slow / fast:4.0f}")
 
 

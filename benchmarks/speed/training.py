@@ -47,7 +47,7 @@ def plain_step(config: TrialConfig, batch: Batch) -> Callable[[], object]:
     model = smp.create_model(config.architecture, config.encoder, None, classes=len(CLASSES)).to(DEVICE).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     criterion = nn.CrossEntropyLoss(ignore_index=255)
-    mean, std = (torch.tensor(each).view(3, 1, 1) for each in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    mean, std = (torch.tensor(channels).view(3, 1, 1) for channels in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     photos = ((batch[0].permute(0, 3, 1, 2) / 255 - mean) / std).contiguous()  # its augmentation gives floats
     masks = batch[1].long()
 
@@ -109,13 +109,13 @@ def main() -> None:
             config = TrialConfig(architecture=architecture, encoder=encoder, image_size=SIZE, batch_size=BATCH)
             chosen = settle(config, Path(folder))
             same = replace(chosen, precision="fp32", memory_format="contiguous")
-            found = photos_per_second(
+            speeds = photos_per_second(
                 {"plain": plain_step(config, batch), "fp32": our_step(same, batch), "chosen": our_step(chosen, batch)}
             )
-            ratio, fp32 = found["chosen"] / found["plain"], found["fp32"] / found["plain"]
+            ratio, fp32 = speeds["chosen"] / speeds["plain"], speeds["fp32"] / speeds["plain"]
             print(
-                f"  {architecture:14} {encoder:13} plain {found['plain']:6.2f}  ours fp32 {found['fp32']:6.2f} "
-                f"({fp32:.2f}x, bar 0.97)  {chosen.precision} {chosen.memory_format} {found['chosen']:6.2f} "
+                f"  {architecture:14} {encoder:13} plain {speeds['plain']:6.2f}  ours fp32 {speeds['fp32']:6.2f} "
+                f"({fp32:.2f}x, bar 0.97)  {chosen.precision} {chosen.memory_format} {speeds['chosen']:6.2f} "
                 f"({ratio:.2f}x, bar {1.5 if GPU else bar})"
             )
         if GPU:

@@ -13,4 +13,4 @@ def median_seconds(ways: Mapping[str, Callable[[], object]], rounds: int, warm_u
             way()
             if turn >= warm_up:
                 seconds[name].append(time.perf_counter() - start)
-    return {name: sorted(each)[rounds // 2] for name, each in seconds.items()}
+    return {name: sorted(times)[rounds // 2] for name, times in seconds.items()}
