@@ -39,7 +39,10 @@ def pack(folder: Path, file: Path, facts: dict[str, Any]) -> None:
             rows = [[round(row[name], 5) for name in columns] for row in content["rows"]]
             trainings.append({**content, "columns": columns, "rows": rows})
     scored = json.loads((folder / "ensembles.json").read_text())
-    rounded = [{**each, **{name: round(each[name], 5) for name in ("test", "val") if name in each}} for each in scored]
+    rounded = [
+        {**ensemble, **{name: round(ensemble[name], 5) for name in ("test", "val") if name in ensemble}}
+        for ensemble in scored
+    ]
     configs = json.loads((folder / "configs.json").read_text())
     whole = {**facts, "configs": configs, "trainings": trainings, "ensembles": rounded}
     file.write_bytes(gzip.compress(json.dumps(whole, separators=(",", ":")).encode(), 9, mtime=0))
@@ -48,14 +51,14 @@ def pack(folder: Path, file: Path, facts: dict[str, Any]) -> None:
 def curves_of(content: dict[str, Any], size: int = 96) -> Curves:
     """Return the curves of single trainings at an image size that held a fold out."""
     return {
-        (each["config"], each["cycles"][0]): {
-            name: np.array([row[place] for row in each["rows"]]) for place, name in enumerate(each["columns"])
+        (training["config"], training["cycles"][0]): {
+            name: np.array([row[index] for row in training["rows"]]) for index, name in enumerate(training["columns"])
         }
-        for each in content["trainings"]
-        if len(each["cycles"]) == 1
-        and not each["whole"]
-        and each["state"] == "finished"
-        and each.get("size", 96) == size
+        for training in content["trainings"]
+        if len(training["cycles"]) == 1
+        and not training["whole"]
+        and training["state"] == "finished"
+        and training.get("size", 96) == size
     }
 
 
@@ -104,7 +107,7 @@ def _ends(curves: Curves) -> dict[str, Any]:
 
 
 def _ranks(curves: Curves) -> dict[str, Any]:
-    found = {}
+    ranks = {}
     budgets = sorted({epochs for _, epochs in curves})
     print("rank correlation of a short budget's best validated epoch with what a longer one comes to on the test part")
     for short in budgets:
@@ -115,45 +118,49 @@ def _ranks(curves: Curves) -> dict[str, Any]:
             part = float(spearmanr([curves[name, long]["val_miou"][:short].max() for name in names], ends)[0])
             of = f"{short} to {long} epochs, {len(names)} configs"
             print(f"  {of}: {own:.2f}; the first {short} of the {long}: {part:.2f}")
-            found[f"{short}-{long}"] = [round(own, 2), round(part, 2)]
+            ranks[f"{short}-{long}"] = [round(own, 2), round(part, 2)]
     print()
-    return found
+    return ranks
 
 
 def _members(content: dict[str, Any]) -> dict[str, Any]:
-    found = {}
+    means = {}
     print("mean mIoU on the test part of all sets of so many members, and of the tenth that validates best")
     scored = [
-        each for each in content["ensembles"] if not each["whole"] and not any(":" in name for name in each["members"])
+        ensemble
+        for ensemble in content["ensembles"]
+        if not ensemble["whole"] and not any(":" in name for name in ensemble["members"])
     ]
-    for epochs in sorted({each["epochs"] for each in scored}):
+    for epochs in sorted({ensemble["epochs"] for ensemble in scored}):
         for size in (1, 2, 3):
             cells = []
             for flips in (False, True):
-                some = sorted(
+                chosen = sorted(
                     (
-                        each
-                        for each in scored
-                        if each["epochs"] == epochs and len(each["members"]) == size and each["flips"] == flips
+                        ensemble
+                        for ensemble in scored
+                        if ensemble["epochs"] == epochs
+                        and len(ensemble["members"]) == size
+                        and ensemble["flips"] == flips
                     ),
-                    key=lambda each: -float(each["val"]),
+                    key=lambda ensemble: -float(ensemble["val"]),
                 )
                 cells += [
-                    np.mean([each["test"] for each in some]),
-                    np.mean([each["test"] for each in some[: max(len(some) // 10, 1)]]),
+                    np.mean([ensemble["test"] for ensemble in chosen]),
+                    np.mean([ensemble["test"] for ensemble in chosen[: max(len(chosen) // 10, 1)]]),
                 ]
-            told = f"{cells[0]:.3f}, best tenth {cells[1]:.3f}; with flips {cells[2]:.3f}, {cells[3]:.3f}"
-            print(f"  {epochs:3d} epochs, {size} members: {told}")
-            found[f"{size}x{epochs}"] = [round(float(each), 4) for each in cells]
+            details = f"{cells[0]:.3f}, best tenth {cells[1]:.3f}; with flips {cells[2]:.3f}, {cells[3]:.3f}"
+            print(f"  {epochs:3d} epochs, {size} members: {details}")
+            means[f"{size}x{epochs}"] = [round(float(cell), 4) for cell in cells]
     print()
-    return found
+    return means
 
 
 def _sizes(content: dict[str, Any]) -> dict[str, Any]:
     """Compare image sizes over the configs that have both, with the same epochs."""
-    found = {}
+    means = {}
     first = curves_of(content)
-    for size in sorted({each.get("size", 96) for each in content["trainings"]} - {96}):
+    for size in sorted({training.get("size", 96) for training in content["trainings"]} - {96}):
         pairs = [
             (late(curve["test_miou"]), late(first[job]["test_miou"]))
             for job, curve in curves_of(content, size).items()
@@ -161,8 +168,8 @@ def _sizes(content: dict[str, Any]) -> dict[str, Any]:
         ]
         larger, smaller = np.mean(pairs, axis=0)
         print(f"{size} px, {len(pairs)} trainings: {larger:.4f} on the test part, at 96 px {smaller:.4f}")
-        found[str(size)] = [round(float(larger), 4), round(float(smaller), 4), len(pairs)]
-    return found
+        means[str(size)] = [round(float(larger), 4), round(float(smaller), 4), len(pairs)]
+    return means
 
 
 def _luck(curves: Curves) -> dict[str, Any]:
@@ -172,10 +179,10 @@ def _luck(curves: Curves) -> dict[str, Any]:
             for curve in curves.values()
         ]
     )
-    here, there = pairs.mean(0)
-    told = f"{here:.4f} there and by {there:.4f} on the test part: {1 - there / here:.0%} is luck"
-    print(f"the best validated epoch stands out by {told}")
-    return {"val": round(float(here), 4), "test": round(float(there), 4), "trainings": len(pairs)}
+    on_val, on_test = pairs.mean(0)
+    details = f"{on_val:.4f} there and by {on_test:.4f} on the test part: {1 - on_test / on_val:.0%} is luck"
+    print(f"the best validated epoch stands out by {details}")
+    return {"val": round(float(on_val), 4), "test": round(float(on_test), 4), "trainings": len(pairs)}
 
 
 if __name__ == "__main__":

@@ -69,12 +69,12 @@ def main() -> None:
     masks = [draw_mask(photo) for photo in read_training(options.data, [options.json]).photos]
     print(f"ceiling of val_miou on {len(masks)} photos of {options.json}")
     print("  px  most-covering class, linear   nearest pixel   nearest to the middle")
-    found = {}
+    ceilings = {}
     for size in options.sizes:
-        found[str(size)] = ceiling(masks, size, resize_mask, product)
+        ceilings[str(size)] = ceiling(masks, size, resize_mask, product)
         others = [ceiling(masks, size, shrink, enlarged) for shrink in (nearest, centred)]
-        print(f"{size:4}  {found[str(size)]:27.4f}   {others[0]:13.4f}   {others[1]:21.4f}", flush=True)
-    print(json.dumps({size: round(value, 4) for size, value in found.items()}))
+        print(f"{size:4}  {ceilings[str(size)]:27.4f}   {others[0]:13.4f}   {others[1]:21.4f}", flush=True)
+    print(json.dumps({size: round(value, 4) for size, value in ceilings.items()}))
 
 
 if __name__ == "__main__":

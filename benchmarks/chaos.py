@@ -121,14 +121,14 @@ class Search:
         assert self.driver
         if what == "driver":
             return [psutil.Process(self.driver.pid)]
-        found = []
+        processes = []
         name = "raylet/raylet" if what == "raylet" else "ray::ResourceTrainable"
         with contextlib.suppress(psutil.Error):
             for process in psutil.Process(self.driver.pid).children(recursive=True):
                 with contextlib.suppress(psutil.Error):  # it may end at any moment
                     if name in " ".join(process.cmdline()):
-                        found.append(process)
-        return found
+                        processes.append(process)
+        return processes
 
     def disturb(self, kind: str) -> None:
         """Kill something, or fill the disk for three seconds."""
@@ -189,8 +189,10 @@ def disturbed_search(search: Search, chance: random.Random, kinds: list[str]) ->
 
 def mounted(root: Path) -> bool:
     """Give a search a disk of its own, small enough to fill; only root can."""
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(root)], capture_output=True)
-    return made.returncode == 0
+    mount = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(root)], capture_output=True
+    )
+    return mount.returncode == 0
 
 
 def main() -> int:
@@ -216,20 +218,20 @@ def main() -> int:
                 expected = replay(seed, Path(folder) / f"{seed}.replay")
                 search = Search(root, seed)
                 whole = disturbed_search(search, chance, [kind for kind in kinds if own_disk or kind != "disk"])
-                found = rows_of(search.run)
+                rows = rows_of(search.run)
                 computed = Counter(search.log.read_text().splitlines())
                 twice = sum(computed.values()) - len(computed)
-                same = whole and found == expected
+                same = whole and rows == expected
                 fine = same and twice <= sum(search.disturbed.values()) and set(computed.values()) <= {1, 2, 3}
                 lost += not fine
                 total += search.disturbed
-                twice_total, rows_total = twice_total + twice, rows_total + len(found)
+                twice_total, rows_total = twice_total + twice, rows_total + len(rows)
                 counts = [str(search.disturbed[kind]) for kind in ("driver", "worker", "raylet", "disk")]
-                table.add_row(str(seed), *counts, str(len(found)), "yes" if same else "NO", str(twice))
-                told = f"seed {seed}: {dict(search.disturbed)} rows {len(found)} {'the same' if same else 'DIFFER'}, "
-                print(f"{told}{twice} computed twice, {search.starts} starts", flush=True)
+                table.add_row(str(seed), *counts, str(len(rows)), "yes" if same else "NO", str(twice))
+                summary = f"seed {seed}: {dict(search.disturbed)} rows {len(rows)} {'the same' if same else 'DIFFER'}, "
+                print(f"{summary}{twice} computed twice, {search.starts} starts", flush=True)
                 if not fine:
-                    print(search.out.read_text()[-3000:], sorted(expected ^ found), sep="\n", flush=True)
+                    print(search.out.read_text()[-3000:], sorted(expected ^ rows), sep="\n", flush=True)
             finally:
                 if own_disk:
                     subprocess.run(["umount", "-l", str(root)], check=False)

@@ -54,10 +54,10 @@ def trainings(made: World, rng: np.random.Generator, configs: int, folds: int, s
     """Train equal configs on the same photos: yields config, fold and seed, and tallies."""
     photos = made.photos(rng, PHOTOS * folds)
     for config in range(configs):
-        known = rng.normal(0, made.apart, photos.area.shape)
+        effects = rng.normal(0, made.apart, photos.area.shape)
         for fold, seed in itertools.product(range(folds), range(seeds)):
             part = slice(fold * PHOTOS, (fold + 1) * PHOTOS)
-            yield config, (fold, seed), made.tallies(rng, photos.part(part), made.apart, made.shift(rng), known[part])
+            yield config, (fold, seed), made.tallies(rng, photos.part(part), made.apart, made.shift(rng), effects[part])
 
 
 def race(task: tuple[int, float, int, int]) -> tuple[list[bool], list[bool]]:
@@ -66,39 +66,43 @@ def race(task: tuple[int, float, int, int]) -> tuple[list[bool], list[bool]]:
     Returns for 1 to `SEEDS` seeds whether any is thrown out, and whether one is called the best, after any rung.
     """
     seed, noise, configs, folds = task
-    made = world(noise)
+    simulated = world(noise)
     run = Race(range(configs), rungs_of(range(folds), 0, SEEDS))
-    for config, cell, found in trainings(made, np.random.default_rng([seed, configs, folds]), configs, folds, SEEDS):
-        run.results[config][cell] = found
-    run.observe(config, cell, found)
-    left = [len(standing.alike) for standing in run.standings]
-    depths = [folds * (each + 1) for each in range(SEEDS)]
-    return [min(left[:depth]) < configs for depth in depths], [min(left[:depth]) == 1 for depth in depths]
+    for config, cell, tallies in trainings(
+        simulated, np.random.default_rng([seed, configs, folds]), configs, folds, SEEDS
+    ):
+        run.results[config][cell] = tallies
+    run.observe(config, cell, tallies)
+    remaining = [len(standing.alike) for standing in run.standings]
+    depths = [folds * (index + 1) for index in range(SEEDS)]
+    return [min(remaining[:depth]) < configs for depth in depths], [min(remaining[:depth]) == 1 for depth in depths]
 
 
 def intervals(task: tuple[int, float, int]) -> dict[str, float]:
     """Return by case how far the truth is above an interval's low end, as a share of it: inside from 0 to 1."""
     seed, noise, count = task
-    found: dict[str, float] = {}
+    positions: dict[str, float] = {}
     for name, common, skill in KINDS:
-        made, rng = world(noise, common, skill), np.random.default_rng([seed, count])
-        photos = made.photos(rng, count)
-        apart = 2**0.5 * made.apart
-        one, other = (made.tallies(rng, photos, apart) for _ in range(2))
+        simulated, rng = world(noise, common, skill), np.random.default_rng([seed, count])
+        photos = simulated.photos(rng, count)
+        apart = 2**0.5 * simulated.apart
+        one, other = (simulated.tallies(rng, photos, apart) for _ in range(2))
         changed = np.where(rng.random((count, 1)) < GATED, other, one)
-        found[f"value, {name}, {count} photos"] = place(value_interval(one), made.truth(one))
-        found[f"difference, {name}, {count} photos"] = place(
-            paired_interval(one, other), made.truth(one) - made.truth(other)
+        positions[f"value, {name}, {count} photos"] = place(value_interval(one), simulated.truth(one))
+        positions[f"difference, {name}, {count} photos"] = place(
+            paired_interval(one, other), simulated.truth(one) - simulated.truth(other)
         )
-        found[f"gain of a step, {name}, {count} photos"] = place(
-            paired_interval(changed, one), made.truth(changed) - made.truth(one)
+        positions[f"gain of a step, {name}, {count} photos"] = place(
+            paired_interval(changed, one), simulated.truth(changed) - simulated.truth(one)
         )
-        configs = {number: {(0, 0): made.tallies(rng, photos, apart, made.shift(rng))} for number in range(2)}
+        configs = {number: {(0, 0): simulated.tallies(rng, photos, apart, simulated.shift(rng))} for number in range(2)}
         standing = compare(configs, [(0, 0)])
-        found[f"config's value, {name}, {count} photos"] = place(standing.values[0], made.truth(configs[0][0, 0]))
+        positions[f"config's value, {name}, {count} photos"] = place(
+            standing.values[0], simulated.truth(configs[0][0, 0])
+        )
         less = standing.differences[1 - standing.leader]
-        found[f"configs' difference, {name}, {count} photos"] = place(less, 0.0)
-    return found
+        positions[f"configs' difference, {name}, {count} photos"] = place(less, 0.0)
+    return positions
 
 
 def place(interval: Interval, truth: float) -> float:
@@ -108,33 +112,33 @@ def place(interval: Interval, truth: float) -> float:
 
 def rates(simulations: int, noises: Sequence[float], draws: int, run: Run = map) -> dict[str, dict[str, float]]:
     """Return `thrown_out`, `wrongly_best` and `coverage` by case, the last over so many draws; `run` maps."""
-    found: dict[str, dict[str, float]] = {"thrown_out": {}, "wrongly_best": {}, "coverage": {}}
+    figures: dict[str, dict[str, float]] = {"thrown_out": {}, "wrongly_best": {}, "coverage": {}}
     for noise, configs, folds in itertools.product(noises, CONFIGS, FOLDS):
         raced = np.array(list(run(race, [(seed, noise, configs, folds) for seed in range(simulations)])))
         for seeds, (out, best) in enumerate(raced.mean(0).T, start=1):
             case = f"{configs} configs, {folds} folds, {seeds} seeds, noise {noise:g}"
-            found["thrown_out"][case], found["wrongly_best"][case] = float(out), float(best)
+            figures["thrown_out"][case], figures["wrongly_best"][case] = float(out), float(best)
     for count in COUNTS:
         placed = list(run(intervals, [(seed, noises[0], count) for seed in range(draws)]))
         for case in placed[0]:
-            where = np.array([each[case] for each in placed])
-            found["coverage"][case] = float(((where >= 0) & (where <= 1)).mean())
-    return found
+            where = np.array([positions[case] for positions in placed])
+            figures["coverage"][case] = float(((where >= 0) & (where <= 1)).mean())
+    return figures
 
 
 def show(found: dict[str, dict[str, float]], console: Console) -> None:
     """Print one table of races and one of intervals."""
-    shown = Table(title="of equal configs, in so many races one is", title_justify="left")
+    race_table = Table(title="of equal configs, in so many races one is", title_justify="left")
     for column in ("race", "thrown out", "called the best"):
-        shown.add_column(column)
+        race_table.add_column(column)
     for case, rate in found["thrown_out"].items():
-        shown.add_row(case, f"{rate:.1%}", f"{found['wrongly_best'][case]:.1%}")
-    held = Table(title="95% intervals that hold the truth", title_justify="left")
+        race_table.add_row(case, f"{rate:.1%}", f"{found['wrongly_best'][case]:.1%}")
+    interval_table = Table(title="95% intervals that hold the truth", title_justify="left")
     for column in ("interval", "hold it"):
-        held.add_column(column)
+        interval_table.add_column(column)
     for case, rate in found["coverage"].items():
-        held.add_row(case, f"{rate:.1%}")
-    console.print(shown, held)
+        interval_table.add_row(case, f"{rate:.1%}")
+    console.print(race_table, interval_table)
 
 
 def main() -> None:
@@ -157,9 +161,9 @@ def main() -> None:
                 )
             )
 
-        found = rates(options.simulations, options.noise, options.draws, run)
-    show(found, Console(width=100))
-    print(json.dumps(found))
+        figures = rates(options.simulations, options.noise, options.draws, run)
+    show(figures, Console(width=100))
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

@@ -46,13 +46,13 @@ def case(number: int, options: argparse.Namespace) -> dict[str, Any]:
     _, test = make_folds(cache, PARTS, number).split(cache.file_names, 0)
     own, val = make_folds(cache, 5, number).split(cache.file_names, 0)
     train, val = np.setdiff1d(own, test), np.setdiff1d(val, test)
-    known = all_configs(options.out / "configs.json")
-    names = rng.choice([name for name in known if ":" not in name], CONFIGS, replace=False)
+    configs = all_configs(options.out / "configs.json")
+    names = rng.choice([name for name in configs if ":" not in name], CONFIGS, replace=False)
     trained = [
         _trained(
             TrialConfig.from_dict(
                 {
-                    **known[name],
+                    **configs[name],
                     "image_size": SIZE,
                     "epochs": EPOCHS,
                     "seed": number,
@@ -71,22 +71,22 @@ def case(number: int, options: argparse.Namespace) -> dict[str, Any]:
         for name in names
     ]
     rivals = [tallies(confusions(maps[0], cache, val)) for _, maps in trained]
-    values = [miou(each) for each in rivals]
+    values = [miou(rival) for rival in rivals]
     order = np.argsort(values)[::-1]
     best, pair = int(order[0]), order[:2]
     luck = [epoch_luck(curve) for curve, _ in trained]
     single = expect(rivals[best], len(test), luck[best], trial_luck(rivals))
-    mean = [np.mean([trained[place][1][part] for place in pair], 0).round().astype(np.uint8) for part in (0, 1)]
-    epochs = float(np.mean([luck[each] for each in pair]))
+    mean = [np.mean([trained[index][1][part] for index in pair], 0).round().astype(np.uint8) for part in (0, 1)]
+    epochs = float(np.mean([luck[index] for index in pair]))
     together = expect(tallies(confusions(mean[0], cache, val)), len(test), epochs, trial_luck(rivals), models=2)
-    shown = {"single": trained[best][1][1], "pair": mean[1]}
+    test_maps = {"single": trained[best][1][1], "pair": mean[1]}
     return {
         "case": number,
         "set": "demo" if demo else options.data.name,
         "photos": [len(train), len(val), len(test)],
         **{
-            name: {"expected": each.record(), "shown": miou(tallies(confusions(shown[name], cache, test)))}
-            for name, each in (("single", single), ("pair", together))
+            name: {"expected": expected.record(), "shown": miou(tallies(confusions(test_maps[name], cache, test)))}
+            for name, expected in (("single", single), ("pair", together))
         },
     }
 
@@ -104,24 +104,24 @@ def _trained(
     return curve, best
 
 
-def _run(given: tuple[int, argparse.Namespace]) -> str:
-    number, options = given
-    found = case(number, options)
-    write_bytes(options.out / f"case{number:03d}.json", json.dumps(found).encode())
-    return _told(found)
+def _run(task: tuple[int, argparse.Namespace]) -> str:
+    number, options = task
+    record = case(number, options)
+    write_bytes(options.out / f"case{number:03d}.json", json.dumps(record).encode())
+    return _describe(record)
 
 
-def _told(found: dict[str, Any]) -> str:
+def _describe(record: dict[str, Any]) -> str:
     parts = []
     for name in ("single", "pair"):
-        value, low, high = (found[name]["expected"][part] for part in ("value", "low", "high"))
-        outside = "" if _holds(found[name]) else "  OUTSIDE"
-        parts.append(f"{name} {value:.3f} ({low:.3f} to {high:.3f}), shown {found[name]['shown']:.3f}{outside}")
-    return f"case {found['case']} {found['set']}: {'; '.join(parts)}"
+        value, low, high = (record[name]["expected"][part] for part in ("value", "low", "high"))
+        outside = "" if _holds(record[name]) else "  OUTSIDE"
+        parts.append(f"{name} {value:.3f} ({low:.3f} to {high:.3f}), shown {record[name]['shown']:.3f}{outside}")
+    return f"case {record['case']} {record['set']}: {'; '.join(parts)}"
 
 
-def _holds(each: dict[str, Any]) -> bool:
-    return bool(each["expected"]["low"] <= each["shown"] <= each["expected"]["high"])
+def _holds(outcome: dict[str, Any]) -> bool:
+    return bool(outcome["expected"]["low"] <= outcome["shown"] <= outcome["expected"]["high"])
 
 
 def main() -> None:
@@ -139,20 +139,20 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     all_configs(options.out / "configs.json")
     deadline = time.monotonic() + options.hours * 3600
-    left = [number for number in range(options.cases) if not (options.out / f"case{number:03d}.json").exists()]
+    missing = [number for number in range(options.cases) if not (options.out / f"case{number:03d}.json").exists()]
     with multiprocessing.get_context("spawn").Pool(options.processes, maxtasksperchild=1) as pool:
-        while left and time.monotonic() < deadline:
-            now, left = left[: options.processes], left[options.processes :]
-            for told in pool.map(_run, [(number, options) for number in now], chunksize=1):
-                print(told, flush=True)
+        while missing and time.monotonic() < deadline:
+            now, missing = missing[: options.processes], missing[options.processes :]
+            for message in pool.map(_run, [(number, options) for number in now], chunksize=1):
+                print(message, flush=True)
     cases = [json.loads(path.read_text()) for path in sorted(options.out.glob("case*.json"))]
     figures: dict[str, Any] = {"cases": len(cases), "held": HELD}
     for name in ("single", "pair"):
-        errors = [each[name]["shown"] - each[name]["expected"]["value"] for each in cases]
-        plain = [each[name]["shown"] - each[name]["expected"]["measured"] for each in cases]
-        widths = [each[name]["expected"]["high"] - each[name]["expected"]["low"] for each in cases]
+        errors = [record[name]["shown"] - record[name]["expected"]["value"] for record in cases]
+        plain = [record[name]["shown"] - record[name]["expected"]["measured"] for record in cases]
+        widths = [record[name]["expected"]["high"] - record[name]["expected"]["low"] for record in cases]
         figures[name] = {
-            "covered": round(float(np.mean([_holds(each[name]) for each in cases])), 3),
+            "covered": round(float(np.mean([_holds(record[name]) for record in cases])), 3),
             "shown_less_expected": round(float(np.mean(errors)), 4),
             "shown_less_measured": round(float(np.mean(plain)), 4),
             "half_width": round(float(np.mean(widths)) / 2, 4),

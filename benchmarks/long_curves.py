@@ -61,7 +61,7 @@ class Part:
 def train(job: Job, config: TrialConfig, cache_of: Callable[[int], Cache], part: Part, scratch: Path, out: Path) -> str:
     """Train one job and write its record; returns what to say of it."""
     rows: list[dict[str, float]] = []
-    state, weights, kept = "finished", None, {}
+    state, weights, best_counts = "finished", None, {}
     began = time.perf_counter()
     training_part = np.concatenate([part.train, part.val]) if job.whole else part.train
     try:
@@ -83,7 +83,10 @@ def train(job: Job, config: TrialConfig, cache_of: Callable[[int], Cache], part:
                 rows.append({"cycle": cycle, **{name: row[name] for name in KEPT if name in row}})
                 if validated is None or row["val_miou"] > best:
                     best = row.get("val_miou", best)
-                    kept[cycle] = {"test": shares(counts), **({"val": shares(validated.at_256)} if validated else {})}
+                    best_counts[cycle] = {
+                        "test": shares(counts),
+                        **({"val": shares(validated.at_256)} if validated else {}),
+                    }
                     if len(job.cycles) == 1:
                         scored = part.test if job.whole else np.concatenate([part.val, part.test])
                         views = [predict(training, cache, scored, view) for view in FLIPS]
@@ -93,7 +96,9 @@ def train(job: Job, config: TrialConfig, cache_of: Callable[[int], Cache], part:
     if state == "finished" and len(job.cycles) == 1:
         with_flips = np.mean(views, 0, dtype=np.float32).round().astype(np.uint8)
         np.save(scratch / f"{job.name}.npy", np.stack([views[0], with_flips]))
-    arrays: dict[str, Any] = {f"{name}{cycle}": each for cycle, of in kept.items() for name, each in of.items()}
+    arrays: dict[str, Any] = {
+        f"{name}{cycle}": array for cycle, by_part in best_counts.items() for name, array in by_part.items()
+    }
     with (out / f"{job.name}.npz").open("wb") as file:
         np.savez_compressed(file, **arrays)
     content = {**dataclasses.asdict(job), "state": state, "rows": rows, "trial": config.to_dict()}
@@ -132,15 +137,15 @@ def work(options: argparse.Namespace, jobs: Any, told: Any) -> None:
     ).to_dict()
     spent, trained = 0.0, 0
     while (job := jobs.get()) is not None:
-        left = options.deadline - time.time()
-        if (trained and spent / trained * job.epochs > left) or left < 0:
+        seconds_left = options.deadline - time.time()
+        if (trained and spent / trained * job.epochs > seconds_left) or seconds_left < 0:
             continue
         began = time.perf_counter()
         config = TrialConfig.from_dict({**base, **configs[job.config], "image_size": job.size})
-        said = train(job, config, cache_of, part, options.scratch, options.out)
+        message = train(job, config, cache_of, part, options.scratch, options.out)
         if trained or job.epochs > 12:
             spent, trained = spent + time.perf_counter() - began, trained + job.epochs
-        told.put(f"{time.strftime('%H:%M:%S')} {job.name}: {said}")
+        told.put(f"{time.strftime('%H:%M:%S')} {job.name}: {message}")
     told.put(None)
 
 
@@ -171,31 +176,33 @@ def main() -> None:
     jobs = all_jobs(list(all_configs(options.out / "configs.json")))
     if options.scale != 1:
         jobs = [
-            dataclasses.replace(job, cycles=tuple(max(round(each * options.scale), 1) for each in job.cycles))
+            dataclasses.replace(job, cycles=tuple(max(round(epochs * options.scale), 1) for epochs in job.cycles))
             for job in jobs
         ]
-    left = [
+    missing = [
         job
         for job in dict.fromkeys(jobs)
         if re.search(options.only, job.name) and not (options.out / f"{job.name}.json").exists()
     ]
-    print(f"{len(left)} of {len(jobs)} trainings are missing: {sum(job.epochs for job in left)} epochs", flush=True)
+    print(
+        f"{len(missing)} of {len(jobs)} trainings are missing: {sum(job.epochs for job in missing)} epochs", flush=True
+    )
     context = multiprocessing.get_context("spawn")
-    waiting, told = context.Queue(), context.Queue()
-    for job in [*left, *[None] * options.processes]:
+    waiting, messages = context.Queue(), context.Queue()
+    for job in [*missing, *[None] * options.processes]:
         waiting.put(job)
-    workers = [context.Process(target=work, args=(options, waiting, told)) for _ in range(options.processes)]
+    workers = [context.Process(target=work, args=(options, waiting, messages)) for _ in range(options.processes)]
     for worker in workers:
         worker.start()
     ended = 0
     while ended < options.processes and any(worker.is_alive() for worker in workers):
         try:
-            said = told.get(timeout=5)
+            message = messages.get(timeout=5)
         except queue.Empty:
             continue
-        ended += said is None
-        if said:
-            print(said, flush=True)
+        ended += message is None
+        if message:
+            print(message, flush=True)
     for worker in workers:
         worker.join(10)
 
@@ -206,26 +213,26 @@ def score_ensembles(cache: Cache, part: Part, scratch: Path, out: Path) -> None:
     trained = []
     for path in sorted(out.glob("*.json")):
         content = json.loads(path.read_text())
-        kept = (scratch / f"{path.stem}.npy").exists()
-        if kept and content["state"] == "finished" and len(content["cycles"]) == 1 and content["size"] == SIZE:
+        has_maps = (scratch / f"{path.stem}.npy").exists()
+        if has_maps and content["state"] == "finished" and len(content["cycles"]) == 1 and content["size"] == SIZE:
             best = max(row.get("val_miou", 0.0) for row in content["rows"])
             trained.append((content["cycles"][0], content["whole"], content["config"], best, path.stem))
     scores = []
-    for (epochs, whole), group in itertools.groupby(sorted(trained), key=lambda each: each[:2]):
-        members = sorted(group, key=lambda each: -each[3])
-        main = [each for each in members if ":" not in each[2]]
-        maps = {each[2]: torch.from_numpy(np.load(scratch / f"{each[4]}.npy")).to(device) for each in members}
-        sets = [(each[2],) for each in members]
-        sets += [tuple(each[2] for each in some) for size in (2, 3) for some in itertools.combinations(main, size)]
-        sets += [tuple(each[2] for each in main[:size]) for size in (4, 5, 6, 8, 12) if size <= len(main)]
+    for (epochs, whole), group in itertools.groupby(sorted(trained), key=lambda member: member[:2]):
+        members = sorted(group, key=lambda member: -member[3])
+        main = [member for member in members if ":" not in member[2]]
+        maps = {member[2]: torch.from_numpy(np.load(scratch / f"{member[4]}.npy")).to(device) for member in members}
+        sets = [(member[2],) for member in members]
+        sets += [tuple(member[2] for member in some) for size in (2, 3) for some in itertools.combinations(main, size)]
+        sets += [tuple(member[2] for member in main[:size]) for size in (4, 5, 6, 8, 12) if size <= len(main)]
         positions = part.test if whole else np.concatenate([part.val, part.test])
         for chosen in sets:
             for view in (0, 1):
                 mean = torch.stack([maps[name][view].float() for name in chosen]).mean(0).round().to(torch.uint8)
                 counts = confusions(mean, cache, positions)
                 parts = {"test": counts[-len(part.test) :], **({} if whole else {"val": counts[: len(part.val)]})}
-                found = {name: mean_iou(torch.from_numpy(each.sum(0))) for name, each in parts.items()}
-                scores.append({"epochs": epochs, "whole": whole, "members": chosen, "flips": bool(view), **found})
+                values = {name: mean_iou(torch.from_numpy(matrices.sum(0))) for name, matrices in parts.items()}
+                scores.append({"epochs": epochs, "whole": whole, "members": chosen, "flips": bool(view), **values})
         print(f"{epochs} epochs{' on all photos' if whole else ''}: {len(sets)} sets", flush=True)
     write_bytes(out / "ensembles.json", json.dumps(scores).encode())
 

@@ -52,8 +52,8 @@ def sample(configs: int) -> list[TrialConfig]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     models = tuple(dict.fromkeys(itertools.chain.from_iterable(map(pairs, GROUPS))))
     space, choices = find_space(JOINT, Scope(models, STRIDES, SIZES)), random.Random(0)
-    study, found = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)), list[TrialConfig]()
-    while len(found) < configs:
+    study, buildable = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)), list[TrialConfig]()
+    while len(buildable) < configs:
         parts = space.sample(study.ask())
         config = TrialConfig.from_dict({**TrialConfig().to_dict(), **parts, "batch_size": choices.choice(BATCHES)})
         config = replace(config, epochs=1, freeze_share=0.0, oversampling={"name": "none"}, mixing=[])
@@ -61,8 +61,8 @@ def sample(configs: int) -> list[TrialConfig]:
             check_model(config)
         except ValueError:
             continue
-        found.append(config)
-    return found
+        buildable.append(config)
+    return buildable
 
 
 def measure(given: tuple[int, dict[str, Any], Path]) -> Row:
@@ -100,10 +100,10 @@ def record(configs: int, folder: Path, seconds: float) -> list[Row]:
     data = read_training(demo_data(folder / "demo", PHOTOS))
     for size in SIZES:
         build_cache(data, size, folder)
-    given = [(number, config.to_dict(), folder) for number, config in enumerate(sample(configs))]
+    tasks = [(number, config.to_dict(), folder) for number, config in enumerate(sample(configs))]
     deadline, rows = time.monotonic() + seconds, []
     with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
-        for row in pool.imap_unordered(measure, given):
+        for row in pool.imap_unordered(measure, tasks):
             rows.append(row)
             print(json.dumps(row), flush=True)
             if time.monotonic() > deadline:
@@ -130,15 +130,15 @@ def need(row: Row) -> Need:
 
 def replayed(rows: list[Row], gpu_memory_gb: float, order: np.random.Generator) -> list[tuple[float, float]]:
     """Launch recorded trainings in random order; returns the share that each was given, and its peak in MB."""
-    known, given = {str(config_of(row)): (row["weights_mb"], row["photo_mb"]) for row in rows}, []
+    footprints, launches = {str(config_of(row)): (row["weights_mb"], row["photo_mb"]) for row in rows}, []
     with tempfile.TemporaryDirectory() as folder:
-        packing = Packing(RunFolder(Path(folder)), gpu_memory_gb, lambda config: known[str(config)])
+        packing = Packing(RunFolder(Path(folder)), gpu_memory_gb, lambda config: footprints[str(config)])
         for position in order.permutation(len(rows)):
             row = rows[position]
             config, peak = config_of(row), row["reserved_mb"]
-            given.append((packing.share(config), peak))
+            launches.append((packing.share(config), peak))
             packing.learn(int(position), config, {"peak_memory_mb": peak, "accumulation": row["accumulation"]})
-    return given
+    return launches
 
 
 def together(shares: list[float]) -> float:
@@ -161,7 +161,7 @@ def report(searches: int, after: int = 20) -> None:
     for gpu in (16.9, 34.1):  # V100s
         fitting = [row for row in rows if row["reserved_mb"] + CONTEXT_MB < 1000 * gpu]
         runs = [replayed(fitting, gpu, np.random.default_rng(seed)) for seed in range(searches)]
-        later = [each for run in runs for each in run[after:]]
+        later = [launch for run in runs for launch in run[after:]]
         exceeded = [[peak > 1000 * gpu * share - CONTEXT_MB for share, peak in run] for run in runs]
         over, early = (np.mean([run[part] for run in exceeded]) for part in (slice(after, None), slice(after)))
         parts = [(1000 * gpu * share - CONTEXT_MB) / peak for share, peak in later if 1 / TOGETHER < share < 1]
@@ -176,10 +176,10 @@ def fit() -> None:
     """Print the parts of the estimate, least squares of the relative error over every other recorded training."""
     _, rows = recorded()
     needs, peaks = [need(row) for row in rows[::2]], np.array([row["reserved_mb"] for row in rows[::2]])
-    parts = np.array([[1, each.weights_mb, each.kept_mb, each.megapixels] for each in needs])
-    found, _ = nnls(parts / peaks[:, None], np.ones(len(peaks)))
-    errors = np.log(peaks / (parts @ found))
-    print(f"PARTS {', '.join(f'{part:.3g}' for part in found)}; sd of the relative error {errors.std():.2f}")
+    parts = np.array([[1, estimate.weights_mb, estimate.kept_mb, estimate.megapixels] for estimate in needs])
+    coefficients, _ = nnls(parts / peaks[:, None], np.ones(len(peaks)))
+    errors = np.log(peaks / (parts @ coefficients))
+    print(f"PARTS {', '.join(f'{part:.3g}' for part in coefficients)}; sd of the relative error {errors.std():.2f}")
 
 
 def main() -> None:

@@ -60,14 +60,14 @@ REPEATS = 3
 def recorded() -> tuple[list[Curve], dict[int, dict[Cell, Tallies]]]:
     """Return the curves of all configs on fold 0, and by fold and seed the tallies of those that have them all."""
     curves, _, facts = read_curves()
-    first = [each for each in curves if each.seed == each.fold == 0 and len(each.classes) == facts["epochs"]]
-    found: dict[int, dict[Cell, Tallies]] = {}
-    for each in curves:
-        if each.photos is not None:
-            hits, truth, predicted = np.moveaxis(each.photos[-1].astype(np.float64), -1, 0)
+    first = [curve for curve in curves if curve.seed == curve.fold == 0 and len(curve.classes) == facts["epochs"]]
+    repeats: dict[int, dict[Cell, Tallies]] = {}
+    for curve in curves:
+        if curve.photos is not None:
+            hits, truth, predicted = np.moveaxis(curve.photos[-1].astype(np.float64), -1, 0)
             tallies = np.concatenate([hits, truth + predicted - hits], axis=1)
-            found.setdefault(each.number, {})[each.fold, each.seed] = tallies
-    return first, {number: parts for number, parts in found.items() if len(parts) == REPEATS**2}
+            repeats.setdefault(curve.number, {})[curve.fold, curve.seed] = tallies
+    return first, {number: parts for number, parts in repeats.items() if len(parts) == REPEATS**2}
 
 
 def all_folds(parts: dict[Cell, Tallies], seed: int) -> Tallies:
@@ -88,7 +88,7 @@ class Made:
         self.curves = [first[index].rows["val_miou"] for index in rng.choice(len(first), configs, replace=False)]
         self.worths = np.array([curve.max() for curve in self.curves])
         whole = [all_folds(parts, 0) for parts in repeats.values()]
-        levels = np.array([miou_of(each) for each in whole])
+        levels = np.array([miou_of(tallies) for tallies in whole])
         self.alike = [whole[int(rng.choice(np.argsort(abs(levels - worth))[:NEAREST]))] for worth in self.worths]
         self.photos = np.array_split(rng.integers(0, len(whole[0]), PHOTOS), self.folds)
         self.epochs, self.trials = len(self.curves[0]), configs
@@ -103,8 +103,8 @@ class Made:
         """Return what a training comes to on the photos of its fold, (N, 2C)."""
         if (config, cell) not in self.trained:
             off = np.random.default_rng([self.seed, config, *cell]).normal(0, self.noise)
-            found = moved(self.alike[config], self.worths[config] + off)
-            self.trained[config, cell] = found[self.photos[cell[0]]]
+            tallies = moved(self.alike[config], self.worths[config] + off)
+            self.trained[config, cell] = tallies[self.photos[cell[0]]]
         return self.trained[config, cell]
 
     def begin(self, params: Params, distributions: Distributions) -> Begun:
@@ -123,10 +123,13 @@ class Repeats(Made):
         super().__init__(seed, configs, noise=0.0)
         first, repeats = recorded()
         self.chosen = np.random.default_rng(seed).choice(sorted(repeats), configs, replace=False)
-        curves = {each.number: each.rows["val_miou"] for each in first}
+        curves = {curve.number: curve.rows["val_miou"] for curve in first}
         self.curves = [curves[number] for number in self.chosen]
         self.worths = np.array(
-            [np.mean([miou_of(all_folds(repeats[number], each)) for each in range(REPEATS)]) for number in self.chosen]
+            [
+                np.mean([miou_of(all_folds(repeats[number], repeat)) for repeat in range(REPEATS)])
+                for number in self.chosen
+            ]
         )
 
     def train(self, config: int, cell: Cell) -> Tallies:
@@ -163,36 +166,36 @@ def run(task: tuple[int, int, int, int, float | None]) -> Outcome:
     """
     seed, configs, top, seeds, noise = task
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    made = Repeats(seed, configs) if noise is None else Made(seed, configs, noise)
+    table = Repeats(seed, configs) if noise is None else Made(seed, configs, noise)
     folder = Path(tempfile.mkdtemp(dir="/dev/shm"))
-    thawing = Thawing(RunFolder(folder), made.epochs, configs)
+    thawing = Thawing(RunFolder(folder), table.epochs, configs)
     try:
-        searching = Ours(RunFolder(folder), made, seed, lambda *_: ThawingScheduler(thawing))
-        used, whole = sum(1 for _ in simulate(searching, WORKERS)), configs * made.folds * made.epochs
+        searching = Ours(RunFolder(folder), table, seed, lambda *_: ThawingScheduler(thawing))
+        used, whole = sum(1 for _ in simulate(searching, WORKERS)), configs * table.folds * table.epochs
     finally:
         shutil.rmtree(folder)
     ends = thawing.ends()
     finalists = sorted(ends, key=lambda number: -ends[number])
-    race = Race(finalists[:top], rungs_of(range(made.folds), 0, seeds))
+    race = Race(finalists[:top], rungs_of(range(table.folds), 0, seeds))
     for number in race.results:
-        if thawing.epochs[thawing.rows[number]] == made.epochs:
-            race.observe(number, (0, 0), made.train(number, (0, 0)))
+        if thawing.epochs[thawing.rows[number]] == table.epochs:
+            race.observe(number, (0, 0), table.train(number, (0, 0)))
     raced = 0
     if seeds > SEEDS and noise is not None:  # a budget
-        race.fits = lambda tasks: used + made.epochs * len(tasks) <= MOST * whole
+        race.fits = lambda tasks: used + table.epochs * len(tasks) <= MOST * whole
     while following := race.next():
-        race.observe(*following, made.train(*following))
-        used, raced = used + made.epochs, raced + made.epochs
-    best, alike = int(made.worths.argmax()), race.standings[-1].alike
-    rungs = rungs_of(range(made.folds), 0, made.seeds)
+        race.observe(*following, table.train(*following))
+        used, raced = used + table.epochs, raced + table.epochs
+    best, alike = int(table.worths.argmax()), race.standings[-1].alike
+    rungs = rungs_of(range(table.folds), 0, table.seeds)
     return Outcome(
         used / whole,
         best in alike,
         len(alike) == 1,
         len(alike) == 1 and alike[0] != best,
         alike[0] == best,
-        argmax(made, range(configs), rungs, used // made.epochs) == best,
-        argmax(made, finalists[:top], rungs, raced // made.epochs) == best,
+        argmax(table, range(configs), rungs, used // table.epochs) == best,
+        argmax(table, finalists[:top], rungs, raced // table.epochs) == best,
         finalists[0] == best,
     )
 
@@ -216,7 +219,7 @@ def main() -> None:
         f"{options.configs} configs x {FOLDS} folds, {options.simulations} simulations: search on fold 0, then "
         f"--confirm NAME --top K, without a budget and with one of {MOST:.0%} of all epochs"
     )
-    shown = Printed(title=title, title_justify="left")
+    table = Printed(title=title, title_justify="left")
     for column in (
         "noise",
         "--top",
@@ -231,7 +234,7 @@ def main() -> None:
         "of the finalists",
         "search alone",
     ):
-        shown.add_column(column, justify="right")
+        table.add_column(column, justify="right")
     rows: list[tuple[int, int, int, float | None]] = [
         (options.configs, top, seeds, noise)
         for noise in options.noise
@@ -241,15 +244,15 @@ def main() -> None:
     with multiprocessing.get_context("forkserver").Pool() as pool:
         for configs, top, seeds, noise in [*rows, (*REPEATED, SEEDS, None), (*REPEATED, REPEATS, None)]:
             tasks = [(seed, configs, top, seeds, noise) for seed in range(options.simulations)]
-            found = list(
+            outcomes = list(
                 track(pool.imap(run, tasks), f"noise {noise}", len(tasks), console=Console(stderr=True), transient=True)
             )
-            spent = [each.share for each in found]
+            spent = [outcome.share for outcome in outcomes]
             rates = [
-                np.mean([getattr(each, name) for each in found])
+                np.mean([getattr(outcome, name) for outcome in outcomes])
                 for name in ("kept", "called", "wrong", "picked", "argmax", "no_race", "one_fold")
             ]
-            shown.add_row(
+            table.add_row(
                 "repeats" if noise is None else f"{noise:g}",
                 str(top),
                 str(seeds),
@@ -257,7 +260,7 @@ def main() -> None:
                 f"{max(spent):.1%}",
                 *(f"{rate:.0%}" for rate in rates),
             )
-    Console(width=130).print(shown)
+    Console(width=130).print(table)
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ def backward(stepper: Stepper, way: str, photos: Tensor, masks: Tensor) -> None:
         stepper._backward(photos, masks)
         return
     stepper.optimizer.zero_grad()
-    parts = (each.tensor_split(stepper.accumulation) for each in (photos, masks))
+    parts = (tensor.tensor_split(stepper.accumulation) for tensor in (photos, masks))
     for part, truth in zip(*parts, strict=True):
         (stepper.loss_of(stepper.logits(stepper.model, part), truth) * (len(part) / len(photos))).backward()
 
@@ -115,8 +115,8 @@ def in_way(stepper: Stepper, way: str, names: list[str], call: Callable[[], Any]
 
 def gradient(stepper: Stepper) -> Tensor:
     """Return all gradients as one vector, in double precision on the CPU."""
-    found = [each.grad.flatten() for each in stepper.model.parameters() if each.grad is not None]
-    return torch.cat(found).cpu().double()
+    gradients = [parameter.grad.flatten() for parameter in stepper.model.parameters() if parameter.grad is not None]
+    return torch.cat(gradients).cpu().double()
 
 
 def cost(stepper: Stepper, way: str, photos: Tensor, masks: Tensor, steps: int) -> dict[str, float]:
@@ -138,11 +138,11 @@ def cost(stepper: Stepper, way: str, photos: Tensor, masks: Tensor, steps: int) 
     run()
     if gpu:
         torch.cuda.reset_peak_memory_stats()
-    found = {"ms": 1000 * min(run() for _ in range(steps))}
+    figures = {"ms": 1000 * min(run() for _ in range(steps))}
     if gpu:
         allocated, reserved = torch.cuda.max_memory_allocated() / 1e6, torch.cuda.max_memory_reserved() / 1e6
-        found |= {"allocated_mb": round(allocated), "reserved_mb": round(reserved)}
-    return found
+        figures |= {"allocated_mb": round(allocated), "reserved_mb": round(reserved)}
+    return figures
 
 
 def compare(
@@ -161,11 +161,11 @@ def compare(
             row: dict[str, Any] = {"model": " ".join(model), "loss": loss["name"], "batch norm": norm, "way": way}
             try:
                 in_way(stepper, way, names, partial(backward, stepper, way, *batch))
-                found = gradient(stepper)
-                whole = found if way == "whole" else whole
+                vector = gradient(stepper)
+                whole = vector if way == "whole" else whole
                 row |= {
-                    "cosine": float(found @ whole / (found.norm() * whole.norm())),
-                    "norm": float(found.norm() / whole.norm()),
+                    "cosine": float(vector @ whole / (vector.norm() * whole.norm())),
+                    "norm": float(vector.norm() / whole.norm()),
                 }
                 if norm == "trains" and loss in (LOSSES[0], LOSSES[3]) and way not in SLOW:
                     row |= in_way(stepper, way, names, partial(cost, stepper, way, *batch, setting.steps))
@@ -181,7 +181,7 @@ def line(row: dict[str, Any]) -> str:
     figures = [f"{row[name]:,.0f} {unit}" for name, unit in (("ms", "ms"), ("allocated_mb", "MB")) if name in row]
     same = f"cosine {row['cosine']:.6f}, norm {row['norm']:.4f}x" if "cosine" in row else row["error"]
     head = f"{row['model']:32} {row['loss']:24} {row['batch norm']:8} {row['way']:24}"
-    return f"{head} {same}{''.join(f', {each}' for each in figures)}"
+    return f"{head} {same}{''.join(f', {figure}' for figure in figures)}"
 
 
 def main() -> None:
