@@ -28,7 +28,7 @@ def augmentations(trial: optuna.Trial, sizes: tuple[int, ...]) -> dict[str, Any]
     return {
         "augmentation": {"name": trial.suggest_categorical("augmentation", PIPELINES)},
         "operations": operations,
-        "mixing": [each for each in mixing if each],
+        "mixing": [choice for choice in mixing if choice],
         "image_size": trial.suggest_categorical("image_size", sizes),
     }
 

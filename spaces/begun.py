@@ -41,7 +41,7 @@ class _Begun:
             ValueError: this version lacks some of it.
         """
         before = self.begun.get(name, choices)
-        if gone := [each for each in before if each not in choices]:
+        if gone := [choice for choice in before if choice not in choices]:
             raise ValueError(
                 f"the run began with {name} {gone[0]!r} among its choices, which this version lacks: go on with "
                 "it by --extend NAME --trials N, which draws from what there is, or with the version that began it"

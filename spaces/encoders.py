@@ -58,8 +58,8 @@ def pairs(group: str) -> list[Model]:
 
 def encoders(trial: optuna.Trial, models: tuple[Model, ...], strides: Strides) -> dict[str, Any]:
     """Sample one of the models and what its decoder has to choose; `strides` are those that all its encoders take."""
-    architecture = trial.suggest_categorical("architecture", sorted({each for each, _ in models}))
-    fitting = sorted(encoder for each, encoder in models if each == architecture)
+    architecture = trial.suggest_categorical("architecture", sorted({name for name, _ in models}))
+    fitting = sorted(encoder for name, encoder in models if name == architecture)
     return {
         "architecture": architecture,
         "encoder": trial.suggest_categorical(encoder_name(models, architecture), fitting),
@@ -107,16 +107,16 @@ WANTED = ("efficientnet-b0", "tu-tf_efficientnet_lite0", "efficientnet-b5", "eff
 
 def first_trials(models: tuple[Model, ...]) -> tuple[dict[str, Any], ...]:
     """Return the reference recipe, UNet++ on an EfficientNet and DeepLabV3+, as far as the run has them."""
-    found = []
-    for architecture, more in (
+    trials = []
+    for architecture, decoder in (
         ("unetplusplus", {"decoder_width": 256}),
         ("deeplabv3plus", {"decoder_channels": 256, "decoder_dropout": 0.5, "deeplabv3plus_stride": 16}),
     ):
-        fitting = sorted(encoder for each, encoder in models if each == architecture)
+        fitting = sorted(encoder for name, encoder in models if name == architecture)
         if fitting:
             encoder = next((each for each in WANTED if each in fitting), fitting[0])
-            found.append(point(models, architecture, encoder, **more))
-    return tuple(found) or tuple(point(models, *model) for model in models[:1])
+            trials.append(point(models, architecture, encoder, **decoder))
+    return tuple(trials) or tuple(point(models, *model) for model in models[:1])
 
 
 def point(models: tuple[Model, ...], architecture: str, encoder: str, **more: Any) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def point(models: tuple[Model, ...], architecture: str, encoder: str, **more: An
 
 def encoder_name(models: tuple[Model, ...], architecture: str) -> str:
     """Return the name an architecture's encoder is sampled by: those that take all share what is learnt of them."""
-    fitting = {encoder for each, encoder in models if each == architecture}
+    fitting = {encoder for name, encoder in models if name == architecture}
     return "encoder" if fitting == {encoder for _, encoder in models} else f"{architecture}_encoder"
 
 

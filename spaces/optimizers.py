@@ -32,7 +32,7 @@ FREEZE_SHARES = (0.0, 0.1, 0.2)
 def freeze_shares(epochs: int) -> tuple[float, ...]:
     """Return the shares that differ within a budget: the encoder is frozen for whole epochs."""
     frozen = [round(share * epochs) for share in FREEZE_SHARES]
-    return tuple(share for place, share in enumerate(FREEZE_SHARES) if frozen[place] not in frozen[:place])
+    return tuple(share for index, share in enumerate(FREEZE_SHARES) if frozen[index] not in frozen[:index])
 
 
 def optimizers(
@@ -55,17 +55,17 @@ def optimizers(
         optimizer["weight_decay"] = trial.suggest_float("weight_decay", 1e-4, 3e-1, log=True)
     if name == "radam":
         optimizer["decoupled"] = trial.suggest_categorical("radam_decoupled", (True, False))
-    found: dict[str, Any] = {"optimizer": optimizer}
+    parts: dict[str, Any] = {"optimizer": optimizer}
     if pretrained:
         # relative to the decoder's; 0.1 is usual
-        found["encoder_lr_factor"] = trial.suggest_float("encoder_lr_factor", 0.05, 1.0, log=True)
+        parts["encoder_lr_factor"] = trial.suggest_float("encoder_lr_factor", 0.05, 1.0, log=True)
     # norm of the whole gradient; 0 is off
-    found["clip_norm"] = trial.suggest_categorical("clip_norm", (0.0, 1.0, 5.0))
+    parts["clip_norm"] = trial.suggest_categorical("clip_norm", (0.0, 1.0, 5.0))
     # per step; 0 is off. 0.99 averages over about 100 steps, a few epochs of a small data set
-    found["ema_decay"] = trial.suggest_categorical("ema_decay", (0.0, 0.9, 0.97, 0.99))
+    parts["ema_decay"] = trial.suggest_categorical("ema_decay", (0.0, 0.9, 0.97, 0.99))
     if pretrained and len(shares) > 1:
-        found["freeze_share"] = trial.suggest_categorical("freeze_share", shares)
-    return found
+        parts["freeze_share"] = trial.suggest_categorical("freeze_share", shares)
+    return parts
 
 
 def first_trials(pretrained: bool = True, shares: tuple[float, ...] = FREEZE_SHARES) -> tuple[dict[str, Any], ...]:
@@ -74,7 +74,7 @@ def first_trials(pretrained: bool = True, shares: tuple[float, ...] = FREEZE_SHA
     if not pretrained:
         unsampled = set(PRETRAINED)
     return tuple(
-        {name: value for name, value in each.items() if name not in unsampled} for each in (*FIRST_TRIALS, BEST)
+        {name: value for name, value in params.items() if name not in unsampled} for params in (*FIRST_TRIALS, BEST)
     )
 
 

@@ -60,8 +60,8 @@ def load(name: str) -> str:
         raise ValueError(f"--space {name}: {path} cannot be imported ({type(error).__name__}: {error})") from error
     sample = getattr(module, function, None)
     if not callable(sample):
-        there = ", ".join(sorted(each for each, value in vars(module).items() if inspect.isfunction(value)))
-        raise ValueError(f"--space {name}: {path.name} has no function {function}; it has {there or 'none'}")
+        functions = ", ".join(sorted(key for key, value in vars(module).items() if inspect.isfunction(value)))
+        raise ValueError(f"--space {name}: {path.name} has no function {function}; it has {functions or 'none'}")
     _known[f"{path}:{function}"] = sample
     return f"{path}:{function}"
 
@@ -73,8 +73,8 @@ def register(sample: Sample) -> str:
         file = inspect.getsourcefile(sample) or ""
     except TypeError:
         file = ""
-    found = Path(file).resolve() if getattr(sample, "__qualname__", "") == function else Path()
-    name = f"{found if found.suffix == '.py' and found.is_file() else PYTHON}:{function}"
+    path = Path(file).resolve() if getattr(sample, "__qualname__", "") == function else Path()
+    name = f"{path if path.suffix == '.py' and path.is_file() else PYTHON}:{function}"
     _known[name] = sample
     return name
 

@@ -16,7 +16,7 @@ PLATEAU_FROM = 3
 
 def schedulers(trial: optuna.Trial, epochs: int) -> dict[str, Any]:
     """Sample a schedule and the parameters that it has and that matter in so many epochs."""
-    names = SCHEDULERS if epochs >= PLATEAU_FROM else tuple(each for each in SCHEDULERS if each != "plateau")
+    names = SCHEDULERS if epochs >= PLATEAU_FROM else tuple(kind for kind in SCHEDULERS if kind != "plateau")
     name = trial.suggest_categorical("scheduler", names)
     scheduler: dict[str, Any] = {"name": name}
     if name == "cosine_restarts":

@@ -55,14 +55,14 @@ class Space:
 
 def _encoders(scope: Scope) -> Space:
     best = encoders.best(scope.models)
-    first = [{**each, "lr": 1e-4} for each in encoders.first_trials(scope.models)]
+    first = [{**params, "lr": 1e-4} for params in encoders.first_trials(scope.models)]
     first += [best] if best else []
     return Space(lambda trial: encoders.encoders(trial, scope.models, scope.strides), tuple(first), samples_rate=True)
 
 
 def _augmentations(scope: Scope) -> Space:
     sizes = scope.image_sizes
-    first = tuple({"image_size": sizes[0], **each} for each in (*augmentations.FIRST_TRIALS, augmentations.BEST))
+    first = tuple({"image_size": sizes[0], **params} for params in (*augmentations.FIRST_TRIALS, augmentations.BEST))
     return Space(lambda trial: augmentations.augmentations(trial, sizes), first)
 
 
@@ -76,8 +76,8 @@ def _schedulers(scope: Scope) -> Space:
     return Space(lambda trial: schedulers.schedulers(trial, scope.epochs), first, samples_rate=True)
 
 
-def _plain(sample: Callable[[optuna.Trial], dict[str, Any]], module: Any, **more: Any) -> Callable[[Scope], Space]:
-    return lambda scope: Space(sample, (*module.FIRST_TRIALS, module.BEST), **more)
+def _plain(sample: Callable[[optuna.Trial], dict[str, Any]], module: Any, **options: Any) -> Callable[[Scope], Space]:
+    return lambda scope: Space(sample, (*module.FIRST_TRIALS, module.BEST), **options)
 
 
 SPACES: dict[str, Callable[[Scope], Space]] = {
@@ -106,9 +106,9 @@ def space_names(space: str) -> tuple[str, ...]:
             what = "all spaces" if name == JOINT else "no space"
             raise ValueError(f"--space {space}: {name} is {what}: use it alone")
         if name not in SPACES and not own.is_own(name):
-            known = ", ".join([*SPACES, JOINT, NONE])
-            more = "join several by +, or name a function of yours as FILE.py:FUNCTION"
-            raise ValueError(f"unknown space {name!r}{_nearest(name)}; the spaces are: {known}; {more}")
+            choices = ", ".join([*SPACES, JOINT, NONE])
+            advice = "join several by +, or name a function of yours as FILE.py:FUNCTION"
+            raise ValueError(f"unknown space {name!r}{_nearest(name)}; the spaces are: {choices}; {advice}")
     if len(set(names)) < len(names):
         raise ValueError(f"--space {space} names a space twice")
     return names
@@ -158,7 +158,7 @@ def _first_trials(parts: list[Space], rate: bool) -> tuple[Params, ...]:
     """Return the parts' first trials merged: all references, all seconds, ... and all winners."""
     parts = [part for part in parts if part.first_trials]
     longest = max((len(part.first_trials) for part in parts), default=0)
-    found: list[Params] = []
+    trials: list[Params] = []
     for index in range(longest):
         merged: Params = {}
         for part in parts:
@@ -166,12 +166,12 @@ def _first_trials(parts: list[Space], rate: bool) -> tuple[Params, ...]:
             last = len(part.first_trials) - 1
             values = part.first_trials[last if index == longest - 1 else min(index, max(last - 1, 0))]
             # Where another space decides on the optimizer, none has use for AdamW's rate.
-            merged |= {name: each for name, each in values.items() if rate or not part.samples_rate or name != "lr"}
-        if merged not in found:
-            found.append(merged)
-    return tuple(found)
+            merged |= {name: value for name, value in values.items() if rate or not part.samples_rate or name != "lr"}
+        if merged not in trials:
+            trials.append(merged)
+    return tuple(trials)
 
 
 def _nearest(name: str) -> str:
-    found = get_close_matches(name, [*SPACES, JOINT], n=1, cutoff=0.5)
-    return f", did you mean {found[0]!r}" if found else ""
+    matches = get_close_matches(name, [*SPACES, JOINT], n=1, cutoff=0.5)
+    return f", did you mean {matches[0]!r}" if matches else ""
