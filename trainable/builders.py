@@ -28,7 +28,7 @@ def build(kind: str, choice: Choice, builders: Mapping[str, Callable[..., Part]]
     parameters = {key: value for key, value in choice.items() if key != "name"}
     for key in parameters:
         if key not in accepted or key in given:
-            settable = [each for each in accepted if each not in given]
+            settable = [parameter for parameter in accepted if parameter not in given]
             raise ValueError(f"{kind} {name!r} has no parameter {key!r}; it has {', '.join(settable) or 'none'}")
     try:
         return builders[name](**parameters, **{key: value for key, value in given.items() if key in accepted})

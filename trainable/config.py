@@ -98,8 +98,8 @@ class TrialConfig:
         for name in ("operations", "mixing"):
             if not isinstance(getattr(self, name), list):
                 raise ValueError(f"{name} must be a list, found {getattr(self, name)!r}")
-            for each in getattr(self, name):
-                _check_choice(f"each of {name}", each)
+            for choice in getattr(self, name):
+                _check_choice(f"each of {name}", choice)
         if "lr" in self.optimizer:
             check_number("optimizer lr", self.optimizer["lr"], "above 0", lambda value: value > 0)
         factor = self.encoder_lr_factor
@@ -129,10 +129,10 @@ class TrialConfig:
         """
         if not isinstance(content, dict):
             raise ValueError(f"a config is a json object, found a {type(content).__name__}")
-        known = [f.name for f in fields(cls)]
+        keys = [f.name for f in fields(cls)]
         for key in content:
-            if key not in known:
-                raise ValueError(f"unknown config key {key!r}{did_you_mean(key, known)}")
+            if key not in keys:
+                raise ValueError(f"unknown config key {key!r}{did_you_mean(key, keys)}")
         return cls(**content)
 
     def to_dict(self) -> dict[str, Any]:
@@ -145,8 +145,8 @@ def did_you_mean(name: str, known: list[str], shown: int = 20) -> str:
     nearest = get_close_matches(name, known, n=3, cutoff=0.5)
     if nearest:
         return f"; did you mean {' or '.join(map(repr, nearest))}?"
-    more = f" and {len(known) - shown} more" if len(known) > shown else ""
-    return f"; known are {', '.join(known[:shown])}{more}"
+    rest = f" and {len(known) - shown} more" if len(known) > shown else ""
+    return f"; known are {', '.join(known[:shown])}{rest}"
 
 
 def _check_whole(name: str, value: Any, low: int) -> None:

@@ -44,10 +44,10 @@ def check_names(config: TrialConfig) -> None:
         value = getattr(config, key)
         for choice in value if isinstance(value, list) else [value]:
             _check(key, choice["name"], part_names(key))
-            known = part_parameters(key, choice["name"])
-            for each in sorted(choice.keys() - {"name", *known}):
-                told = f"{key} {choice['name']!r} has no parameter {each!r}"
-                raise ValueError(f"{told}; it has {', '.join(known) or 'none'}")
+            parameters = part_parameters(key, choice["name"])
+            for parameter in sorted(choice.keys() - {"name", *parameters}):
+                problem = f"{key} {choice['name']!r} has no parameter {parameter!r}"
+                raise ValueError(f"{problem}; it has {', '.join(parameters) or 'none'}")
     check_loss(config.loss)
 
 
@@ -70,20 +70,20 @@ def architectures() -> tuple[str, ...]:
     (names,) = (
         value.elts for name, value in _assigned(tree) if name == "_MODEL_ARCHITECTURES" and isinstance(value, ast.List)
     )
-    return tuple(each.id.lower() for each in names if isinstance(each, ast.Name))
+    return tuple(node.id.lower() for node in names if isinstance(node, ast.Name))
 
 
 @cache
 def encoders() -> tuple[str, ...]:
     """Return the encoders of the segmentation_models_pytorch and, as tu-NAME, of the timm that are installed."""
-    found: list[str] = []
+    names: list[str] = []
     for path in sorted((_package("segmentation_models_pytorch") / "encoders").glob("*.py")):
         for name, value in _assigned(ast.parse(path.read_text())):
             if name.endswith("_encoders"):
-                found += _keys(value)
+                names += _keys(value)
     for path in sorted((_package("timm") / "models").glob("*.py")):
-        found += [f"tu-{name}" for name in re.findall(r"^@register_model\s+def (\w+)\(", path.read_text(), re.M)]
-    return tuple(found)
+        names += [f"tu-{name}" for name in re.findall(r"^@register_model\s+def (\w+)\(", path.read_text(), re.M)]
+    return tuple(names)
 
 
 @cache
@@ -98,12 +98,12 @@ def part_parameters(key: str, name: str) -> tuple[str, ...]:
     module, table = TABLES[key]
     tree = _own(module)
     (builders,) = (value for target, value in _assigned(tree) if target == table and isinstance(value, ast.Dict))
-    found = {
-        each.value: value.id
-        for each, value in zip(builders.keys, builders.values, strict=True)
-        if isinstance(each, ast.Constant) and isinstance(value, ast.Name)
+    functions = {
+        constant.value: value.id
+        for constant, value in zip(builders.keys, builders.values, strict=True)
+        if isinstance(constant, ast.Constant) and isinstance(value, ast.Name)
     }
-    return tuple(each for each in _parameters(tree, found[name]) if each not in GIVEN)
+    return tuple(parameter for parameter in _parameters(tree, functions[name]) if parameter not in GIVEN)
 
 
 @cache
@@ -115,40 +115,40 @@ def decoder_parameters(architecture: str) -> tuple[str, ...]:
             if isinstance(node, ast.ClassDef) and node.name.lower() == architecture:
                 names = _parameters(tree, node.name)
                 old = re.findall(r"""kwargs\.pop\(\s*["'](\w+)""", ast.unparse(node))
-                return tuple(each for each in (*names, *old) if each not in OF_CONFIG)
+                return tuple(parameter for parameter in (*names, *old) if parameter not in OF_CONFIG)
     raise ValueError(f"the sources of architecture {architecture!r} are not where they were: run ./setup.sh")
 
 
 def _check_decoder(config: TrialConfig) -> None:
     """Check the names of the decoder's arguments; timm's encoders take more, which its sources name."""
-    known = decoder_parameters(config.architecture)
-    for each in sorted(config.decoder.keys() - set(known)):
-        if each in OF_CONFIG or not (config.encoder.startswith("tu-") and _is_timms(each)):
-            told = f"decoder: {config.architecture} has no argument {each!r}"
-            raise ValueError(f"{told}{did_you_mean(each, list(known))}")
+    arguments = decoder_parameters(config.architecture)
+    for argument in sorted(config.decoder.keys() - set(arguments)):
+        if argument in OF_CONFIG or not (config.encoder.startswith("tu-") and _is_timms(argument)):
+            problem = f"decoder: {config.architecture} has no argument {argument!r}"
+            raise ValueError(f"{problem}{did_you_mean(argument, list(arguments))}")
 
 
 @cache
 def _is_timms(name: str) -> bool:
     """Tell whether timm's sources have a parameter of a name."""
-    wanted = re.compile(rf"\b{re.escape(name)}\s*[:=]")
-    return any(wanted.search(path.read_text()) for path in sorted((_package("timm") / "models").glob("*.py")))
+    pattern = re.compile(rf"\b{re.escape(name)}\s*[:=]")
+    return any(pattern.search(path.read_text()) for path in sorted((_package("timm") / "models").glob("*.py")))
 
 
 def _parameters(tree: ast.Module, name: str) -> list[str]:
     """Return the parameters of a function or class of a module: of `__init__`, or the fields, its bases' too."""
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and node.name == name:
-            return [each.arg for each in (*node.args.args, *node.args.kwonlyargs)]
+            return [argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)]
         if isinstance(node, ast.ClassDef) and node.name == name:
-            for each in node.body:
-                if isinstance(each, ast.FunctionDef) and each.name == "__init__":
-                    return [one.arg for one in (*each.args.args, *each.args.kwonlyargs)][1:]
+            for statement in node.body:
+                if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
+                    return [argument.arg for argument in (*statement.args.args, *statement.args.kwonlyargs)][1:]
             bases = [field for base in node.bases if isinstance(base, ast.Name) for field in _parameters(tree, base.id)]
             own = [
-                each.target.id
-                for each in node.body
-                if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
+                annotated.target.id
+                for annotated in node.body
+                if isinstance(annotated, ast.AnnAssign) and isinstance(annotated.target, ast.Name)
             ]
             return list(dict.fromkeys([*bases, *own]))
     return []
@@ -159,9 +159,9 @@ def _own(module: str) -> ast.Module:
     return ast.parse((Path(__file__).parent / f"{module}.py").read_text())
 
 
-def _check(kind: str, name: str, known: tuple[str, ...]) -> None:
-    if name not in known:
-        raise ValueError(f"unknown {kind} {name!r}{did_you_mean(name, list(known))}")
+def _check(kind: str, name: str, names: tuple[str, ...]) -> None:
+    if name not in names:
+        raise ValueError(f"unknown {kind} {name!r}{did_you_mean(name, list(names))}")
 
 
 def _package(name: str) -> Path:
@@ -185,4 +185,4 @@ def _assigned(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
 def _keys(value: ast.expr) -> list[str]:
     """Return the literal keys of a dict."""
     keys = value.keys if isinstance(value, ast.Dict) else []
-    return [each.value for each in keys if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+    return [key.value for key in keys if isinstance(key, ast.Constant) and isinstance(key.value, str)]

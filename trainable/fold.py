@@ -81,17 +81,17 @@ def train_fold(
         report(rows[-1])
     first = len(rows) + 1
     for epoch in range(first, (until or config.epochs) + 1):
-        earlier = list(val_mious[: epoch - 1]) if config.fold == NO_FOLD else [each["val_miou"] for each in rows]
+        earlier = list(val_mious[: epoch - 1]) if config.fold == NO_FOLD else [past["val_miou"] for past in rows]
         try:
             row, validated = training.epoch(epoch, earlier, folder)
         finally:
             folder.write_notes(training.stepper.notes)
         if epoch == first:
             steps = len(training.loader)
-            found = attestation.check(epoch, (steps - 1) / steps, earlier)
-            write_json(folder.applied, {"after_epoch": epoch, "found": found})
+            applied = attestation.check(epoch, (steps - 1) / steps, earlier)
+            write_json(folder.applied, {"after_epoch": epoch, "found": applied})
         halt()  # a training that was superseded while it was frozen writes nothing more
-        if validated is None or all(row["val_miou"] > each for each in earlier):
+        if validated is None or all(row["val_miou"] > miou for miou in earlier):
             _keep(training, folder, row, validated)
         rows.append(row)
         training.save(folder, rows)
@@ -163,7 +163,7 @@ def _read(options: argparse.Namespace, out: Path, console: Console) -> tuple[Tri
     if options.extra is None:
         return config, FoldData.of(cache, folds, config.fold)
     extra = Extra.read(options.extra)
-    more = extra.cache(
+    extra_cache = extra.cache(
         config.fold,
         folds,
         config.image_size,
@@ -171,14 +171,14 @@ def _read(options: argparse.Namespace, out: Path, console: Console) -> tuple[Tri
         options.skip_bad,
         announce=lambda text: console.print(text, highlight=False, soft_wrap=True),
     )
-    return config, FoldData.of(cache, folds, config.fold, more, options.skip_bad)
+    return config, FoldData.of(cache, folds, config.fold, extra_cache, options.skip_bad)
 
 
 def _check_same(asked: dict[str, Any], stored: dict[str, Any]) -> None:
     differing = [name for name in asked if asked[name] not in ("auto", stored.get(name))]
     if differing:
-        found = ", ".join(f"{name} {stored.get(name)!r} (asked {asked[name]!r})" for name in differing)
-        raise ValueError(f"--resume goes on with the same config only; the folder's has {found}")
+        differences = ", ".join(f"{name} {stored.get(name)!r} (asked {asked[name]!r})" for name in differing)
+        raise ValueError(f"--resume goes on with the same config only; the folder's has {differences}")
 
 
 def _train(config: TrialConfig, data: FoldData, folder: TrialFolder, resume: bool, console: Console) -> int:

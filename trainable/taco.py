@@ -40,21 +40,31 @@ def convert(content: dict[str, Any]) -> Converted:
         ValueError: annotations have a category that is not TACO's, or entries are no objects.
     """
     entries = [*content["images"], *content["annotations"]]
-    if strange := [each for each in entries if not isinstance(each, dict)]:
+    if strange := [entry for entry in entries if not isinstance(entry, dict)]:
         raise ValueError(f"not a COCO file (an entry is {strange[0]!r:.40}); name TACO's data folder")
     class_of = _classes(content["categories"], content["annotations"])
     listed = {as_id(image.get("id")) for image in content["images"]} - {None}
     # What names no listed photo is kept whatever it is, for the training to tell that a photo may miss it.
-    outlined = [each for each in content["annotations"] if each.get("segmentation") or _photo_of(each) not in listed]
-    empty = [each for each in content["annotations"] if not each.get("segmentation") and _photo_of(each) in listed]
+    outlined = [
+        annotation
+        for annotation in content["annotations"]
+        if annotation.get("segmentation") or _photo_of(annotation) not in listed
+    ]
+    empty = [
+        annotation
+        for annotation in content["annotations"]
+        if not annotation.get("segmentation") and _photo_of(annotation) in listed
+    ]
     lost = set(map(_photo_of, empty)) - set(map(_photo_of, outlined)) - {None}
     gone = [image for image in content["images"] if as_id(image.get("id")) in lost]
-    kept = [image for image in content["images"] if as_id(image.get("id")) not in lost]
-    annotations = [{**_finite(each), "category_id": class_of[as_id(each["category_id"])]} for each in outlined]
+    kept_images = [image for image in content["images"] if as_id(image.get("id")) not in lost]
+    annotations = [
+        {**_finite(annotation), "category_id": class_of[as_id(annotation["category_id"])]} for annotation in outlined
+    ]
     categories = [{"id": index, "name": name} for index, name in enumerate(CLASSES) if index]
-    left_out = [f"annotation {each.get('id')} has no outline" for each in empty]
+    left_out = [f"annotation {annotation.get('id')} has no outline" for annotation in empty]
     left_out += [f"photo {image.get('file_name')} has no other annotation" for image in gone]
-    images = [_finite(image) for image in kept]
+    images = [_finite(image) for image in kept_images]
     return Converted({"images": images, "annotations": annotations, "categories": categories}, tuple(left_out))
 
 
@@ -69,10 +79,12 @@ def _classes(categories: list[Any], annotations: list[dict[str, Any]]) -> dict[I
         ValueError: one is not listed, of several categories, or of none of TACO's.
     """
     listed = Categories.read(categories)
-    given = {(f"{each.get('category_id')!s:.40}", as_id(each.get("category_id"))) for each in annotations}
-    if unlisted := sorted(text for text, category_id in given if category_id not in listed.name_of):
+    ids = {
+        (f"{annotation.get('category_id')!s:.40}", as_id(annotation.get("category_id"))) for annotation in annotations
+    }
+    if unlisted := sorted(text for text, category_id in ids if category_id not in listed.name_of):
         raise ValueError(f"annotations of unlisted category ids: {', '.join(unlisted)}; list them, or mend the ids")
-    used = {category_id: listed.name_of[category_id] for _, category_id in given if category_id is not None}
+    used = {category_id: listed.name_of[category_id] for _, category_id in ids if category_id is not None}
     if ambiguous := [text for category_id, text in listed.ambiguous.items() if category_id in used]:
         raise ValueError(ambiguous[0])
     if unknown := sorted(set(used.values()) - set(CLASS_OF)):
@@ -116,11 +128,11 @@ def main(options: argparse.Namespace) -> int:
     content = converted.content
     write_json(folder / "train_all.json", content)
     counts = Counter(CLASSES[annotation["category_id"]] for annotation in content["annotations"])
-    shown = ", ".join(f"{name} {count}" for name, count in counts.most_common())
+    class_counts = ", ".join(f"{name} {count}" for name, count in counts.most_common())
     console = open_console(highlight=False, soft_wrap=True)
     if converted.left_out:
         console.print(f"note: left out {len(converted.left_out)}: {'; '.join(converted.left_out)}", style="yellow")
-    console.print(f"wrote {folder / 'train_all.json'}: {len(content['images'])} photos, {shown}")
+    console.print(f"wrote {folder / 'train_all.json'}: {len(content['images'])} photos, {class_counts}")
     return 0
 
 

@@ -90,7 +90,7 @@ def read_outline(segmentation: Any, height: int, width: int) -> Outline:
     if _are_pairs(segmentation):
         segmentation = [segmentation]
     if any(map(_are_pairs, segmentation)):
-        segmentation = [list(chain(*each)) if _are_pairs(each) else each for each in segmentation]
+        segmentation = [list(chain(*polygon)) if _are_pairs(polygon) else polygon for polygon in segmentation]
         mended.append(PAIRS)
     counts = [_points(polygon) for polygon in segmentation]
     parts = [polygon for polygon, count in zip(segmentation, counts, strict=True) if count >= 3]
@@ -121,7 +121,7 @@ def _are_pairs(values: Any) -> bool:
     return (
         isinstance(values, list)
         and len(values) >= 3
-        and all(isinstance(each, list) and len(each) == 2 and _all_numbers(each) for each in values)
+        and all(isinstance(point, list) and len(point) == 2 and _all_numbers(point) for point in values)
     )
 
 
@@ -184,17 +184,17 @@ def _read_rle(segmentation: dict[str, Any], height: int, width: int) -> Rle:
     counts = segmentation.get("counts")
     pixels: int | None
     if isinstance(counts, list):
-        given, counts = counts, [as_id(count) for count in counts]
-        for count, read in zip(given, counts, strict=True):
+        raw, counts = counts, [as_id(count) for count in counts]
+        for count, read in zip(raw, counts, strict=True):
             if not is_whole(read) or read < 0:
-                told = f"its counts must be whole numbers from 0 on, found {count!r:.40}"
-                raise OutlineError(f"has a run-length code; {told}")
+                problem = f"its counts must be whole numbers from 0 on, found {count!r:.40}"
+                raise OutlineError(f"has a run-length code; {problem}")
         pixels = sum(counts)
     elif isinstance(counts, str):
         pixels = _run_total(counts)
     else:
-        told = f"counts of type {type(counts).__name__}; a list or a string is needed"
-        raise OutlineError(f"has a run-length code with {told}")
+        problem = f"counts of type {type(counts).__name__}; a list or a string is needed"
+        raise OutlineError(f"has a run-length code with {problem}")
     if pixels is None:
         raise OutlineError("has a damaged run-length code")
     if pixels != height * width:

@@ -29,16 +29,16 @@ class Categories:
     @classmethod
     def read(cls, categories: list[Any]) -> "Categories":
         """Read the list of a json."""
-        found = cls()
+        result = cls()
         for category in categories:
             entry = category if isinstance(category, dict) else {}
             category_id, name = as_id(entry.get("id")), entry.get("name")
             name = name if isinstance(name, str) else f"{name!r:.60}"
             if category_id is None:
-                found.without_id.append(f"category {name!r:.60} needs a whole number as id")
-            elif found.name_of.setdefault(category_id, name) != name:
-                found.ambiguous[category_id] = f"category id {category_id} is used twice; ids must differ"
-        return found
+                result.without_id.append(f"category {name!r:.60} needs a whole number as id")
+            elif result.name_of.setdefault(category_id, name) != name:
+                result.ambiguous[category_id] = f"category id {category_id} is used twice; ids must differ"
+        return result
 
     def class_index(self, category_id: Id) -> int:
         """Return the class of a listed category; of one that is no class background: `problems` tells of those."""
@@ -56,7 +56,7 @@ class Categories:
             yield from self.without_id
             if not self.name_of and not self.without_id:
                 yield "lists no categories; list the classes with the ids that annotations use"
-        yield from (text for category_id, text in self.ambiguous.items() if category_id in used)
+        yield from (reason for category_id, reason in self.ambiguous.items() if category_id in used)
         names: Counter[str] = Counter()
         own = {self.name_of[category_id] for category_id in used}
         for category_id, count in used.items():
@@ -67,10 +67,10 @@ class Categories:
             hint = f"; did you mean {near!r}?" if (near := _nearest(name)) else "."
             yield f"unknown category {name!r:.60}{hint} {count} annotations have it. {_remedy(names, own)}"
         elif names:
-            shown = ", ".join(_described(name) for name, _ in names.most_common(SHOWN))
-            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-            told = f"{len(names)} categories of annotations are none of the classes: {shown}{more}"
-            yield f"{told}. {_remedy(names, own)}"
+            described = ", ".join(_described(name) for name, _ in names.most_common(SHOWN))
+            others = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            problem = f"{len(names)} categories of annotations are none of the classes: {described}{others}"
+            yield f"{problem}. {_remedy(names, own)}"
 
 
 def _remedy(unknown: Counter[str], used: set[str]) -> str:
@@ -86,7 +86,7 @@ def _remedy(unknown: Counter[str], used: set[str]) -> str:
 
 def _nearest(name: str) -> str | None:
     """Return the class that a name is a misspelling of, or None."""
-    spelled = {each.casefold(): each for each in CLASSES[1:]}
+    spelled = {class_name.casefold(): class_name for class_name in CLASSES[1:]}
     plain = name.strip().casefold().replace("_", " ").replace("-", " ")
     close = get_close_matches(plain, spelled, n=1, cutoff=0.85)
     return spelled[close[0]] if close else None
@@ -148,9 +148,9 @@ class Annotations:
             self.unlisted = True
             if not self.categories.name_of:  # told once, as no annotation has one
                 return
-            known = ", ".join(map(str, self.categories.name_of))
-            found = f"{annotation.get('category_id')!r:.40}"
-            raise OutlineError(f"has category id {found}, which is not listed; the ids are {known}")
+            ids = ", ".join(map(str, self.categories.name_of))
+            raw_id = f"{annotation.get('category_id')!r:.40}"
+            raise OutlineError(f"has category id {raw_id}, which is not listed; the ids are {ids}")
         self.used[category_id] += 1
         if ignore not in (0, 1):
             raise OutlineError(f"has ignore {ignore!r:.40}; it is 1 for pixels to leave out, otherwise 0")
@@ -167,8 +167,8 @@ class Annotations:
         for stranger, names in self._strangers.items():
             if not names:
                 continue
-            more = f" (and so are {len(names) - 1} more)" if len(names) > 1 else ""
-            text = f"{names[0]} is of image {stranger}, which is not listed{more}; list it, or mend the id"
+            others = f" (and so are {len(names) - 1} more)" if len(names) > 1 else ""
+            text = f"{names[0]} is of image {stranger}, which is not listed{others}; list it, or mend the id"
             self.problems.append(Problem(f"image {stranger}", f"{self.path.name}: {text}"))
         for image_id, image in self.images.by_id.items() if self._strangers else ():
             if image_id not in self._named and image.sound:

@@ -35,7 +35,7 @@ class Images:
 
 def read_images(path: Path, images: list[Any], problems: list[Problem], notes: list[Note]) -> Images:
     """Read the image entries of a json, adding to `problems` and `notes`."""
-    found = Images()
+    result = Images()
     entries: dict[Id, dict[str, Any]] = {}  # the first of each id
     for position, image in enumerate(images):
         image_id = as_id(image.get("id")) if isinstance(image, dict) else None
@@ -44,7 +44,7 @@ def read_images(path: Path, images: list[Any], problems: list[Problem], notes: l
             problems.append(Problem(f"image entry {position}", f"{path.name}: image entry {position} {fault}"))
         if image_id is None or fault:
             if image_id is not None:
-                found.unusable.add(image_id)
+                result.unusable.add(image_id)
             continue
         first = entries.setdefault(image_id, image)
         if first is not image:
@@ -56,10 +56,10 @@ def read_images(path: Path, images: list[Any], problems: list[Problem], notes: l
                 notes.append(Note(REPEATED, first["file_name"]))
             continue
         if listed := _look(path, image, problems, notes):
-            found.by_id[image_id] = listed
+            result.by_id[image_id] = listed
         else:
-            found.unusable.add(image_id)
-    return found
+            result.unusable.add(image_id)
+    return result
 
 
 def plain_name(file_name: str) -> str:
@@ -129,7 +129,7 @@ def _look(path: Path, image: dict[str, Any], problems: list[Problem], notes: lis
 
 def _size_fault(file_name: str, header: Header, width: Id | None, height: Id | None) -> str:
     says = f"width {width}" if height is None else f"height {height}" if width is None else f"{width}x{height}"
-    found = f"photo {file_name} is {header.width}x{header.height}, the json says {says}"
+    mismatch = f"photo {file_name} is {header.width}x{header.height}, the json says {says}"
     if header.turned and width in (None, header.height) and height in (None, header.width):
-        return f"{found}: it was annotated as it is stored, on its side. Remove its EXIF orientation"
-    return f"{found}; put the photo there that was annotated, as other numbers would misplace its outlines"
+        return f"{mismatch}: it was annotated as it is stored, on its side. Remove its EXIF orientation"
+    return f"{mismatch}; put the photo there that was annotated, as other numbers would misplace its outlines"

@@ -34,8 +34,8 @@ def listed_names(path: Path) -> list[str]:
         for position, image in enumerate(_parse(path.read_bytes(), ("images",))["images"]):
             name = image.get("file_name") if isinstance(image, dict) else None
             if not isinstance(name, str):
-                found = f"{name!r:.80}; mend it" if isinstance(image, dict) else f"{image!r:.80}; an entry is an object"
-                raise ValueError(f"image entry {position} needs a text as file_name, found {found}")
+                value = f"{name!r:.80}; mend it" if isinstance(image, dict) else f"{image!r:.80}; an entry is an object"
+                raise ValueError(f"image entry {position} needs a text as file_name, found {value}")
             names.append(name)
     except ValueError as error:
         raise DataError(path.parent, (Problem(None, f"{path.name} is no COCO json: {error}"),)) from None
@@ -47,14 +47,14 @@ def _parse(raw: bytes, lists: tuple[str, ...]) -> dict[str, Any]:
         content = json.loads(raw)
     except UnicodeDecodeError as error:
         cut_off = error.reason in ("unexpected end of data", "truncated data")  # of UTF-8, of UTF-16
-        told = _CUT_OFF.format(error) if cut_off else f"is not text in UTF-8 ({error}); save it as UTF-8"
-        raise ValueError(mistaken(raw[:512], AS_JSON) or told) from None
+        problem = _CUT_OFF.format(error) if cut_off else f"is not text in UTF-8 ({error}); save it as UTF-8"
+        raise ValueError(mistaken(raw[:512], AS_JSON) or problem) from None
     except (ValueError, RecursionError) as error:  # nested too deep
         if str(error).startswith("Extra data"):
-            told = f"holds more than one json value ({error}); a COCO file is one object"
+            problem = f"holds more than one json value ({error}); a COCO file is one object"
         else:
-            told = mistaken(raw[:512], AS_JSON) or _CUT_OFF.format(error)
-        raise ValueError(told) from None
+            problem = mistaken(raw[:512], AS_JSON) or _CUT_OFF.format(error)
+        raise ValueError(problem) from None
     if not isinstance(content, dict):
         raise ValueError(f"a COCO file is a json object, found a {type(content).__name__}")
     for key in lists:

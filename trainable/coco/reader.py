@@ -91,17 +91,19 @@ def read_json(path: Path) -> Dataset:
     notes: list[Note] = []
     images = read_images(path, content["images"], problems, notes)
     categories = Categories.read(content["categories"])
-    found = Annotations(path, images, categories)
-    found.read(content["annotations"])
-    unfit = [Problem(None, f"{path.name}: {text}") for text in categories.problems(found.used, found.unlisted)]
+    annotations = Annotations(path, images, categories)
+    annotations.read(content["annotations"])
+    unfit = [
+        Problem(None, f"{path.name}: {text}") for text in categories.problems(annotations.used, annotations.unlisted)
+    ]
     photos = tuple(
-        Photo(image.file_name, image.path, image.height, image.width, tuple(found.sound[image_id]))
+        Photo(image.file_name, image.path, image.height, image.width, tuple(annotations.sound[image_id]))
         for image_id, image in images.by_id.items()
     )
     if not content["images"]:
         problems.append(Problem(None, f"{path.name}: lists no photos; the split is empty"))
-    told = (*unfit, *problems, *found.problems)
-    return Dataset(path.parent, photos, told, hashlib.sha256(raw).hexdigest(), (*notes, *found.notes))
+    all_problems = (*unfit, *problems, *annotations.problems)
+    return Dataset(path.parent, photos, all_problems, hashlib.sha256(raw).hexdigest(), (*notes, *annotations.notes))
 
 
 def check(dataset: Dataset, skip_bad: bool = False) -> Dataset:
@@ -147,4 +149,4 @@ def _repeated(file_names: list[str]) -> list[list[str]]:
     spellings: dict[str, list[str]] = {}
     for file_name in file_names:
         spellings.setdefault(plain_name(file_name), []).append(file_name)
-    return [sorted(set(each)) for each in spellings.values() if len(each) > 1]
+    return [sorted(set(names)) for names in spellings.values() if len(names) > 1]

@@ -156,8 +156,8 @@ def check_room(dataset: Dataset, image_sizes: Sequence[int], cache_dir: Path, sk
     folder, count = cache_dir.absolute(), len(dataset.photos)
     sizes = [size for size in image_sizes if not (folder / cache_key(dataset, size, skip_bad) / "index.json").exists()]
     need = sum(needed_bytes(count, size, _is_soft(dataset)) for size in sizes)
-    there = next(each for each in (folder, *folder.parents) if each.exists())
-    if need > (free := shutil.disk_usage(there).free):
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if need > (free := shutil.disk_usage(existing).free):
         raise DiskFullError(
             f"caching {count} photos at {' and '.join(map(str, sizes))} px needs {need / 1e6:,.0f} MB, {folder} has "
             f"{free / 1e6:,.0f} MB free; make room or name another disk with --cache-dir, or a smaller --image-size"
@@ -181,15 +181,15 @@ def _build(dataset: Dataset, size: int, path: Path, skip_bad: bool, announce: Ca
             bad = {problem.file_name for problem in dataset.problems}
             good = [index for index, photo in enumerate(dataset.photos) if photo.file_name not in bad]
             faults = pool.map(lambda index: _decode(dataset.photos[index], index, arrays), good)
-            found = tuple(fault for fault in faults if fault)
-        dataset = replace(dataset, problems=dataset.problems + found)
-        kept = {photo.file_name for photo in check(dataset, skip_bad).photos}
-        keep = [index for index, photo in enumerate(dataset.photos) if photo.file_name in kept]
+            new_problems = tuple(fault for fault in faults if fault)
+        dataset = replace(dataset, problems=dataset.problems + new_problems)
+        kept_names = {photo.file_name for photo in check(dataset, skip_bad).photos}
+        kept_indices = [index for index, photo in enumerate(dataset.photos) if photo.file_name in kept_names]
         for name, array in arrays.items():
             array.flush()
-            if len(keep) < count:
-                np.save(part / f"{name}.npy", array[keep])
-        names = [dataset.photos[index].file_name for index in keep]
+            if len(kept_indices) < count:
+                np.save(part / f"{name}.npy", array[kept_indices])
+        names = [dataset.photos[index].file_name for index in kept_indices]
         skipped = [problem.__dict__ for problem in dataset.problems]
         write_json(part / "index.json", {"image_size": size, "file_names": names, "skipped": skipped})
         part.rename(path)

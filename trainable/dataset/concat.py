@@ -53,8 +53,8 @@ def leaks(cache: Cache, extra: Cache) -> dict[int, str]:
 
     A file of the same bytes has the same perceptual hash, and a copy in another size or format nearly the same.
     """
-    found = same_scenes(extra.scene_hashes, cache.scene_hashes)
-    return {position: cache.file_names[other] for position, other in enumerate(found) if other >= 0}
+    matches = same_scenes(extra.scene_hashes, cache.scene_hashes)
+    return {position: cache.file_names[other] for position, other in enumerate(matches) if other >= 0}
 
 
 def safe_positions(cache: Cache, extra: Cache, skip_bad: bool) -> NDArray[np.int64]:
@@ -66,7 +66,7 @@ def safe_positions(cache: Cache, extra: Cache, skip_bad: bool) -> NDArray[np.int
     leaking = leaks(cache, extra)
     if leaking and not skip_bad:
         raise LeakError(f"{leak_text(leaking, extra)}: remove them, or pass --skip-bad to leave them out")
-    safe = np.array([each for each in range(len(extra.file_names)) if each not in leaking], np.int64)
+    safe = np.array([position for position in range(len(extra.file_names)) if position not in leaking], np.int64)
     if not len(safe):
         raise LeakError(f"no extra photo is left to train on: {leak_text(leaking, extra)}")
     return safe
@@ -75,5 +75,5 @@ def safe_positions(cache: Cache, extra: Cache, skip_bad: bool) -> NDArray[np.int
 def leak_text(leaking: dict[int, str], extra: Cache, shown: int = 5) -> str:
     """Return what `leaks` found, in words."""
     pairs = [f"{extra.file_names[position]} is {name}" for position, name in leaking.items()]
-    more = f" and {len(pairs) - shown} more" if len(pairs) > shown else ""
-    return f"{len(pairs)} extra photos are labelled photos or of the same scene: {', '.join(pairs[:shown])}{more}"
+    rest = f" and {len(pairs) - shown} more" if len(pairs) > shown else ""
+    return f"{len(pairs)} extra photos are labelled photos or of the same scene: {', '.join(pairs[:shown])}{rest}"

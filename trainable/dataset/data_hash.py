@@ -28,8 +28,8 @@ def data_hash(root: Path) -> str:
     digest = hashlib.sha256()
     with ThreadPoolExecutor(2 * cpu_count()) as pool:  # hashing lets go of Python's lock
         names = [*records, *photos]
-        for name, told in zip(names, pool.map(lambda name: _of(photo_path(root, name)), names), strict=True):
-            digest.update(f"{name} {told}\n".encode())
+        for name, file_hash in zip(names, pool.map(lambda name: _of(photo_path(root, name)), names), strict=True):
+            digest.update(f"{name} {file_hash}\n".encode())
     return digest.hexdigest()
 
 

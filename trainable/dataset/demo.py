@@ -90,7 +90,7 @@ def scene(rng: np.random.Generator) -> tuple[NDArray[np.uint8], list[tuple[int, 
         layer = OBJECTS[CLASSES[class_index]](rng)
         drawn.append((int(class_index), layer, _place(layer.outline, layer.size, rng)))
     # The larger lies below, as the masks are drawn.
-    drawn.sort(key=lambda each: -cv2.contourArea(each[2].astype(np.float32)))
+    drawn.sort(key=lambda item: -cv2.contourArea(item[2].astype(np.float32)))
     for _, layer, outline in drawn:
         _paint(canvas, layer, outline, rng)
     shade = _smooth_noise(rng, 2)[:, :, None] * 0.25 + 0.875

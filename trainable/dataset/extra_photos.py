@@ -138,9 +138,9 @@ class Extra:
                 f"data, --folds and --seed of {', '.join(self.pseudo['runs'])}"
             )
         if not (self.root / f"{labels_name(fold)}.json").exists():
-            there = ", ".join(str(each) for each in self.pseudo["folds"]) or "none"
+            labelled = ", ".join(str(number) for number in self.pseudo["folds"]) or "none"
             raise ExtraError(
-                f"{self.root} has pseudo labels for the folds {there}, none for fold {fold}: no model of "
+                f"{self.root} has pseudo labels for the folds {labelled}, none for fold {fold}: no model of "
                 f"{', '.join(self.pseudo['runs'])} validated on it. Confirm the run on all folds "
                 "(python search/run.py --confirm RUN), then label again"
             )

@@ -43,14 +43,14 @@ def balanced(
     """
     shares = np.hstack([sizes[:, None], labels[:, labels.any(axis=0)]]).astype(np.float64)
     shares *= count / shares.sum(axis=0)
-    found = []
+    candidates = []
     for weight in SIZE_WEIGHTS:
         scaled = shares * np.sqrt(np.r_[weight, np.full(shares.shape[1] - 1, 1 / (shares.shape[1] - 1))])
         fold_of = _improved(fold_of, scaled, count)
-        found.append(fold_of)
+        candidates.append(fold_of)
         if even(np.bincount(fold_of, sizes, count)):
             break
-    return min(found, key=lambda each: ratio(np.bincount(each, sizes, count)))
+    return min(candidates, key=lambda candidate: ratio(np.bincount(candidate, sizes, count)))
 
 
 def ratio(sizes: NDArray[Any]) -> float:
@@ -90,6 +90,6 @@ def _improved(fold_of: NDArray[np.int64], shares: NDArray[np.float64], count: in
             changed = fold_of[list(swap)].tolist()
             fold_of[list(swap)] = changed[::-1]
         else:
-            scene, fold = (int(each) for each in np.unravel_index(int(moves.argmin()), moves.shape))
+            scene, fold = (int(index) for index in np.unravel_index(int(moves.argmin()), moves.shape))
             changed = [int(fold_of[scene]), fold]
             fold_of[scene] = fold

@@ -38,9 +38,9 @@ def shrink_confidence(
         small_mask: (S, S) the same at the training size.
     """
     sure = unscored_mask(confidence, *mask.shape).astype(np.float32)
-    found = np.zeros(small_mask.shape, np.float32)
+    shrunk = np.zeros(small_mask.shape, np.float32)
     for value in np.unique(small_mask):
         has_it = (mask == value).astype(np.float32)
-        total, area = (resized(each, *small_mask.shape) for each in (has_it * sure, has_it))
-        found = np.where(small_mask == value, total / np.maximum(area, LEAST), found)
-    return np.rint(found).clip(0, CERTAIN).astype(np.uint8)
+        total, area = (resized(weights, *small_mask.shape) for weights in (has_it * sure, has_it))
+        shrunk = np.where(small_mask == value, total / np.maximum(area, LEAST), shrunk)
+    return np.rint(shrunk).clip(0, CERTAIN).astype(np.uint8)

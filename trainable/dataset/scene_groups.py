@@ -36,13 +36,13 @@ def same_scenes(hashes: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArr
         hashes: (N, 8), see `scene_hashes`.
         others: (M, 8).
     """
-    found = np.full(len(hashes), -1, np.int64)
+    matches = np.full(len(hashes), -1, np.int64)
     for index, row in enumerate(hashes[:, 0]):
         differing = np.bitwise_count(np.asarray(others) ^ row).min(axis=1)
         nearest = int(differing.argmin())
         if differing[nearest] <= DUPLICATE_BITS:
-            found[index] = nearest
-    return found
+            matches[index] = nearest
+    return matches
 
 
 def group_scenes(hashes: NDArray[np.uint64], file_names: Sequence[str]) -> NDArray[np.int64]:

@@ -62,13 +62,13 @@ class Attestation:
         if share is None:
             findings += self._encoder_weights()
         wrong = [
-            f"{name} (asked {_show(asked)}, found {_show(found)})"
-            for name, asked, found in findings
-            if not _same(asked, found)
+            f"{name} (asked {_show(asked)}, found {_show(actual)})"
+            for name, asked, actual in findings
+            if not _same(asked, actual)
         ]
         if wrong:
             raise ConfigNotAppliedError(f"config not applied: {', '.join(wrong)}")
-        return {name: _show(found) for name, _, found in findings}
+        return {name: _show(actual) for name, _, actual in findings}
 
     def _optimizer(self, factor: float) -> Iterator[Finding]:
         choice, live = self.config.optimizer, self.training.optimizer
@@ -76,12 +76,13 @@ class Attestation:
         yield "optimizer", kind(toy), kind(live)
         yield from optimizer_findings(choice, live, self.config.encoder_lr_factor, factor)
         trained = sum(parameter.numel() for group in live.param_groups for parameter in group["params"])
-        yield "trained parameters", sum(each.numel() for each in self.training.model.parameters()), trained
-        wanted, found = (
-            [each(spent, (0.1, 0.1, 0.1)) for spent in PROBES] for each in (self._schedule, self.training.schedule)
+        yield "trained parameters", sum(parameter.numel() for parameter in self.training.model.parameters()), trained
+        asked, actual = (
+            [schedule(spent, (0.1, 0.1, 0.1)) for spent in PROBES]
+            for schedule in (self._schedule, self.training.schedule)
         )
         name, spelled = self.config.scheduler["name"], self._spelled["scheduler"]
-        yield f"scheduler {name}", wanted, found
+        yield f"scheduler {name}", asked, actual
         yield from settings_findings(f"scheduler {name}", spelled, self._schedule, self.training.schedule)
 
     def _steps(self, epoch: int) -> Iterator[Finding]:
@@ -93,13 +94,15 @@ class Attestation:
         yield "clip_norm", self.config.clip_norm, stepper.clip_norm
         yield from self._average()
         yield "precision", str(DTYPES[self.config.precision]), str(stepper.dtype)
-        kernel = next(each for each in training.model.parameters() if each.ndim == 4 and min(each.shape) > 1)
-        wanted = FORMATS[self.config.memory_format]
-        laid_out = kernel.is_contiguous(memory_format=wanted) and training.model.memory_format == wanted
+        kernel = next(
+            parameter for parameter in training.model.parameters() if parameter.ndim == 4 and min(parameter.shape) > 1
+        )
+        layout = FORMATS[self.config.memory_format]
+        laid_out = kernel.is_contiguous(memory_format=layout) and training.model.memory_format == layout
         yield "memory_format", self.config.memory_format, self.config.memory_format if laid_out else "another"
         yield "compile", self.config.compile, stepper.compiles
         yield "device", self.config.device, training.device.type
-        frozen = not any(each.requires_grad for each in training.model.network.encoder.parameters())
+        frozen = not any(parameter.requires_grad for parameter in training.model.network.encoder.parameters())
         yield "encoder frozen", stepper.steps > 0 and epoch <= self.config.freeze_epochs, frozen
         yield "seed", [self.config.seed] * 2, [training.photos.seed, training.sampler.seed]
         yield "workers", self.config.workers, training.loader.num_workers
@@ -114,22 +117,24 @@ class Attestation:
             share = 1 / sum(decay**steps for steps in range(stepper.steps))
             yield "share of the last step in the moving average", share, stepper.ema.share(stepper.steps)
         slow = self.config.optimizer["name"].startswith("lookahead_")
-        wanted = "moving average" if decay else "slow" if slow else "own"
-        yield "weights that are validated", wanted, self._validated_weights()
+        asked = "moving average" if decay else "slow" if slow else "own"
+        yield "weights that are validated", asked, self._validated_weights()
 
     def _validated_weights(self) -> str:
         stepper, live = self.training.stepper, self.training.optimizer
         if stepper.ema and stepper.evaluated is stepper.ema.module:
             return "moving average"
-        kept = {each.data_ptr() for each in stepper.evaluated.parameters()}
-        if isinstance(live, Lookahead) and kept == {slow.data_ptr() for _, slow in live.pairs()}:
+        pointers = {parameter.data_ptr() for parameter in stepper.evaluated.parameters()}
+        if isinstance(live, Lookahead) and pointers == {slow.data_ptr() for _, slow in live.pairs()}:
             return "slow"
-        return "own" if kept == {each.data_ptr() for each in self.training.model.parameters()} else "others"
+        return (
+            "own" if pointers == {parameter.data_ptr() for parameter in self.training.model.parameters()} else "others"
+        )
 
     def _data(self) -> Iterator[Finding]:
         photos = self.training.photos
-        for index, (asked, found) in enumerate(zip(self._asked_steps, _steps(photos.augmentation), strict=False)):
-            yield f"augmentation step {index + 1}", asked, found
+        for index, (asked, actual) in enumerate(zip(self._asked_steps, _steps(photos.augmentation), strict=False)):
+            yield f"augmentation step {index + 1}", asked, actual
         yield "augmentation steps", len(self._asked_steps), len(_steps(photos.augmentation))
         yield "mixing", [repr(mix) for mix in build_mixing(self.config.mixing)], [repr(mix) for mix in photos.mixing]
         draws, live = self._asked_draws, self.training.sampler.draws
@@ -145,22 +150,24 @@ class Attestation:
     def _model(self) -> Iterator[Finding]:
         network = self.training.model.network
         yield "architecture", type(self._asked_network).__name__, type(network).__name__
-        asked, found = (
-            {name: tuple(each.shape) for name, each in model.state_dict().items()}
+        asked, actual = (
+            {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
             for model in (self._asked_network, network)
         )
-        differing = sorted(name for name in asked.keys() | found.keys() if asked.get(name) != found.get(name))
+        differing = sorted(name for name in asked.keys() | actual.keys() if asked.get(name) != actual.get(name))
         yield f"shapes of {self.config.encoder} and its decoder", [], differing[:3]
         lines = zip(str(self._asked_network).splitlines(), str(network).splitlines(), strict=False)
-        changed = [(wanted.strip(), live.strip()) for wanted, live in lines if wanted != live]
-        yield "layers", [each for each, _ in changed[:2]], [each for _, each in changed[:2]]
+        changed = [
+            (asked_line.strip(), live_line.strip()) for asked_line, live_line in lines if asked_line != live_line
+        ]
+        yield "layers", [line for line, _ in changed[:2]], [line for _, line in changed[:2]]
 
     def _encoder_weights(self) -> Iterator[Finding]:
         weights = loaded_encoder(self.config)
         if weights:
-            found = self.training.model.network.encoder.state_dict()
-            name = next(name for name, each in found.items() if each.ndim > 1)
-            yield f"encoder weights {name}", float(weights[name].double().sum()), float(found[name].double().sum())
+            state = self.training.model.network.encoder.state_dict()
+            name = next(name for name, tensor in state.items() if tensor.ndim > 1)
+            yield f"encoder weights {name}", float(weights[name].double().sum()), float(state[name].double().sum())
 
     @cached_property
     def _schedule(self) -> Schedule:
@@ -202,7 +209,7 @@ def _steps(augmentation: A.Compose) -> list[str]:
 
 
 def _patches(draws: Draws) -> str:
-    return _digest([each.area * (each.position + 1) for each in draws.patches])
+    return _digest([patch.area * (patch.position + 1) for patch in draws.patches])
 
 
 def _digest(array: Any) -> str:
@@ -213,11 +220,11 @@ def _digest(array: Any) -> str:
     return f"{len(values)} with sum {values.sum():.6g} and moment {(values * np.arange(len(values))).sum():.6g}"
 
 
-def _same(asked: Any, found: Any) -> bool:
-    if isinstance(asked, list | tuple) and isinstance(found, list | tuple):
-        return len(asked) == len(found) and all(map(_same, asked, found))
-    numbers = all(isinstance(each, int | float) for each in (asked, found))
-    return bool(np.isclose(asked, found, rtol=1e-5, atol=0, equal_nan=True) if numbers else asked == found)
+def _same(asked: Any, actual: Any) -> bool:
+    if isinstance(asked, list | tuple) and isinstance(actual, list | tuple):
+        return len(asked) == len(actual) and all(map(_same, asked, actual))
+    numbers = all(isinstance(value, int | float) for value in (asked, actual))
+    return bool(np.isclose(asked, actual, rtol=1e-5, atol=0, equal_nan=True) if numbers else asked == actual)
 
 
 def _show(value: Any) -> str:

@@ -59,7 +59,7 @@ def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, 
     groups: list[dict[str, float]] = []
     for position, group in enumerate(optimizer.param_groups):
         groups.append({name: value for name, value in group.items() if type(value) in (int, float)})
-        tensors |= {f"group.{position}.{name}": each for name, each in group.items() if isinstance(each, Tensor)}
+        tensors |= {f"group.{position}.{name}": value for name, value in group.items() if isinstance(value, Tensor)}
     return tensors, {"numbers": numbers, "groups": groups}
 
 
@@ -81,7 +81,7 @@ def load_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor], header: dic
     for position, (group, values) in enumerate(zip(optimizer.param_groups, header["groups"], strict=True)):
         prefix = f"group.{position}."
         group.update({name: value for name, value in values.items() if name not in optimizer.defaults})
-        group.update({key.removeprefix(prefix): each for key, each in tensors.items() if key.startswith(prefix)})
+        group.update({key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)})
 
 
 def _laid_out_as(parameter: Tensor, tensor: Tensor) -> Tensor:

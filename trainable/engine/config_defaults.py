@@ -23,18 +23,22 @@ PARTS: dict[str, Builders] = {
 
 def spelled_out(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a config, as `TrialConfig.to_dict` gives it, with the defaults of its parts; unknown ones stay as is."""
-    found = dict(config)
+    result = dict(config)
     for key, builders in PARTS.items():
         part = config.get(key)
         if isinstance(part, list):
-            found[key] = [_filled(each, builders) for each in part]
+            result[key] = [_filled(choice, builders) for choice in part]
         elif isinstance(part, Mapping):
-            found[key] = _filled(part, builders)
-    return found
+            result[key] = _filled(part, builders)
+    return result
 
 
 def _filled(choice: Mapping[str, Any], builders: Builders) -> Choice:
     builder = builders.get(choice.get("name", ""))
     parameters = inspect.signature(builder).parameters.values() if builder else ()
-    plain = {each.name: each.default for each in parameters if isinstance(each.default, str | int | float)}
+    plain = {
+        parameter.name: parameter.default
+        for parameter in parameters
+        if isinstance(parameter.default, str | int | float)
+    }
     return {**plain, **choice}

@@ -99,7 +99,7 @@ class FoldTraining:
             DivergedError: a loss that is not finite.
         """
         start = time.perf_counter()
-        train_loss, seen, waited = self._train(epoch, val_mious, folder)
+        train_loss, photo_count, waited = self._train(epoch, val_mious, folder)
         trained = time.perf_counter()
         validated = self._validate() if len(self.data.val) else None
         end = time.perf_counter()
@@ -108,7 +108,7 @@ class FoldTraining:
             "train_loss": train_loss,
             **(_figures(validated) if validated else {}),
             "lr": self.optimizer.param_groups[0]["lr"],
-            "images_per_s": seen / (trained - start),
+            "images_per_s": photo_count / (trained - start),
             "train_s": trained - start,
             "data_s": waited,
             "val_s": end - trained,
@@ -154,9 +154,9 @@ class FoldTraining:
     def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         moments, optimizer = optimizer_state(self.optimizer)
-        more, stepper = self.stepper.state()
+        stepper_tensors, stepper = self.stepper.state()
         header = {"optimizer": optimizer, "stepper": stepper, "validation_batch": self.validation_batch}
-        return {**tensors, **moments, **more}, header
+        return {**tensors, **moments, **stepper_tensors}, header
 
     def _load(self, path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
         model = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
@@ -192,7 +192,7 @@ class FoldTraining:
         steps = len(self.loader)
         begun = self.begun if self.begun and self.begun.epoch == epoch else Begun(epoch)
         self.begun = None
-        total, seen, waited = torch.full((), begun.total, device=self.device), begun.seen, 0.0
+        total, photo_count, waited = torch.full((), begun.total, device=self.device), begun.seen, 0.0
         asked = time.perf_counter()
         for step, (photos, masks) in enumerate(on_device(self.loader, self.device)):
             if step < begun.steps:
@@ -200,16 +200,16 @@ class FoldTraining:
             if step == begun.steps:
                 set_random_state(begun.rng, self.device)
             if folder and (reason := self.halt()):
-                self._halt(reason, Begun(epoch, step, seen, float(total)), folder)
+                self._halt(reason, Begun(epoch, step, photo_count, float(total)), folder)
             waited += time.perf_counter() - asked
             factor = self.lr_factor(epoch, step / steps, val_mious)
             for group, peak in zip(self.optimizer.param_groups, self.peak_lr, strict=True):
                 group["lr"] = peak * factor
             total += self.stepper.step(photos, masks) * len(photos)
-            seen += len(photos)
+            photo_count += len(photos)
             asked = time.perf_counter()
-        loss = self._finite(float(total) / seen, f"train loss in epoch {epoch}")
-        return loss, seen - begun.seen, waited
+        loss = self._finite(float(total) / photo_count, f"train loss in epoch {epoch}")
+        return loss, photo_count - begun.seen, waited
 
     def _validate(self) -> Validated:
         while True:

@@ -80,8 +80,8 @@ def _measured(config: TrialConfig, folder: Path, ways: list[tuple[str, str]]) ->
                 seconds = measure(config, ways)
                 base = seconds[ways[0]]
                 best = min(ways, key=lambda way: seconds[way] * (1 if way == ways[0] else WORTH))
-                found = {" ".join(way): {"ms": 1000 * each, "ratio": base / each} for way, each in seconds.items()}
-                write_json(path, {"model": model, "best": best, "found": found})
+                timings = {" ".join(way): {"ms": 1000 * cpu_s, "ratio": base / cpu_s} for way, cpu_s in seconds.items()}
+                write_json(path, {"model": model, "best": best, "found": timings})
     best = read_json(path)["best"]
     return best[0], best[1]
 
@@ -104,7 +104,7 @@ def measure(config: TrialConfig, ways: list[tuple[str, str]], rounds: int = 4) -
                 seconds[way].append(time.process_time() - began)
         if turn and time.process_time() - start > LONGEST:
             break
-    return {way: min(each) for way, each in seconds.items()}
+    return {way: min(times) for way, times in seconds.items()}
 
 
 def _step(config: TrialConfig) -> Callable[[], object]:

@@ -49,15 +49,15 @@ def optimizer_findings(
             name += "norm and bias "
         yield f"{name}lr", lr * (encoder_lr_factor if encoder else 1) * factor, group["lr"]
         yield f"{name}weight decay", weight_decay if group["decayed"] else 0.0, group["weight_decay"]
-        yield from _each(asked, group, name)
-    yield from _each({**asked, "lr": lr, "weight_decay": weight_decay}, live.defaults, "default ")
+        yield from _findings(asked, group, name)
+    yield from _findings({**asked, "lr": lr, "weight_decay": weight_decay}, live.defaults, "default ")
 
 
 def asked_of_optimizer(choice: Choice) -> dict[str, Any]:
     """Return the hyperparameters that a config asks for, by their names in the optimizer's groups or in the config."""
     name = choice["name"]
     signature = inspect.signature(OPTIMIZERS[name]).parameters
-    asked = {key: each.default for key, each in signature.items() if key != "groups"}
+    asked = {key: parameter.default for key, parameter in signature.items() if key != "groups"}
     asked |= {key: value for key, value in choice.items() if key != "name"}
     inner = name.removeprefix("lookahead_")
     asked |= FIXED[inner]
@@ -74,8 +74,8 @@ def asked_of_optimizer(choice: Choice) -> dict[str, Any]:
 
 def unlisted(choice: Choice, live: Optimizer) -> set[str]:
     """Return what an optimizer has in its groups or defaults that nothing is known of, as after a library's upgrade."""
-    known = {ALIASES.get(key, key) for key in asked_of_optimizer(choice)} | {*OURS, *COUNTS, *IMPLEMENTATION}
-    return {key for values in (live.defaults, *live.param_groups) for key in values} - known
+    expected = {ALIASES.get(key, key) for key in asked_of_optimizer(choice)} | {*OURS, *COUNTS, *IMPLEMENTATION}
+    return {key for values in (live.defaults, *live.param_groups) for key in values} - expected
 
 
 def kind(optimizer: Optimizer) -> str:
@@ -93,15 +93,15 @@ def settings(live: Any, path: str = "") -> dict[str, Any]:
         cells = zip(live.__code__.co_freevars, live.__closure__ or (), strict=True)
         values = {name: cell.cell_contents for name, cell in cells}
     elif isinstance(live, nn.Module):
-        own = {name: each for name, each in vars(live).items() if not name.startswith("_") and name != "training"}
+        own = {name: value for name, value in vars(live).items() if not name.startswith("_") and name != "training"}
         values = {**own, **dict(live.named_buffers()), **dict(live.named_children())}
         path = f"{path}{type(live).__name__}." if path else f"{type(live).__name__}."
     else:
         values = vars(live)
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for name, value in values.items():
-        found |= _setting(f"{path}{name}", value)
-    return found
+        result |= _setting(f"{path}{name}", value)
+    return result
 
 
 def _setting(path: str, value: Any) -> dict[str, Any]:
@@ -121,12 +121,12 @@ def settings_findings(kind: str, choice: Mapping[str, Any], asked: Any, live: An
         asked: made from it.
         live: the one in use.
     """
-    wanted, found = settings(asked), settings(live)
-    for path in sorted(wanted.keys() | found.keys()):
-        said = choice.get(path.rpartition(".")[2], wanted.get(path, MISSING))
-        yield f"{kind} {path}", said, found.get(path, MISSING)
+    asked_settings, live_settings = settings(asked), settings(live)
+    for path in sorted(asked_settings.keys() | live_settings.keys()):
+        said = choice.get(path.rpartition(".")[2], asked_settings.get(path, MISSING))
+        yield f"{kind} {path}", said, live_settings.get(path, MISSING)
 
 
-def _each(asked: Mapping[str, Any], found: Mapping[str, Any], name: str) -> Iterator[Finding]:
+def _findings(asked: Mapping[str, Any], live: Mapping[str, Any], name: str) -> Iterator[Finding]:
     for key in sorted(asked):
-        yield f"{name}{key}", asked[key], found.get(ALIASES.get(key, key), MISSING)
+        yield f"{name}{key}", asked[key], live.get(ALIASES.get(key, key), MISSING)

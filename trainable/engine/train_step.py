@@ -53,9 +53,9 @@ class Stepper:
         self.recomputed: list[str] | None = None  # modules that are computed twice; None: memory has not run short
         self.notes: list[str] = []
         self._compiled: Any = _compiled(model) if config.compile else None
-        buffers = sorted(model.buffers(), key=lambda each: str(each.dtype))  # alike ones are copied at once
-        self._buffers = [list(each) for _, each in groupby(buffers, lambda each: each.dtype)]
-        self._before = [[each.clone() for each in alike] for alike in self._buffers]
+        buffers = sorted(model.buffers(), key=lambda buffer: str(buffer.dtype))  # alike ones are copied at once
+        self._buffers = [list(group) for _, group in groupby(buffers, lambda buffer: buffer.dtype)]
+        self._before = [[buffer.clone() for buffer in alike] for alike in self._buffers]
 
     @property
     def compiles(self) -> bool:
@@ -205,9 +205,9 @@ class Stepper:
 
     def _split(self, parts: int, batch: int) -> None:
         self.accumulation = parts
-        normalises = any(isinstance(each, nn.modules.batchnorm._BatchNorm) for each in self.model.modules())
-        seen = f": batch norm sees {math.ceil(batch / parts)} photos at a time, which changes the gradient"
-        self.notes.append(f"{MEMORY}batches of {batch} in {parts} parts{seen if normalises else ''}")
+        normalises = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.model.modules())
+        effect = f": batch norm sees {math.ceil(batch / parts)} photos at a time, which changes the gradient"
+        self.notes.append(f"{MEMORY}batches of {batch} in {parts} parts{effect if normalises else ''}")
 
     def _backward(self, photos: Tensor, masks: Tensor) -> Tensor:
         self.optimizer.zero_grad()

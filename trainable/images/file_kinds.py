@@ -52,9 +52,9 @@ def mistaken(head: bytes, remedy: str = AS_PHOTO) -> str | None:
     if not head:
         return "it is empty; fetch it again"
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    for beginning, told in _UNPACKED:
+    for beginning, description in _UNPACKED:
         if head.startswith(beginning) or (beginning.isascii() and text.startswith(beginning)):
-            return told
+            return description
     if head[_TAR] == b"ustar":
         return "it is a tar archive; unpack it"
     if head[0] == 0x80 and head[1:2] in (b"\2", b"\3", b"\4", b"\5"):

@@ -139,4 +139,6 @@ def has_control_characters(name: str) -> bool:
 
     Spaces of any width (macOS puts U+202F into the names of screenshots) and joiners are none of them.
     """
-    return any(unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp") or each in BIDIRECTIONAL for each in name)
+    return any(
+        unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in BIDIRECTIONAL for character in name
+    )

@@ -37,13 +37,13 @@ def resize_mask(mask: NDArray[np.uint8], height: int, width: int | None = None) 
     width = height if width is None else width
     if mask.shape == (height, width):
         return mask
-    found = np.zeros((height, width), np.uint8)
+    result = np.zeros((height, width), np.uint8)
     most = np.full((height, width), -1, np.float32)
     for value in np.flatnonzero(np.bincount(mask.ravel(), minlength=256)):
         share = resized((mask == value).astype(np.float32), height, width)
         ahead = share > most - 1e-5  # of rounding: a tie stays a tie when the mask is turned
-        found[ahead], most[ahead] = value, share[ahead]
-    return found
+        result[ahead], most[ahead] = value, share[ahead]
+    return result
 
 
 def score_mask(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:

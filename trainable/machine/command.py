@@ -25,11 +25,11 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the command line, and end."""
         words = message.split() if message.startswith("unrecognized arguments") else []
-        known = [each for each in self._option_string_actions if each.startswith("--")]
+        options = [option for option in self._option_string_actions if option.startswith("--")]
         meant = [
             near[0]
             for word in words
-            if word.startswith("--") and (near := get_close_matches(word.partition("=")[0], known, n=1, cutoff=0.75))
+            if word.startswith("--") and (near := get_close_matches(word.partition("=")[0], options, n=1, cutoff=0.75))
         ]
         super().error(f"{message}; did you mean {' and '.join(meant)}?" if meant else message)
 

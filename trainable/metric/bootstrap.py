@@ -80,7 +80,9 @@ def paired_interval(first: Tallies, second: Tallies, seed: int = 0) -> Interval:
     """Return the interval of the first's mIoU less the second's, by their tallies (N, 2C) of the same photos."""
     counts = resamples(len(first), seed)  # the same for both: what makes it paired
     as_they_are = np.ones_like(counts[:1])
-    value, drawn = (sums_to_mious(each @ first) - sums_to_mious(each @ second) for each in (as_they_are, counts))
+    value, drawn = (
+        sums_to_mious(weights @ first) - sums_to_mious(weights @ second) for weights in (as_they_are, counts)
+    )
     return middle(value, drawn)
 
 
@@ -91,8 +93,8 @@ def mean_ious(confusion: NDArray[np.integer], counts: NDArray[np.floating] | Non
         confusion: (N, C, C), truth by prediction.
         counts: (B, N), how often each photo counts.
     """
-    found = tallies(confusion)
-    return sums_to_mious(found.sum(0, keepdims=True) if counts is None else counts @ found)
+    photo_tallies = tallies(confusion)
+    return sums_to_mious(photo_tallies.sum(0, keepdims=True) if counts is None else counts @ photo_tallies)
 
 
 def tallies(confusion: NDArray[np.integer]) -> Tallies:
@@ -104,10 +106,10 @@ def tallies(confusion: NDArray[np.integer]) -> Tallies:
 def sums_to_mious(sums: Tallies) -> NDArray[np.float64]:
     """Return the mIoU of sums of tallies, (B, 2C) to (B,); a class in neither truth nor prediction is left out."""
     hits, unions = np.split(sums, 2, axis=1)
-    there = unions > 0
-    ious = np.divide(hits, unions, out=np.zeros_like(hits), where=there)
+    present = unions > 0
+    ious = np.divide(hits, unions, out=np.zeros_like(hits), where=present)
     with np.errstate(invalid="ignore"):
-        return np.asarray(ious.sum(1) / there.sum(1))
+        return np.asarray(ious.sum(1) / present.sum(1))
 
 
 def value_draws(found: Tallies, sums: Tallies, seed: int = 0) -> NDArray[np.float64]:
@@ -140,8 +142,8 @@ def value_draws(found: Tallies, sums: Tallies, seed: int = 0) -> NDArray[np.floa
     column = np.flatnonzero(rest)[column] if rest.any() else column
     ious = hits[photo, column] / np.maximum(unions[photo, column], 1e-12)
     sizes = np.divide(squares, totals, out=np.zeros_like(totals), where=totals > 0)
-    more = UNSEEN * sizes * rng.exponential(size=ious.shape)
-    drawn = sums_to_mious(sums + np.concatenate([more * ious, more], axis=1))
+    extra = UNSEEN * sizes * rng.exponential(size=ious.shape)
+    drawn = sums_to_mious(sums + np.concatenate([extra * ious, extra], axis=1))
     return np.asarray(drawn.mean() + wider * (drawn - drawn.mean()))
 
 

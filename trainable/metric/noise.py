@@ -114,18 +114,18 @@ def seed_noise(configs: Sequence[Mapping[Cell, Draws]], cells: Sequence[Cell]) -
     for fold in folds:
         repeats = [cell for cell in cells if cell[0] == fold]
         if len(repeats) > 1:
-            values = np.array([[each[cell].mious[1:].mean() for cell in repeats] for each in configs])
+            values = np.array([[config[cell].mious[1:].mean() for cell in repeats] for config in configs])
             squares += float(((values - values.mean(1, keepdims=True)) ** 2).sum())
             freedom += len(configs) * (len(repeats) - 1)
     if len(configs) > 1 and len(folds) > 1:
         first = [next(cell for cell in cells if cell[0] == fold) for fold in folds]
-        found = np.array([[each[cell].mious[1:] for each in configs] for cell in first])  # (folds, configs, B)
-        values = found.mean(2)
-        left = values - values.mean(0) - values.mean(1, keepdims=True) + values.mean()
-        photos = float((found - found.mean(1, keepdims=True)).var(2).sum(1).mean()) / (len(configs) - 1)
-        more = (len(configs) - 1) * (len(folds) - 1)
+        mious = np.array([[config[cell].mious[1:] for config in configs] for cell in first])  # (folds, configs, B)
+        values = mious.mean(2)
+        residuals = values - values.mean(0) - values.mean(1, keepdims=True) + values.mean()
+        photos = float((mious - mious.mean(1, keepdims=True)).var(2).sum(1).mean()) / (len(configs) - 1)
+        residual_freedom = (len(configs) - 1) * (len(folds) - 1)
         # What the photos have a share in tells less of the seeds.
-        known = more * (SEED_SD**2 / (SEED_SD**2 + photos)) ** 2
-        squares += known * max(float((left**2).sum()) / more - photos, 0.0)
-        freedom += known
+        added_freedom = residual_freedom * (SEED_SD**2 / (SEED_SD**2 + photos)) ** 2
+        squares += added_freedom * max(float((residuals**2).sum()) / residual_freedom - photos, 0.0)
+        freedom += added_freedom
     return Noise(squares / freedom, freedom)

@@ -63,19 +63,19 @@ class Standing:
     def verdict(self, label: Callable[[int], str] = str) -> str:
         """Say in one sentence which config is the best, or which cannot be told apart."""
         seeds = max(seed for _, seed in self.cells) + 1
-        on = f"on {self.photos} photos x {seeds} seed{'s' * (seeds > 1)}"
+        on = f"on {self.photos} photos x {seeds} seed{'s' if seeds > 1 else ''}"
         if len(self.alike) > 1:
             names = f"{', '.join(map(label, self.alike[:-1]))} and {label(self.alike[-1])}"
-            widest = min((self.differences[number] for number in self.alike[1:]), key=lambda each: each.value)
+            widest = min((self.differences[number] for number in self.alike[1:]), key=lambda interval: interval.value)
             return f"trials {names} are indistinguishable {on}: the last less the first is {widest:+}, {HELD}"
         if not self.differences:
             return f"trial {label(self.leader)} was trained {on}, and no other: there is nothing to compare it with"
         nearest = max(self.differences, key=lambda number: self.differences[number].high)
         lead = self.differences[nearest]
-        told = f"trial {label(self.leader)} is the best {on}: trial {label(nearest)}"
-        told += ", the nearest," * (len(self.differences) > 1)
-        part = f" on {self.compared[nearest]} of these photos" * (self.compared[nearest] < self.photos)
-        return f"{told} less it is {lead:+}{part}, {HELD}"
+        sentence = f"trial {label(self.leader)} is the best {on}: trial {label(nearest)}"
+        sentence += ", the nearest," if len(self.differences) > 1 else ""
+        part = f" on {self.compared[nearest]} of these photos" if self.compared[nearest] < self.photos else ""
+        return f"{sentence} less it is {lead:+}{part}, {HELD}"
 
 
 def miou(found: Tallies) -> float:
@@ -112,25 +112,25 @@ def standings(
         drop: whether any are out; otherwise all stay.
         drawn: what earlier calls have drawn; added to.
     """
-    found: list[Standing] = []
-    racing, known, out = list(results), dict[int, dict[Cell, Tallies]](), dict[int, float]()
+    result: list[Standing] = []
+    racing, so_far, out = list(results), dict[int, dict[Cell, Tallies]](), dict[int, float]()
     drawn, draws = {} if drawn is None else drawn, dict[int, dict[Cell, Draws]]()
     for count, rung in enumerate(rungs, start=1):
         whole = all(cell in results[number] for number in racing for cell in rungs[:count])
         if not racing or not whole or (rung[1] and len(racing) == 1):
             break
         for number in racing:
-            known[number] = {cell: results[number][cell] for cell in rungs[:count]}
-            for cell in known[number]:
+            so_far[number] = {cell: results[number][cell] for cell in rungs[:count]}
+            for cell in so_far[number]:
                 if (number, cell) not in drawn:
-                    drawn[number, cell] = Draws(known[number][cell], cell[0])
-            draws[number] = {cell: drawn[number, cell] for cell in known[number]}
-        standing = _compare(known, draws, rungs[:count], level(rungs, rung), out)
-        found.append(standing)
+                    drawn[number, cell] = Draws(so_far[number][cell], cell[0])
+            draws[number] = {cell: drawn[number, cell] for cell in so_far[number]}
+        standing = _compare(so_far, draws, rungs[:count], level(rungs, rung), out)
+        result.append(standing)
         if drop:
             racing = list(standing.alike)
             out = {number: standing.levels[number] for number in standing.differences if number not in racing}
-    return found
+    return result
 
 
 def compare(results: Results, cells: Sequence[Cell], alpha: float = ALPHA) -> Standing:
@@ -143,28 +143,29 @@ def compare(results: Results, cells: Sequence[Cell], alpha: float = ALPHA) -> St
         ValueError: no config was trained on all of the cells.
     """
     draws = {
-        number: {cell: Draws(each[cell], cell[0]) for cell in cells if cell in each} for number, each in results.items()
+        number: {cell: Draws(trainings[cell], cell[0]) for cell in cells if cell in trainings}
+        for number, trainings in results.items()
     }
     return _compare(results, draws, cells, alpha, {})
 
 
 def _compare(results: Results, drawn: Drawn, cells: Sequence[Cell], alpha: float, out: Mapping[int, float]) -> Standing:
     """Return how configs stand; those that are out are tested at the level at which they went."""
-    whole = [number for number, each in results.items() if all(cell in each for cell in cells)]
+    whole = [number for number, trainings in results.items() if all(cell in trainings for cell in cells)]
     if not whole:
         raise ValueError(f"no config was trained on all of {list(cells)}")
     noise = seed_noise([drawn[number] for number in whole], cells)
     mious = {number: sums_to_mious(pooled_sums(drawn[number], cells)) for number in whole}
     leader = max(whole, key=lambda number: mious[number][0])
     compared, gaps = {}, {}
-    for number, each in results.items():
-        common = [cell for cell in cells if cell in each]
+    for number, trainings in results.items():
+        common = [cell for cell in cells if cell in trainings]
         if number != leader and common:
             pair = [
                 mious[one] if number in mious else sums_to_mious(pooled_sums(drawn[one], common))
                 for one in (number, leader)
             ]
-            drawn_gap, compared[number] = pair[0] - pair[1], _photos(each, common)
+            drawn_gap, compared[number] = pair[0] - pair[1], _photos(trainings, common)
             gaps[number] = gap(float(drawn_gap[0]), drawn_gap[1:], compared[number], noise, common)
     levels, racing = dict(out), [number for number in gaps if number not in out]
     while racing:
@@ -172,8 +173,8 @@ def _compare(results: Results, drawn: Drawn, cells: Sequence[Cell], alpha: float
         levels |= dict.fromkeys(racing, alpha * 2 / len(racing) / (len(racing) + 1))
         apart = [number for number in racing if gaps[number].interval(levels[number]).high < 0]
         racing = [number for number in racing if number not in apart] if apart else []
-    differences = {number: each.interval(levels[number]) for number, each in gaps.items()}
-    alike = [number for number, found in differences.items() if found.high >= 0]
+    differences = {number: config_gap.interval(levels[number]) for number, config_gap in gaps.items()}
+    alike = [number for number, interval in differences.items() if interval.high >= 0]
     alike.sort(key=lambda number: -differences[number].value)
     value = partial(_value, dict(results), dict(drawn), tuple(cells), noise)
     photos = _photos(results[leader], cells)
@@ -182,9 +183,9 @@ def _compare(results: Results, drawn: Drawn, cells: Sequence[Cell], alpha: float
 
 def _value(results: Results, drawn: Drawn, cells: Sequence[Cell], noise: Noise, number: int) -> Interval:
     """Return the 95% interval of a config's val_miou, over photos and seeds."""
-    found, sums = _pooled(results[number], cells), pooled_sums(drawn[number], cells)
+    pooled, sums = _pooled(results[number], cells), pooled_sums(drawn[number], cells)
     seeds = np.random.default_rng(0).standard_t(noise.freedom, len(sums) - 1) * noise.variance_over(cells) ** 0.5
-    return middle(sums_to_mious(sums[:1]), value_draws(found, sums[1:]) + seeds)
+    return middle(sums_to_mious(sums[:1]), value_draws(pooled, sums[1:]) + seeds)
 
 
 def _photos(trainings: Mapping[Cell, Tallies], cells: Sequence[Cell]) -> int:

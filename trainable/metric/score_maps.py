@@ -26,11 +26,11 @@ def at_score_size(maps: Tensor, sizes: Sizes | None = None) -> Tensor:
         maps: probabilities, or whole numbers of at most 8 bits, for which the result is exact.
         sizes: of the photos; those of the competition if not given.
     """
-    found = torch.empty(*maps.shape[:2], SCORE_SIZE, SCORE_SIZE, device=maps.device)
+    scaled = torch.empty(*maps.shape[:2], SCORE_SIZE, SCORE_SIZE, device=maps.device)
     for size, rows in _by_size(len(maps), sizes):
         down, across = (_weights(length, side, maps.device) for length, side in zip(size, maps.shape[2:], strict=True))
-        found[rows] = down @ maps[rows].float() @ across.T
-    return found / STEPS**2
+        scaled[rows] = down @ maps[rows].float() @ across.T
+    return scaled / STEPS**2
 
 
 def classes_at_score_size(maps: Tensor, sizes: Sizes | None = None) -> Tensor:
@@ -40,7 +40,7 @@ def classes_at_score_size(maps: Tensor, sizes: Sizes | None = None) -> Tensor:
     have one class, what lies between them has it too.
     """
     classes = maps.max(1).indices.to(torch.uint8)
-    found = torch.empty(len(maps), SCORE_SIZE, SCORE_SIZE, dtype=torch.uint8, device=maps.device)
+    likeliest = torch.empty(len(maps), SCORE_SIZE, SCORE_SIZE, dtype=torch.uint8, device=maps.device)
     for (height, width), rows in _by_size(len(maps), sizes):
         top, bottom, _ = score_positions(height, maps.shape[2])
         left, right, _ = score_positions(width, maps.shape[3])
@@ -54,8 +54,8 @@ def classes_at_score_size(maps: Tensor, sizes: Sizes | None = None) -> Tensor:
         photo, row, column = differ.nonzero(as_tuple=True)
         at = at_score_pixels(maps[rows], photo, row, column, (height, width))
         around[0][photo, row, column] = at.max(1).indices.to(torch.uint8)
-        found[rows] = around[0]
-    return found
+        likeliest[rows] = around[0]
+    return likeliest
 
 
 def at_score_pixels(maps: Tensor, photo: Tensor, row: Tensor, column: Tensor, size: tuple[int, int]) -> Tensor:
@@ -70,7 +70,7 @@ def at_score_pixels(maps: Tensor, photo: Tensor, row: Tensor, column: Tensor, si
     """
     last = maps.permute(0, 2, 3, 1)
     (top, bottom, down), (left, right, across) = (
-        [torch.from_numpy(each).to(maps.device)[index] for each in score_positions(length, side)]
+        [torch.from_numpy(positions).to(maps.device)[index] for positions in score_positions(length, side)]
         for length, side, index in ((size[0], maps.shape[2], row), (size[1], maps.shape[3], column))
     )
     down, across = down[:, None].float(), across[:, None].float()
@@ -85,14 +85,14 @@ def _by_size(photos: int, sizes: Sizes | None) -> Iterator[tuple[tuple[int, int]
     if len(set(listed)) == 1:
         yield listed[0], slice(photos)
         return
-    for each in sorted(set(listed)):
-        yield each, torch.tensor([row for row, size in enumerate(listed) if size == each])
+    for photo_size in sorted(set(listed)):
+        yield photo_size, torch.tensor([row for row, size in enumerate(listed) if size == photo_size])
 
 
 def _weights(length: int, size: int, device: torch.device) -> Tensor:
     """Return what each of `size` pixels counts for each of the 256, in `STEPS`, (256, size)."""
     before, after, step = score_positions(length, size)
-    weights, each = np.zeros((SCORE_SIZE, size), np.float32), np.arange(SCORE_SIZE)
-    np.add.at(weights, (each, before), STEPS - step)
-    np.add.at(weights, (each, after), step)
+    weights, pixels = np.zeros((SCORE_SIZE, size), np.float32), np.arange(SCORE_SIZE)
+    np.add.at(weights, (pixels, before), STEPS - step)
+    np.add.at(weights, (pixels, after), step)
     return torch.from_numpy(weights).to(device)

@@ -58,49 +58,51 @@ def record(network: nn.Module, side: int) -> Recording:
     Raises:
         ValueError, RuntimeError, AssertionError: the network cannot take the size.
     """
-    found, storages, stack = Recording(), dict[int, torch.UntypedStorage](), list[tuple[str, list[Any]]]()
-    given: list[tuple[str, Tensor, int]] = []  # a module's inputs, and how often each had been changed in place
+    recording, storages, stack = Recording(), dict[int, torch.UntypedStorage](), list[tuple[str, list[Any]]]()
+    inputs: list[tuple[str, Tensor, int]] = []  # a module's inputs, and how often each had been changed in place
     own = {tensor.untyped_storage()._cdata for tensor in (*network.parameters(), *network.buffers())}
 
     def key_of(tensor: Tensor) -> int:
         storage = tensor.untyped_storage()
         storages.setdefault(storage._cdata, storage)  # held, so that no other gets its address
-        found.sizes.setdefault(storage._cdata, 0 if storage._cdata in own else storage.nbytes())
+        recording.sizes.setdefault(storage._cdata, 0 if storage._cdata in own else storage.nbytes())
         return storage._cdata
 
     def keep(tensor: Tensor) -> Tensor:
-        found.saved.append((key_of(tensor), tuple(name for name, _ in stack)))
+        recording.saved.append((key_of(tensor), tuple(name for name, _ in stack)))
         return tensor
 
     def entered(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
             leaves = tree_leaves((args, kwargs))
-            tensors = [each for each in leaves if isinstance(each, Tensor)]
-            given.extend((name, each, each._version) for each in tensors)
-            found.inputs.setdefault(name, set()).update(map(key_of, tensors))
+            tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+            inputs.extend((name, tensor, tensor._version) for tensor in tensors)
+            recording.inputs.setdefault(name, set()).update(map(key_of, tensors))
             stack.append((name, leaves))
 
         return hook
 
-    def left(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+    def exited(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         name, leaves = stack.pop()
         after = tree_leaves((args, kwargs))
         if len(after) != len(leaves) or any(one is not other for one, other in zip(leaves, after, strict=True)):
-            found.unfit.add(name)  # it fills the list that it was given, as HRNet does
+            recording.unfit.add(name)  # it fills the list that it was given, as HRNet does
 
     modules = {name: module for name, module in network.named_modules() if name}
     # What hooks look at from outside, such as features in the midst of an encoder, is to be seen once.
     hooked = [name for name, module in modules.items() if module._forward_hooks or module._forward_pre_hooks]
-    found.unfit.update(name for name in modules if any(each.startswith(f"{name}.") for each in hooked))
+    recording.unfit.update(
+        name for name in modules if any(hooked_name.startswith(f"{name}.") for hooked_name in hooked)
+    )
     hooks = [module.register_forward_pre_hook(entered(name), with_kwargs=True) for name, module in modules.items()]
-    hooks += [module.register_forward_hook(left, with_kwargs=True) for module in modules.values()]
+    hooks += [module.register_forward_hook(exited, with_kwargs=True) for module in modules.values()]
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         logits = network(torch.empty(PHOTOS, 3, side, side, device="meta"))
     for hook in hooks:
         hook.remove()
-    found.unfit.update(name for name, tensor, version in given if tensor._version != version)
-    found.total = found.peak(set()) + logits.nbytes
-    return found
+    recording.unfit.update(name for name, tensor, version in inputs if tensor._version != version)
+    recording.total = recording.peak(set()) + logits.nbytes
+    return recording
 
 
 def cheapest(network: nn.Module, recording: Recording) -> set[str]:
@@ -108,12 +110,12 @@ def cheapest(network: nn.Module, recording: Recording) -> set[str]:
     inside = {name: recording.inside(name) for name in recording.inputs}
 
     def fitting(module: nn.Module, prefix: str, limit: float) -> Iterator[str]:
-        for child, each in module.named_children():
+        for child, submodule in module.named_children():
             name = prefix + child
             if 0 < inside.get(name, 0) <= limit and name not in recording.unfit:
                 yield name
             else:
-                yield from fitting(each, f"{name}.", limit)
+                yield from fitting(submodule, f"{name}.", limit)
 
     whole = recording.peak(set())
     choices = [set(fitting(network, "", share * whole)) for share in SHARES]
@@ -150,14 +152,18 @@ def compute_once(network: nn.Module, names: Iterable[str]) -> None:
 @contextmanager
 def buffers_kept(module: nn.Module) -> Iterator[None]:
     """Leave a module's buffers as they are, whatever forward passes do to them: batch norm's running statistics."""
-    owners = [(each, dict(each._buffers)) for each in module.modules() if each.training and each._buffers]
-    for each, buffers in owners:
-        each._buffers.update({name: value if value is None else value.clone() for name, value in buffers.items()})
+    owners = [
+        (submodule, dict(submodule._buffers))
+        for submodule in module.modules()
+        if submodule.training and submodule._buffers
+    ]
+    for submodule, buffers in owners:
+        submodule._buffers.update({name: value if value is None else value.clone() for name, value in buffers.items()})
     try:
         yield
     finally:
-        for each, buffers in owners:
-            each._buffers.update(buffers)
+        for submodule, buffers in owners:
+            submodule._buffers.update(buffers)
 
 
 def _twice(module: nn.Module) -> Callable[..., Any]:
@@ -174,7 +180,7 @@ def _twice(module: nn.Module) -> Callable[..., Any]:
             return once(*args, **kwargs)
         # Lists are copied: a dense block's grows after each of its layers was given it. And both kinds of arguments
         # are given as what `checkpoint` looks at for the devices whose random state it keeps.
-        args, kwargs = tree_map(lambda each: each, (args, kwargs))
+        args, kwargs = tree_map(lambda leaf: leaf, (args, kwargs))
         return checkpoint(run, args, kwargs, use_reentrant=False, preserve_rng_state=True, context_fn=contexts)
 
     return forward

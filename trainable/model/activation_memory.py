@@ -23,6 +23,6 @@ def footprint(config: TrialConfig) -> Footprint:
         ValueError: the network cannot be built, or not take the image size.
     """
     network = build_empty(config).train()
-    kept = record(network, config.image_size)
-    least = kept.total - kept.peak(set()) + kept.peak(cheapest(network, kept))
-    return Footprint(4 * parameter_count(network) / 1e6, kept.total / PHOTOS / 1e6, least / PHOTOS / 1e6)
+    recording = record(network, config.image_size)
+    least = recording.total - recording.peak(set()) + recording.peak(cheapest(network, recording))
+    return Footprint(4 * parameter_count(network) / 1e6, recording.total / PHOTOS / 1e6, least / PHOTOS / 1e6)

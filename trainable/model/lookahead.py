@@ -33,7 +33,7 @@ class Lookahead(Optimizer):
         self.defaults = {**inner.defaults, "lookahead_alpha": alpha, "lookahead_k": every}
         for group in inner.param_groups:
             group.update(lookahead_alpha=alpha, lookahead_k=every, lookahead_step=0)
-        self.slow = [[each.detach().clone() for each in group["params"]] for group in inner.param_groups]
+        self.slow = [[parameter.detach().clone() for parameter in group["params"]] for group in inner.param_groups]
         self._share()
 
     def pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -54,9 +54,11 @@ class Lookahead(Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the optimizer with the slow weights in it."""
-        found = self.inner.state_dict()
-        state = {index: {**found["state"].get(index, {}), SLOW: slow} for index, (_, slow) in enumerate(self.pairs())}
-        return {**found, "state": state}
+        inner_state = self.inner.state_dict()
+        state = {
+            index: {**inner_state["state"].get(index, {}), SLOW: slow} for index, (_, slow) in enumerate(self.pairs())
+        }
+        return {**inner_state, "state": state}
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -64,7 +66,9 @@ class Lookahead(Optimizer):
         state = {index: dict(values) for index, values in state_dict["state"].items()}
         for index, (fast, slow) in enumerate(self.pairs()):
             slow.copy_(state.get(index, {}).pop(SLOW, fast))
-        self.inner.load_state_dict({**state_dict, "state": {index: each for index, each in state.items() if each}})
+        self.inner.load_state_dict(
+            {**state_dict, "state": {index: values for index, values in state.items() if values}}
+        )
         self._share()
 
     def _share(self) -> None:

@@ -124,11 +124,11 @@ def ohem_cross_entropy(threshold: float = 0.7, share: float = 0.25) -> Loss:
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
         valid = target != IGNORE_INDEX
-        each = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, reduction="none")[valid]
-        if not len(each):
+        pixel_losses = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, reduction="none")[valid]
+        if not len(pixel_losses):
             return logits.sum() * 0
-        hard = int((each.detach() > -math.log(threshold)).sum()) if threshold else 0
-        return each.topk(max(hard, math.ceil(share * len(each))), sorted=False).values.mean()
+        hard = int((pixel_losses.detach() > -math.log(threshold)).sum()) if threshold else 0
+        return pixel_losses.topk(max(hard, math.ceil(share * len(pixel_losses))), sorted=False).values.mean()
 
     return loss
 
@@ -140,14 +140,14 @@ def boundary_cross_entropy(weight: float = 2.0, width: int = 2) -> Loss:
     """
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
-        each = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, reduction="none")
+        pixel_losses = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, reduction="none")
         valid = (target != IGNORE_INDEX).unsqueeze(1)
         classes = target.unsqueeze(1).to(logits.dtype)
         # An ignored pixel is neither the highest nor the lowest class of its neighbourhood.
         highest = F.max_pool2d(classes.where(valid, -1), 2 * width + 1, stride=1, padding=width)
         lowest = -F.max_pool2d((-classes).where(valid, -IGNORE_INDEX), 2 * width + 1, stride=1, padding=width)
         weights = ((1 + weight * (highest != lowest)) * valid).squeeze(1)
-        return (weights * each).sum() / weights.sum().clamp(min=1)
+        return (weights * pixel_losses).sum() / weights.sum().clamp(min=1)
 
     return loss
 

@@ -113,9 +113,9 @@ def plateau(
         if spent < warmup:
             return max(spent / warmup, LOWEST)
         value, best, since = 1.0, -math.inf, 0
-        for each in val_mious:
-            since = 0 if each > best else since + 1
-            best = max(best, each)
+        for val_miou in val_mious:
+            since = 0 if val_miou > best else since + 1
+            best = max(best, val_miou)
             if since == wait:
                 value, since = value * factor, 0
         return max(value, floor)

@@ -205,8 +205,8 @@ def _normalisation(config: TrialConfig) -> tuple[tuple[float, ...], tuple[float,
     # SMP asks the hub for the figures of its own encoders, so only when their weights come from there too.
     if weights == "imagenet" or encoder.startswith("tu-"):
         with contextlib.suppress(ValueError):  # no published weights, so any figures will do
-            found = smp.encoders.get_preprocessing_params(encoder, "imagenet")
-            return tuple(found["mean"]), tuple(found["std"])
+            params = smp.encoders.get_preprocessing_params(encoder, "imagenet")
+            return tuple(params["mean"]), tuple(params["std"])
     if encoder.startswith(("inception", "xception")):
         return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
     return IMAGENET_MEAN, IMAGENET_STD
@@ -215,8 +215,8 @@ def _normalisation(config: TrialConfig) -> tuple[tuple[float, ...], tuple[float,
 def _encoder_file(config: TrialConfig) -> Path:
     path = Path(config.encoder_weights) / f"{config.encoder}.safetensors"
     if not path.exists():
-        there = ", ".join(sorted(file.stem for file in path.parent.glob("*.safetensors"))) or "none"
-        raise FileNotFoundError(f"no encoder weights {path}; {path.parent} has: {there}. Name another folder")
+        available = ", ".join(sorted(file.stem for file in path.parent.glob("*.safetensors"))) or "none"
+        raise FileNotFoundError(f"no encoder weights {path}; {path.parent} has: {available}. Name another folder")
     return path
 
 
@@ -225,10 +225,10 @@ def _check_file(network: Any, config: TrialConfig) -> None:
     path = _encoder_file(config)
     try:
         with safe_open(path, framework="pt") as file:
-            there = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged ({error}); replace it") from error
-    wrong = [name for name, each in network.encoder.state_dict().items() if there.get(name) != tuple(each.shape)]
+    wrong = [name for name, tensor in network.encoder.state_dict().items() if shapes.get(name) != tuple(tensor.shape)]
     if wrong:
         raise ValueError(
             f"{config.architecture} cannot be built on {config.encoder} with {path}: the file lacks {len(wrong)} of "

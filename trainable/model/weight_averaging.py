@@ -43,7 +43,7 @@ def at_slow_weights(model: Segmenter, optimizer: Lookahead) -> Segmenter:
 
     The batch norms' statistics are the model's own, as no photo passes through the slow weights.
     """
-    shared: dict[int, object] = {id(each): each for each in model.buffers()}
+    shared: dict[int, object] = {id(buffer): buffer for buffer in model.buffers()}
     for fast, slow in optimizer.pairs():
         shared[id(fast)] = nn.Parameter(slow, requires_grad=False)
     return copy.deepcopy(model, shared).eval()

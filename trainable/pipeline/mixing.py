@@ -140,10 +140,10 @@ class Mosaic(Mix):
             for rows in (slice(0, row), slice(row, size))
             for columns in (slice(0, column), slice(column, size))
         ]
-        kept = rng.integers(4)
+        kept_index = rng.integers(4)
         image, mask = image.copy(), mask.copy()
         for index, corner in enumerate(corners):
-            if index != kept:
+            if index != kept_index:
                 other, truth = others.draw(rng)
                 image[corner], mask[corner] = other[corner], truth[corner]
         return image, mask
@@ -167,7 +167,7 @@ class CutMix(Mix):
         """Put the rectangle in."""
         size = len(mask)
         share, aspect = rng.uniform(0, self.area), rng.uniform(0.5, 2)
-        height, width = (min(max(round(size * (share * each) ** 0.5), 1), size) for each in (aspect, 1 / aspect))
+        height, width = (min(max(round(size * (share * ratio) ** 0.5), 1), size) for ratio in (aspect, 1 / aspect))
         top, left = rng.integers(size - height + 1), rng.integers(size - width + 1)
         box = (slice(top, top + height), slice(left, left + width))
         image, mask = image.copy(), mask.copy()
@@ -183,7 +183,7 @@ def jitter_scale(image: NDArray[np.uint8], mask: NDArray[np.uint8], scale: float
     """Return a photo and mask scaled, cropped or padded to their size at a random spot; the padding is ignored."""
     size, scaled = len(mask), max(round(len(mask) * scale), 1)
     image, mask = resize_photo(image, scaled), resize_mask(mask, scaled)
-    top, left = (int(each) for each in rng.integers(abs(scaled - size) + 1, size=2))
+    top, left = (int(offset) for offset in rng.integers(abs(scaled - size) + 1, size=2))
     if scaled >= size:
         box = (slice(top, top + size), slice(left, left + size))
         return image[box].copy(), mask[box].copy()

@@ -40,11 +40,11 @@ class Patch:
 
 def find_patches(cache: Cache, positions: NDArray[np.int64], classes: Iterable[int]) -> tuple[Patch, ...]:
     """Return every connected piece of some classes in some photos of a cache."""
-    found = []
+    patches = []
     for class_index in classes:
         for position in positions[np.asarray(cache.class_pixels)[positions, class_index] > 0]:
-            found += _pieces(cache.masks[position], int(position), class_index)
-    return tuple(found)
+            patches += _pieces(cache.masks[position], int(position), class_index)
+    return tuple(patches)
 
 
 def rarest_classes(cache: Cache, positions: NDArray[np.int64], count: int) -> tuple[int, ...]:
@@ -65,9 +65,9 @@ def within(patches: Sequence[Patch], min_area: float, max_area: float) -> tuple[
     fitting = tuple(patch for patch in patches if min_area <= patch.area <= max_area)
     if not fitting:
         areas = [patch.area for patch in patches]
-        there = f"those there are cover {min(areas):.2g} to {max(areas):.2g}" if areas else "there is none at all"
+        actual = f"those there are cover {min(areas):.2g} to {max(areas):.2g}" if areas else "there is none at all"
         raise ValueError(
-            f"no patch to paste covers {min_area:g} to {max_area:g} of its photo: {there}; widen the range or count "
+            f"no patch to paste covers {min_area:g} to {max_area:g} of its photo: {actual}; widen the range or count "
             "more classes as rare"
         )
     return fitting
@@ -90,7 +90,7 @@ def paste(
     labels = resize_mask(patch.labels(cache, rng), height, width)
     for axis in (0, 1):
         if rng.random() < 0.5:
-            pixels, shape, labels = (np.flip(each, axis) for each in (pixels, shape, labels))
+            pixels, shape, labels = (np.flip(array, axis) for array in (pixels, shape, labels))
     top, left = rng.integers(size - height + 1), rng.integers(size - width + 1)
     image[top : top + height, left : left + width][shape] = pixels[shape]
     mask[top : top + height, left : left + width][shape] = labels[shape]
@@ -98,9 +98,9 @@ def paste(
 
 def _pieces(mask: NDArray[np.uint8], position: int, class_index: int) -> list[Patch]:
     _, labels, boxes, _ = cv2.connectedComponentsWithStats((mask == class_index).astype(np.uint8))
-    found = []
+    patches = []
     for label, (left, top, width, height, pixels) in enumerate(boxes[1:], start=1):
         if pixels >= SMALLEST:
             shape = labels[top : top + height, left : left + width] == label
-            found.append(Patch(position, class_index, int(top), int(left), shape, float(pixels) / mask.size))
-    return found
+            patches.append(Patch(position, class_index, int(top), int(left), shape, float(pixels) / mask.size))
+    return patches

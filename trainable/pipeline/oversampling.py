@@ -37,8 +37,8 @@ class Draws:
         ordinary = rng.permutation(self.positions)[: count - rare]
         drawn = [(int(position), False) for position in ordinary]
         if rare:
-            more = rng.choice(self.positions, rare, p=self.weights)
-            drawn += [(int(position), bool(self.patches)) for position in more]
+            rare_positions = rng.choice(self.positions, rare, p=self.weights)
+            drawn += [(int(position), bool(self.patches)) for position in rare_positions]
             rng.shuffle(drawn)
         return drawn
 

@@ -88,9 +88,9 @@ class EnsembleRecord:
         Raises:
             KeyError, TypeError: it is none.
         """
-        values = {name: content[name] for name in (each.name for each in fields(cls)) if name in content}
+        values = {name: content[name] for name in (attribute.name for attribute in fields(cls)) if name in content}
         for name, kind in (("stages", Stage), ("gates", Tried)):
-            values[name] = tuple(_part(kind, each) for each in content.get(name, ()))
+            values[name] = tuple(_part(kind, part) for part in content.get(name, ()))
         values["members"] = tuple(
             MemberRecord(
                 member["run"],
@@ -124,5 +124,5 @@ def read_ensemble(path: Path) -> EnsembleRecord:
 
 def _part(kind: type[Part], content: Mapping[str, Any]) -> Part:
     """Return a part of the record; lists are tuples, and what this version does not know of is left out."""
-    names = {each.name for each in fields(kind)}  # type: ignore[arg-type]
+    names = {attribute.name for attribute in fields(kind)}  # type: ignore[arg-type]
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in content.items() if k in names})

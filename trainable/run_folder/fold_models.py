@@ -21,9 +21,9 @@ def fold_models(trial: TrialFolder) -> dict[int, TrialFolder]:
     """
     own = {trial.config()["fold"]: trial} if trial.status().state not in (RUNNING, *BROKEN) else {}
     further = {
-        each.fold_and_seed[0]: each
-        for each in trial.further_folds()
-        if not each.repeats and each.status().state == FINISHED
+        folder.fold_and_seed[0]: folder
+        for folder in trial.further_folds()
+        if not folder.repeats and folder.status().state == FINISHED
     }
     return dict(sorted((own | further).items()))
 
@@ -34,18 +34,18 @@ def trainings(trial: TrialFolder) -> dict[Cell, TrialFolder]:
     A seed is counted from the config's own, which is 0.
     """
     config = trial.config()
-    found = {(config["fold"], 0): trial} if trial.status().state == FINISHED else {}
+    folders = {(config["fold"], 0): trial} if trial.status().state == FINISHED else {}
     for folder in trial.further_folds():
         if folder.status().state == FINISHED:
             fold, seed = folder.fold_and_seed
-            found[fold, 0 if seed is None else seed - config["seed"]] = folder
-    return found
+            folders[fold, 0 if seed is None else seed - config["seed"]] = folder
+    return folders
 
 
 def matrices_of(folder: TrialFolder) -> NDArray[np.int32]:
     """Return a training's confusion matrices (N, C, C) as the competition scores, photos by name."""
-    found = folder.confusion()
-    matrices: NDArray[np.int32] = found["at_256"][np.argsort(found["file_names"])]
+    confusion = folder.confusion()
+    matrices: NDArray[np.int32] = confusion["at_256"][np.argsort(confusion["file_names"])]
     return matrices
 
 
@@ -61,16 +61,16 @@ def last_standing(results: Results, own: Collection[int]) -> Standing | None:
         results: of each config that was trained on more than one fold.
         own: the folds that their trials validated on, which come last in the race.
     """
-    cells = {cell for each in results.values() for cell in each}
+    cells = {cell for by_cell in results.values() for cell in by_cell}
     rungs = sorted(cells, key=lambda cell: (cell[1], cell[0] in own, cell[0]))  # as in the race
-    racing = {number: each for number, each in results.items() if rungs and rungs[0] in each}
+    racing = {number: by_cell for number, by_cell in results.items() if rungs and rungs[0] in by_cell}
     stood = standings(racing, rungs) if len(racing) > 1 else []
     return stood[-1] if stood else None
 
 
 def broken(trial: TrialFolder) -> bool:
     """Tell whether a further training of a trial's config has failed."""
-    return any(each.status().state in BROKEN for each in trial.further_folds())
+    return any(folder.status().state in BROKEN for folder in trial.further_folds())
 
 
 def pooled_confusion(models: Mapping[int, TrialFolder], size: str = "at_256") -> tuple[list[str], NDArray[np.int32]]:

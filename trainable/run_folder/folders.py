@@ -172,19 +172,19 @@ class TrialFolder:
     def write_params(self, params: Mapping[str, Any]) -> None:
         """Write what the space sampled for a trial that is to start."""
         self.path.mkdir(parents=True, exist_ok=True)
-        self.write(replace(self._kept(), params=dict(params)))
+        self.write(replace(self._record_so_far(), params=dict(params)))
 
     def write_status(self, state: str, reason: str = "", **more: Any) -> None:
         """Write a new record of which only the params stay; `more` are further fields of `TrialRecord`."""
-        self.write(TrialRecord(state, reason, params=self._kept().params, **more))
+        self.write(TrialRecord(state, reason, params=self._record_so_far().params, **more))
 
     def forget(self, name: str) -> None:
         """Take a file that was removed on purpose out of the checksums of `trial.json`."""
-        record = self._kept()
+        record = self._record_so_far()
         if name in record.files:
             self.write(replace(record, files={file: facts for file, facts in record.files.items() if file != name}))
 
-    def _kept(self) -> TrialRecord:
+    def _record_so_far(self) -> TrialRecord:
         try:
             return self.status()
         except NewerFormatError:
@@ -216,11 +216,11 @@ class TrialFolder:
 
     def write_curve(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Write all epochs' rows; what an epoch of an earlier version did not tell is nan."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, dict.fromkeys(name for row in rows for name in row), restval="nan")
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, dict.fromkeys(name for row in rows for name in row), restval="nan")
         writer.writeheader()
         writer.writerows({key: repr(value) for key, value in row.items()} for row in rows)
-        write_bytes(self.curve_file, text.getvalue().encode())
+        write_bytes(self.curve_file, buffer.getvalue().encode())
 
     def curve(self) -> list[dict[str, float]]:
         """Return one row per epoch, oldest first; empty before the first epoch ended."""
@@ -304,8 +304,8 @@ class RunFolder:
         """
         if (self.path / "priors.json").exists():
             return None
-        given = self.record().given
-        return next((number for number, origin in enumerate(given) if origin.endswith(":0")), None) if given else 0
+        origins = self.record().given
+        return next((number for number, origin in enumerate(origins) if origin.endswith(":0")), None) if origins else 0
 
     def trial(self, number: int) -> TrialFolder:
         """Return the folder of one trial, which need not exist yet."""
@@ -326,7 +326,7 @@ class RunFolder:
         scored = [(max(row["val_miou"] for row in rows), folder) for rows, folder in curves if rows]
         if not scored:
             raise ValueError(f"no trial in {self.path} has ended an epoch")
-        return max(scored, key=lambda each: each[0])[1]
+        return max(scored, key=lambda entry: entry[0])[1]
 
     def trials(self) -> list[TrialFolder]:
         """Return the folders of all trials that started, by number."""

@@ -81,7 +81,8 @@ def rounded(probabilities: Tensor) -> Tensor:
 def encoded(maps: Sequence[Map] | NDArray[np.uint8]) -> list[bytes]:
     """Return each map (C, S, S) with its rows less the rows above, as the file holds it, compressed."""
     return [
-        pa.compress(np.diff(each, axis=1, prepend=np.uint8(0)).tobytes(), codec=CODEC, asbytes=True) for each in maps
+        pa.compress(np.diff(photo_map, axis=1, prepend=np.uint8(0)).tobytes(), codec=CODEC, asbytes=True)
+        for photo_map in maps
     ]
 
 

@@ -23,8 +23,8 @@ class Extension:
     @classmethod
     def of(cls, content: dict[str, Any]) -> "Extension":
         """Return one of those in a `search.json` that keeps `search_rule`."""
-        known = {name: content[name] for name in (each.name for each in fields(cls)) if name in content}
-        return cls(**{**known, "again": tuple(content["again"])})
+        values = {name: content[name] for name in (attribute.name for attribute in fields(cls)) if name in content}
+        return cls(**{**values, "again": tuple(content["again"])})
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class SearchRecord:
             given=tuple(plan.get("given", ())),
             data_hash=content.get("data_hash"),
             folds_hash=content.get("folds_hash"),
-            extended=tuple(Extension.of(each) for each in content.get("extended", ())),
+            extended=tuple(Extension.of(extension) for extension in content.get("extended", ())),
             content=content,
         )
 

@@ -38,10 +38,10 @@ class TrialRecord:
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> "TrialRecord":
         """Return the record in a `trial.json` that keeps its rule."""
-        known = {each.name for each in fields(cls)}
-        return cls(**{name: value for name, value in content.items() if name in known})
+        names = {attribute.name for attribute in fields(cls)}
+        return cls(**{name: value for name, value in content.items() if name in names})
 
     def content(self) -> dict[str, Any]:
         """Return what `trial.json` holds: state and reason, and all else that is known."""
-        known = {name: value for name, value in asdict(self).items() if value or (value == 0 and value is not False)}
-        return {"format": TRIAL_FORMAT, "state": self.state, "reason": self.reason, **known}
+        values = {name: value for name, value in asdict(self).items() if value or (value == 0 and value is not False)}
+        return {"format": TRIAL_FORMAT, "state": self.state, "reason": self.reason, **values}

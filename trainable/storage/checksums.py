@@ -20,14 +20,14 @@ class Manifest:
 
     def facts(self) -> dict[str, Facts]:
         """Return the facts of every file that is an artifact, by name."""
-        seen: dict[tuple[str, int, int], Facts] = {}
+        current: dict[tuple[str, int, int], Facts] = {}
         for path in sorted(self.folder.iterdir()):
             if path.is_file() and not path.name.startswith((".", *LEFT_OUT)):
                 stat = path.stat()
                 key = (path.name, stat.st_size, stat.st_mtime_ns)
-                seen[key] = self.known.get(key) or file_facts(path)
-        self.known = seen
-        return {name: facts for (name, _, _), facts in seen.items()}
+                current[key] = self.known.get(key) or file_facts(path)
+        self.known = current
+        return {name: facts for (name, _, _), facts in current.items()}
 
 
 def file_facts(path: Path) -> Facts:

@@ -111,8 +111,8 @@ def status_rule(states: tuple[str, ...]) -> Rule:
         files = content.get("files", {})
         facts = list(files.values()) if isinstance(files, dict) else [None]
         if not all(
-            isinstance(each, dict) and is_count(each.get("bytes")) and isinstance(each.get("sha256"), str)
-            for each in facts
+            isinstance(entry, dict) and is_count(entry.get("bytes")) and isinstance(entry.get("sha256"), str)
+            for entry in facts
         ):
             return "files must give bytes and sha256 of each"
         return None if all("/" not in name for name in files) else "files must be named without a path"
@@ -129,16 +129,18 @@ def search_rule(content: Any) -> str | None:
     if not is_count(plan.get("trials"), 1) or not is_count(base.get("epochs"), 1):
         return "the plan's trials and the base's epochs must be whole numbers from 1 on"
     extended = content.get("extended", [])
-    if not isinstance(extended, list) or not all(isinstance(each, dict) and _is_extension(each) for each in extended):
+    if not isinstance(extended, list) or not all(
+        isinstance(extension, dict) and _is_extension(extension) for extension in extended
+    ):
         return "extended must list when, trials and again of each time"
     return None
 
 
 def _is_extension(content: dict[str, Any]) -> bool:
     again, texts = content.get("again"), [content.get(name, "") for name in ("command", "space", "stopper")]
-    numbers = isinstance(again, list) and all(is_count(each) for each in again)
-    known = is_count(content.get("trials"), 1) and isinstance(content.get("when"), int | float)
-    return numbers and known and all(isinstance(text, str) for text in texts)
+    numbers = isinstance(again, list) and all(is_count(number) for number in again)
+    dated = is_count(content.get("trials"), 1) and isinstance(content.get("when"), int | float)
+    return numbers and dated and all(isinstance(text, str) for text in texts)
 
 
 def object_rule(content: Any) -> str | None:
@@ -148,7 +150,7 @@ def object_rule(content: Any) -> str | None:
 
 def texts_rule(content: Any) -> str | None:
     """Say that a record is no list of texts."""
-    return None if isinstance(content, list) and all(isinstance(each, str) for each in content) else "it is no list"
+    return None if isinstance(content, list) and all(isinstance(text, str) for text in content) else "it is no list"
 
 
 def folds_rule(content: Any) -> str | None:
@@ -165,7 +167,7 @@ def folds_rule(content: Any) -> str | None:
         return "seed must be a whole number"
     fold_of, table = content.get("fold_of"), content.get("photos_with_class")
     dealt = list(fold_of.values()) if isinstance(fold_of, dict) else [None]
-    if not all(is_count(each) and each < content["count"] for each in dealt):
+    if not all(is_count(fold) and fold < content["count"] for fold in dealt):
         return f"fold_of must give each photo a fold of 0 to {content['count'] - 1}"
     if not isinstance(table, list) or not all(isinstance(row, list) and all(map(is_count, row)) for row in table):
         return "photos_with_class must be a table of counts"

@@ -61,8 +61,8 @@ class Remote:
         try:
             system, path = fs.FileSystem.from_uri(self.uri)
         except (ValueError, OSError, pyarrow.ArrowException) as error:
-            told = f"{self.uri} cannot be opened ({error}); use a path, or a URI like s3://BUCKET/runs"
-            raise ValueError(told) from error
+            problem = f"{self.uri} cannot be opened ({error}); use a path, or a URI like s3://BUCKET/runs"
+            raise ValueError(problem) from error
         return system, path
 
     def files(self) -> dict[str, tuple[int, int]]:
@@ -132,8 +132,8 @@ class Remote:
         Raises:
             OSError: the storage cannot be reached, refuses us, or the disk is full.
         """
-        there = self.files() if names is None else {name: stat for name in names if (stat := self._stat(name))}
-        for name, stat in there.items():
+        remote_stats = self.files() if names is None else {name: stat for name in names if (stat := self._stat(name))}
+        for name, stat in remote_stats.items():
             path = local / name
             if not name.endswith(leave or ("/",)) and _inside(local, path) and _stat(path) != stat:
                 with_room(partial(self._try, partial(self._download, name, path, stat)), path)
@@ -149,7 +149,7 @@ class Remote:
             OSError: the storage cannot be reached or refuses us.
         """
         if names is None:
-            there = self.files()
+            remote_stats = self.files()
             names = [
                 str(path.relative_to(local))
                 for path in sorted(local.rglob("*"))
@@ -157,9 +157,9 @@ class Remote:
             ]
         else:
             names = [name for name in names if (local / name).is_file()]
-            there = {name: stat for name in names if (stat := self._stat(name))}
+            remote_stats = {name: stat for name in names if (stat := self._stat(name))}
         for name in names:
-            if there.get(name) != _stat(local / name):
+            if remote_stats.get(name) != _stat(local / name):
                 self._try(partial(self._upload, local / name, name))
 
     def _download(self, name: str, path: Path, stat: tuple[int, int]) -> None:
@@ -249,9 +249,9 @@ def run_option(text: str, whole: bool = False) -> Path:
 
 def add_runs(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """Give a command the option --run, for one run folder or several: --run A B, or --run A --run B."""
-    told = "run folders, such as runs/NAME"
+    help_text = "run folders, such as runs/NAME"
     parser.add_argument(
-        "--run", type=run_option, nargs="+", action="extend", required=required, metavar="DIR", help=told
+        "--run", type=run_option, nargs="+", action="extend", required=required, metavar="DIR", help=help_text
     )
 
 
