@@ -114,7 +114,7 @@ def first_trials(models: tuple[Model, ...]) -> tuple[dict[str, Any], ...]:
     ):
         fitting = sorted(encoder for name, encoder in models if name == architecture)
         if fitting:
-            encoder = next((each for each in WANTED if each in fitting), fitting[0])
+            encoder = next((name for name in WANTED if name in fitting), fitting[0])
             trials.append(point(models, architecture, encoder, **decoder))
     return tuple(trials) or tuple(point(models, *model) for model in models[:1])
 
