@@ -32,8 +32,13 @@ SHOWN = 4
 GONE = "its process is gone"
 """What is known of a trial that said nothing before."""
 
-COLOURS = {RUNNING: "cyan", FINISHED: "green", STOPPED: "yellow", PAUSED: "yellow",
-           **dict.fromkeys((*BROKEN, INTERRUPTED), "red")}  # fmt: skip
+COLOURS = {
+    RUNNING: "cyan",
+    FINISHED: "green",
+    STOPPED: "yellow",
+    PAUSED: "yellow",
+    **dict.fromkeys((*BROKEN, INTERRUPTED), "red"),
+}
 
 
 @dataclass

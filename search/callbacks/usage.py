@@ -18,8 +18,17 @@ from trainable.run_folder.trial_record import BROKEN, FINISHED, OOM, PAUSED, STO
 WRITE_S = 10.0
 """Between two writes of the file: so much of a session a kill may lose."""
 
-KINDS = ("finished", "stopped early", "paused", "confirmed", "interrupted", "failed", "out of memory", "overhead",
-         "idle")  # fmt: skip
+KINDS = (
+    "finished",
+    "stopped early",
+    "paused",
+    "confirmed",
+    "interrupted",
+    "failed",
+    "out of memory",
+    "overhead",
+    "idle",
+)
 
 
 class Hours(TrialCallback):

@@ -24,9 +24,18 @@ LONGER = 4
 """Times the epochs of the run, where --epochs does not say otherwise: 12 become 48."""
 
 OF_RUN = (
-    "seed", "fold", "epochs", "encoder_weights", "device", "precision", "memory_format", "compile", "threads",
-    "workers", "accumulation",
-)  # fmt: skip
+    "seed",
+    "fold",
+    "epochs",
+    "encoder_weights",
+    "device",
+    "precision",
+    "memory_format",
+    "compile",
+    "threads",
+    "workers",
+    "accumulation",
+)
 """Of a config, what the run, the machine or the photos decide, and no promoted config brings along."""
 
 

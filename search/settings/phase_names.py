@@ -1,20 +1,30 @@
 """The phases on the way to a submission, by name and in their order."""
 
 SEARCH, PROMOTE, CONFIRM, ENSEMBLE, SUBMISSION, MODEL = (
-    "search", "promote", "confirm", "ensemble", "submission", "model",
-)  # fmt: skip
+    "search",
+    "promote",
+    "confirm",
+    "ensemble",
+    "submission",
+    "model",
+)
 
 LABEL, EXTRA, EXTRA_FOLDS, TOGETHER = PSEUDO_LABELS = ("label", "extra", "extra-folds", "together")
 
 ORDER = (SEARCH, PROMOTE, CONFIRM, ENSEMBLE, SUBMISSION, MODEL)
 
 WHAT = {
-    SEARCH: "short trainings of many configs", PROMOTE: "the best ones longer, on larger photos",
-    CONFIRM: "the best of these on further folds", ENSEMBLE: "their weights, each step only where it gains",
-    LABEL: "soft labels of the test photos", EXTRA: "the best config on these too",
-    EXTRA_FOLDS: "the same on the ensemble's folds", TOGETHER: "the ensemble again, with these models",
-    SUBMISSION: "the test photos", MODEL: "one model on all photos, if there is time",
-}  # fmt: skip
+    SEARCH: "short trainings of many configs",
+    PROMOTE: "the best ones longer, on larger photos",
+    CONFIRM: "the best of these on further folds",
+    ENSEMBLE: "their weights, each step only where it gains",
+    LABEL: "soft labels of the test photos",
+    EXTRA: "the best config on these too",
+    EXTRA_FOLDS: "the same on the ensemble's folds",
+    TOGETHER: "the ensemble again, with these models",
+    SUBMISSION: "the test photos",
+    MODEL: "one model on all photos, if there is time",
+}
 """What each phase does, in words."""
 
 

@@ -15,8 +15,12 @@ from torch import Tensor
 from trainable.config import TrialConfig
 
 MEMORY_SHORT = (
-    "not enough memory", "can't allocate memory", "out of memory", "alloc_failed", "unable to find an engine",
-)  # fmt: skip
+    "not enough memory",
+    "can't allocate memory",
+    "out of memory",
+    "alloc_failed",
+    "unable to find an engine",
+)
 """What PyTorch, cuDNN and cuBLAS say, in lower case: cuDNN finds no engine where none has room to work in."""
 
 

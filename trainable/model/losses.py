@@ -26,9 +26,14 @@ MAX_WEIGHT = 50.0
 
 
 SMP: dict[str, Any] = {
-    "mode": "multiclass", "ignore_index": IGNORE_INDEX, "classes": None, "log_loss": False, "from_logits": True,
-    "smooth": 0.0, "eps": 1e-7,
-}  # fmt: skip
+    "mode": "multiclass",
+    "ignore_index": IGNORE_INDEX,
+    "classes": None,
+    "log_loss": False,
+    "from_logits": True,
+    "smooth": 0.0,
+    "eps": 1e-7,
+}
 """What SMP's losses over regions have in common here; given, so that no default of the library's decides."""
 
 

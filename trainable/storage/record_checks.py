@@ -12,9 +12,22 @@ from typing import Any
 
 import safetensors
 
-DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, EOFError, MemoryError,
-          RuntimeError, AssertionError, struct.error, zipfile.BadZipFile, zlib.error,
-          safetensors.SafetensorError)  # fmt: skip
+DAMAGE = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    AssertionError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+    safetensors.SafetensorError,
+)
 """What readers raise on json, csv, npz, parquet and safetensors files that are not whole or hold something else."""
 
 SEARCH_FORMAT = TRIAL_FORMAT = 1

@@ -259,7 +259,7 @@ def commands(run, monkeypatch):
         return phase.status
 
     monkeypatch.setattr(Carrier, "_do", do)
-    monkeypatch.setattr(Commands, "found", lambda self, name: {"trials": 1})
+    monkeypatch.setattr(Commands, "outcome", lambda self, name: {"trials": 1})
     monkeypatch.setattr(Carrier, "fails", {}, raising=False)
     return done
 
