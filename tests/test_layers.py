@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import subprocess
 import sys
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -140,3 +141,11 @@ def test_private_parts_of_ray_and_optuna_are_touched_by_adapters_alone(name: str
     assert not found
     private = {each for each in IMPORTED[name] if each.startswith(("ray.", "optuna.")) and "._" in each}
     assert not private
+
+
+def test_the_driver_of_a_search_starts_without_pytorch():
+    """It takes as long to import as all else that a search begins with; workers alone train."""
+    modules = "search.session.searching, search.session.confirming, search.phases.chain, search.driver.tune_runner"
+    code = f"import sys, {modules}; sys.exit(str({{'torch', 'timm', 'sklearn'}} & set(sys.modules) or '') or 0)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

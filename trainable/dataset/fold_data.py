@@ -1,15 +1,13 @@
-"""The photos of one fold, as its training and its validation see them."""
+"""The photos of one fold, as training and validation see them; the driver of a search reads it without PyTorch."""
 
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from trainable.dataset.cache import Cache
 from trainable.dataset.concat import join, safe_positions
 from trainable.dataset.folds import Folds
-from trainable.model.losses import ClassCounts
 
 
 @dataclass(frozen=True)
@@ -41,11 +39,3 @@ class FoldData:
             return cls(cache, train, val)
         further = len(cache.file_names) + safe_positions(cache, extra, skip_bad)
         return cls(join(cache, extra), np.concatenate([train, further]), val)
-
-    def counts(self) -> ClassCounts:
-        """Return how much of each class the training photos hold."""
-        pixels = torch.from_numpy(np.asarray(self.cache.class_pixels)[self.train])
-        photo_pixels = torch.from_numpy(np.asarray(self.cache.photo_pixels)[self.train])
-        # Photos of any size train at one size, so each counts alike.
-        at_training_size = pixels / photo_pixels[:, None] * self.cache.masks[0].size
-        return ClassCounts(at_training_size.sum(0), (pixels > 0).sum(0))

@@ -1,7 +1,6 @@
 """Deals the photos into k folds of the same make-up, keeping photos of one scene together."""
 
 import numpy as np
-from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
 from numpy.typing import NDArray
 
 from trainable.dataset.cache import Cache
@@ -79,6 +78,8 @@ def stratify(
     Source: iterative stratification, Sechidis et al. 2011, on one row per group: the union of its photos' labels;
     the most even of several dealings.
     """
+    from iterstrat.ml_stratifiers import MultilabelStratifiedKFold  # imports scikit-learn: only new folds wait for it
+
     sizes = np.bincount(groups)
     if not 2 <= count <= len(sizes):
         raise ValueError(f"folds must be 2 to the number of scenes ({len(sizes)}), found {count}")

@@ -16,6 +16,7 @@ from torch import nn
 
 from trainable.classes import CLASSES, IGNORE_INDEX
 from trainable.config import TrialConfig
+from trainable.engine.class_counts import class_counts
 from trainable.engine.config_defaults import spelled_out
 from trainable.engine.fold_training import FoldTraining
 from trainable.engine.readback import Finding, kind, optimizer_findings, settings_findings
@@ -191,7 +192,7 @@ class Attestation:
 
     @cached_property
     def _asked_loss(self) -> Loss:
-        return build_loss(self.config.loss, self.training.data.counts())
+        return build_loss(self.config.loss, class_counts(self.training.data))
 
     def _probe(self, loss: Loss) -> float:
         """Return the loss of made-up logits, the same each time, on patches of classes with some unlabelled pixels."""

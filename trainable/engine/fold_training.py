@@ -14,6 +14,7 @@ from trainable.classes import CLASSES
 from trainable.config import NO_FOLD, TrialConfig
 from trainable.dataset.fold_data import FoldData
 from trainable.engine.checkpoint import load_optimizer, load_tensors, optimizer_state, save_tensors
+from trainable.engine.class_counts import class_counts
 from trainable.engine.halting import Halt, HaltedError
 from trainable.engine.precision_autotune import settle
 from trainable.engine.train_step import Stepper
@@ -64,7 +65,7 @@ class FoldTraining:
         self.data = data
         self.device = torch.device(config.device)
         self.model = build_model(config).to(self.device)
-        self.loss = build_loss(config.loss, data.counts())
+        self.loss = build_loss(config.loss, class_counts(data))
         self.optimizer = build_optimizer(config.optimizer, self.model, config.encoder_lr_factor)
         self.peak_lr = [group["lr"] for group in self.optimizer.param_groups]
         self.schedule = build_schedule(config.scheduler, config.epochs)

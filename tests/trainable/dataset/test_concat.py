@@ -11,6 +11,7 @@ from trainable.coco.reader import read_training
 from trainable.dataset.cache import build_cache
 from trainable.dataset.concat import LeakError, Rows, join, leaks
 from trainable.dataset.fold_data import FoldData
+from trainable.engine.class_counts import class_counts
 from trainable.pipeline.augmentation import build_augmentation
 from trainable.pipeline.loader import TrainingPhotos
 from trainable.pipeline.mixing import build_mixing
@@ -66,7 +67,7 @@ def test_without_further_photos_nothing_changes(tiny_cache, tiny_folds):
 
 def test_counts_patches_and_draws_see_further_photos(tiny_cache, tiny_folds, extra):
     plain, data = (FoldData.of(tiny_cache, tiny_folds, 0, more) for more in (None, extra))
-    added = (data.counts().pixels - plain.counts().pixels).numpy()
+    added = (class_counts(data).pixels - class_counts(plain).pixels).numpy()
     np.testing.assert_allclose(added, np.asarray(extra.class_pixels).sum(0))
     draws = build_draws({"name": "paste", "rare": 10, "min_area": 0.0, "max_area": 1.0}, data.cache, data.train)
     assert {patch.position for patch in draws.patches} == set(data.train.tolist())

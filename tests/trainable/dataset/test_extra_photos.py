@@ -12,6 +12,7 @@ from trainable.coco.reader import draw_mask, read_training
 from trainable.dataset.cache import build_cache, cache_key
 from trainable.dataset.extra_photos import Extra, ExtraError, confidence_path
 from trainable.dataset.fold_data import FoldData
+from trainable.engine.class_counts import class_counts
 from trainable.fold import main, train_fold
 from trainable.run_folder.folders import TrialFolder
 from trainable.storage.atomic_write import read_json, write_json
@@ -135,7 +136,7 @@ def test_photos_without_any_label_leave_losses_and_counts_finite(tiny_config, ti
     (pseudo / "fold_0.json").write_text(json.dumps(content))
     cache = Extra.read(pseudo).cache(0, tiny_folds, SIDE, tmp_path / "cache", skip_bad=False)
     data = FoldData.of(tiny_cache, tiny_folds, 0, cache)
-    assert data.counts().pixels.isfinite().all()
+    assert class_counts(data).pixels.isfinite().all()
     for name in ("cross_entropy", "ce_lovasz"):
         config = replace(tiny_config, epochs=1, batch_size=2, loss={"name": name})
         train_fold(config, replace(data, train=data.train[-4:]), TrialFolder(tmp_path / name), lambda row: None)

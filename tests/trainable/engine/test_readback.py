@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from trainable.engine.applied_config import Attestation, ConfigNotAppliedError
+from trainable.engine.class_counts import class_counts
 from trainable.engine.fold_training import FoldTraining
 from trainable.engine.readback import IMPLEMENTATION, OURS, optimizer_findings, settings, settings_findings, unlisted
 from trainable.engine.train_step import Stepper
@@ -149,7 +150,7 @@ def put(training, key, config):
     """Make one part of a training that of a config."""
     data, photos = training.data, training.photos
     if key == "loss":
-        training.loss = training.stepper.loss = build_loss(config.loss, data.counts())
+        training.loss = training.stepper.loss = build_loss(config.loss, class_counts(data))
     elif key == "optimizer":
         training.optimizer = build_optimizer(config.optimizer, training.model)
         training.stepper = Stepper(training.config, training.model, training.loss, training.optimizer)
