@@ -33,7 +33,7 @@ from trainable.coco.reader import read_training
 from trainable.dataset.demo import find_data
 from trainable.run_folder.ensemble_record import read_ensemble
 from trainable.run_folder.fold_models import fold_models
-from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.folders import RunFolder, TrialFolder
 from trainable.run_folder.trial_record import BROKEN
 from trainable.storage.remote import Remote
 from trainable.storage.remote_data import local_data
@@ -255,11 +255,23 @@ def place_of(run: RunFolder) -> str:
 
 
 def epoch_seconds(run: RunFolder, number: int) -> tuple[float, int] | None:
-    """Return the seconds that an epoch of a trial took, and its image size; None where it has ended none."""
+    """Return the seconds that an epoch of a trial takes, and its image size; None where it has ended none.
+
+    A process's first epoch takes longer than all others: of a trial that has no other, it counts by as much less as
+    those of the run's other trials were longer.
+    """
     folder = run.trial(number)
-    if not (rows := folder.curve()):
+    if not (seconds := _epoch_times(folder)):
         return None
-    return median(row["train_s"] + row["val_s"] for row in rows), int(folder.config()["image_size"])
+    if len(seconds) == 1:
+        times = [_epoch_times(trial) for trial in run.trials()]
+        shorter = [median(later) / first for first, *later in filter(None, times) if later]
+        seconds += [seconds[0] * min(median(shorter), 1.0) if shorter else seconds[0]]
+    return median(seconds[1:]), int(folder.config()["image_size"])
+
+
+def _epoch_times(folder: TrialFolder) -> list[float]:
+    return [row["train_s"] + row["val_s"] for row in folder.curve()]
 
 
 def native_size(plan: Plan) -> int:

@@ -44,6 +44,7 @@ from search.settings.settings import Settings
 from search.tuning.compatibility import MEASURED
 from spaces.table import GIVEN, JOINT, find_space
 from tests.conftest import ROOT, write_photos
+from tests.trainable.run_folder.test_records import STORED
 from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.trial_record import FINISHED, STOPPED
 from trainable.storage.atomic_write import write_json
@@ -284,7 +285,7 @@ def test_every_phase_is_a_command_of_its_own_within_its_share(run, commands):
 def test_a_round_of_pseudo_labels_comes_after_the_first_ensemble(run, commands):
     chain = Chain(SUBMISSION, {"until": "1h"}, ["--space", "losses"], pseudo_labels=True)
     (run.path.with_name("short-long") / "ensemble").mkdir(parents=True)
-    write_json(run.path.with_name("short-long") / "ensemble" / "ensemble.json", {"folds": [0, 1]})
+    replace(STORED, folds=(0, 1)).write(run.path.with_name("short-long") / "ensemble" / "ensemble.json")
     assert Carrier(Commands(run, chain, Settings()), console()).carry() == 0
     assert [phase.name for phase in commands] == [
         SEARCH,
@@ -328,6 +329,21 @@ def test_the_reference_recipe_is_promoted_where_it_fits(run):
     longer = Commands(run, Chain(SUBMISSION, {"until": "9h"}, []), Settings()).longer()
     assert longer.numbers.index(0) == 2
     assert epoch_seconds(run, 2) == (5.0, 64)
+
+
+def test_a_first_epoch_does_not_count_as_an_epoch(run):
+    """It takes longer than all others, and many trials of a short search have no other."""
+
+    def took(number, *seconds):
+        run.trial(number).write_curve([{**row(k, 0.1), "train_s": s - 1.0} for k, s in enumerate(seconds, start=1)])
+
+    for number in range(4):
+        took(number, 30.0)
+    assert epoch_seconds(run, 0) == (30.0, 64)  # nothing else is known
+    took(1, 20.0, 11.0, 10.0, 12.0)
+    took(2, 40.0, 24.0)
+    assert epoch_seconds(run, 1) == (11.0, 64) and epoch_seconds(run, 2) == (24.0, 64)
+    assert epoch_seconds(run, 0) == (pytest.approx(30.0 * 0.575), 64)  # 0.55 and 0.6 of their first ones
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from trainable.storage.record_checks import DamagedError, NewerFormatError
 
 FILES = {"curve.csv": {"bytes": 3, "sha256": "x"}}
 
-ENSEMBLE = EnsembleRecord(
+STORED = EnsembleRecord(
     runs=("a",),
     data_hash="d",
     folds_hash="f",
@@ -76,13 +76,13 @@ def test_nothing_writes_over_a_record_of_a_later_version(tmp_path):
 
 def test_ensemble_is_read_as_it_was_written(tmp_path):
     path = tmp_path / "ensemble.json"
-    ENSEMBLE.write(path)
-    assert read_ensemble(path) == ENSEMBLE
+    STORED.write(path)
+    assert read_ensemble(path) == STORED
     content = json.loads(path.read_text())
     for later in ("format", "gates", "expected", "notes", "scores"):  # an earlier version did not write these
         del content[later]
     path.write_text(json.dumps({**content, "weather": "fine"}))
-    assert read_ensemble(path).members == ENSEMBLE.members and read_ensemble(path).gates == ()
+    assert read_ensemble(path).members == STORED.members and read_ensemble(path).gates == ()
     path.write_text(json.dumps({**content, "format": 2}))
     with pytest.raises(NewerFormatError, match="has format 2"):
         read_ensemble(path)
