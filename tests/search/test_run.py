@@ -202,7 +202,7 @@ def test_failed_trials_end_alone_with_their_reason(tmp_path, data, monkeypatch, 
     with launch.ray_running():
         launch.run_trials(plan, run, setting, Resources(2, 1, 0, ""), [RecordStates(run, 3), Killer()])
     status = [folder.status() for folder in run.trials()]
-    assert [each["state"] for each in status] == [FINISHED, FAILED, FAILED, FAILED, INVALID, OOM, FINISHED]
+    assert [record.state for record in status] == [FINISHED, FAILED, FAILED, FAILED, INVALID, OOM, FINISHED]
     assert status[1].reason.startswith("DivergedError: ")
     assert "loss 'focal' has no parameter 'gama'; it has gamma" in status[2].reason
     assert "Traceback" in status[2].traceback

@@ -83,7 +83,8 @@ def test_worker_that_ends_broken_says_why(run, record):
     record.on_trial_start(0, [], trial)
     trial.last_result = {"broken": OOM, "reason": "does not fit", "traceback": "Traceback"}
     record.on_trial_complete(0, [], trial)
-    assert {"state": OOM, "reason": "does not fit", "traceback": "Traceback"}.items() <= run.trial(0).status().items()
+    record = run.trial(0).status()
+    assert (record.state, record.reason, record.traceback) == (OOM, "does not fit", "Traceback")
 
 
 @pytest.mark.parametrize(("text", "state", "said"), [

@@ -191,8 +191,8 @@ def test_trial_that_misses_a_file_waits_and_three_in_a_row_end_the_search(run, l
     assert "by no fault of theirs (FileNotFoundError: no weights)" in out
     for number in range(3):
         told = run.trial(number).status()
-        assert told["state"] == INTERRUPTED and run.trial(number).waits
-        assert told["reason"] == "FileNotFoundError: no weights, 3 times in a row"
+        assert told.state == INTERRUPTED and run.trial(number).waits
+        assert told.reason == "FileNotFoundError: no weights, 3 times in a row"
 
 
 def test_epoch_between_two_that_wait_goes_on(run, lost):

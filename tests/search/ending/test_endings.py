@@ -81,7 +81,7 @@ def test_every_end_is_told_and_tried_again_only_where_that_can_help(tmp_path, mo
     kinds = ["fine", "raises", "nan", "lacks", "exits", "network", "memory", "fine"]
     run = searched(tmp_path, monkeypatch, kinds)
     said = {kind: run.trial(number).status() for number, kind in enumerate(kinds)}
-    assert {kind: each["state"] for kind, each in said.items()} == {
+    assert {kind: record.state for kind, record in said.items()} == {
         "fine": FINISHED,
         "raises": FAILED,
         "nan": FAILED,
@@ -90,11 +90,11 @@ def test_every_end_is_told_and_tried_again_only_where_that_can_help(tmp_path, mo
         "network": INTERRUPTED,
         "memory": OOM,
     }
-    assert said["raises"]["reason"] == "ValueError: no such [loss]"
-    assert "epoch 2 has val_miou nan, no finite number" in said["nan"]["reason"]
-    assert "epoch 2 has val_miou None, no finite number" in said["lacks"]["reason"]
-    assert "its process ended without a word" in said["exits"]["reason"]
-    assert said["network"]["reason"] == "ConnectionResetError: peer is gone, 3 times in a row"
+    assert said["raises"].reason == "ValueError: no such [loss]"
+    assert "epoch 2 has val_miou nan, no finite number" in said["nan"].reason
+    assert "epoch 2 has val_miou None, no finite number" in said["lacks"].reason
+    assert "its process ended without a word" in said["exits"].reason
+    assert said["network"].reason == "ConnectionResetError: peer is gone, 3 times in a row"
     again = {kind: attempts(run, number) for number, kind in enumerate(kinds)}
     once = dict.fromkeys(("fine", "raises", "nan", "lacks", "memory"), 1)
     assert again == {**once, "exits": MAX_FAILURES + 1, "network": MAX_FAILURES + 1}

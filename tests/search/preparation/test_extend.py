@@ -28,7 +28,7 @@ from search.tuning.freeze_thaw_scheduler import ThawingScheduler
 from search.tuning.study import StudySearch, open_study
 from spaces.table import Space, find_space
 from trainable.config import TrialConfig
-from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.folders import RunFolder, TrialFolder
 from trainable.run_folder.trial_record import FINISHED, INTERRUPTED, OOM, PAUSED, RUNNING, STOPPED
 from trainable.storage.atomic_write import write_json
 from trainable.storage.record_checks import DamagedError
@@ -206,15 +206,15 @@ def test_a_kill_in_the_midst_of_extending_is_made_good(searched, monkeypatch, do
     assert len(stopped) > 2
     before = stored_plan(searched)
     plan = extended_plan(before, searched, Settings(trials=1), CPU)
-    write_status = type(searched.trial(0)).write_status
+    write = TrialFolder.write
     count = []
 
-    def dies(self, *given, **kept):
+    def dies(self, record):
         if len(count) == done:
             raise KeyboardInterrupt
-        count.append(write_status(self, *given, **kept))
+        count.append(write(self, record))
 
-    monkeypatch.setattr(type(searched.trial(0)), "write_status", dies)
+    monkeypatch.setattr(TrialFolder, "write", dies)
     with pytest.raises(KeyboardInterrupt):
         extend(searched, before, plan)
     monkeypatch.undo()

@@ -114,7 +114,7 @@ def test_states_are_recorded(tmp_path):
     event(record, "on_trial_error", 3)
     assert [folder.number for folder in mark_interrupted(run.trials())] == [4]
     status = [folder.status() for folder in run.trials()]
-    assert [each["state"] for each in status] == [FINISHED, STOPPED, FAILED, FAILED, INTERRUPTED]
+    assert [record.state for record in status] == [FINISHED, STOPPED, FAILED, FAILED, INTERRUPTED]
     assert status[1].reason == "stopped by ASHA after epoch 1 of 4"
     assert (status[2].reason, status[2].traceback) == ("ValueError: no", "...")
     assert status[3].reason.startswith("its process ended without a word")
