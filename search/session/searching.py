@@ -80,8 +80,10 @@ def run_search(session: Session, stored: Plan | None, warm: Sequence[RunFolder])
     def trials() -> None:
         with progress:
             if budget.text:
-                epoch_s = tried_epoch(plan, setting, share) if begins else recorded_epoch(run)
-                if begins and epoch_s:
+                # As a phase of a longer way, which told the hours of all phases, it has no time for trying.
+                tries = begins and settings.to is None
+                epoch_s = tried_epoch(plan, setting, share) if tries else recorded_epoch(run)
+                if tries and epoch_s:
                     description = describe(budget, share, expected_epochs(to_come), epoch_s, loosely(to_come))
                     console.print(f"forecast: {description}", highlight=False, soft_wrap=True)
                 if epoch_s and (lacking := too_small(budget, share, plan, nearest_end(run, epochs), epoch_s)):
