@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from trainable.classes import CLASSES
-from trainable.config import TrialConfig, did_you_mean
+from trainable.config import TrialConfig
 from trainable.machine.called_as import command_line
+from trainable.spelling import did_you_mean
 
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 
