@@ -98,6 +98,8 @@ def told(error: Exception) -> str:
     path = Path(os.fsdecode(error.filename) if isinstance(error.filename, bytes) else str(error.filename))
     if isinstance(error, FileNotFoundError):
         place = "" if path.is_absolute() else f" in {Path.cwd()}"
+        if not path.parent.is_dir():  # it may have been to be written
+            return f"there is no folder {path.parent}{place}, where {path.name} is or goes; make it, or name another"
         return f"there is no file or folder {path}{place}; see that it is spelt right, or name another"
     if isinstance(error, IsADirectoryError):
         return f"{path} is a folder and a file is needed; name a file"
