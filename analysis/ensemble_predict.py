@@ -12,6 +12,7 @@ from rich.console import Console
 
 from analysis.ensembling.show import build_shown
 from analysis.prediction.submission_check import check_file
+from trainable.machine.called_as import command_line, program
 from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
 from trainable.run_folder.folders import RunFolder
@@ -31,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--masks", type=Path, metavar="DIR", help="write the class maps as coloured PNGs too")
     parser.add_argument("--probabilities", type=Path, metavar="DIR", help="write the probabilities as parquet too")
     parser.add_argument("--soup", action="store_true", help="average the weights of each config's folds: one pass each")
-    parser.add_argument("--refit", action="store_true", help="the model of analysis/refit.py alone")
+    parser.add_argument("--refit", action="store_true", help=f"the model of `{program('analysis/refit.py')}` alone")
     parser.add_argument("--skip-bad", action="store_true", help="photos that cannot be read become background")
     return parser
 
@@ -74,7 +75,8 @@ def _ensemble(runs: list[Path], options: argparse.Namespace, console: Console) -
         build_shown(runs, console)
         ensemble = Ensemble.read(runs)
     if count := newer(ensemble, runs):
-        message = f"note: {count} trainings have ended since the ensemble was made; analysis/ensemble.py takes them in"
+        again = command_line("analysis/ensemble.py", "--run", *map(str, runs))
+        message = f"note: {count} trainings have ended since the ensemble was made; {again} takes them in"
         console.print(message, style="yellow", highlight=False, soft_wrap=True)
     return with_soups(ensemble, runs, None, console) if options.soup else ensemble
 

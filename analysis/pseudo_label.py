@@ -6,7 +6,6 @@ did not train on that fold's photos: see `trainable/dataset/extra_photos.py` for
 """
 
 import argparse
-import shlex
 import sys
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from analysis.results.epoch_selection import choose
 from trainable.classes import CLASSES
 from trainable.config import NO_FOLD
 from trainable.dataset.extra_photos import MODES, SOFT, labels_name
+from trainable.machine.called_as import command_line
 from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
 from trainable.run_folder.folders import RunFolder
@@ -118,13 +118,13 @@ def table(sets: dict[str, LabelSet]) -> Table:
 def next_command(run: RunFolder, out: Path) -> str:
     """Return the command that trains the run's best config on the run's data, split as there, with the new photos."""
     search = run.record()
-    command = ["python", "search/run.py", "--space", "none", "--base", str(choose(run).trial.path / "config.json")]
+    command = ["--space", "none", "--base", str(choose(run).trial.path / "config.json")]
     if search.data:
         command += ["--data", search.data]
     if search.skip_bad:
         command.append("--skip-bad")
     command += ["--folds", str(search.folds), "--seed", str(search.base["seed"])]
-    return shlex.join([*command, "--extra", str(out)])
+    return command_line("search/run.py", *command, "--extra", str(out))
 
 
 if __name__ == "__main__":

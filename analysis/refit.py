@@ -7,7 +7,6 @@ that it trained.
 """
 
 import argparse
-import shlex
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from trainable.dataset.folds import Folds
 from trainable.engine.applied_config import ConfigNotAppliedError
 from trainable.engine.fold_training import DivergedError
 from trainable.fold import epoch_line, train_fold
+from trainable.machine.called_as import command_line
 from trainable.machine.command import Parser, command
 from trainable.machine.device import OutOfMemoryError
 from trainable.machine.terminal import open_console
@@ -131,10 +131,11 @@ def describe(run: RunFolder, refit: Refit, budget: int) -> list[str]:
     if trained == budget:
         return [f"{refit.epochs} of {budget} epochs: the mean val_miou over the folds is best there, {value}"]
     rising = "it was still rising, and " if refit.epochs == trained else ""
+    include = ("--top", "0", "--include", str(refit.trial))
+    confirm = command_line("search/run.py", "--confirm", run.path.name, *include)
     return [
         f"{refit.epochs} of {budget} epochs: val_miou is best there of the {trained} that the trial trained, {value}",
-        f"{rising}what comes after epoch {trained} is not known: python search/run.py --confirm {run.path.name} "
-        f"--top 0 --include {refit.trial} trains it to its end on the run's folds",
+        f"{rising}what comes after epoch {trained} is not known: {confirm} trains it to its end on the run's folds",
     ]
 
 
@@ -194,11 +195,11 @@ def _train(
 
 
 def _again(options: argparse.Namespace) -> str:
-    command = ["python", "analysis/refit.py", "--run", str(options.run), "--resume"]
+    command = ["--run", str(options.run), "--resume"]
     for name in ("data", "extra"):
         if getattr(options, name):
             command += [f"--{name}", str(getattr(options, name))]
-    return shlex.join(command)
+    return command_line("analysis/refit.py", *command)
 
 
 if __name__ == "__main__":

@@ -17,12 +17,14 @@ from search.run_state.chain_record import phase_run
 from search.run_state.heartbeat import RUNNING, driver_state, driver_states, request_stop
 from search.run_state.run_names import check_run_exists, runs_in
 from search.run_state.run_status import Status, overview, page, status_of
+from trainable.machine.called_as import subcommand
 from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.cache_dir import default_cache_dir
 from trainable.storage.remote import Remote, is_uri, working_copy
 
+SCRIPT = "search/status.py"
 STOP_S = 60.0
 """Seconds that a search is given to end once it was asked to."""
 
@@ -58,12 +60,20 @@ def stop(run: RunFolder, console: Console) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser("search/status.py", description="How searches stand.", allow_abbrev=False)
-    parser.add_argument("name", nargs="?", metavar="NAME", help="of a run (default: all, a line each)")
+    stops = subcommand(SCRIPT) == "stop"
+    description = "Have a search save everything and stop." if stops else "How searches stand."
+    parser = Parser(SCRIPT, description=description, allow_abbrev=False)
+    if stops:
+        parser.add_argument("name", metavar="NAME", help="of the run")
+    else:
+        parser.add_argument("name", nargs="?", metavar="NAME", help="of a run (default: all, a line each)")
     parser.add_argument("--runs-dir", default="runs", metavar="DIR", help="where the runs are (default runs)")
-    parser.add_argument("--stop", action="store_true", help="ask its search to save everything and stop")
-    parser.add_argument("--watch", action="store_true", help="on a terminal: go on showing until it ends")
-    parser.add_argument("--json", action="store_true", help="for scripts")
+    for name, description in (
+        ("--stop", "ask its search to save everything and stop"),
+        ("--watch", "on a terminal: go on showing until it ends"),
+        ("--json", "for scripts"),
+    ):
+        parser.add_argument(name, action="store_true", help=argparse.SUPPRESS if stops else description)
     return parser
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 import optuna
 
 from spaces import augmentations, encoders, losses, optimizers, oversampling, own, rates, schedulers
+from trainable.spelling import nearest
 
 JOINT = "joint"
 """All spaces at once."""
@@ -173,5 +173,5 @@ def _first_trials(parts: list[Space], rate: bool) -> tuple[Params, ...]:
 
 
 def _nearest(name: str) -> str:
-    matches = get_close_matches(name, [*SPACES, JOINT], n=1, cutoff=0.5)
-    return f", did you mean {matches[0]!r}" if matches else ""
+    near = nearest(name, [*SPACES, JOINT])
+    return f", did you mean {near[0]!r}" if near else ""

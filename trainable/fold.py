@@ -117,7 +117,7 @@ def _settled_before(config: TrialConfig, folder: TrialFolder) -> TrialConfig:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser("python -m trainable.fold", description="Train one fold of one config.")
+    parser = Parser("trainable.fold", description="Train one fold of one config.")
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="as runs/NAME/trials/*/config.json")
     parser.add_argument("--data", type=Path, metavar="DIR", help="annotated photos (default: the demo data)")
     parser.add_argument("--extra", type=Path, metavar="DIR", help="more photos, which only train")

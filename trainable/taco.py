@@ -110,7 +110,7 @@ def _is_finite(value: Any) -> bool:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser("python -m trainable.taco", description="TACO in the competition's classes.")
+    parser = Parser("trainable.taco", description="TACO in the competition's classes.")
     parser.add_argument("--taco", type=Path, required=True, metavar="DIR", help="TACO's data folder")
     return parser
 

@@ -13,6 +13,7 @@ from analysis.pool.run_data import run_dataset
 from trainable.coco.reader import Dataset
 from trainable.dataset.cache import Cache, build_cache
 from trainable.dataset.scene_groups import group_scenes
+from trainable.machine.called_as import command_line
 
 PARTS = 5
 """Parts of a cross-validation over the photos of too few folds."""
@@ -94,10 +95,10 @@ def scene_parts(scenes: NDArray[np.int64], seed: int = 0) -> NDArray[np.int64]:
     """
     sizes = np.bincount(scenes)
     if len(sizes) < 2:
+        confirm = command_line("search/run.py", "--confirm", "NAME")
         raise ValueError(
             f"the {len(scenes)} photos that these trials validated on are of one scene: what is chosen on them cannot "
-            "be scored on others. Train on more folds (python search/run.py --confirm NAME), then make the ensemble "
-            "again"
+            f"be scored on others. Train on more folds ({confirm}), then make the ensemble again"
         )
     part, dealt = np.empty(len(sizes), np.int64), np.zeros(min(PARTS, len(sizes)), np.int64)
     by_chance = np.argsort(np.random.default_rng(seed).permutation(len(sizes)))

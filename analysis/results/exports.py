@@ -11,6 +11,7 @@ from analysis.results.cross_validated import Finalist
 from analysis.results.params import shared, shown_value
 from trainable.classes import CLASSES
 from trainable.counts import counted
+from trainable.machine.called_as import command_line
 from trainable.storage.atomic_write import write_bytes, write_json
 
 
@@ -197,9 +198,10 @@ def picked(board: Board) -> str:
         return "No trial has ended an epoch yet."
     run = board.found.runs[0].path.name
     numbers = ", ".join(entry.trial.label for entry in best)
+    confirm = command_line("search/run.py", "--confirm", run, "--top", str(len(best)))
     commands = (
-        f"python search/run.py --confirm {run} --top {len(best)}    # train the best on the other folds too",
-        f"python analysis/ensemble_predict.py --run runs/{run} --out submission.csv",
+        f"{confirm}    # train the best on the other folds too",
+        command_line("analysis/ensemble_predict.py", "--run", f"runs/{run}", "--out", "submission.csv"),
     )
     return "\n".join([f"{which}: **{numbers}**.", "", "```sh", *commands, "```"])
 

@@ -5,7 +5,6 @@ larger photos and more epochs, confirm them on further folds, make the ensemble,
 final model. How far it has come is in the run folder's phases.json, so `--resume NAME` goes on at any point.
 """
 
-import shlex
 import signal
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from search.run_state.run_status import show_span
 from search.settings.budget import LIMITS
 from search.settings.phase_names import ENSEMBLE, EXTRA, MODEL, PROMOTE, SEARCH, SUBMISSION
 from search.settings.settings import Settings, given_or, typed
+from trainable.machine.called_as import command_line
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.remote import is_uri
 
@@ -140,7 +140,7 @@ class Carrier:
         """Run a phase's command to its end, hand signals on to it, and return its status."""
         if self.signalled:
             return 128 + self.signalled
-        self._say(f"phase {phase.name}: {phase.told}\n  {shlex.join(['python', *phase.command])}", "bold")
+        self._say(f"phase {phase.name}: {phase.told}\n  {command_line(*phase.command)}", "bold")
         began, before = time.monotonic(), phase.seconds
         script = Path(__file__).parents[2] / phase.command[0]
         # A session of its own: a signal to the terminal's group comes here alone, and goes on once.

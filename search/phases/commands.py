@@ -1,7 +1,6 @@
 """The command of each phase on the way to a submission, by what those before it have come to."""
 
 import math
-import shlex
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -32,6 +31,7 @@ from search.settings.plan import Plan
 from search.settings.settings import Settings, option, typed
 from trainable.coco.reader import read_training
 from trainable.dataset.demo import find_data
+from trainable.machine.called_as import command_line
 from trainable.run_folder.ensemble_record import read_ensemble
 from trainable.run_folder.fold_models import fold_models
 from trainable.run_folder.folders import RunFolder, TrialFolder
@@ -74,7 +74,7 @@ class Commands:
 
     def again(self) -> str:
         """Return the command that goes on."""
-        return shlex.join(["python", "search/run.py", "--resume", self.run.path.name, *runs_dir_option(self.run)])
+        return command_line("search/run.py", "--resume", self.run.path.name, *runs_dir_option(self.run))
 
     def exchange(self, name: str = "") -> None:
         """Bring what others have written of runs at a URI, and send what a phase has left here that is not there.
@@ -237,7 +237,7 @@ class Commands:
         command = ["analysis/refit.py", "--run", place_of(self.long)]
         if needed > self.hours.left():
             reason = f"it takes {show_span(needed)} and {show_span(max(self.hours.left(), 0))} are left"
-            return Phase(MODEL, [], "", skipped=f"{reason}; {shlex.join(['python', *command])} trains it")
+            return Phase(MODEL, [], "", skipped=f"{reason}; {command_line(*command)} trains it")
         resume = ["--resume"] if (self.long.refit.path / "refit.json").exists() else []
         return Phase(MODEL, [*command, *resume], "one model, trained on all photos")
 

@@ -13,6 +13,7 @@ from search.settings.plan import Plan
 from search.settings.settings import Settings, typed
 from spaces import own
 from trainable.counts import counted
+from trainable.machine.called_as import command_line
 from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.trial_record import BROKEN, STOPPED
 from trainable.storage.cache_dir import is_default_cache_dir
@@ -81,20 +82,20 @@ def print_results(run: RunFolder, plan: Plan, console: Console) -> None:
     sound = [standing for standing in ranking if standing.best and standing.state not in BROKEN]
     if sound:
         winner = f"{path}/{run.trial(sound[0].number).path.relative_to(run.path)}"
-        again = ["python", "-m", "trainable.fold", "--config", f"{winner}/config.json", "--folds", f"{path}/folds.json"]
+        again = ["--config", f"{winner}/config.json", "--folds", f"{path}/folds.json"]
         again += ["--data", plan.data] if plan.data else []
         again += ["--extra", plan.extra] if plan.extra else []
         again += ["--cache-dir", plan.cache_dir] if not is_default_cache_dir(plan.cache_dir) else []
         again += ["--skip-bad"] if plan.skip_bad else []
-        report = shlex.join(["python", "analysis/report.py", "--run", str(path), "--out", "report.html"])
-        confirm = shlex.join(["python", "search/run.py", "--confirm", run.path.name, *runs_dir_option(run)])
+        report = command_line("analysis/report.py", "--run", str(path), "--out", "report.html")
+        confirm = command_line("search/run.py", "--confirm", run.path.name, *runs_dir_option(run))
         lines += [
             "next:",
             f"  {report}    # everything on one page, with predictions beside the truth",
             f"  {confirm}    # the best configs on the other folds, for an ensemble",
         ]
         if not any(map(is_uri, (path, plan.data, plan.extra))):  # these take paths
-            lines.append(f"  {shlex.join(again)}    # train the best config again")
+            lines.append(f"  {command_line('trainable.fold', *again)}    # train the best config again")
             lines.append(f"  {shlex.join(['tensorboard', '--logdir', f'{path}/trials'])}")
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
@@ -108,12 +109,12 @@ def tell_end(console: Console, text: str, command: str = "") -> None:
 
 def resume_command(run: RunFolder, settings: Settings) -> str:
     """Return the command that goes on with a run on the same resources and services."""
-    command = ["python", "search/run.py", "--resume", run.path.name]
+    command = ["--resume", run.path.name]
     command += runs_dir_option(run)
     if settings.space and own.is_own(settings.space):
         command += ["--space", settings.space]
     command += typed(settings.given(("address", "gpus", "concurrent", "gpus_per_trial", "wandb", "mlflow")))
-    return shlex.join(command)
+    return command_line("search/run.py", *command)
 
 
 def runs_dir_option(run: RunFolder) -> list[str]:

@@ -1,6 +1,5 @@
 """How a run stands, by its folder alone, and how that is shown."""
 
-import shlex
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +17,7 @@ from search.run_state.run_names import NO_RECORD
 from search.run_state.tables import fitted
 from search.run_state.time_left import epochs_to_come
 from trainable.counts import counted, have_ended
+from trainable.machine.called_as import command_line
 from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.trial_record import BROKEN, FINISHED, PAUSED, STOPPED
 from trainable.run_folder.trial_record import ENDED as ENDED_TRIALS
@@ -107,7 +107,7 @@ def _chain_state(run: RunFolder, chain: Chain) -> tuple[str, str]:
 
 
 def _resume(run: RunFolder) -> str:
-    return "go on with: " + shlex.join(["python", "search/run.py", "--resume", run.path.name, *runs_dir_option(run)])
+    return "go on with: " + command_line("search/run.py", "--resume", run.path.name, *runs_dir_option(run))
 
 
 def _seconds_left(status: Status, concurrent: int) -> float | None:

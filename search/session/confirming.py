@@ -1,6 +1,5 @@
 """Trains the best trials' configs on the other folds: python search/run.py --confirm NAME --top 3."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from search.settings.allocation import Resources, resources
 from search.settings.budget import Budget, Clock, read_budget
 from search.settings.plan import Plan
 from search.settings.settings import Settings, given_or, typed
+from trainable.machine.called_as import command_line
 from trainable.metric.paired_comparison import HELD, Standing
 from trainable.run_folder.fold_models import trainings
 from trainable.run_folder.folders import RunFolder
@@ -175,7 +175,7 @@ def _finish(final: Final, settings: Settings, driver: "Driver", console: Console
             hint = f"to train trial {folder.number} fold {folder.path.name} again, remove {folder.path} and repeat this"
             console.print(hint, style="yellow", highlight=False, soft_wrap=True)
     if end.status == 0:
-        command = shlex.join(["python", "analysis/ensemble.py", "--run", run.uri or str(run.path)])
+        command = command_line("analysis/ensemble.py", "--run", run.uri or str(run.path))
         console.print(f"next:\n  {command}    # one ensemble of them", highlight=False, soft_wrap=True)
     send_records(run, console)
     return end
@@ -183,9 +183,9 @@ def _finish(final: Final, settings: Settings, driver: "Driver", console: Console
 
 def again(run: RunFolder, settings: Settings, seeds: int) -> str:
     """Return the command that goes on, without its budget."""
-    command = ["python", "search/run.py", "--confirm", run.path.name]
+    command = ["--confirm", run.path.name]
     command += runs_dir_option(run)
     command += typed(settings.given(("top", "folds", "address", "gpus", "concurrent", "gpus_per_trial")))
     command += ["--seeds", str(seeds)] if seeds > 1 else []
     command += typed(settings.given(("no_race", "include")))
-    return shlex.join(command)
+    return command_line("search/run.py", *command)

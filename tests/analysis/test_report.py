@@ -233,7 +233,7 @@ def test_errors_are_clear(searched, tmp_path, capsys):
     for arguments, told in (
         (["--run", str(tmp_path)], "is no run folder"),
         (["--run", str(searched.path), "--photos", "0"], "--photos must be at least 1, found 0"),
-        (["--run", str(searched.path), "--out", str(tmp_path / "no/where.html")], "No such file"),
+        (["--run", str(searched.path), "--out", str(tmp_path / "no/where.html")], "there is no folder"),
     ):
         assert main(arguments) == 2
         assert told in capsys.readouterr().err

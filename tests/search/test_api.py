@@ -70,6 +70,11 @@ def test_a_function_has_the_name_of_its_file_and_one_without_says_so(file):
     assert own.register(lambda trial: {}) == "python:<lambda>"
 
 
+def test_a_keyword_that_is_no_setting_is_told_the_nearest_one():
+    with pytest.raises(TypeError, match=r"search\(\) has no setting 'trial'; did you mean 'trials'"):
+        search(trial=12)
+
+
 def test_settings_are_checked_as_those_of_the_command(tmp_path):
     with pytest.raises(ValueError, match="--trials must be at least 1, found 0"):
         search(trials=0)

@@ -13,6 +13,7 @@ from trainable.coco.ids import Id, as_id
 from trainable.coco.images import Images, Listed
 from trainable.coco.taco_categories import CLASS_OF
 from trainable.data_errors import Note, Problem
+from trainable.machine.called_as import command_line
 
 SHOWN = 10
 """Names of unknown categories that are listed."""
@@ -75,7 +76,7 @@ class Categories:
 
 def _remedy(unknown: Counter[str], used: set[str]) -> str:
     if used <= set(CLASS_OF):  # the command refuses any other
-        return "They are TACO's: python -m trainable.taco --taco DIR maps them to the classes"
+        return f"They are TACO's: {command_line('trainable.taco', '--taco', 'DIR')} maps them to the classes"
     renamed = [f"{name!r} to {CLASS_OF[name]!r}" for name, _ in unknown.most_common() if name in CLASS_OF][:SHOWN]
     taco = f". Rename TACO's as trainable/coco/taco_categories.py maps them: {', '.join(renamed)}" if renamed else ""
     return (

@@ -253,7 +253,7 @@ def test_two_runs_make_one_ensemble(confirmed, built, tmp_path):
     arguments = ["--run", str(confirmed.path), "--run", str(other)]
     assert ensemble_main([*arguments, "--no-tta", "--no-filters"]) == 0
     pooled = Ensemble.read([other, confirmed.path])
-    assert pooled.record["runs"] == ["small", "second"]
+    assert pooled.record is not None and pooled.record.runs == ("small", "second")
     with pytest.raises(NoEnsembleError, match="no ensemble of second is stored"):
         Ensemble.read([other])
     with pytest.raises(NoEnsembleError, match="no ensemble of small is stored"):
