@@ -14,7 +14,7 @@ from analysis.ensembling.show import build_shown
 from analysis.prediction.submission_check import check_file
 from trainable.machine.called_as import command_line, program
 from trainable.machine.command import Parser, command
-from trainable.machine.terminal import open_console
+from trainable.machine.terminal import open_console, short_path
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.remote import add_runs
 
@@ -64,14 +64,22 @@ def main(options: argparse.Namespace) -> int:
 
 def _ensemble(runs: list[Path], options: argparse.Namespace, console: Console) -> "Ensemble":
     from analysis.ensembling.weight_soup import with_soups
-    from analysis.prediction.ensemble_file import Ensemble, NoEnsembleError, newer, refitted
+    from analysis.prediction.ensemble_file import Ensemble, NoEnsembleError, newer, refitted, stored_of_others
 
     if options.refit:
         return refitted(runs)
     try:
         ensemble = Ensemble.read(runs)
     except NoEnsembleError:
-        console.print("no ensemble is stored yet: making one", highlight=False)
+        names = " and ".join(short_path(run) for run in runs)
+        for others in stored_of_others(runs):
+            told = f"an ensemble of {' and '.join(run.name for run in others)} is stored"
+            command = f"python analysis/ensemble_predict.py --run {' '.join(map(short_path, others))}"
+            message = f"note: {told}, and is not used here; this uses it:\n  {command} --out {options.out}"
+            console.print(message, style="yellow", highlight=False, soft_wrap=True)
+        together = " together" if len(runs) > 1 else ""
+        message = f"no ensemble of {names}{together} is stored yet: making one"
+        console.print(message, highlight=False, soft_wrap=True)
         build_shown(runs, console)
         ensemble = Ensemble.read(runs)
     if count := newer(ensemble, runs):

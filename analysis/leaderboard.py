@@ -67,8 +67,8 @@ def _print(board: Board, entries: list[Entry], asked: int, console: Console) -> 
             console.print(board.verdict, highlight=False, soft_wrap=True)
     broken = [entry.trial for entry in board.unranked if entry.trial.broken]
     lines = [(f"trial {trial.label} {trial.state}: {trial.reason}", "red") for trial in broken]
-    if board.found.going_on():
-        lines.append((f"note: {board.found.going_on()}", "yellow"))
+    if unfinished := board.found.unfinished():
+        lines.append((f"note: the search is {unfinished}", "yellow"))
     if board.found.problems:
         lines.append((f"files that could not be used and are left out: {len(board.found.problems)}", "red"))
         lines += [(f"  {problem}", "red") for problem in board.found.problems]

@@ -6,6 +6,7 @@ What that file holds: `trainable/run_folder/ensemble_record.py`.
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ from trainable.classes import CLASSES
 from trainable.config import NO_FOLD
 from trainable.engine.checkpoint import saved_header
 from trainable.machine.called_as import command_line
+from trainable.run_folder.chain_phases import longer_runs
 from trainable.run_folder.ensemble_record import EnsembleRecord, MemberRecord, Model, read_ensemble
 from trainable.run_folder.folders import RunFolder, TrialFolder
 from trainable.run_folder.trial_record import ENDED, FINISHED
-from trainable.storage.record_checks import DamagedError, NewerFormatError
+from trainable.storage.record_checks import DAMAGE, DamagedError, NewerFormatError
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,24 @@ class Ensemble:
 
 class NoEnsembleError(FileNotFoundError):
     """No ensemble of these runs is stored."""
+
+
+def stored_of_others(paths: Sequence[Path]) -> list[tuple[Path, ...]]:
+    """Return the runs that stored ensembles are made of, among some runs and those of their later phases.
+
+    Args:
+        paths: of runs, of which together no ensemble is stored.
+    """
+    folders = [path.resolve() for path in paths]
+    folders = list(dict.fromkeys([*folders, *(longer for path in folders for longer in longer_runs(path))]))
+    found: dict[tuple[Path, ...], None] = {}
+    for folder in folders:
+        for file in sorted((folder / "ensemble").glob("ensemble*.json")):
+            with suppress(*DAMAGE):
+                runs = tuple(folder.with_name(name) for name in read_ensemble(file).runs)
+                if all(map(Path.is_dir, runs)):
+                    found[runs] = None
+    return list(found)
 
 
 def by_name(paths: Sequence[Path]) -> dict[str, RunFolder]:

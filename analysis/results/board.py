@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.results.cross_validated import Finalist, final
-from analysis.results.params import in_short, varying
+from analysis.results.params import ORIGIN, config_in_short, in_short, varying
 from analysis.results.reading import read_runs
 from analysis.results.significance import Place, places
 from analysis.results.trials import Trial, Trials
@@ -53,8 +53,12 @@ class Board:
         return [entry for entry in self.entries if not entry.rank]
 
     def in_short(self, trial: Trial) -> str:
-        """Return what tells a trial's config from the others'."""
-        return in_short(trial.params, self.telling)
+        """Return what tells a trial's config from the others', or what the config is where nothing was sampled."""
+        sampled = {name: value for name, value in trial.params.items() if name != ORIGIN}
+        if sampled:
+            return in_short(sampled, self.telling or None)
+        origin = f"{trial.params[ORIGIN]}:" if ORIGIN in trial.params else ""
+        return " ".join(filter(None, [origin, config_in_short(trial.config)]))
 
     def best_group(self) -> list[Entry]:
         """Return the trials of group A: those not worse than the best, as far as the photos can tell."""

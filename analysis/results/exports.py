@@ -78,6 +78,7 @@ def as_json(board: Board) -> dict[str, Any]:
         "folds_hash": search.folds_hash,
         "fold": search.fold,
         "going_on": board.found.going_on() or None,
+        "ended_early": board.found.ended_early() or None,
         "trials": [{**record(entry), "params": entry.trial.params} for entry in board.entries],
         "finalists": [_finalist(finalist) for finalist in board.finalists],
         "verdict": board.verdict or None,
@@ -111,8 +112,8 @@ def as_markdown(board: Board) -> str:
         parts += [finalists_explained(board), finalists_table(board)]
     if board.unranked:
         parts += ["## Trials without a rank", unranked_table(board)]
-    if board.found.going_on():
-        parts.append(f"The search is {board.found.going_on()}.")
+    if unfinished := board.found.unfinished():
+        parts.append(f"The search is {unfinished}.")
     if board.found.problems:
         parts += ["## Files that could not be used", "\n".join(f"- {problem}" for problem in board.found.problems)]
     return "\n\n".join(parts) + "\n"
@@ -185,7 +186,7 @@ def summary(board: Board) -> str:
     epochs, minutes = sum(len(trial.curve) for trial in trials), sum(trial.seconds for trial in trials) / 60
     overview = f"{names}: {counted(len(trials), 'trial')}, {counted(epochs, 'epoch')} in {minutes:.1f} trial minutes"
     overview += f"; stopping saved {counted(results.saved_epochs(), 'epoch')}"
-    lines = [overview, *([f"**{results.going_on()}**"] if results.going_on() else [])]
+    lines = [overview, *([f"**{results.unfinished()}**"] if results.unfinished() else [])]
     lines += [f"- not usable: {problem}" for problem in results.problems]
     lines += [f"- trial {entry.trial.label} {entry.trial.state}: {entry.trial.reason}" for entry in board.unranked]
     return "\n\n".join(lines)

@@ -14,6 +14,7 @@ from search.settings.settings import Settings, typed
 from spaces import own
 from trainable.counts import counted
 from trainable.machine.called_as import command_line
+from trainable.machine.terminal import short_path
 from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.trial_record import BROKEN, STOPPED
 from trainable.storage.cache_dir import is_default_cache_dir
@@ -77,7 +78,7 @@ def print_results(run: RunFolder, plan: Plan, console: Console) -> None:
     seconds = sum(standing.seconds for standing in ranking)
     trained = f"{counted(used, 'epoch')} trained in {seconds / 60:.1f} trial minutes"
     lines = [f"{trained}; stopping saved {counted(saved, 'epoch')}{share}"]
-    path = run.uri or _short_path(run.path)
+    path = run.uri or short_path(run.path)
     lines.append(f"everything is in {path}: trials/NUMBER/ has config, curve, weights; search.json, folds.json, study")
     sound = [standing for standing in ranking if standing.best and standing.state not in BROKEN]
     if sound:
@@ -164,8 +165,3 @@ def show_params(params: dict[str, Any]) -> str:
         elif value is not False:
             parts.append(formatted if name in NAMES else f"{name}={formatted}")
     return " ".join(parts)
-
-
-def _short_path(path: Path) -> str:
-    """Return a path as the user would type it from here."""
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

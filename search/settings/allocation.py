@@ -39,6 +39,9 @@ class Resources:
 AUTO = "auto"
 """The share of a GPU that each trial needs, see `search/cluster/gpu_packing.py`."""
 
+TEST_ENCODER = "tu-test_resnet"
+"""timm's smallest, the default without a GPU: an epoch takes seconds, and its scores say little of real networks."""
+
 TOGETHER = 4
 """Trials that are packed on one GPU at most."""
 
@@ -122,7 +125,7 @@ def default_options(machine: Machine, demo: bool) -> dict[str, Any]:
         "epochs": 12,
         "trials": 12,
         "architecture": "unetplusplus",
-        "encoder": "tu-test_resnet",
+        "encoder": TEST_ENCODER,
         "encoder_weights": "none",
         "workers": 0,
         "decoder": {"decoder_channels": [64, 32, 32, 16, 16]},

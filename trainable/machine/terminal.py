@@ -30,3 +30,8 @@ def open_console(wide: bool = False, **more: Any) -> Console:
     if wide and not sys.stdout.isatty() and "COLUMNS" not in os.environ:
         more["width"] = WIDE
     return Console(**{"markup": False, "emoji": False, **more})
+
+
+def short_path(path: Path) -> str:
+    """Return a path as the user would type it from here."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
