@@ -74,8 +74,10 @@ def _ensemble(runs: list[Path], options: argparse.Namespace, console: Console) -
         names = " and ".join(short_path(run) for run in runs)
         for others in stored_of_others(runs):
             told = f"an ensemble of {' and '.join(run.name for run in others)} is stored"
-            command = f"python analysis/ensemble_predict.py --run {' '.join(map(short_path, others))}"
-            message = f"note: {told}, and is not used here; this uses it:\n  {command} --out {options.out}"
+            command = command_line(
+                "analysis/ensemble_predict.py", "--run", *map(short_path, others), "--out", str(options.out)
+            )
+            message = f"note: {told}, and is not used here; this uses it:\n  {command}"
             console.print(message, style="yellow", highlight=False, soft_wrap=True)
         together = " together" if len(runs) > 1 else ""
         message = f"no ensemble of {names}{together} is stored yet: making one"

@@ -11,6 +11,7 @@ from analysis.results.exports import EXPLAINED, finalists_explained, folds_of, m
 from analysis.results.importances import important, open_study
 from analysis.results.params import shared
 from trainable.counts import counted
+from trainable.machine.called_as import command_line
 from trainable.machine.terminal import short_path
 from trainable.run_folder.chain_phases import EXPECTED, longer_runs, read_phases, run_of_phase
 from trainable.run_folder.ensemble_record import read_ensemble
@@ -124,7 +125,7 @@ def phases(run: RunFolder) -> str:
 
 def longer_hint(run: RunFolder) -> str:
     """Say which commands report the runs of the later phases; empty where there are none."""
-    commands = [f"python analysis/report.py --run {short_path(path)}" for path in longer_runs(run.path)]
+    commands = [command_line("analysis/report.py", "--run", short_path(path)) for path in longer_runs(run.path)]
     told = "the longer trainings and the ensemble are in runs of their own"
     return f"{told}: {', '.join(commands)}" if commands else ""
 

@@ -3,12 +3,12 @@
 `search/run_state/chain_record.py` writes it and carries the phases on; this reads what each has come to.
 """
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trainable.counts import counted
+from trainable.machine.called_as import command_line
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.record_checks import read_record, undamaged
 
@@ -96,7 +96,7 @@ def read_phases(run: RunFolder) -> ChainPhases | None:
         words = [*content.get("asked", ()), "--to", content["to"], "--name", run.path.name]
         for name, value in content["limit"].items():
             words += [f"--{name.replace('_', '-')}", str(value)]
-        return ChainPhases(content["to"], shlex.join(["python", "search/run.py", *words]), phases)
+        return ChainPhases(content["to"], command_line("search/run.py", *words), phases)
 
 
 def _rule(content: Any) -> str | None:
