@@ -126,7 +126,7 @@ def main(options: argparse.Namespace) -> int:
     """Vote; returns the exit status."""
     photos = vote_files(options.files, options.weights or [1] * len(options.files), options.out, options.data)
     message = f"wrote {options.out}: {photos} photos, the vote of {len(options.files)} files"
-    open_console().print(message, highlight=False, soft_wrap=True, markup=False)
+    open_console().print(message, highlight=False, soft_wrap=True)
     return 0
 
 

@@ -6,8 +6,7 @@ from typing import Any
 
 from analysis.prediction.submission import class_map, header_problems, numbered_lines, split_row
 from trainable.coco.json_file import listed_names, not_a_folder
-from trainable.machine.command import error_console
-from trainable.machine.terminal import open_console
+from trainable.machine.terminal import error_console, open_console
 
 
 def check_submission(

@@ -8,9 +8,7 @@ from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import NoReturn
 
-from rich.console import Console
-
-from trainable.machine.terminal import open_console, open_streams
+from trainable.machine.terminal import error_console, open_console, open_streams
 
 BAD_INPUT, INTERRUPTED, NO_READER = 2, 130, 141
 """Exit statuses: what cannot be used, Ctrl-C, and output that nobody reads any more, as after `| head`."""
@@ -91,8 +89,3 @@ def missing(error: ModuleNotFoundError) -> str:
 def print_error(error: Exception | str) -> None:
     """Print what is wrong to the standard error, in red where that is a terminal."""
     error_console().print(f"error: {error}", style="red")
-
-
-def error_console() -> Console:
-    """Return a console on the standard error. Texts of users are never read as markup, nor wrapped."""
-    return Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
