@@ -15,6 +15,7 @@ from search.callbacks.trial_states import RecordStates, mark_interrupted
 from search.cluster.ray_adapter import Silent
 from search.racing.candidates import find_finalists
 from search.run_state.leaderboard import print_results, resume_command, show_params, standings
+from search.run_state.past_usage import Usage
 from search.run_state.run_location import run_folder
 from search.settings.allocation import Machine
 from search.settings.arguments import parse
@@ -307,6 +308,14 @@ def test_what_cannot_be_confirmed_is_not_said_to_be_next(tmp_path, state):
     assert "next:" not in text
     with pytest.raises(ValueError, match=r"no trial of run a has ended an epoch.*go on with it by --resume a first"):
         find_finalists(run, plan, None, plan.folds, [])
+
+
+def test_minutes_of_trials_are_those_that_they_held_their_share(tmp_path):
+    run = RunFolder(tmp_path)
+    add_trial(run, 0, INTERRUPTED, [])
+    plan = new_plan(Settings(trials=1, epochs=EPOCHS), Machine(cores=1, gpus=0))
+    Usage(held={"0": 150.0, "0/1": 900.0}).write(run)
+    assert "0 epochs trained in 2.5 trial minutes" in printed(lambda console: print_results(run, plan, console))
 
 
 def test_resume_command_keeps_resources_and_services(tmp_path):
