@@ -80,7 +80,11 @@ def run_search(session: Session, stored: Plan | None, warm: Sequence[RunFolder])
     def trials() -> None:
         with progress:
             if budget.text:
-                epoch_s = tried_epoch(plan, setting, share) if begins else recorded_epoch(run)
+                if begins:
+                    with progress.measuring("some batches of the first configs are timed, for the forecast"):
+                        epoch_s: float | None = tried_epoch(plan, setting, share)
+                else:
+                    epoch_s = recorded_epoch(run)
                 if begins and epoch_s:
                     description = describe(budget, share, expected_epochs(to_come), epoch_s, loosely(to_come))
                     console.print(f"forecast: {description}", highlight=False, soft_wrap=True)

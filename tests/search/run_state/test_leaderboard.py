@@ -199,6 +199,28 @@ def test_piped_search_is_heard_each_minute_and_a_better_best_is_told(tmp_path):
     assert all(len(lines(60)) >= 1 for _ in range(10))
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_is_waited_for_is_told_until_an_epoch_has_ended(tmp_path, terminal):
+    run = RunFolder(tmp_path)
+
+    def show(console):
+        progress = Progress(run, trials=3, epochs=EPOCHS, console=console)
+        shown = (lambda: console.print(progress.table())) if terminal else (lambda: console.print(progress.line()))
+        with progress.measuring("batches are timed"):
+            shown()
+        shown()
+        add_trial(run, 0, RUNNING, [])
+        event(progress, "on_trial_start", 0)
+        shown()
+        event(progress, "on_trial_result", 0, result={"epoch": 1, "val_miou": 0.1})
+        shown()
+
+    text = printed(show, terminal)
+    told = [line.partition("no epoch has ended yet: ")[2] for line in text.splitlines() if "no epoch has" in line]
+    assert [line[:13] for line in told] == ["batches are t", "the processes", "the first tri"]
+    assert ("batches are timed" in text.splitlines()[0]) is not terminal  # a line of its own as it begins
+
+
 def test_terminal_has_the_table_alone(tmp_path):
     run, now = RunFolder(tmp_path), [0.0]
     add_trial(run, 0, RUNNING, [])
