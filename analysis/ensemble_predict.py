@@ -12,6 +12,7 @@ from rich.console import Console
 
 from analysis.ensembling.show import build_shown
 from analysis.prediction.submission_check import check_file
+from trainable.counts import agrees, counted
 from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
 from trainable.run_folder.folders import RunFolder
@@ -74,7 +75,8 @@ def _ensemble(runs: list[Path], options: argparse.Namespace, console: Console) -
         build_shown(runs, console)
         ensemble = Ensemble.read(runs)
     if count := newer(ensemble, runs):
-        message = f"note: {count} trainings have ended since the ensemble was made; analysis/ensemble.py takes them in"
+        ended = f"{counted(count, 'training')} {agrees(count, 'has', 'have')} ended"
+        message = f"note: {ended} since the ensemble was made; make it anew by analysis/ensemble.py"
         console.print(message, style="yellow", highlight=False, soft_wrap=True)
     return with_soups(ensemble, runs, None, console) if options.soup else ensemble
 

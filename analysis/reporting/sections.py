@@ -7,6 +7,7 @@ from analysis.results.board import Board, Entry
 from analysis.results.exports import EXPLAINED, finalists_explained, folds_of, millions
 from analysis.results.importances import important, open_study
 from analysis.results.params import shared
+from trainable.counts import counted
 from trainable.run_folder.ensemble_record import read_ensemble
 from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.search_record import SearchRecord
@@ -196,9 +197,8 @@ def _parameters(run: RunFolder, prefix: str) -> str:
 
 def classes(board: Board) -> str:
     """IoU by class."""
-    explanation = (
-        f"Of the best {min(len(board.ranked), 20)} trials at 256x256; a dash: in neither truth nor prediction."
-    )
+    best = counted(min(len(board.ranked), 20), "trial")
+    explanation = f"Of the best {best} at 256x256; a dash: in neither truth nor prediction."
     return f'{paragraph(explanation)}<div class="wide">{page.figure("classes", figures.class_heatmap(board))}</div>'
 
 

@@ -20,6 +20,7 @@ from search.run_state.time_left import epochs_to_come
 from search.worker.messages import Epoch, Report
 from search.worker.trial_callback import TrialCallback, assigned
 from trainable.classes import METRIC
+from trainable.counts import counted
 from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.trial_record import BROKEN, ENDED, FAILED, FINISHED, INTERRUPTED, PAUSED, RUNNING, STOPPED
 
@@ -239,7 +240,7 @@ class Progress(TrialCallback):
         head = Text(
             f"{self.count(RUNNING)} running  {self.count(PAUSED)} paused  {self.count(FINISHED)} finished  "
             f"{self.count(STOPPED)} stopped  "
-            f"{self.count(*BROKEN)} failed  of {self.trials} trials   {self.rate():.2f} epochs/s   "
+            f"{self.count(*BROKEN)} failed  of {counted(self.trials, 'trial')}   {self.rate():.2f} epochs/s   "
             f"{show_time(self.now() - self.started)} so far, {self.eta()} left"
         )
         leader = self.best()
