@@ -12,6 +12,7 @@ from rich.console import Console
 
 from analysis.ensembling.show import build_shown
 from analysis.prediction.submission_check import check_file
+from trainable.counts import agrees, counted
 from trainable.machine.called_as import command_line, program
 from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console, short_path
@@ -86,7 +87,8 @@ def _ensemble(runs: list[Path], options: argparse.Namespace, console: Console) -
         ensemble = Ensemble.read(runs)
     if count := newer(ensemble, runs):
         again = command_line("analysis/ensemble.py", "--run", *map(str, runs))
-        message = f"note: {count} trainings have ended since the ensemble was made; {again} takes them in"
+        ended = f"{counted(count, 'training')} {agrees(count, 'has', 'have')} ended"
+        message = f"note: {ended} since the ensemble was made; {again} takes {agrees(count, 'it', 'them')} in"
         console.print(message, style="yellow", highlight=False, soft_wrap=True)
     return with_soups(ensemble, runs, None, console) if options.soup else ensemble
 

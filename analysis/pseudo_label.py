@@ -23,6 +23,7 @@ from analysis.pseudo_labels.unlabelled import Found, find_unlabelled
 from analysis.results.epoch_selection import choose
 from trainable.classes import CLASSES
 from trainable.config import NO_FOLD
+from trainable.counts import agrees, counted
 from trainable.dataset.extra_photos import MODES, SOFT, labels_name
 from trainable.machine.called_as import command_line
 from trainable.machine.command import Parser, command
@@ -75,7 +76,8 @@ def main(options: argparse.Namespace) -> int:
         lambda line: console.print(line, highlight=False),
     )
     console.print(table(sets))
-    message = f"{len(unlabelled.photos)} photos are in {options.out}; train on them with"
+    count = len(unlabelled.photos)
+    message = f"{counted(count, 'photo')} {agrees(count, 'is', 'are')} in {options.out}; train on them with"
     console.print(message, f" {next_command(runs[0], options.out)}", sep="\n ", highlight=False, soft_wrap=True)
     return 0
 
@@ -88,7 +90,7 @@ def print_found(found: Found, console: Console) -> None:
     ):
         if listed := [f"{name} ({other})" for name, other in left_out.items()]:
             rest = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
-            message = f"left out, as they {why}: {len(listed)} photos, {', '.join(listed[:SHOWN])}{rest}"
+            message = f"left out, as they {why}: {counted(len(listed), 'photo')}, {', '.join(listed[:SHOWN])}{rest}"
             console.print(message, style="yellow", highlight=False, soft_wrap=True)
 
 

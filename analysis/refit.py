@@ -17,6 +17,7 @@ from rich.console import Console
 from analysis.pool.run_data import labelled_cache
 from analysis.results.epoch_selection import Chosen, choose
 from trainable.config import NO_FOLD, TrialConfig
+from trainable.counts import counted
 from trainable.dataset.extra_photos import Extra
 from trainable.dataset.fold_data import FoldData
 from trainable.dataset.folds import Folds
@@ -129,12 +130,15 @@ def describe(run: RunFolder, refit: Refit, budget: int) -> list[str]:
     """Return in sentences how many epochs of a budget are trained, and why."""
     trained, value = len(refit.val_miou), f"{refit.smoothed[refit.epochs - 1]:.4f} with its neighbours"
     if trained == budget:
-        return [f"{refit.epochs} of {budget} epochs: the mean val_miou over the folds is best there, {value}"]
+        return [
+            f"{refit.epochs} of {counted(budget, 'epoch')}: the mean val_miou over the folds is best there, {value}"
+        ]
     rising = "it was still rising, and " if refit.epochs == trained else ""
     include = ("--top", "0", "--include", str(refit.trial))
     confirm = command_line("search/run.py", "--confirm", run.path.name, *include)
     return [
-        f"{refit.epochs} of {budget} epochs: val_miou is best there of the {trained} that the trial trained, {value}",
+        f"{refit.epochs} of {counted(budget, 'epoch')}: val_miou is best there of the {trained} that the trial "
+        f"trained, {value}",
         f"{rising}what comes after epoch {trained} is not known: {confirm} trains it to its end on the run's folds",
     ]
 
@@ -189,7 +193,7 @@ def _train(
     except Exception as error:
         folder.write_status(FAILED, f"{type(error).__name__}: {error}")
         raise
-    folder.write_status(FINISHED, f"{refit.epochs} epochs", epochs=refit.epochs)
+    folder.write_status(FINISHED, counted(refit.epochs, "epoch"), epochs=refit.epochs)
     say(f"the final model's weights and config are in {folder.path}")
     return 0
 

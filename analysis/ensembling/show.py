@@ -17,7 +17,7 @@ def build_shown(runs: list[Path], console: Console, **options: Any) -> Path:
     """Build an ensemble while showing what is found; returns the stored file. Options are those of `build`."""
     from analysis.ensembling.build import build
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
 
         def progress(title: str, photos: int) -> Callable[[int], None]:

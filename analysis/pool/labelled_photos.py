@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from analysis.pool.candidates import Pool
 from analysis.pool.run_data import run_dataset
 from trainable.coco.reader import Dataset
+from trainable.counts import agrees, counted
 from trainable.dataset.cache import Cache, build_cache
 from trainable.dataset.scene_groups import group_scenes
 from trainable.machine.called_as import command_line
@@ -73,7 +74,9 @@ def open_labelled(pool: Pool, data: Path | None = None) -> Labelled:
     names = tuple(name for name in cache.file_names if name in fold_of)
     if len(names) < len(fold_of):
         gone = min(set(fold_of) - set(names))
-        raise ValueError(f"{len(fold_of) - len(names)} photos of the run are gone from {dataset.root}, such as {gone}")
+        count = len(fold_of) - len(names)
+        are = f"{counted(count, 'photo')} of the run {agrees(count, 'is', 'are')}"
+        raise ValueError(f"{are} gone from {dataset.root}, such as {gone}")
     fold = np.array([fold_of[name] for name in names])
     part = fold
     if len(pool.covered) < 3:

@@ -269,9 +269,8 @@ def _parameters(run: RunFolder, prefix: str) -> str:
 
 def classes(board: Board) -> str:
     """IoU by class."""
-    explanation = (
-        f"Of the best {min(len(board.ranked), 20)} trials at 256x256; a dash: in neither truth nor prediction."
-    )
+    best = counted(min(len(board.ranked), 20), "trial")
+    explanation = f"Of the best {best} at 256x256; a dash: in neither truth nor prediction."
     return f'{paragraph(explanation)}<div class="wide">{page.figure("classes", figures.class_heatmap(board))}</div>'
 
 

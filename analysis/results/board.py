@@ -10,6 +10,7 @@ from analysis.results.reading import read_runs
 from analysis.results.significance import Place, places
 from analysis.results.trials import Trial, Trials
 from trainable.classes import CLASSES
+from trainable.counts import agrees, counted
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,9 @@ class Board:
         """Return the trials to learn from, and what they are: group A, or the three best where that is fewer."""
         group = self.best_group()
         if len(group) >= 3 or len(group) == len(self.ranked):
-            return group, f"The {len(group)} trials of group A"
+            return group, f"The {agrees(len(group), 'trial', f'{len(group)} trials')} of group A"
         best = self.ranked[:3]
-        return best, f"The best {len(best)} trials (group A has {len(group)})"
+        return best, f"The best {counted(len(best), 'trial')} (group A has {len(group)})"
 
     def top(self, count: int) -> list[Entry]:
         """Return the best trials, at most `count`.

@@ -1,6 +1,7 @@
 """The end of a search: its leaderboard, what stopping saved, where everything is and what to type next."""
 
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from search.run_state.past_usage import read_usage
 from search.run_state.tables import fitted
 from search.settings.plan import Plan
 from search.settings.settings import Settings, typed
@@ -20,6 +22,9 @@ from trainable.run_folder.trial_record import BROKEN, STOPPED
 from trainable.storage.cache_dir import is_default_cache_dir
 from trainable.storage.record_checks import DAMAGE
 from trainable.storage.remote import is_uri
+
+UNKNOWN = Settings()
+"""Which resources and services a search had is not known."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,8 @@ def print_results(run: RunFolder, plan: Plan, console: Console) -> None:
     used = sum(standing.epochs for standing in ranking)
     saved = sum(epochs - standing.epochs for standing in ranking if standing.state == STOPPED)
     share = f" ({saved / (used + saved):.0%} of {used + saved})" if saved else ""
-    seconds = sum(standing.seconds for standing in ranking)
+    held = read_usage(run).of_trials()
+    seconds = sum(standing.seconds for standing in ranking) if held is None else held
     trained = f"{counted(used, 'epoch')} trained in {seconds / 60:.1f} trial minutes"
     lines = [f"{trained}; stopping saved {counted(saved, 'epoch')}{share}"]
     path = run.uri or short_path(run.path)
@@ -108,14 +114,26 @@ def tell_end(console: Console, text: str, command: str = "") -> None:
     console.print(f"{text}{goes_on}", style="bold yellow", highlight=False, soft_wrap=True)
 
 
-def resume_command(run: RunFolder, settings: Settings) -> str:
-    """Return the command that goes on with a run on the same resources and services."""
+def resume_command(run: RunFolder, settings: Settings = UNKNOWN) -> str:
+    """Return the command that goes on with a run.
+
+    Args:
+        run: that goes on. A space of the user's own is named again, so that it may run.
+        settings: whose resources and services it goes on with, where they are known.
+    """
     command = ["--resume", run.path.name]
     command += runs_dir_option(run)
-    if settings.space and own.is_own(settings.space):
-        command += ["--space", settings.space]
+    if own.is_own(space := settings.space or _space(run)):
+        command += ["--space", space]
     command += typed(settings.given(("address", "gpus", "concurrent", "gpus_per_trial", "wandb", "mlflow")))
     return command_line("search/run.py", *command)
+
+
+def _space(run: RunFolder) -> str:
+    """Return the space that a run's record names, empty where it cannot be read."""
+    with suppress(OSError, *DAMAGE):
+        return run.record().space
+    return ""
 
 
 def runs_dir_option(run: RunFolder) -> list[str]:

@@ -84,7 +84,11 @@ def run_search(session: Session, stored: Plan | None, warm: Sequence[RunFolder])
             if budget.text:
                 # As a phase of a longer way, which told the hours of all phases, it has no time for trying.
                 tries = begins and settings.to is None
-                epoch_s = tried_epoch(plan, setting, share) if tries else recorded_epoch(run)
+                if tries:
+                    with progress.measuring("some batches of the first configs are timed, for the forecast"):
+                        epoch_s: float | None = tried_epoch(plan, setting, share)
+                else:
+                    epoch_s = recorded_epoch(run)
                 if tries and epoch_s:
                     description = describe(budget, share, expected_epochs(to_come), epoch_s, loosely(to_come))
                     console.print(f"forecast: {description}", highlight=False, soft_wrap=True)

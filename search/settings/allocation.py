@@ -61,7 +61,7 @@ def resources(machine: Machine, concurrent: int | None, gpus_per_trial: float | 
         if gpus_per_trial:
             raise ValueError(f"--gpus-per-trial {gpus_per_trial} asks for a GPU, this machine has none; leave it out")
         if concurrent and concurrent > cores:
-            raise ValueError(f"--concurrent {concurrent} is more than the {cores} cores of this machine")
+            raise ValueError(f"--concurrent {concurrent} is more than the {counted(cores, 'core')} of this machine")
         running = concurrent or cores
         description = f"{_at_a_time(running)} on {counted(cores, 'CPU core')}{machine.describe()}, one thread each"
         return Resources(running, 1, 0, description)

@@ -12,6 +12,7 @@ from trainable.coco.annotations import EMPTY, Annotation, OutlineError, read_out
 from trainable.coco.ids import Id, as_id
 from trainable.coco.images import Images, Listed
 from trainable.coco.taco_categories import CLASS_OF
+from trainable.counts import agrees, counted
 from trainable.data_errors import Note, Problem
 from trainable.machine.called_as import command_line
 
@@ -66,7 +67,8 @@ class Categories:
         if len(names) == 1:
             ((name, count),) = names.items()
             hint = f"; did you mean {near!r}?" if (near := _nearest(name)) else "."
-            yield f"unknown category {name!r:.60}{hint} {count} annotations have it. {_remedy(names, own)}"
+            have = f"{counted(count, 'annotation')} {agrees(count, 'has', 'have')}"
+            yield f"unknown category {name!r:.60}{hint} {have} it. {_remedy(names, own)}"
         elif names:
             described = ", ".join(_described(name) for name, _ in names.most_common(SHOWN))
             others = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""

@@ -8,10 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rich.console import Console
-
 from trainable.machine.called_as import program
-from trainable.machine.terminal import open_console, open_streams
+from trainable.machine.terminal import error_console, open_console, open_streams
 from trainable.spelling import nearest
 
 BAD_INPUT, INTERRUPTED, NO_READER = 2, 130, 141
@@ -113,8 +111,3 @@ def told(error: Exception) -> str:
 def print_error(error: Exception | str) -> None:
     """Print what is wrong to the standard error, in red where that is a terminal."""
     error_console().print(f"error: {error}", style="red")
-
-
-def error_console() -> Console:
-    """Return a console on the standard error. Texts of users are never read as markup, nor wrapped."""
-    return Console(stderr=True, highlight=False, soft_wrap=True, markup=False)

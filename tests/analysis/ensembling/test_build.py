@@ -71,7 +71,7 @@ def test_members_are_the_trials_with_all_folds(confirmed):
     assert sorted(member.number for member in pool.members) == [0, 1, 2]
     assert pool.covered == (0, 1, 2, 3)
     assert len(pool.fold_of) == 20  # every photo once
-    assert any("1 trials are left out: they have no model of folds 0, 1, 2, 3" in note for note in pool.notes)
+    assert any("1 trial is left out: it has no model of folds 0, 1, 2, 3" in note for note in pool.notes)
     assert any("1 failed trials are left out: 4" in note for note in pool.notes)
 
 
