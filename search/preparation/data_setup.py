@@ -183,7 +183,8 @@ def _print_split(data: FoldData, cache: Cache, extra: Extra | None, console: Con
         trains = f"{counted(further, 'extra photo')} {agrees(further, 'trains', 'train')} too"
         message += f"; {trains} ({extra.describe()})"
         if left_out := len(data.cache.file_names) - labelled - further:
-            message += f", {left_out} {agrees(left_out, 'is', 'are')} left out: labelled photos, or of their scenes"
+            one, many = "is left out: it is a labelled photo or", "are left out: they are labelled photos or"
+            message += f", {left_out} {agrees(left_out, one, many)} of their scenes"
     console.print(message, highlight=False, soft_wrap=True)
 
 
