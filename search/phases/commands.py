@@ -10,7 +10,7 @@ from search.phases.sharing import UNLIMITED, Candidate, Further, Longer, choose_
 from search.preparation.stored_plan import stored_plan
 from search.racing.candidates import rank
 from search.run_state.chain_record import Chain, Phase, phase_run
-from search.run_state.leaderboard import runs_dir_option, standings
+from search.run_state.leaderboard import resume_command, runs_dir_option, standings
 from search.run_state.past_usage import read_usage
 from search.run_state.run_location import LARGE
 from search.run_state.run_status import show_span
@@ -74,7 +74,7 @@ class Commands:
 
     def again(self) -> str:
         """Return the command that goes on."""
-        return command_line("search/run.py", "--resume", self.run.path.name, *runs_dir_option(self.run))
+        return resume_command(self.run, Settings(**self.settings.given(("space",))))
 
     def exchange(self, name: str = "") -> None:
         """Bring what others have written of runs at a URI, and send what a phase has left here that is not there.
