@@ -1,4 +1,4 @@
-"""What each search found against the reference recipe: python analysis/compare_runs.py --runs runs/A runs/B.
+"""What each search found against the reference recipe: python analysis/compare_runs.py --run runs/A runs/B.
 
 A table in markdown, one row per run: val_miou of its first trial, which is the reference recipe, and of its best, with
 95% intervals from resampling the validation photos, the paired difference of the two, and the epochs spent. The best
@@ -7,7 +7,6 @@ was chosen from all trials, so the difference's interval is as wide as holds for
 
 import argparse
 import sys
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +17,14 @@ from trainable.metric.bootstrap import Interval, mean_ious, miou_interval, resam
 from trainable.metric.noise import gap
 from trainable.metric.paired_comparison import ALPHA
 from trainable.run_folder.folders import RunFolder, TrialFolder
+from trainable.storage.remote import add_runs
 
 HEAD = ("space", "trials", "epochs", "reference recipe", "best", "best less reference", "best config")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser("analysis/compare_runs.py", description="Compare searches in one table.")
-    parser.add_argument("--runs", type=Path, nargs="+", required=True, metavar="RUN", help="folders runs/NAME")
+    add_runs(parser, "--runs")  # its name of before
     return parser
 
 
@@ -32,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> int:
     """Print the table; returns the exit status."""
     console = open_console()
-    rows = [row(RunFolder(path)) for path in options.runs]
+    rows = [row(RunFolder(path)) for path in options.run]
     for cells in (HEAD, ("---",) * len(HEAD), *rows):
         console.print(f"| {' | '.join(cells)} |", highlight=False, soft_wrap=True)
     return 0

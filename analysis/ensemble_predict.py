@@ -12,8 +12,10 @@ from rich.console import Console
 
 from analysis.ensembling.show import build_shown
 from analysis.prediction.submission_check import check_file
+from trainable.counts import agrees, counted
+from trainable.machine.called_as import command_line, program
 from trainable.machine.command import Parser, command
-from trainable.machine.terminal import open_console
+from trainable.machine.terminal import open_console, short_path
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.remote import add_runs
 
@@ -31,7 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--masks", type=Path, metavar="DIR", help="write the class maps as coloured PNGs too")
     parser.add_argument("--probabilities", type=Path, metavar="DIR", help="write the probabilities as parquet too")
     parser.add_argument("--soup", action="store_true", help="average the weights of each config's folds: one pass each")
-    parser.add_argument("--refit", action="store_true", help="the model of analysis/refit.py alone")
+    parser.add_argument("--refit", action="store_true", help=f"the model of `{program('analysis/refit.py')}` alone")
     parser.add_argument("--skip-bad", action="store_true", help="photos that cannot be read become background")
     return parser
 
@@ -63,18 +65,30 @@ def main(options: argparse.Namespace) -> int:
 
 def _ensemble(runs: list[Path], options: argparse.Namespace, console: Console) -> "Ensemble":
     from analysis.ensembling.weight_soup import with_soups
-    from analysis.prediction.ensemble_file import Ensemble, NoEnsembleError, newer, refitted
+    from analysis.prediction.ensemble_file import Ensemble, NoEnsembleError, newer, refitted, stored_of_others
 
     if options.refit:
         return refitted(runs)
     try:
         ensemble = Ensemble.read(runs)
     except NoEnsembleError:
-        console.print("no ensemble is stored yet: making one", highlight=False)
+        names = " and ".join(short_path(run) for run in runs)
+        for others in stored_of_others(runs):
+            told = f"an ensemble of {' and '.join(run.name for run in others)} is stored"
+            command = command_line(
+                "analysis/ensemble_predict.py", "--run", *map(short_path, others), "--out", str(options.out)
+            )
+            message = f"note: {told}, and is not used here; this uses it:\n  {command}"
+            console.print(message, style="yellow", highlight=False, soft_wrap=True)
+        together = " together" if len(runs) > 1 else ""
+        message = f"no ensemble of {names}{together} is stored yet: making one"
+        console.print(message, highlight=False, soft_wrap=True)
         build_shown(runs, console)
         ensemble = Ensemble.read(runs)
     if count := newer(ensemble, runs):
-        message = f"note: {count} trainings have ended since the ensemble was made; analysis/ensemble.py takes them in"
+        again = command_line("analysis/ensemble.py", "--run", *map(str, runs))
+        ended = f"{counted(count, 'training')} {agrees(count, 'has', 'have')} ended"
+        message = f"note: {ended} since the ensemble was made; {again} takes {agrees(count, 'it', 'them')} in"
         console.print(message, style="yellow", highlight=False, soft_wrap=True)
     return with_soups(ensemble, runs, None, console) if options.soup else ensemble
 

@@ -17,6 +17,7 @@ from analysis.prediction.networks import load_model, predict_classes
 from analysis.prediction.palette import PALETTE
 from trainable.classes import CLASSES
 from trainable.config import TrialConfig
+from trainable.counts import counted
 from trainable.dataset.cache import Cache
 from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
@@ -56,7 +57,9 @@ def draw(run: RunFolder, trial: int | None, photos: int, out: Path | None) -> Pa
     """
     folder = run.best_trial() if trial is None else run.trial(trial)
     if not folder.path.exists():
-        raise ValueError(f"there is no trial {trial} in {run.path}; it has {len(run.trials())} trials, counted from 0")
+        raise ValueError(
+            f"there is no trial {trial} in {run.path}; it has {counted(len(run.trials()), 'trial')}, counted from 0"
+        )
     if photos < 1:
         raise ValueError(f"--photos must be at least 1, found {photos}")
     model = load_model(folder)

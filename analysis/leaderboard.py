@@ -13,6 +13,7 @@ from rich.table import Table
 from analysis.api import open_run
 from analysis.results.board import Board, Entry
 from analysis.results.exports import cells, folds_of, write_files
+from trainable.counts import agrees, counted
 from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
 from trainable.storage.remote import add_runs
@@ -60,15 +61,16 @@ def _print(board: Board, entries: list[Entry], asked: int, console: Console) -> 
     else:
         console.print("no trial has ended an epoch yet", style="yellow")
     if asked > len(board.ranked) and asked != SHOWN:
-        console.print(f"--top {asked}: {len(board.ranked)} trials have a val_miou, all are shown", highlight=False)
+        scored = f"{counted(len(board.ranked), 'trial')} {agrees(len(board.ranked), 'has', 'have')} a val_miou"
+        console.print(f"--top {asked}: {scored}, all are shown", highlight=False)
     if board.finalists:
         console.print(_finalists_table(board, console.width))
         if board.verdict:
             console.print(board.verdict, highlight=False, soft_wrap=True)
     broken = [entry.trial for entry in board.unranked if entry.trial.broken]
     lines = [(f"trial {trial.label} {trial.state}: {trial.reason}", "red") for trial in broken]
-    if board.found.going_on():
-        lines.append((f"note: {board.found.going_on()}", "yellow"))
+    if unfinished := board.found.unfinished():
+        lines.append((f"note: the search is {unfinished}", "yellow"))
     if board.found.problems:
         lines.append((f"files that could not be used and are left out: {len(board.found.problems)}", "red"))
         lines += [(f"  {problem}", "red") for problem in board.found.problems]
@@ -92,7 +94,7 @@ def _finalists_table(board: Board, width: int) -> Table:
         values = [f"{finalist.val_miou_of[fold]:.3f}" if fold in finalist.val_miou_of else "" for fold in folds]
         rows.append([finalist.group, finalist.trial.label, str(finalist.interval), str(finalist.photos), *values])
     configs = [board.in_short(finalist.trial) for finalist in board.finalists]
-    return _with_configs(f"Finalists over {len(folds)} folds", head, rows, configs, width)
+    return _with_configs(f"Finalists over {counted(len(folds), 'fold')}", head, rows, configs, width)
 
 
 def _with_configs(title: str, head: list[str], rows: list[list[str]], configs: list[str], width: int) -> Table:

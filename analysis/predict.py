@@ -14,14 +14,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser("analysis/predict.py", description="The mask of one photo, coloured.")
     parser.add_argument("photo", type=Path, help="a photo of any size")
     parser.add_argument("--run", type=run_option, nargs="+", required=True, metavar="DIR", help="run folders")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="picture to write (default PHOTO.mask.png)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="picture to write (default PHOTO.mask.png, here)")
     return parser
 
 
 @command(_parser, RuntimeError)
 def main(options: argparse.Namespace) -> int:
     """Draw one photo's mask; returns the exit status."""
-    out = options.out or options.photo.with_suffix(".mask.png")
+    out = options.out or Path(options.photo.with_suffix(".mask.png").name)  # not into the data set
     prediction = open_run(*options.run).predict(options.photo)
     prediction.save(out)
     console = open_console()

@@ -6,7 +6,6 @@ did not train on that fold's photos: see `trainable/dataset/extra_photos.py` for
 """
 
 import argparse
-import shlex
 import sys
 from pathlib import Path
 
@@ -24,7 +23,9 @@ from analysis.pseudo_labels.unlabelled import Found, find_unlabelled
 from analysis.results.epoch_selection import choose
 from trainable.classes import CLASSES
 from trainable.config import NO_FOLD
+from trainable.counts import agrees, counted
 from trainable.dataset.extra_photos import MODES, SOFT, labels_name
+from trainable.machine.called_as import command_line
 from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
 from trainable.run_folder.folders import RunFolder
@@ -75,7 +76,8 @@ def main(options: argparse.Namespace) -> int:
         lambda line: console.print(line, highlight=False),
     )
     console.print(table(sets))
-    message = f"{len(unlabelled.photos)} photos are in {options.out}; train on them with"
+    count = len(unlabelled.photos)
+    message = f"{counted(count, 'photo')} {agrees(count, 'is', 'are')} in {options.out}; train on them with"
     console.print(message, f" {next_command(runs[0], options.out)}", sep="\n ", highlight=False, soft_wrap=True)
     return 0
 
@@ -88,7 +90,7 @@ def print_found(found: Found, console: Console) -> None:
     ):
         if listed := [f"{name} ({other})" for name, other in left_out.items()]:
             rest = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
-            message = f"left out, as they {why}: {len(listed)} photos, {', '.join(listed[:SHOWN])}{rest}"
+            message = f"left out, as they {why}: {counted(len(listed), 'photo')}, {', '.join(listed[:SHOWN])}{rest}"
             console.print(message, style="yellow", highlight=False, soft_wrap=True)
 
 
@@ -118,13 +120,13 @@ def table(sets: dict[str, LabelSet]) -> Table:
 def next_command(run: RunFolder, out: Path) -> str:
     """Return the command that trains the run's best config on the run's data, split as there, with the new photos."""
     search = run.record()
-    command = ["python", "search/run.py", "--space", "none", "--base", str(choose(run).trial.path / "config.json")]
+    command = ["--space", "none", "--base", str(choose(run).trial.path / "config.json")]
     if search.data:
         command += ["--data", search.data]
     if search.skip_bad:
         command.append("--skip-bad")
     command += ["--folds", str(search.folds), "--seed", str(search.base["seed"])]
-    return shlex.join([*command, "--extra", str(out)])
+    return command_line("search/run.py", *command, "--extra", str(out))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ that it trained.
 """
 
 import argparse
-import shlex
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,12 +17,14 @@ from rich.console import Console
 from analysis.pool.run_data import labelled_cache
 from analysis.results.epoch_selection import Chosen, choose
 from trainable.config import NO_FOLD, TrialConfig
+from trainable.counts import counted
 from trainable.dataset.extra_photos import Extra
 from trainable.dataset.fold_data import FoldData
 from trainable.dataset.folds import Folds
 from trainable.engine.applied_config import ConfigNotAppliedError
 from trainable.engine.fold_training import DivergedError
 from trainable.fold import epoch_line, train_fold
+from trainable.machine.called_as import command_line
 from trainable.machine.command import Parser, command
 from trainable.machine.device import OutOfMemoryError
 from trainable.machine.terminal import open_console
@@ -129,12 +130,16 @@ def describe(run: RunFolder, refit: Refit, budget: int) -> list[str]:
     """Return in sentences how many epochs of a budget are trained, and why."""
     trained, value = len(refit.val_miou), f"{refit.smoothed[refit.epochs - 1]:.4f} with its neighbours"
     if trained == budget:
-        return [f"{refit.epochs} of {budget} epochs: the mean val_miou over the folds is best there, {value}"]
+        return [
+            f"{refit.epochs} of {counted(budget, 'epoch')}: the mean val_miou over the folds is best there, {value}"
+        ]
     rising = "it was still rising, and " if refit.epochs == trained else ""
+    include = ("--top", "0", "--include", str(refit.trial))
+    confirm = command_line("search/run.py", "--confirm", run.path.name, *include)
     return [
-        f"{refit.epochs} of {budget} epochs: val_miou is best there of the {trained} that the trial trained, {value}",
-        f"{rising}what comes after epoch {trained} is not known: python search/run.py --confirm {run.path.name} "
-        f"--top 0 --include {refit.trial} trains it to its end on the run's folds",
+        f"{refit.epochs} of {counted(budget, 'epoch')}: val_miou is best there of the {trained} that the trial "
+        f"trained, {value}",
+        f"{rising}what comes after epoch {trained} is not known: {confirm} trains it to its end on the run's folds",
     ]
 
 
@@ -188,17 +193,17 @@ def _train(
     except Exception as error:
         folder.write_status(FAILED, f"{type(error).__name__}: {error}")
         raise
-    folder.write_status(FINISHED, f"{refit.epochs} epochs", epochs=refit.epochs)
+    folder.write_status(FINISHED, counted(refit.epochs, "epoch"), epochs=refit.epochs)
     say(f"the final model's weights and config are in {folder.path}")
     return 0
 
 
 def _again(options: argparse.Namespace) -> str:
-    command = ["python", "analysis/refit.py", "--run", str(options.run), "--resume"]
+    command = ["--run", str(options.run), "--resume"]
     for name in ("data", "extra"):
         if getattr(options, name):
             command += [f"--{name}", str(getattr(options, name))]
-    return shlex.join(command)
+    return command_line("analysis/refit.py", *command)
 
 
 if __name__ == "__main__":

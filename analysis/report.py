@@ -37,11 +37,15 @@ def main(options: argparse.Namespace) -> int:
     if options.photos < 1:
         raise ValueError(f"--photos must be at least 1, found {options.photos}")
     board = open_run(*options.run).board
-    write_bytes(out, report(board, options.photos).encode())
-    for note in (board.found.going_on(), *board.found.problems):
+    filled = report(board, options.photos)
+    write_bytes(out, filled.encode())
+    unfinished = board.found.unfinished() and f"this run is {board.found.unfinished()}"
+    for note in (unfinished, *map(tell.longer_hint, board.found.runs), *board.found.problems):
         if note:
             console.print(f"note: {note}", style="yellow", highlight=False, soft_wrap=True)
-    console.print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)", highlight=False, soft_wrap=True)
+    size, script = f"{out.stat().st_size / 1e6:.1f} MB", page.script_mb(filled)
+    size += f", {script:.1f} of it the script that draws figures without a network" if script else ""
+    console.print(f"wrote {out} ({size})", highlight=False, soft_wrap=True)
     return 0
 
 
@@ -50,6 +54,8 @@ def report(board: Board, photos: int = PHOTOS) -> str:
     sections = [("top", "", tell.head(board)), ("standing", "Leaderboard", tell.standing(board))]
     if board.finalists:
         sections.append(("folds", "Finalists over several folds", tell.finalists(board)))
+    if phases := "".join(tell.phases(run) for run in board.found.runs):
+        sections.insert(1, ("phases", "On the way to a submission", phases))
     steps = "".join(tell.stages(run) for run in board.found.runs)
     if steps:
         sections.append(("steps", "From the best trial to the submission", steps))

@@ -13,8 +13,8 @@ import safetensors
 
 from analysis.results.verify_records import NEEDED, record_problems, study_problems
 from trainable.counts import counted
-from trainable.machine.command import Parser, command, error_console
-from trainable.machine.terminal import open_console
+from trainable.machine.command import Parser, command
+from trainable.machine.terminal import error_console, open_console
 from trainable.run_folder.folders import RunFolder, TrialFolder
 from trainable.run_folder.trial_record import ENDED
 from trainable.storage.atomic_write import read_json

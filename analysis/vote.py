@@ -22,6 +22,7 @@ from analysis.prediction.submission import (
     write_submission,
 )
 from analysis.prediction.submission_check import check_submission, expected_ids, listed
+from trainable.counts import counted
 from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
 
@@ -125,8 +126,8 @@ def _parser() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> int:
     """Vote; returns the exit status."""
     photos = vote_files(options.files, options.weights or [1] * len(options.files), options.out, options.data)
-    message = f"wrote {options.out}: {photos} photos, the vote of {len(options.files)} files"
-    open_console().print(message, highlight=False, soft_wrap=True, markup=False)
+    message = f"wrote {options.out}: {counted(photos, 'photo')}, the vote of {counted(len(options.files), 'file')}"
+    open_console().print(message, highlight=False, soft_wrap=True)
     return 0
 
 

@@ -9,7 +9,7 @@ Names and meanings are those of the options of `search/run.py`; see `search/sett
 a run has found is read by `analysis/api.py`. Import this before Ray, which reads its environment when it is imported.
 """
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from search.settings.settings import Settings
 from search.settings.settings_checks import check_settings, with_functions
 from spaces import own
 from trainable.run_folder.folders import RunFolder
+from trainable.spelling import did_you_mean
 
 
 class SearchEndedError(RuntimeError):
@@ -48,9 +49,13 @@ def search(settings: Settings | None = None, *, space: own.Sample | str | None =
     Raises:
         ValueError: what is asked for cannot be done; nothing was trained.
         OSError: a file that is missing or cannot be written.
-        TypeError: a keyword that is no setting.
+        TypeError: a keyword that is no setting; it names the nearest one.
         SearchEndedError: the search was ended from outside, or every trial failed.
     """
+    known = [field.name for field in fields(Settings)]
+    for name in given:
+        if name not in known:
+            raise TypeError(f"search() has no setting {name!r}{did_you_mean(name, known)}")
     if space is not None:
         given["space"] = space if isinstance(space, str) else own.register(space)
     for name in ("data", "extra", "base", "cache_dir", "runs_dir"):

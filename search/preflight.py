@@ -6,8 +6,8 @@ from pathlib import Path
 
 from search.cluster.auth_token import set_up_access
 from search.cluster.preflight_checks import PreflightError, preflight
-from trainable.machine.command import Parser, command, error_console
-from trainable.machine.terminal import open_console
+from trainable.machine.command import Parser, command
+from trainable.machine.terminal import error_console, open_console
 from trainable.storage.cache_dir import default_cache_dir
 from trainable.storage.remote import is_uri
 

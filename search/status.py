@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console, Group
@@ -15,14 +15,16 @@ from rich.live import Live
 from search.phases.tables import gains_table
 from search.run_state.chain_record import phase_run
 from search.run_state.heartbeat import RUNNING, driver_state, driver_states, request_stop
-from search.run_state.run_names import check_run_exists, runs_in
-from search.run_state.run_status import Status, overview, page, status_of
+from search.run_state.run_names import check_run_exists, claimed_in, runs_in
+from search.run_state.run_status import LIVE, NOTHING, PREPARING, Status, overview, page, run_beside, status_of
+from trainable.machine.called_as import subcommand
 from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.cache_dir import default_cache_dir
 from trainable.storage.remote import Remote, is_uri, working_copy
 
+SCRIPT = "search/status.py"
 STOP_S = 60.0
 """Seconds that a search is given to end once it was asked to."""
 
@@ -43,7 +45,9 @@ def stop(run: RunFolder, console: Console) -> int:
     request_stop(run)
     if run.uri:
         Remote(run.uri).push(run.path, (run.stop_request.name,))
-    console.print(f"asked run {run.path.name} to stop; its running trials save their epoch", highlight=False)
+    prepares = status_of(run).state == PREPARING
+    how = "it does once it is prepared" if prepares else "its running trials save their epoch"
+    console.print(f"asked run {run.path.name} to stop; {how}", highlight=False)
     deadline = time.monotonic() + STOP_S
     while driver_state(run) == RUNNING and time.monotonic() < deadline:
         time.sleep(0.5)
@@ -58,12 +62,20 @@ def stop(run: RunFolder, console: Console) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser("search/status.py", description="How searches stand.", allow_abbrev=False)
-    parser.add_argument("name", nargs="?", metavar="NAME", help="of a run (default: all, a line each)")
+    stops = subcommand(SCRIPT) == "stop"
+    description = "Have a search save everything and stop." if stops else "How searches stand."
+    parser = Parser(SCRIPT, description=description, allow_abbrev=False)
+    if stops:
+        parser.add_argument("name", metavar="NAME", help="of the run")
+    else:
+        parser.add_argument("name", nargs="?", metavar="NAME", help="of a run (default: all, a line each)")
     parser.add_argument("--runs-dir", default="runs", metavar="DIR", help="where the runs are (default runs)")
-    parser.add_argument("--stop", action="store_true", help="ask its search to save everything and stop")
-    parser.add_argument("--watch", action="store_true", help="on a terminal: go on showing until it ends")
-    parser.add_argument("--json", action="store_true", help="for scripts")
+    for name, description in (
+        ("--stop", "ask its search to save everything and stop"),
+        ("--watch", "on a terminal: go on showing until it ends"),
+        ("--json", "for scripts"),
+    ):
+        parser.add_argument(name, action="store_true", help=argparse.SUPPRESS if stops else description)
     return parser
 
 
@@ -75,7 +87,8 @@ def main(options: argparse.Namespace) -> int:
     if options.name is None:
         return _all(root, options, console)
     run = RunFolder(root / options.name, f"{options.runs_dir}/{options.name}" if is_uri(options.runs_dir) else None)
-    if not (run.path / "search.json").exists():  # what is damaged is shown as that
+    # What is damaged is shown as that, and what is being prepared has no search.json yet.
+    if not (run.path / "search.json").exists() and status_of(run).state != PREPARING:
         check_run_exists(run, options.name, root)
     if options.stop:
         return stop(run, console)
@@ -99,7 +112,9 @@ def bring(remote: Remote, root: Path) -> None:
     small = [
         name
         for name in remote.files()
-        if name.endswith(("search.json", "driver.json", "stop.json", "trial.json", "curve.csv", "phases.json"))
+        if name.endswith(
+            ("search.json", "driver.json", "stop.json", "trial.json", "curve.csv", "phases.json", "hours.json")
+        )
     ]
     remote.pull(root, small)
     for path in [*root.glob("stop.json"), *root.glob("*/stop.json")]:
@@ -115,9 +130,10 @@ def _refresh(uri: str | None, root: Path) -> Callable[[], None]:
 def _all(root: Path, options: argparse.Namespace, console: Console) -> int:
     if options.stop or options.watch:
         raise ValueError("--stop and --watch are for one run; name it")
-    folders = [RunFolder(path) for path in runs_in(root)]
+    folders = [RunFolder(path) for path in sorted({*runs_in(root), *claimed_in(root)})]
     beats = driver_states(folders, _refresh(options.runs_dir, root))
-    statuses = [status_of(run, beat) for run, beat in zip(folders, beats, strict=True)]
+    shown = [status_of(run, beat) for run, beat in zip(folders, beats, strict=True)]
+    statuses = [status for status in shown if status.state != NOTHING]
     if options.json:
         sys.stdout.write(json.dumps([asdict(status) for status in statuses], indent=2) + "\n")
     elif statuses:
@@ -128,26 +144,36 @@ def _all(root: Path, options: argparse.Namespace, console: Console) -> int:
 
 
 def _one(run: RunFolder, options: argparse.Namespace, console: Console) -> int:
-    status = status_of(run, driver_state(run, _refresh(run.uri, run.path)))
+    status = _with_phase(run, status_of(run, driver_state(run, _refresh(run.uri, run.path))))
     if options.json:
         sys.stdout.write(json.dumps(asdict(status), indent=2) + "\n")
     elif options.watch and console.is_terminal:
         with Live(_whole(status, console), console=console) as live:
-            while status.state in ("running", "stopping"):
+            while status.state in LIVE:
                 time.sleep(2)
-                if run.uri:
-                    with contextlib.suppress(OSError):  # what was brought last stays on the screen
-                        bring(Remote(run.uri), run.path)
-                status = status_of(run)
+                for folder in filter(None, (run, run_beside(run, status))):
+                    if folder.uri:
+                        with contextlib.suppress(OSError):  # what was brought last stays on the screen
+                            bring(Remote(folder.uri), folder.path)
+                status = _with_phase(run, status_of(run))
                 live.update(_whole(status, console))
     else:
         console.print(_whole(status, console), soft_wrap=True)
-    return 1 if status.state == "damaged" else 0
+    return 1 if status.state in ("damaged", NOTHING) else 0
+
+
+def _with_phase(run: RunFolder, status: Status) -> Status:
+    """Return a run's status with that of the run that trains for it now, where its phase has one of its own."""
+    beside = run_beside(run, status)
+    if beside is None or driver_state(beside, _refresh(beside.uri, beside.path)) != RUNNING:
+        return status
+    return replace(status, phase=status_of(beside, RUNNING))
 
 
 def _whole(status: Status, console: Console) -> Group:
-    """Return how a run stands, with the phases of its way to a submission."""
-    return Group(page(status, console), *([gains_table(status.chain)] if status.chain else []))
+    """Return how a run stands, with the phases of its way to a submission and what trains for it now."""
+    phases = [gains_table(status.chain)] if status.chain else []
+    return Group(page(status, console), *phases, *([page(status.phase, console)] if status.phase else []))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ folder that names it does not make it run.
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,18 @@ Sample = Callable[[optuna.Trial], dict[str, Any]]
 PYTHON = "python"
 """Stands for the file of a function that has none, as in a notebook."""
 
+OURS = ("spaces", "search", "trainable")
+"""Packages whose errors are not those of a function that has called them."""
+
+PASSES_ON = "spaces.begun"
+"""Asks Optuna what a function asks the trial."""
+
 _known: dict[str, Sample] = {}
 """By name, FILE:FUNCTION."""
+
+
+class OwnSpaceError(ValueError):
+    """A function of the user's own has raised an error, or gives what no trial can be trained with."""
 
 
 def is_own(name: str) -> bool:
@@ -98,5 +109,60 @@ def find(name: str) -> Sample:
 
 
 def first_trials(name: str) -> tuple[dict[str, Any], ...]:
-    """Return the values that a space's function wants tried before anything else."""
-    return tuple(getattr(find(name), "first_trials", ()))
+    """Return the values that a space's function wants tried before anything else.
+
+    Raises:
+        OwnSpaceError: they are no list of dicts.
+    """
+    given = getattr(find(name), "first_trials", ())
+    if not isinstance(given, list | tuple) or not all(isinstance(values, Mapping) for values in given):
+        raise OwnSpaceError(
+            f"--space {name}: first_trials must be a list of dicts, each of values by name, found {given!r:.100}"
+        )
+    return tuple(dict(values) for values in given)
+
+
+def sampler(name: str) -> Sample:
+    """Return the function of a space, whose errors are told as the function's.
+
+    What it returns raises OwnSpaceError where the function fails, or returns no dict.
+    """
+    function = find(name)
+
+    def sample(trial: optuna.Trial) -> dict[str, Any]:
+        try:
+            parts = function(trial)
+        except Exception as error:
+            if not _is_its_own(error):
+                raise
+            raise OwnSpaceError(
+                f"--space {name} raised {type(error).__name__}: {error} ({_line(error)}): mend the function, which "
+                "must return a config for all values that a trial may give it"
+            ) from error
+        if not isinstance(parts, Mapping):
+            raise OwnSpaceError(
+                f"--space {name} returned {parts!r:.100}: it must return a dict of parts of a trial's config, such as "
+                '{"loss": {"name": "dice"}}'
+            )
+        return dict(parts)
+
+    return sample
+
+
+def _is_its_own(error: Exception) -> bool:
+    """Tell whether an error is the function's: not one of what it calls here, nor of the disk that a study is on."""
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)][1:]
+    if isinstance(error, OSError) and any(module.startswith("optuna.") for module in modules):
+        return False
+    while PASSES_ON in modules[:-1]:
+        modules.remove(PASSES_ON)
+    return not any(module.split(".")[0] in OURS for module in modules)
+
+
+def _line(error: Exception) -> str:
+    """Return where in the user's code an error was raised."""
+    lines = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)][1:]
+    if not lines:
+        return "where it is called: it takes one value, the trial"
+    file, line = [place for place in lines if place[0] == lines[0][0]][-1]
+    return f"{Path(file).name}, line {line}"

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 import optuna
 
 from spaces import augmentations, encoders, losses, optimizers, oversampling, own, rates, schedulers
+from trainable.spelling import nearest
 
 JOINT = "joint"
 """All spaces at once."""
@@ -51,6 +51,8 @@ class Space:
     """To try before anything else: the reference recipe first, the best known last."""
     samples_rate: bool = False
     """Whether it samples AdamW's learning rate too, as long as no other space decides on the optimizer."""
+    own: tuple[str, ...] = ()
+    """Names of the functions of the user's own that it is made of."""
 
 
 def _encoders(scope: Scope) -> Space:
@@ -140,11 +142,11 @@ def find_space(space: str, scope: Scope) -> Space:
             config |= part.sample(trial)
         return config
 
-    return Space(sample, _first_trials(parts, rate))
+    return Space(sample, _first_trials(parts, rate), own=tuple(name for name in names if own.is_own(name)))
 
 
 def _own(name: str) -> Space:
-    return Space(own.find(name), own.first_trials(name))
+    return Space(own.sampler(name), own.first_trials(name), own=(name,))
 
 
 def _given(configs: dict[str, dict[str, Any]]) -> Space:
@@ -173,5 +175,5 @@ def _first_trials(parts: list[Space], rate: bool) -> tuple[Params, ...]:
 
 
 def _nearest(name: str) -> str:
-    matches = get_close_matches(name, [*SPACES, JOINT], n=1, cutoff=0.5)
-    return f", did you mean {matches[0]!r}" if matches else ""
+    near = nearest(name, [*SPACES, JOINT])
+    return f", did you mean {near[0]!r}" if near else ""

@@ -20,6 +20,8 @@ OTHERS = (
     "docker", "kill", "export", "curl", "sh", ".", "rclone",
 )  # fmt: skip
 """First words of lines that are not ours."""
+WIDEST = 95
+"""Characters of a command that the site shows without cutting it off, see docs/css/site.css."""
 TARGETS = set(re.findall(r"^([\w./-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
@@ -97,7 +99,8 @@ def check(module, words):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+    text = page.read_text()
+    for target in re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r"^\[\w+\]: (\S+)$", text, re.MULTILINE):
         if target.startswith(("http", "mailto")):
             continue
         name, _, anchor = target.partition("#")
@@ -107,6 +110,26 @@ def test_links_lead_somewhere(page):
             heads = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE)
             made = {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
             assert anchor in made, f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_has_one_title_and_commands_that_fit_its_width(page):
+    text = page.read_text()
+    titles = re.findall(r"^# .+$", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE)
+    assert len(titles) == 1, "a second title takes the page's table of contents away"
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    assert [line for block in blocks for line in block.splitlines() if len(line) > WIDEST] == []
+
+
+def test_every_command_is_listed():
+    rows = (ROOT / "docs" / "commands.md").read_text().splitlines()
+    listed = [row for row in rows if row.startswith("| `trashsweep ")]
+    for (name, command), row in zip(COMMANDS.items(), listed, strict=True):
+        path = command.module.replace(".", "/") + ".py"
+        script = f"python -m {command.module}" if command.module.startswith("trainable") else f"python {path}"
+        run, told = ["NAME"] if command.first else [], command.told.removesuffix(f": {name} NAME")
+        typed, words = " ".join(["trashsweep", name, *run]), " ".join([script, *command.first, *run])
+        assert row == f"| `{typed}` | {told} | `{words}` |"
 
 
 def test_readme_is_one_page():

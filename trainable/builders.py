@@ -4,7 +4,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from trainable.config import Choice, did_you_mean
+from trainable.config import Choice
+from trainable.spelling import did_you_mean
 
 Part = TypeVar("Part")
 

@@ -3,8 +3,9 @@
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
-from difflib import get_close_matches
 from typing import Any
+
+from trainable.spelling import did_you_mean
 
 Choice = dict[str, Any]
 """A named part and its parameters, as {"name": "focal", "gamma": 2.0}; what is left out has the part's default."""
@@ -138,15 +139,6 @@ class TrialConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that json can hold."""
         return asdict(self)
-
-
-def did_you_mean(name: str, known: list[str], shown: int = 20) -> str:
-    """Return the end of an error about an unknown name: the nearest known names, or the known names where few."""
-    nearest = get_close_matches(name, known, n=3, cutoff=0.5)
-    if nearest:
-        return f"; did you mean {' or '.join(map(repr, nearest))}?"
-    rest = f" and {len(known) - shown} more" if len(known) > shown else ""
-    return f"; known are {', '.join(known[:shown])}{rest}"
 
 
 def _check_whole(name: str, value: Any, low: int) -> None:

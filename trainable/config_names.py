@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from trainable.config import TrialConfig, did_you_mean
+from trainable.config import TrialConfig
 from trainable.parameter_ranges import check_loss
+from trainable.spelling import did_you_mean
 
 TABLES = {
     "loss": ("model/losses", "LOSSES"),

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainable.counts import counted
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -28,7 +30,7 @@ class DataError(ValueError):
         self.problems = problems
         texts = list(dict.fromkeys(problem.text for problem in problems))  # one may make several photos bad
         count = len(texts)
-        lines = [f"{count} problem{'s' if count > 1 else ''} in {root}:"]
+        lines = [f"{counted(count, 'problem')} in {root}:"]
         lines += [f"  {text}" for text in texts[:20]]
         if count > 20:
             lines.append(f"  and {count - 20} more")

@@ -34,7 +34,7 @@ def save_encoder(name: str, folder: Path, weights: str | None = "imagenet") -> P
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser("python -m trainable.encoder_weights", description="Download encoder weights.")
+    parser = Parser("trainable.encoder_weights", description="Download encoder weights.")
     parser.add_argument("encoders", nargs="+", metavar="ENCODER", help="as --encoder takes it")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where ENCODER.safetensors goes")
     return parser

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from trainable.coco.reader import read_training
 from trainable.config import NO_FOLD, TrialConfig
+from trainable.counts import all_of
 from trainable.data_errors import data_notes
 from trainable.dataset.cache import build_cache
 from trainable.dataset.demo import find_data
@@ -117,7 +118,7 @@ def _settled_before(config: TrialConfig, folder: TrialFolder) -> TrialConfig:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser("python -m trainable.fold", description="Train one fold of one config.")
+    parser = Parser("trainable.fold", description="Train one fold of one config.")
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="as runs/NAME/trials/*/config.json")
     parser.add_argument("--data", type=Path, metavar="DIR", help="annotated photos (default: the demo data)")
     parser.add_argument("--extra", type=Path, metavar="DIR", help="more photos, which only train")
@@ -198,7 +199,7 @@ def _train(config: TrialConfig, data: FoldData, folder: TrialFolder, resume: boo
         folder.write_status(FAILED, f"{type(error).__name__}: {error}")
         raise
     rows = folder.curve()
-    folder.write_status(FINISHED, f"all {config.epochs} epochs", epochs=len(rows))
+    folder.write_status(FINISHED, all_of(config.epochs, "epoch"), epochs=len(rows))
     if config.fold != NO_FOLD:
         best = max(rows, key=lambda row: row["val_miou"])
         console.print(f"best val_miou {best['val_miou']:.4f} after epoch {best['epoch']}", highlight=False)

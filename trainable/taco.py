@@ -17,6 +17,7 @@ from trainable.coco.entries import Categories
 from trainable.coco.ids import Id, as_id
 from trainable.coco.json_file import load, not_a_folder
 from trainable.coco.taco_categories import CLASS_OF
+from trainable.counts import counted
 from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
 from trainable.storage.atomic_write import write_json
@@ -110,7 +111,7 @@ def _is_finite(value: Any) -> bool:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser("python -m trainable.taco", description="TACO in the competition's classes.")
+    parser = Parser("trainable.taco", description="TACO in the competition's classes.")
     parser.add_argument("--taco", type=Path, required=True, metavar="DIR", help="TACO's data folder")
     return parser
 
@@ -132,7 +133,7 @@ def main(options: argparse.Namespace) -> int:
     console = open_console(highlight=False, soft_wrap=True)
     if converted.left_out:
         console.print(f"note: left out {len(converted.left_out)}: {'; '.join(converted.left_out)}", style="yellow")
-    console.print(f"wrote {folder / 'train_all.json'}: {len(content['images'])} photos, {class_counts}")
+    console.print(f"wrote {folder / 'train_all.json'}: {counted(len(content['images']), 'photo')}, {class_counts}")
     return 0
 
 

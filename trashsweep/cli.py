@@ -7,15 +7,18 @@
 `python search/run.py` and the other scripts are doors to the same code.
 """
 
+import argparse
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
+from importlib.metadata import PackageNotFoundError, version
 
-from trainable.machine.command import BAD_INPUT, Parser, missing, print_error
+from trainable.machine.called_as import CALLED_AS, NAMED
+from trainable.machine.command import BAD_INPUT, missing, print_error
 from trainable.machine.terminal import open_console, open_streams
+from trainable.spelling import nearest
 
 
 @dataclass(frozen=True)
@@ -28,19 +31,19 @@ class Command:
     function: str = "main"
 
 
-def _search(description: str, *first: str) -> Command:
-    return Command("search.run", description, first, "from_command_line")
+def _search(description: str, name: str = "") -> Command:
+    return Command("search.run", description, NAMED[name][1:] if name else (), "from_command_line")
 
 
 GROUPS: dict[str, dict[str, Command]] = {
     "search": {
         "search": _search("search hyperparameters; with --to, on to a submission"),
-        "resume": _search("go on with an interrupted search: resume NAME", "--resume"),
-        "extend": _search("add trials, or another space, to a search: extend NAME", "--extend"),
-        "promote": _search("the best configs longer, on larger photos: promote NAME", "--promote"),
-        "confirm": _search("race the best configs over the other folds: confirm NAME", "--confirm"),
+        "resume": _search("go on with an interrupted search: resume NAME", "resume"),
+        "extend": _search("add trials, or another space, to a search: extend NAME", "extend"),
+        "promote": _search("the best configs longer, on larger photos: promote NAME", "promote"),
+        "confirm": _search("race the best configs over the other folds: confirm NAME", "confirm"),
         "status": Command("search.status", "how searches stand: status [NAME]"),
-        "stop": Command("search.status", "save everything and stop a search: stop NAME", ("--stop",)),
+        "stop": Command("search.status", "save everything and stop a search: stop NAME", NAMED["stop"][1:]),
         "preflight": Command("search.preflight", "is every node fit for a search?"),
     },
     "results": {
@@ -80,22 +83,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "_ARGCOMPLETE" in os.environ:
         _complete()
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["help"]:  # as git has it
+        words = [*words[1:2], "--help"]
     if not words or words[0] in ("-h", "--help"):
         open_console(highlight=False, soft_wrap=True).print(usage(), end="")
         return 0
-    if words[0] not in COMMANDS:
-        near = get_close_matches(words[0], COMMANDS, n=1, cutoff=0.5)
+    if words[0] == "--version":
+        open_console(highlight=False, soft_wrap=True).print(f"trashsweep {_version()}")
+        return 0
+    name, *words = words
+    if name not in COMMANDS:
+        near = nearest(name, [*COMMANDS, "help"])
         meant = f", did you mean {near[0]!r}?" if near else ";"
-        print_error(f"there is no command {words[0]!r}{meant} `trashsweep --help` lists them")
+        print_error(f"there is no command {name!r}{meant} `trashsweep --help` lists them")
         return BAD_INPUT
-    command = COMMANDS[words[0]]
+    asks_help = bool({"-h", "--help"} & {*words})
+    if name in NAMED and not asks_help and not _has_name(name, words):
+        print_error(
+            f"`trashsweep {name} NAME` needs the name of a run, right after {name}; `trashsweep status` lists the runs"
+        )
+        return BAD_INPUT
+    os.environ[CALLED_AS] = name
+    command = COMMANDS[name]
     try:
         module = importlib.import_module(command.module)
     except ModuleNotFoundError as error:
         print_error(missing(error))
         return BAD_INPUT
-    status: int = getattr(module, command.function)([*command.first, *words[1:]])
+    # the option that a name follows would take --help for one
+    words = ["--help"] if asks_help else [*command.first, *words]
+    status: int = getattr(module, command.function)(words)
     return status
+
+
+def _has_name(name: str, words: list[str]) -> bool:
+    """Tell whether a run is named; only `stop` takes options before it."""
+    return bool(words) and (name == "stop" or not words[0].startswith("-"))
+
+
+def _version() -> str:
+    try:
+        return version("trashsweep")
+    except PackageNotFoundError:
+        return "of a folder that is not installed: pip install -e ."
 
 
 def usage() -> str:
@@ -112,16 +142,36 @@ def _complete() -> None:
     """Answer a shell that asks how a line may go on, and end. Only the subcommand on that line is imported."""
     import argcomplete  # no other start of ours needs it
 
-    parser = Parser("trashsweep")
+    parser = argparse.ArgumentParser("trashsweep")
+    parser.add_argument("--version", action="store_true")
     commands = parser.add_subparsers()
-    line = os.environ.get("COMP_LINE", "").split()
-    for name, command in COMMANDS.items():
-        if name not in line[1:2]:
-            commands.add_parser(name)
-            continue
-        own = importlib.import_module(command.module).main.parser()
-        commands.add_parser(name, parents=[own], add_help=False)
-    argcomplete.autocomplete(parser)
+    line = os.environ.get("COMP_LINE", "")
+    typed = line[: int(os.environ.get("COMP_POINT", len(line)))]
+    words = typed.split()[1:]
+    before = words if typed[-1:].isspace() else words[:-1]  # the word at the cursor
+    asked = before[0] if before else ""
+    helped = commands.add_parser("help")
+    if asked == "help":
+        helped.add_argument("command", choices=list(COMMANDS))
+    for name in COMMANDS:
+        own = _own_parser(name, before[1:], words[len(before) :]) if name == asked else None
+        commands.add_parser(name, parents=[own] if own else [], add_help=False)
+    argcomplete.autocomplete(parser, always_complete_options=False)
+
+
+def _own_parser(name: str, words: list[str], begun: list[str]) -> argparse.ArgumentParser:
+    """Return what parses the words after a subcommand, as far as a shell needs it for the one that is begun."""
+    from trashsweep.completion import complete_values, value_parser
+
+    begins_option = begun and begun[0].startswith("-")
+    if not begins_option and (parser := value_parser(name, words)):
+        return parser
+    os.environ[CALLED_AS] = name
+    own: argparse.ArgumentParser = importlib.import_module(COMMANDS[name].module).main.parser()
+    if name in NAMED and COMMANDS[name].module == "search.run":
+        own.add_argument("name", nargs="?")
+    complete_values(own)
+    return own
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from analysis.prediction.filters import scaled
 from analysis.prediction.networks import Networks
 from analysis.prediction.views import PLAIN, VIEWS
 from trainable.classes import CLASSES
+from trainable.counts import agrees, counted
 from trainable.machine.cores import cpu_count
 from trainable.metric.bootstrap import Interval, miou_interval, tallies
 from trainable.run_folder.ensemble_record import Stage, Tried
@@ -94,8 +95,9 @@ def build(
     for note in pool.notes:
         say(f"note: {note}")
     job = Build(runs, pool, open_labelled(pool, data), say, progress)
-    folds = ", ".join(map(str, pool.covered))
-    say(f"{len(pool.members)} members with models of folds {folds}: {len(job.labelled.file_names)} photos out of fold")
+    of_folds = agrees(len(pool.covered), "a model of fold", "models of folds") + f" {', '.join(map(str, pool.covered))}"
+    photos = counted(len(job.labelled.file_names), "photo")
+    say(f"{counted(len(pool.members), 'member')} with {of_folds}: {photos} out of fold")
     decision = _weights(job)
     maps, before, augmentation = _views(job, decision, views)
     if filters:

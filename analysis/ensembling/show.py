@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from trainable.machine.called_as import command_line
 from trainable.run_folder.ensemble_record import Stage, read_ensemble
 from trainable.storage.remote import push_back
 
@@ -16,7 +17,7 @@ def build_shown(runs: list[Path], console: Console, **options: Any) -> Path:
     """Build an ensemble while showing what is found; returns the stored file. Options are those of `build`."""
     from analysis.ensembling.build import build
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
 
         def progress(title: str, photos: int) -> Callable[[int], None]:
@@ -25,9 +26,9 @@ def build_shown(runs: list[Path], console: Console, **options: Any) -> Path:
 
         path = build(runs, lambda message: console.print(message, highlight=False, soft_wrap=True), progress, **options)
     console.print(stage_table(read_ensemble(path).stages))
-    again = " ".join(f"--run {run}" for run in runs)
+    again = command_line("analysis/ensemble_predict.py", "--run", *map(str, runs), "--out", "submission.csv")
     console.print(
-        f"stored in {path}; next:\n  python analysis/ensemble_predict.py {again} --out submission.csv",
+        f"stored in {path}; next:\n  {again}",
         highlight=False,
         soft_wrap=True,
     )

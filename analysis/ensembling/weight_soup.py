@@ -23,6 +23,7 @@ from analysis.pool.labelled_photos import Labelled, open_labelled
 from analysis.prediction.ensemble_file import Ensemble, Voter, stamp
 from analysis.prediction.networks import Networks, load_model, mixed
 from analysis.prediction.views import VIEWS
+from trainable.counts import counted
 from trainable.engine.checkpoint import load_tensors, save_tensors
 from trainable.metric.bootstrap import difference_interval
 from trainable.model.segmenter import Segmenter
@@ -145,5 +146,6 @@ def _compared(soup: Voter, own: Sequence[Voter], views: Sequence[str], labelled:
     allowed = LEAST_GAIN * fewer
     accepted = gain.value >= -allowed
     verdict = "taken" if accepted else "left out"
-    compared = f"{gain:+} to the vote of its {len(own)} models on {len(positions)} photos that all have trained on"
+    photos = f"{counted(len(positions), 'photo')} that all have trained on"
+    compared = f"{gain:+} to the vote of its {counted(len(own), 'model')} on {photos}"
     return accepted, f"{verdict}, {compared}: {fewer:.3g} passes fewer may lose {allowed:.4f}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trainable.classes import CLASSES
+from trainable.counts import agrees, counted
 from trainable.dataset.folds import Folds
 from trainable.engine.checkpoint import saved_header
 from trainable.metric.bootstrap import mean_ious
@@ -76,9 +77,9 @@ def read_pool(paths: Sequence[Path], top: int | None = None) -> Pool:
     fitting = [member.only(covered) for member in members if set(covered) <= set(member.models)]
     if len(fitting) < len(members):
         count, which = len(members) - len(fitting), ", ".join(map(str, covered))
-        notes.append(
-            f"{count} trials are left out: they have no model of fold{'s' if len(covered) > 1 else ''} {which}"
-        )
+        left_out = f"{counted(count, 'trial')} {agrees(count, 'is', 'are')} left out"
+        lacks = f"{agrees(count, 'it has', 'they have')} no model of {agrees(len(covered), 'fold', 'folds')} {which}"
+        notes.append(f"{left_out}: {lacks}")
     scored = {member.name: score(member) for member in fitting}
     fitting.sort(key=lambda member: -scored[member.name])
     if top is not None and not 1 <= top <= len(fitting):
@@ -183,13 +184,20 @@ def _read(run: RunFolder, number: int, models: dict[int, TrialFolder]) -> Member
     return Member(run, number, models, maps)
 
 
+def _trials(which: Sequence[object], name: str, one: str, many: str) -> str:
+    return f"{counted(len(which), name)} {agrees(len(which), one, many)}"
+
+
 def _notes(
     name: str, damaged: Sequence[str], dropped: Sequence[int], going: Sequence[int], broken: Sequence[int]
 ) -> list[str]:
     notes = (
-        (going, f"{name} is still going on: {len(going)} trials have not ended"),
-        (broken, f"{name}: {len(broken)} failed trials are left out: {', '.join(map(str, broken))}"),
-        (dropped, f"{name}: {len(dropped)} trials have no kept weights: {', '.join(map(str, dropped))}"),
-        (damaged, f"{name}: {len(damaged)} damaged trials are left out: {'; '.join(damaged)}"),
+        (going, f"{name} is still going on: {_trials(going, 'trial', 'has', 'have')} not ended"),
+        (broken, f"{name}: {_trials(broken, 'failed trial', 'is', 'are')} left out: {', '.join(map(str, broken))}"),
+        (
+            dropped,
+            f"{name}: {_trials(dropped, 'trial', 'has', 'have')} no kept weights: {', '.join(map(str, dropped))}",
+        ),
+        (damaged, f"{name}: {_trials(damaged, 'damaged trial', 'is', 'are')} left out: {'; '.join(damaged)}"),
     )
     return [note for which, note in notes if which]

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from analysis.pool.candidates import Pool
 from analysis.pool.run_data import run_dataset
 from trainable.coco.reader import Dataset
+from trainable.counts import agrees, counted
 from trainable.dataset.cache import Cache, build_cache
 from trainable.dataset.scene_groups import group_scenes
+from trainable.machine.called_as import command_line
 
 PARTS = 5
 """Parts of a cross-validation over the photos of too few folds."""
@@ -72,7 +74,9 @@ def open_labelled(pool: Pool, data: Path | None = None) -> Labelled:
     names = tuple(name for name in cache.file_names if name in fold_of)
     if len(names) < len(fold_of):
         gone = min(set(fold_of) - set(names))
-        raise ValueError(f"{len(fold_of) - len(names)} photos of the run are gone from {dataset.root}, such as {gone}")
+        count = len(fold_of) - len(names)
+        are = f"{counted(count, 'photo')} of the run {agrees(count, 'is', 'are')}"
+        raise ValueError(f"{are} gone from {dataset.root}, such as {gone}")
     fold = np.array([fold_of[name] for name in names])
     part = fold
     if len(pool.covered) < 3:
@@ -94,10 +98,10 @@ def scene_parts(scenes: NDArray[np.int64], seed: int = 0) -> NDArray[np.int64]:
     """
     sizes = np.bincount(scenes)
     if len(sizes) < 2:
+        confirm = command_line("search/run.py", "--confirm", "NAME")
         raise ValueError(
             f"the {len(scenes)} photos that these trials validated on are of one scene: what is chosen on them cannot "
-            "be scored on others. Train on more folds (python search/run.py --confirm NAME), then make the ensemble "
-            "again"
+            f"be scored on others. Train on more folds ({confirm}), then make the ensemble again"
         )
     part, dealt = np.empty(len(sizes), np.int64), np.zeros(min(PARTS, len(sizes)), np.int64)
     by_chance = np.argsort(np.random.default_rng(seed).permutation(len(sizes)))

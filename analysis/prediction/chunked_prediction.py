@@ -24,6 +24,7 @@ from analysis.prediction.palette import PALETTE
 from analysis.prediction.photo_input import UnreadablePhotoError, read_photo
 from analysis.prediction.submission import PIXELS, write_submission
 from analysis.prediction.submission_check import expected_ids, listed
+from trainable.counts import counted
 from trainable.images.photo_files import photo_path
 from trainable.images.resampling import SCORE_SIZE, resize_photo
 from trainable.machine.cores import cpu_count
@@ -82,7 +83,7 @@ def predict_test(ensemble: Ensemble, data: Path, outputs: Outputs, console: Cons
     remaining = [index for index in range(len(chunks)) if not _part(outputs, index).exists()]
     done = sum(len(chunk) for chunk in chunks) - sum(len(chunks[index]) for index in remaining)
     again = f", {done} of them done before" if done else ""
-    console.print(f"{len(names)} photos{again}: {describe(ensemble)}", highlight=False, soft_wrap=True)
+    console.print(f"{counted(len(names), 'photo')}{again}: {describe(ensemble)}", highlight=False, soft_wrap=True)
     started = time.perf_counter()
     columns = (TextColumn("photos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     needs_processes = any(entry["name"] == "crf" for entry in ensemble.filters)
@@ -104,7 +105,7 @@ def predict_test(ensemble: Ensemble, data: Path, outputs: Outputs, console: Cons
 def describe(ensemble: Ensemble) -> str:
     """Return what predicts, in few words."""
     filters = ", ".join(entry["name"] for entry in ensemble.filters) or "no filter"
-    return f"{len(ensemble.voters)} models, views: {', '.join(ensemble.views)}; {filters}"
+    return f"{counted(len(ensemble.voters), 'model')}, views: {', '.join(ensemble.views)}; {filters}"
 
 
 def bad_photos(data: Path, names: Sequence[str], skip_bad: bool, console: Console) -> set[str]:

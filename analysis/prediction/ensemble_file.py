@@ -6,6 +6,7 @@ What that file holds: `trainable/run_folder/ensemble_record.py`.
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ from analysis.prediction.views import PLAIN
 from trainable.classes import CLASSES
 from trainable.config import NO_FOLD
 from trainable.engine.checkpoint import saved_header
+from trainable.machine.called_as import command_line
+from trainable.run_folder.chain_phases import longer_runs
 from trainable.run_folder.ensemble_record import EnsembleRecord, MemberRecord, Model, read_ensemble
 from trainable.run_folder.folders import RunFolder, TrialFolder
 from trainable.run_folder.trial_record import ENDED, FINISHED
-from trainable.storage.record_checks import DamagedError, NewerFormatError
+from trainable.storage.record_checks import DAMAGE, DamagedError, NewerFormatError
 
 
 @dataclass(frozen=True)
@@ -96,13 +99,13 @@ class Ensemble:
         runs = by_name(paths)
         files = [file for file in (ensemble_file(run, runs) for run in runs.values()) if file.exists()]
         if not files:
-            raise NoEnsembleError(f"no ensemble of {', '.join(runs)} is stored; make one by analysis/ensemble.py")
+            raise NoEnsembleError(f"no ensemble of {', '.join(runs)} is stored; make one: {_making(runs)}")
         try:
             record = read_ensemble(files[0])
         except NewerFormatError:
             raise
         except DamagedError as error:
-            raise ValueError(f"{error}; make it again by analysis/ensemble.py") from error
+            raise ValueError(f"{error}; make it again: {_making(runs)}") from error
         _check_fits(files[0], record, runs)
         voters = [
             Voter(
@@ -118,6 +121,24 @@ class Ensemble:
 
 class NoEnsembleError(FileNotFoundError):
     """No ensemble of these runs is stored."""
+
+
+def stored_of_others(paths: Sequence[Path]) -> list[tuple[Path, ...]]:
+    """Return the runs that stored ensembles are made of, among some runs and those of their later phases.
+
+    Args:
+        paths: of runs, of which together no ensemble is stored.
+    """
+    folders = [path.resolve() for path in paths]
+    folders = list(dict.fromkeys([*folders, *(longer for path in folders for longer in longer_runs(path))]))
+    found: dict[tuple[Path, ...], None] = {}
+    for folder in folders:
+        for file in sorted((folder / "ensemble").glob("ensemble*.json")):
+            with suppress(*DAMAGE):
+                runs = tuple(folder.with_name(name) for name in read_ensemble(file).runs)
+                if all(map(Path.is_dir, runs)):
+                    found[runs] = None
+    return list(found)
 
 
 def by_name(paths: Sequence[Path]) -> dict[str, RunFolder]:
@@ -153,8 +174,12 @@ def ended_trainings(run: RunFolder) -> int:
     )
 
 
+def _making(runs: dict[str, RunFolder]) -> str:
+    return command_line("analysis/ensemble.py", "--run", *(str(run.path) for run in runs.values()))
+
+
 def _check_fits(file: Path, record: EnsembleRecord, runs: dict[str, RunFolder]) -> None:
-    again = f"make it again: python analysis/ensemble.py {' '.join(f'--run {run.path}' for run in runs.values())}"
+    again = f"make it again: {_making(runs)}"
     for run in runs.values():
         search = run.record()
         for key, here in (("data_hash", search.data_hash), ("folds_hash", search.folds_hash)):
@@ -200,7 +225,8 @@ def refitted(paths: Sequence[Path]) -> Ensemble:
             except NoEnsembleError:
                 views = (PLAIN,)
             return Ensemble(folder.path, (Voter(folder, NO_FOLD, np.ones(len(CLASSES))),), views, ())
-    raise FileNotFoundError(f"no final model in {' or '.join(map(str, paths))}; make one by analysis/refit.py")
+    make = command_line("analysis/refit.py", "--run", str(paths[0]))
+    raise FileNotFoundError(f"no final model in {' or '.join(map(str, paths))}; make one: {make}")
 
 
 def ensemble_file(run: RunFolder, runs: Iterable[str] = ()) -> Path:

@@ -6,8 +6,8 @@ from typing import Any
 
 from analysis.prediction.submission import class_map, header_problems, numbered_lines, split_row
 from trainable.coco.json_file import listed_names, not_a_folder
-from trainable.machine.command import error_console
-from trainable.machine.terminal import open_console
+from trainable.counts import agrees, counted
+from trainable.machine.terminal import error_console, open_console
 
 
 def check_submission(
@@ -122,7 +122,7 @@ def _order_problems(line_of: dict[str, int], order: list[str]) -> list[str]:
         return []
     one, other = moved[0]
     message = f"line {line_of[one]}: {one} stands where sample_submission.csv has {other}; keep its order"
-    return [f"{message} ({len(moved)} rows have left it)"]
+    return [f"{message} ({counted(len(moved), 'row')} {agrees(len(moved), 'has', 'have')} left it)"]
 
 
 def check_file(path: Path, data: Path) -> int:
@@ -138,8 +138,10 @@ def check_file(path: Path, data: Path) -> int:
         path, expected, order, lambda message: errors.print(f"warning: {message}", style="yellow")
     )
     if problems:
-        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        count = counted(len(problems), "problem")
         errors.print(f"{count} in {path}:\n{listed(problems)}", style="red")
         return 1
-    open_console().print(f"{path} is a valid submission of {len(expected)} photos", highlight=False, soft_wrap=True)
+    open_console().print(
+        f"{path} is a valid submission of {counted(len(expected), 'photo')}", highlight=False, soft_wrap=True
+    )
     return 0

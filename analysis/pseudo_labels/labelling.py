@@ -14,6 +14,7 @@ from analysis.pseudo_labels.thresholds import Histogram, Rule, histogram_of, kep
 from analysis.pseudo_labels.unlabelled import Found, Unlabelled
 from trainable.classes import CLASSES
 from trainable.config import NO_FOLD
+from trainable.counts import counted
 from trainable.dataset.extra_photos import PSEUDO, labels_name
 from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.out_of_fold import Map
@@ -70,7 +71,7 @@ def write_labels(
         put_photos(folder, found.photos)
         for fold, maker in makers.items():
             name, models = labels_name(fold), len(maker.voters)
-            announce(f"{name}: {len(found.photos)} photos by {models} model{'s' if models > 1 else ''}")
+            announce(f"{name}: {counted(len(found.photos), 'photo')} by {counted(models, 'model')}")
             with scratch_maps(folder, len(found.photos)) as scratch:
                 sets[name] = _label(LabelFile(folder, name, soft), maker, found.photos, predict, rule, scratch)
         write_json(folder / PSEUDO, {**record, "labels": {name: _facts(label_set) for name, label_set in sets.items()}})

@@ -1,6 +1,7 @@
 """What follows a search, as the notebook shows it: finalists, the ensemble's steps, and what is next to type."""
 
 from analysis.prediction.ensemble_file import ensemble_file
+from trainable.machine.called_as import command_line
 from trainable.run_folder.ensemble_record import read_ensemble
 from trainable.run_folder.folders import RunFolder
 
@@ -9,7 +10,7 @@ def stage_table(run: RunFolder) -> str:
     """Return markdown of the out-of-fold mIoU after each step of the stored ensemble, or how to make one."""
     file = ensemble_file(run)
     if not file.exists():
-        return f"No ensemble is stored yet: `python analysis/ensemble.py --run {run.path.name}` makes one."
+        return f"No ensemble is stored yet: `{command_line('analysis/ensemble.py', '--run', run.path.name)}` makes one."
     lines = ["| step | mIoU | 95% interval over photos |", "| --- | --- | --- |"]
     for stage in read_ensemble(file).stages:
         lines.append(f"| {stage.name} | {stage.value:.4f} | {stage.low:.3f} to {stage.high:.3f} |")
@@ -46,15 +47,17 @@ def member_table(run: RunFolder) -> str:
 
 def next_commands(run: RunFolder) -> str:
     """Return markdown of the commands from here to a submission."""
-    name = f"runs/{run.path.name}"
+    name, place = run.path.name, f"runs/{run.path.name}"
+    confirm = command_line("search/run.py", "--confirm", name, "--top", "3")
+    label = command_line("analysis/pseudo_label.py", "--run", place, "--data", "DIR", "--out", "extra/")
     return "\n".join(
         [
             "```sh",
-            f"python search/run.py --confirm {run.path.name} --top 3        # the best configs on the folds they lack",
-            f"python analysis/ensemble.py --run {name}             # weights, views and filters",
-            f"python analysis/ensemble_predict.py --run {name} --out submission.csv",
-            f"python analysis/pseudo_label.py --run {name} --data DIR --out extra/  # then search with --extra extra/",
-            f"python analysis/refit.py --run {name}                # the best config on all photos",
+            f"{confirm}    # the best configs on the folds they lack",
+            f"{command_line('analysis/ensemble.py', '--run', place)}    # weights, views and filters",
+            command_line("analysis/ensemble_predict.py", "--run", place, "--out", "submission.csv"),
+            f"{label}    # then search with --extra extra/",
+            f"{command_line('analysis/refit.py', '--run', place)}    # the best config on all photos",
             "```",
         ]
     )

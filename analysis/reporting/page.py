@@ -19,6 +19,9 @@ from trainable.metric.bootstrap import Interval
 
 TEMPLATE = Path(__file__).with_name("report_page.html")
 
+FIGURE = "data-figure="
+"""What marks a figure on the page: one without any gets no script of 5 MB."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -46,10 +49,16 @@ def page(title: str, sections: Sequence[tuple[str, str, str]]) -> str:
         for position, (name, heading, content) in enumerate(sections)
     )
     filled = TEMPLATE.read_text(encoding="utf-8")
+    script = get_plotlyjs() if FIGURE in body else ""
     # The script last: it is long and may hold anything.
-    for mark, content in (("TITLE", text(title)), ("LINKS", links), ("BODY", body), ("PLOTLY", get_plotlyjs())):
+    for mark, content in (("TITLE", text(title)), ("LINKS", links), ("BODY", body), ("PLOTLY", script)):
         filled = filled.replace(f"<!--{mark}-->", content, 1)
     return filled
+
+
+def script_mb(filled: str) -> float:
+    """Return the megabytes of a page that the script takes which draws its figures."""
+    return len(get_plotlyjs().encode()) / 1e6 if FIGURE in filled else 0.0
 
 
 def paragraph(content: str, style: str = "") -> str:
@@ -94,7 +103,7 @@ def figure(name: str, drawn: go.Figure) -> str:
     content = drawn.to_json().replace("</", "<\\/")
     return (
         f'<div class="figure"><div id="{name}" style="min-height:{drawn.layout.height}px"></div></div>'
-        f'<script type="application/json" data-figure="{name}">{content}</script>'
+        f'<script type="application/json" {FIGURE}"{name}">{content}</script>'
     )
 
 

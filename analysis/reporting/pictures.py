@@ -11,6 +11,7 @@ from analysis.pool.run_data import labelled_cache
 from analysis.results.board import Board
 from analysis.results.trials import Trial
 from trainable.classes import CLASSES
+from trainable.counts import counted
 from trainable.images.resampling import SCORE_SIZE, resize_photo
 from trainable.metric.bootstrap import mean_ious
 from trainable.run_folder.folders import RunFolder
@@ -41,7 +42,7 @@ def trial_to_draw(board: Board) -> Trial:
             return trial
     if not ranked:
         raise ValueError("no trial has ended an epoch yet")
-    raise ValueError(f"none of {len(ranked)} trials has kept its predictions (out_of_fold.parquet)")
+    raise ValueError(f"none of {counted(len(ranked), 'trial')} has kept its predictions (out_of_fold.parquet)")
 
 
 def varied(trial: Trial, count: int) -> list[str]:

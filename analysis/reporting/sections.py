@@ -1,5 +1,8 @@
 """What the report tells, one function per section; each returns html."""
 
+from collections.abc import Sequence
+from contextlib import suppress
+
 from analysis.reporting import figures, page
 from analysis.reporting.page import Cell, number, paragraph, text
 from analysis.reporting.pictures import pictures, trial_to_draw, varied, worst
@@ -7,6 +10,10 @@ from analysis.results.board import Board, Entry
 from analysis.results.exports import EXPLAINED, finalists_explained, folds_of, millions
 from analysis.results.importances import important, open_study
 from analysis.results.params import shared
+from trainable.counts import counted
+from trainable.machine.called_as import command_line
+from trainable.machine.terminal import short_path
+from trainable.run_folder.chain_phases import EXPECTED, longer_runs, read_phases, run_of_phase
 from trainable.run_folder.ensemble_record import read_ensemble
 from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.search_record import SearchRecord
@@ -16,20 +23,38 @@ from trainable.storage.record_checks import DAMAGE
 MOST_SHARED = 16
 """Parameters told of what the best trials share."""
 
+NO_SPACE = "none"
+"""The space that varies nothing."""
+
+ENSEMBLE = "ensemble/ensemble.json"
+
 
 def head(board: Board) -> str:
     """What the runs were, whether they are over, and the key numbers."""
     results = board.found
     names = " and ".join(run.path.name for run in results.runs)
-    spaces = ", ".join(dict.fromkeys(space for search in results.searches for space in spaces_of(search)))
-    state = "" if results.going_on() else "; all trials have ended"
-    parts = [f"<h1>{text(names)}</h1>", paragraph(f"Hyperparameter search of the space {spaces}{state}.", "quiet")]
-    if results.going_on():
-        parts.append(paragraph(f"This run is {results.going_on()}. The page shows what there is so far.", "note"))
+    unfinished = results.unfinished()
+    told = ", ".join(dict.fromkeys(what_it_is(search) for search in results.searches))
+    state = "" if unfinished else "; all trials have ended"
+    parts = [f"<h1>{text(names)}</h1>", paragraph(f"{told}{state}.", "quiet")]
+    if unfinished:
+        shown = "The page shows what there is so far" if results.going_on() else "Trials count by their best epoch"
+        parts.append(paragraph(f"This run is {unfinished}. {shown}.", "note"))
     if results.problems:
         message = f"Files that could not be used and are left out: {len(results.problems)}. They are named below."
         parts.append(paragraph(message, "note"))
     return "".join([*parts, page.facts(_key_numbers(board))])
+
+
+def what_it_is(search: SearchRecord) -> str:
+    """Return what a run was, given its record: a search, or trainings of configs that came from elsewhere."""
+    budget = f"{counted(search.epochs, 'epoch')} at {search.image_size} px"
+    if search.given:
+        origins = dict.fromkeys(origin.split("~")[0].rsplit(":", 1)[0] for origin in search.given)
+        return f"The best configs of {' and '.join(origins)}, trained anew for {budget} on fold {search.fold}"
+    if search.space == NO_SPACE:
+        return f"One config, without a search: {budget}"
+    return f"Hyperparameter search of the space {', '.join(dict.fromkeys(spaces_of(search)))}"
 
 
 def spaces_of(search: SearchRecord) -> list[str]:
@@ -39,7 +64,7 @@ def spaces_of(search: SearchRecord) -> list[str]:
 
 def _key_numbers(board: Board) -> list[tuple[str, str, str]]:
     trials = board.found.trials
-    numbers = []
+    numbers = _expected(board.found.runs)
     if board.ranked:
         best = board.ranked[0]
         value = best.trial.best["val_miou"] if best.trial.best else float("nan")
@@ -55,6 +80,54 @@ def _key_numbers(board: Board) -> list[tuple[str, str, str]]:
     spent = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
     numbers.append(("Training and validation", spent, device_hours))
     return numbers
+
+
+def _expected(runs: Sequence[RunFolder]) -> list[tuple[str, str, str]]:
+    """Return what the ensembles say is to be expected; a file that cannot be read is told where its steps are."""
+    numbers = []
+    for run in runs:
+        with suppress(*DAMAGE):
+            chain, file = read_phases(run), run.path / ENSEMBLE
+            if file.exists() and (expected := read_ensemble(file).expected):
+                held = f"90%: {expected['low']:.3f} to {expected['high']:.3f}, the ensemble on unseen photos"
+                numbers.append(("Expected mIoU", f"{expected['value']:.3f}", held))
+            elif chain and (value := chain.latest(EXPECTED)) is not None:
+                of = f"the ensemble of {run_of_phase(run.path, 'ensemble').name} on unseen photos"
+                numbers.append(("Expected mIoU", f"{value:.3f}", of))
+    return numbers
+
+
+def phases(run: RunFolder) -> str:
+    """What each phase on the way to a submission has come to, and where; empty where the run is a search alone."""
+    try:
+        chain = read_phases(run)
+    except DAMAGE as error:
+        return paragraph(str(error), "note")
+    if chain is None:
+        return ""
+    rows: list[list[Cell | str]] = [
+        [
+            phase.name,
+            run_of_phase(run.path, phase.name).name,
+            _long(phase.told),
+            number(phase.seconds, f"{phase.seconds / 60:.1f}"),
+            _long(phase.outcome()),
+        ]
+        for phase in chain.phases
+    ]
+    lines = [f"This run is the first phase of `--to {chain.to}`; the other sections of this page are of it alone."]
+    lines += [f"{hint[0].upper()}{hint[1:]}."] if (hint := longer_hint(run)) else []
+    submission = run.path / "submission.csv"
+    lines += [f"The submission is {short_path(submission)}."] if submission.exists() else []
+    told = "".join(map(paragraph, lines))
+    return told + page.table(("phase", "run", "what", "minutes", "came to"), rows, "phases")
+
+
+def longer_hint(run: RunFolder) -> str:
+    """Say which commands report the runs of the later phases; empty where there are none."""
+    commands = [command_line("analysis/report.py", "--run", short_path(path)) for path in longer_runs(run.path)]
+    told = "the longer trainings and the ensemble are in runs of their own"
+    return f"{told}: {', '.join(commands)}" if commands else ""
 
 
 def standing(board: Board) -> str:
@@ -138,7 +211,7 @@ def finalists(board: Board) -> str:
 
 def stages(run: RunFolder) -> str:
     """What each step from the best trial to the submission gained; empty where no ensemble was built."""
-    path = run.path / "ensemble" / "ensemble.json"
+    path = run.path / ENSEMBLE
     if not path.exists():
         return ""
     try:
@@ -196,9 +269,8 @@ def _parameters(run: RunFolder, prefix: str) -> str:
 
 def classes(board: Board) -> str:
     """IoU by class."""
-    explanation = (
-        f"Of the best {min(len(board.ranked), 20)} trials at 256x256; a dash: in neither truth nor prediction."
-    )
+    best = counted(min(len(board.ranked), 20), "trial")
+    explanation = f"Of the best {best} at 256x256; a dash: in neither truth nor prediction."
     return f'{paragraph(explanation)}<div class="wide">{page.figure("classes", figures.class_heatmap(board))}</div>'
 
 
@@ -253,9 +325,14 @@ def provenance(board: Board) -> str:
 
 
 def _provenance(run: RunFolder, search: SearchRecord) -> str:
+    way: dict[str, str] = {}
+    with suppress(*DAMAGE):
+        chain = read_phases(run)
+        way = {f"command with --to {chain.to}": chain.command} if chain else {}
     facts = {
         "run": run.path,
-        "command": search.content.get("command", ""),
+        **way,
+        "command that searches the same": search.content.get("command", ""),
         "data hash": search.data_hash or "",
         "folds hash": search.folds_hash or "",
         "fold that validates": "" if search.fold is None else search.fold,

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.results.cross_validated import Finalist, final
-from analysis.results.params import in_short, varying
+from analysis.results.params import ORIGIN, config_in_short, in_short, varying
 from analysis.results.reading import read_runs
 from analysis.results.significance import Place, places
 from analysis.results.trials import Trial, Trials
 from trainable.classes import CLASSES
+from trainable.counts import agrees, counted
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,12 @@ class Board:
         return [entry for entry in self.entries if not entry.rank]
 
     def in_short(self, trial: Trial) -> str:
-        """Return what tells a trial's config from the others'."""
-        return in_short(trial.params, self.telling)
+        """Return what tells a trial's config from the others', or what the config is where nothing was sampled."""
+        sampled = {name: value for name, value in trial.params.items() if name != ORIGIN}
+        if sampled:
+            return in_short(sampled, self.telling or None)
+        origin = f"{trial.params[ORIGIN]}:" if ORIGIN in trial.params else ""
+        return " ".join(filter(None, [origin, config_in_short(trial.config)]))
 
     def best_group(self) -> list[Entry]:
         """Return the trials of group A: those not worse than the best, as far as the photos can tell."""
@@ -64,9 +69,9 @@ class Board:
         """Return the trials to learn from, and what they are: group A, or the three best where that is fewer."""
         group = self.best_group()
         if len(group) >= 3 or len(group) == len(self.ranked):
-            return group, f"The {len(group)} trials of group A"
+            return group, f"The {agrees(len(group), 'trial', f'{len(group)} trials')} of group A"
         best = self.ranked[:3]
-        return best, f"The best {len(best)} trials (group A has {len(group)})"
+        return best, f"The best {counted(len(best), 'trial')} (group A has {len(group)})"
 
     def top(self, count: int) -> list[Entry]:
         """Return the best trials, at most `count`.

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from trainable.counts import counted
 from trainable.metric.bootstrap import mean_ious
 from trainable.metric.paired_comparison import Standing
 from trainable.run_folder.fold_models import broken, fold_models, last_standing, pooled_confusion, tallies_of, trainings
@@ -116,7 +117,7 @@ def _running(trial: TrialFolder) -> float:
 def _ended_early(trial: TrialFolder, epochs: int) -> str:
     status = trial.status()
     reason = f" ({status.reason})" if status.reason else ""
-    return f"{status.state} after {epochs} of {trial.config()['epochs']} epochs{reason}"
+    return f"{status.state} after {epochs} of {counted(trial.config()['epochs'], 'epoch')}{reason}"
 
 
 def read_curve(folder: TrialFolder) -> list[float]:

@@ -11,6 +11,7 @@ from analysis.results.cross_validated import Finalist
 from analysis.results.params import shared, shown_value
 from trainable.classes import CLASSES
 from trainable.counts import counted
+from trainable.machine.called_as import command_line
 from trainable.storage.atomic_write import write_bytes, write_json
 
 
@@ -77,6 +78,7 @@ def as_json(board: Board) -> dict[str, Any]:
         "folds_hash": search.folds_hash,
         "fold": search.fold,
         "going_on": board.found.going_on() or None,
+        "ended_early": board.found.ended_early() or None,
         "trials": [{**record(entry), "params": entry.trial.params} for entry in board.entries],
         "finalists": [_finalist(finalist) for finalist in board.finalists],
         "verdict": board.verdict or None,
@@ -110,8 +112,8 @@ def as_markdown(board: Board) -> str:
         parts += [finalists_explained(board), finalists_table(board)]
     if board.unranked:
         parts += ["## Trials without a rank", unranked_table(board)]
-    if board.found.going_on():
-        parts.append(f"The search is {board.found.going_on()}.")
+    if unfinished := board.found.unfinished():
+        parts.append(f"The search is {unfinished}.")
     if board.found.problems:
         parts += ["## Files that could not be used", "\n".join(f"- {problem}" for problem in board.found.problems)]
     return "\n\n".join(parts) + "\n"
@@ -184,7 +186,7 @@ def summary(board: Board) -> str:
     epochs, minutes = sum(len(trial.curve) for trial in trials), sum(trial.seconds for trial in trials) / 60
     overview = f"{names}: {counted(len(trials), 'trial')}, {counted(epochs, 'epoch')} in {minutes:.1f} trial minutes"
     overview += f"; stopping saved {counted(results.saved_epochs(), 'epoch')}"
-    lines = [overview, *([f"**{results.going_on()}**"] if results.going_on() else [])]
+    lines = [overview, *([f"**{results.unfinished()}**"] if results.unfinished() else [])]
     lines += [f"- not usable: {problem}" for problem in results.problems]
     lines += [f"- trial {entry.trial.label} {entry.trial.state}: {entry.trial.reason}" for entry in board.unranked]
     return "\n\n".join(lines)
@@ -197,9 +199,10 @@ def picked(board: Board) -> str:
         return "No trial has ended an epoch yet."
     run = board.found.runs[0].path.name
     numbers = ", ".join(entry.trial.label for entry in best)
+    confirm = command_line("search/run.py", "--confirm", run, "--top", str(len(best)))
     commands = (
-        f"python search/run.py --confirm {run} --top {len(best)}    # train the best on the other folds too",
-        f"python analysis/ensemble_predict.py --run runs/{run} --out submission.csv",
+        f"{confirm}    # train the best on the other folds too",
+        command_line("analysis/ensemble_predict.py", "--run", f"runs/{run}", "--out", "submission.csv"),
     )
     return "\n".join([f"{which}: **{numbers}**.", "", "```sh", *commands, "```"])
 

@@ -9,6 +9,10 @@ FIRST = ("architecture", "encoder", "loss", "optimizer", "scheduler", "oversampl
 """Sampled names told first, whose values speak for themselves."""
 
 
+ORIGIN = "promoted"
+"""The name under which a run of promoted configs has whose config a trial got, such as `trash:7`."""
+
+
 @dataclass(frozen=True)
 class Shared:
     """A sampled name, its values among the best trials and among all."""
@@ -44,6 +48,16 @@ def in_short(params: Mapping[str, Any], names: Iterable[str] | None = None) -> s
         elif value not in (False, 0, "none"):
             parts.append(shown_value(value) if name in FIRST else f"{name}={shown_value(value)}")
     return " ".join(parts)
+
+
+def config_in_short(config: Mapping[str, Any]) -> str:
+    """Return a config on one line, for trials whose space sampled nothing: network, photos' size, loss, optimizer."""
+    named = [config.get(name) for name in ("architecture", "encoder")]
+    size = f"{config['image_size']}px" if "image_size" in config else None
+    parts = [config.get(name, {}) for name in ("loss", "optimizer")]
+    rate = parts[1].get("lr")
+    named += [size, *(part.get("name") for part in parts), None if rate is None else f"lr={shown_value(rate)}"]
+    return " ".join(str(value) for value in named if value is not None)
 
 
 def shown_value(value: Any) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from analysis.results.trials import Part, Trial, Trials
 from trainable.classes import CLASSES
+from trainable.counts import counted
 from trainable.metric.bootstrap import mean_ious
 from trainable.run_folder.folders import RunFolder, TrialFolder
 from trainable.run_folder.search_record import SearchRecord
@@ -143,7 +144,7 @@ def _leave_out_other_photos(results: Trials) -> None:
         if first is None and names is not None:
             first, of = names, trial.label
         if first is not None and names is not None and not np.array_equal(names, first):
-            problem = f"it has {len(names)} photos, not the {len(first)} of trial {of}"
+            problem = f"it has {counted(len(names), 'photo')}, not the {len(first)} of trial {of}"
             results.problems.append(f"trial {trial.label}, confusion.npz: {problem}")
             results.trials[position] = replace(trial, confusion=None)
 

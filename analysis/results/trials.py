@@ -14,6 +14,9 @@ from trainable.storage.record_checks import DAMAGE
 
 Part = TypeVar("Part")
 
+ALL_ENDED = "all trials have ended"
+"""Why a search ends that is done; of a race, which may come after a search whose time was over, it says nothing."""
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -86,9 +89,26 @@ class Trials:
 
     def going_on(self) -> str:
         """Say which trials have not ended yet; empty where the runs are over."""
+        return "" if self._over() else self._left("still going on, or interrupted: {}")
+
+    def ended_early(self) -> str:
+        """Say why runs are over before all trials have ended; empty where these have, or where a run goes on."""
+        ends = self._over()
+        whys = [end for end in dict.fromkeys(ends) if end and end != ALL_ENDED]
+        return self._left(f"over ({', '.join(whys)}): {{}}" if whys else "over: {}") if ends else ""
+
+    def unfinished(self) -> str:
+        """Say how the runs stand where some trials have not ended; empty where all have."""
+        return self.going_on() or self.ended_early()
+
+    def _over(self) -> list[str]:
+        """Return why each run's search has ended, or nothing where one has not said that it did."""
+        ends = [run.driver_end() for run in self.runs]
+        return [end for end in ends if end is not None] if None not in ends else []
+
+    def _left(self, told: str) -> str:
         live = [trial.label for trial in self.trials if trial.state not in ENDED]
         asked = sum(search.trials for search in self.searches)
         if not live and len(self.trials) >= asked:
             return ""
-        ended = len(self.trials) - len(live)
-        return f"still going on, or interrupted: {have_ended(ended, max(asked, len(self.trials)))}"
+        return told.format(have_ended(len(self.trials) - len(live), max(asked, len(self.trials))))

@@ -3,7 +3,8 @@
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ from search.run_state.time_left import epochs_to_come
 from search.worker.messages import Epoch, Report
 from search.worker.trial_callback import TrialCallback, assigned
 from trainable.classes import METRIC
+from trainable.counts import counted
 from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.trial_record import BROKEN, ENDED, FAILED, FINISHED, INTERRUPTED, PAUSED, RUNNING, STOPPED
 
@@ -75,6 +77,7 @@ class Progress(TrialCallback):
     now: Callable[[], float] = time.monotonic
     started: float = 0.0
     told: float = 0.0  # when the last line was
+    measured: str = ""  # what is measured before the first trial, while it is
     told_best: float | None = None
 
     def __post_init__(self) -> None:
@@ -108,6 +111,26 @@ class Progress(TrialCallback):
         if quiet >= QUIET_S or (quiet >= TELL_S and self._better()):
             self.tell(self.line())
 
+    @contextmanager
+    def measuring(self, what: str) -> Iterator[None]:
+        """Say what is measured before the first trial, for as long as this is entered."""
+        self.measured = what
+        self.tell(what)
+        try:
+            yield
+        finally:
+            self.measured = ""
+
+    def waiting(self) -> str:
+        """Return what is waited for until the first epoch of this session ends; empty from then on."""
+        if self.epochs_seen:
+            return ""
+        if self.measured:
+            return self.measured
+        if self.count(RUNNING):
+            return "the first trials load PyTorch and the photos, and train their first epoch"
+        return "the processes of the first trials start"
+
     def line(self) -> str:
         """Return how the search stands, on one line: epochs, the best, how many have ended and the time left."""
         running = [
@@ -117,6 +140,8 @@ class Progress(TrialCallback):
         ]
         summary = ", ".join(running[:SHOWN]) + (f" and {len(running) - SHOWN} more" if len(running) > SHOWN else "")
         parts, leader = [summary or "no trial is running yet"], self.best()
+        if waiting := self.waiting():
+            parts.append(f"no epoch has ended yet: {waiting}")
         if leader is not None and not self.further:
             best = self.views[leader].best
             parts.append(
@@ -215,14 +240,17 @@ class Progress(TrialCallback):
         head = Text(
             f"{self.count(RUNNING)} running  {self.count(PAUSED)} paused  {self.count(FINISHED)} finished  "
             f"{self.count(STOPPED)} stopped  "
-            f"{self.count(*BROKEN)} failed  of {self.trials} trials   {self.rate():.2f} epochs/s   "
+            f"{self.count(*BROKEN)} failed  of {counted(self.trials, 'trial')}   {self.rate():.2f} epochs/s   "
             f"{show_time(self.now() - self.started)} so far, {self.eta()} left"
         )
         leader = self.best()
-        lead = Text("no epoch has ended yet" if leader is None else "")
+        lines = [head]
+        if waiting := self.waiting():
+            lines.append(Text(f"no epoch has ended yet: {waiting}"))
         if leader is not None and not self.further:
             view = self.views[leader]
-            lead = Text(f"best {METRIC} {view.best:.4f} by trial {leader}: {show_params(view.params)}", "bold green")
+            best = f"best {METRIC} {view.best:.4f} by trial {leader}: {show_params(view.params)}"
+            lines.append(Text(best, "bold green"))
         rows: list[tuple[tuple[str | Text, ...], str]] = []
         running = [name for name, view in self.views.items() if view.state == RUNNING]
         rest = [name for name in self.views if name not in running]
@@ -234,7 +262,7 @@ class Progress(TrialCallback):
         table = Table(box=None, pad_edge=False, header_style="dim")
         titles, gives_way = ("trial", "state", "epoch", METRIC, "best", "config"), (METRIC, "epoch", "state")
         fitted(table, titles, rows, self.console, gives_way, left=("state",))
-        return Group(head, lead, table)
+        return Group(*lines, table)
 
 
 def show_time(seconds: float) -> str:

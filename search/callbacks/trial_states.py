@@ -13,6 +13,7 @@ from search.tuning.freeze_thaw import Thawing
 from search.worker.lease import release
 from search.worker.messages import Broken, Epoch, Excused, Halted, Report, read_report
 from search.worker.trial_callback import TrialCallback, assigned
+from trainable.counts import all_of
 from trainable.run_folder.folders import RunFolder, TrialFolder
 from trainable.run_folder.trial_record import ENDED, FAILED, FINISHED, INTERRUPTED, OOM, PAUSED, RUNNING, STOPPED
 
@@ -76,7 +77,7 @@ class RecordStates(TrialCallback):
             return self._end(trial, folder, report.state, report.reason, files=files, traceback=report.traceback)
         done = len(folder.curve())
         if done >= self.epochs:
-            return self._end(trial, folder, FINISHED, f"all {self.epochs} epochs", files=files)
+            return self._end(trial, folder, FINISHED, all_of(self.epochs, "epoch"), files=files)
         if self.thawing:
             return self._end(trial, folder, PAUSED, self.thawing.why(assigned(trial).number), files=files)
         return self._end(trial, folder, STOPPED, f"stopped by ASHA after epoch {done} of {self.epochs}", files=files)

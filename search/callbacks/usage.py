@@ -52,6 +52,7 @@ class Hours(TrialCallback):
         name = self.names[trial.trial_id] = key(assigned(trial).folder(self.run))
         if (gpus := assigned(trial).gpus) is not None:
             self.shares[name] = gpus
+        self._write()
 
     def trial_reported(self, trial: Trial, report: Report) -> None:
         """A trial ended an epoch."""

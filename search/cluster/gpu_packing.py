@@ -14,6 +14,7 @@ from search.worker.gpu_memory_model import CONTEXT_MB, MemoryModel, need_of
 from search.worker.messages import Epoch, Report
 from search.worker.trial_callback import TrialCallback, assigned
 from trainable.config import TrialConfig
+from trainable.counts import agrees, counted
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.atomic_write import read_json, write_json
 
@@ -64,8 +65,10 @@ class Packing(TrialCallback):
         weights, photo, recomputed = footprint
         least, _, _ = self.model.predict(need_of(config, weights, recomputed, parts))
         if least > room:
+            photos = config.batch_size // parts
             raise DoesNotFitError(
-                f"not started: {config.batch_size // parts} photos of {config.image_size} px at a time need at least "
+                f"not started: {counted(photos, 'photo')} of {config.image_size} px at a time "
+                f"{agrees(photos, 'needs', 'need')} at least "
                 f"{least / 1000:.1f} GB, and a GPU has {room / 1000:.1f} GB for them"
             )
         _, _, most = self.model.predict(need_of(config, weights, photo, config.accumulation))

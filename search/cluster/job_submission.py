@@ -10,6 +10,7 @@ from rich.console import Console
 from search.cluster.ray_cluster import REPOSITORY
 from search.run_state.run_location import default_name, earlier_name
 from search.settings.settings import Settings, typed
+from trainable.machine.called_as import command_line
 from trainable.storage.remote import is_uri
 
 PATHS = ("runs_dir", "data", "extra", "encoder_weights", "base", "cache_dir")
@@ -43,11 +44,11 @@ def submit(settings: Settings, console: Console) -> int:
     if not earlier_name(settings) and settings.name is None:
         command += ["--name", name]
     job = _send(address, name, command)
-    where = shlex.join(["--runs-dir", str(settings.runs_dir)])
+    where = ["--runs-dir", str(settings.runs_dir)]
     console.print(f"run {name} was sent to {address} as job {job}; this shell may go", style="bold")
     for line in (
-        f"python search/status.py {name} {where}    # how it stands",
-        f"python search/status.py {name} {where} --stop    # save everything and stop",
+        f"{command_line('search/status.py', name, *where)}    # how it stands",
+        f"{command_line('search/status.py', '--stop', name, *where)}    # save everything and stop",
         f"RAY_AUTH_MODE=token ray job logs --address {address} --follow {job}",
     ):
         console.print(f"  {line}", highlight=False, soft_wrap=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from search.cluster.node_facts import Ask, Facts, Gpu
+from trainable.counts import counted
 
 WHEEL = 'pip install "torch>=2.10,<2.15" torchvision --index-url https://download.pytorch.org/whl/cu126'
 """The last PyTorch with code for V100."""
@@ -42,8 +43,8 @@ def judge(facts: Facts, driver: Facts, ask: Ask, late_s: float = 0.0, gpus: int 
         findings.append(
             Finding(
                 "GPUs",
-                f"Ray counts {gpus} GPUs, PyTorch sees {len(facts.gpus)}; {driver_is}: install or reload it (580 is"
-                " the last that knows V100), or start Ray there with the --num-gpus that it has",
+                f"Ray counts {counted(gpus, 'GPU')}, PyTorch sees {len(facts.gpus)}; {driver_is}: install or reload it "
+                "(580 is the last that knows V100), or start Ray there with the --num-gpus that it has",
             )
         )
     for name, value in driver.versions.items():

@@ -21,6 +21,7 @@ from search.cluster.ray_requirements import ANSWER_S, check_answers
 from search.ending.signals import take_back, unheard_by_children
 from search.settings.allocation import Machine
 from search.worker.build_checks import gpu_memory_gb
+from trainable.counts import counted
 from trainable.machine.cores import cpu_count
 
 REPOSITORY = Path(__file__).parents[2]
@@ -148,10 +149,12 @@ def find_machine(gpus: int | None, console: Console) -> Machine:
     kinds = growth(BOOTSTRAP.expanduser()) if gpus or not gpus_now else []
     if (kinds and (gpus or 0) > gpus_now) or (kinds and not gpus_now):
         shares = _grown(shares, kinds, gpus)
-        message = f"the cluster grows to {sum(node_gpus for _, node_gpus in shares)} GPUs"
+        message = f"the cluster grows to {counted(sum(node_gpus for _, node_gpus in shares), 'GPU')}"
         console.print(f"{message}; waiting for the first one" if not gpus_now else message, highlight=False)
     elif gpus and gpus > gpus_now:
-        raise ValueError(f"--gpus {gpus} is more than the {gpus_now} GPUs of this cluster, and it does not grow")
+        raise ValueError(
+            f"--gpus {gpus} is more than the {counted(gpus_now, 'GPU')} of this cluster, and it does not grow"
+        )
     total_gpus = sum(node_gpus for _, node_gpus in shares)
     memory = _gpu_memory(FIRST_NODE_S if not gpus_now else 300) if total_gpus else None
     useful = tuple(share for share in shares if (share[1] if total_gpus else share[0]))

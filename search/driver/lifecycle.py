@@ -22,6 +22,7 @@ from search.ending.endings import (
     CTRL_C,
     FINISHED,
     LOST,
+    OWN_SPACE,
     SIGNALS,
     STUCK,
     SUPERSEDED,
@@ -36,6 +37,7 @@ from search.run_state.driver_record import Share
 from search.run_state.heartbeat import Heartbeat, request_stop
 from search.settings.allocation import Machine, Resources
 from search.settings.budget import Clock
+from spaces.own import OwnSpaceError
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.disk_full import wait_for_room
 from trainable.storage.remote import Remote
@@ -65,6 +67,7 @@ class Driver:
         self.run, self.record, self.console, self.clock = run, record, console, clock
         self.cause, self.at_once, self.failed = "", False, False
         """The first thing that ended the run from outside; whether a second signal came; whether the driver failed."""
+        self.own_space = ""  # what is said of a function of the user's own that failed
         self.lock, self.ending, self.ended = threading.Lock(), threading.Event(), 0.0
         self.finish: Callable[[], End] = lambda: FINISHED
         record.stuck = lambda: self.end(STUCK)
@@ -117,6 +120,7 @@ class Driver:
                 cause=self.cause,
                 at_once=self.at_once,
                 failed=self.failed,
+                own_space=bool(self.own_space),
                 waiting=len(self.record.waiting),
                 limited=limited,
             )
@@ -125,6 +129,8 @@ class Driver:
     def reason(self, end: End) -> str:
         """Return what is said first of an end."""
         why = end.told.format(budget=self.clock.budget.text if self.clock else "")
+        if end is OWN_SPACE:
+            return f"{why}: {self.own_space}"
         return f"{why} ({list(self.record.waiting.values())[-1]})" if end is WAITING else why
 
     def end(self, cause: str) -> None:
@@ -191,13 +197,18 @@ class Driver:
                 self.end(LOST)
 
     def _judge(self, error: Exception) -> None:
-        """Tell what an error of the main thread is: a Ray that is gone, something wrong with the run, or a bug."""
+        """Tell what an error of the main thread is.
+
+        A Ray that is gone, something wrong with the run, a function of the user's own that failed, or a bug.
+        """
         from search.cluster.ray_cluster import RayWatch
 
         if self.cause == LOST or RayWatch().lost():
             self.cause = self.cause or LOST
         elif isinstance(error, ValueError | OSError) and not self.record.started:
             raise error
+        elif isinstance(error, OwnSpaceError):
+            self.own_space = str(error)
         else:
             self.failed = True
             traceback.print_exception(error)

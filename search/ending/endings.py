@@ -138,6 +138,14 @@ BUG = End(
     next=AGAIN,
     status=1,
 )
+OWN_SPACE = End(
+    name="own space failed",
+    when="a function of your own (`--space FILE.py:FUNCTION`) raised an error, or gave what cannot train",
+    told="a function of your own failed",
+    saved=EPOCH,
+    next=AGAIN,
+    status=1,
+)
 SUPERSEDED = End(
     name="taken over",
     when="another search has claimed the run while this one was frozen (a suspended machine)",
@@ -170,6 +178,7 @@ ENDS = (
     WAITING,
     LOST_RAY,
     BUG,
+    OWN_SPACE,
     SUPERSEDED,
     BAD_INPUT,
 )
@@ -200,6 +209,8 @@ class Facts:
     """Whether a second signal came."""
     failed: bool = False
     """Whether the driver raised an error of its own."""
+    own_space: bool = False
+    """Whether a function of the user's own raised one."""
     waiting: int = 0
     """Trials that were put aside by the fault of files, storage or network."""
     limited: bool = False
@@ -210,6 +221,8 @@ def decide(facts: Facts) -> End:
     """Return how a search has ended."""
     if facts.failed:
         return BUG
+    if facts.own_space:
+        return OWN_SPACE
     if not facts.left:
         return FINISHED if facts.sound else ALL_FAILED
     if facts.at_once and facts.cause == CTRL_C:

@@ -5,7 +5,6 @@ larger photos and more epochs, confirm them on further folds, make the ensemble,
 final model. How far it has come is in the run folder's phases.json, so `--resume NAME` goes on at any point.
 """
 
-import shlex
 import signal
 import subprocess
 import sys
@@ -28,7 +27,8 @@ from search.run_state.run_names import check_name
 from search.run_state.run_status import show_span
 from search.settings.budget import LIMITS
 from search.settings.phase_names import ENSEMBLE, EXTRA, MODEL, PROMOTE, SEARCH, SUBMISSION
-from search.settings.settings import Settings, given_or, option, typed
+from search.settings.settings import Settings, given_or, typed
+from trainable.machine.called_as import command_line
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.remote import is_uri
 
@@ -74,6 +74,13 @@ def carry_through(settings: Settings, console: Console) -> tuple[int, RunFolder]
     return Carrier(commands, console).carry(), run
 
 
+TRAINS = (SEARCH, PROMOTE, EXTRA)
+"""Phases that must end an epoch, as the next ones go on from it."""
+
+LEAST_AGAIN_S = 60.0
+"""Wall seconds of a phase that has ended no epoch with which it is tried again."""
+
+
 class Carrier:
     """Runs the phases of a chain."""
 
@@ -100,23 +107,40 @@ class Carrier:
             phase = self.chain.put(self.commands.of[name]())
             if phase.skipped:
                 self._say(f"phase {name}: left out, {phase.skipped}")
-            elif status := self._do(phase):
-                return self._ended_early(phase, status)
-            else:
-                self.commands.exchange(name)
-                phase.found = self.commands.outcome(name)
-                self._check_paid(phase)
+            elif status := self._do_until_paid(name):
+                return status
             write_chain(self.run, self.chain)
             if name in SHARES and self.chain.to_come:
                 self.console.print(plan_table(self.commands))
         self.console.print(gains_table(self.chain))
         return 0
 
+    def _do_until_paid(self, name: str) -> int:
+        """Run a phase, once more with a share of what is left where it has ended no epoch; returns the status.
+
+        Raises:
+            ValueError: it has ended none, and too little is left.
+        """
+        while True:
+            phase = self.chain.phase(name)
+            assert phase is not None
+            if status := self._do(phase):
+                return self._ended_early(phase, status)
+            self.commands.exchange(name)
+            phase.found = self.commands.outcome(name)
+            if name not in TRAINS or phase.found["trials"]:
+                return 0
+            phase.status = None  # it is to go on, once there is more
+            write_chain(self.run, self.chain)
+            self._check_more(phase)
+            self._say(f"phase {name} has ended no epoch in {show_span(phase.seconds)}: it goes on", "yellow")
+            self.chain.put(self.commands.of[name]())
+
     def _do(self, phase: Phase) -> int:
         """Run a phase's command to its end, hand signals on to it, and return its status."""
         if self.signalled:
             return 128 + self.signalled
-        self._say(f"phase {phase.name}: {phase.told}\n  {shlex.join(['python', *phase.command])}", "bold")
+        self._say(f"phase {phase.name}: {phase.told}\n  {command_line(*phase.command)}", "bold")
         began, before = time.monotonic(), phase.seconds
         script = Path(__file__).parents[2] / phase.command[0]
         # A session of its own: a signal to the terminal's group comes here alone, and goes on once.
@@ -148,20 +172,19 @@ class Carrier:
         tell_end(self.console, f"phase {phase.name} ended with status {status}", again)
         return status
 
-    def _check_paid(self, phase: Phase) -> None:
-        """See that a phase whose time is over has something to go on from.
+    def _check_more(self, phase: Phase) -> None:
+        """See that a phase that has ended no epoch has some time left to do so.
 
         Raises:
-            ValueError: it has ended no epoch.
+            ValueError: it has not.
         """
-        if phase.name not in (SEARCH, PROMOTE, EXTRA) or phase.found["trials"]:
+        if self.commands.hours.share(phase.name) >= LEAST_AGAIN_S:
             return
-        phase.status = None  # it is to go on, once there is more
-        write_chain(self.run, self.chain)
-        limit, took = next(iter(self.chain.limit)), show_span(phase.seconds)
+        hours, took = self.commands.hours, show_span(phase.seconds)
+        more = hours.as_limit(self.chain.spent + 3 * phase.seconds)  # of which it gets at least as much as it has had
         raise ValueError(
-            f"{self.commands.hours.limit()} is too little: its share for phase {phase.name}, {took}, "
-            f"ended no epoch. Go on with more of it:\n  {self.commands.again()} {option(limit)} MORE"
+            f"{hours.limit()} is too little here: phase {phase.name} has ended no epoch in {took}, and nothing is "
+            f"left. Go on with more, such as:\n  {self.commands.again()} {more}"
         )
 
     def _say(self, message: str, style: str = "") -> None:

@@ -1,17 +1,17 @@
 """The command of each phase on the way to a submission, by what those before it have come to."""
 
 import math
-import shlex
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from search.phases.hours_left import ChainHours
-from search.phases.sharing import Candidate, Further, Longer, choose_further, choose_longer, shares_left
+from search.phases.sharing import UNLIMITED, Candidate, Further, Longer, choose_further, choose_longer, shares_left
 from search.preparation.stored_plan import stored_plan
 from search.racing.candidates import rank
 from search.run_state.chain_record import Chain, Phase, phase_run
-from search.run_state.leaderboard import runs_dir_option, standings
+from search.run_state.leaderboard import resume_command, runs_dir_option, standings
+from search.run_state.past_usage import read_usage
 from search.run_state.run_location import LARGE
 from search.run_state.run_status import show_span
 from search.settings.budget import LIMITS
@@ -31,6 +31,7 @@ from search.settings.plan import Plan
 from search.settings.settings import Settings, option, typed
 from trainable.coco.reader import read_training
 from trainable.dataset.demo import find_data
+from trainable.machine.called_as import command_line
 from trainable.run_folder.ensemble_record import read_ensemble
 from trainable.run_folder.fold_models import fold_models
 from trainable.run_folder.folders import RunFolder, TrialFolder
@@ -73,7 +74,7 @@ class Commands:
 
     def again(self) -> str:
         """Return the command that goes on."""
-        return shlex.join(["python", "search/run.py", "--resume", self.run.path.name, *runs_dir_option(self.run)])
+        return resume_command(self.run, Settings(**self.settings.given(("space",))))
 
     def exchange(self, name: str = "") -> None:
         """Bring what others have written of runs at a URI, and send what a phase has left here that is not there.
@@ -136,11 +137,17 @@ class Commands:
         return {}
 
     def _search(self) -> Phase:
-        share, before = shares_left(self.chain.wanted, 1.0, 1.0)[SEARCH], self.chain.phase(SEARCH)
+        before = self.chain.phase(SEARCH)
+        begun_in_vain = before is not None and has_begun(self.run) and not any(t.curve() for t in self.run.trials())
+        if begun_in_vain and math.isfinite(self.hours.seconds()):
+            seconds = self.hours.share(SEARCH)  # of what is left: what it has had was not enough for an epoch
+        else:
+            whole = self.hours.seconds() if math.isfinite(self.hours.seconds()) else UNLIMITED
+            seconds = shares_left(self.chain.wanted, whole, whole)[SEARCH] - (before.seconds if before else 0.0)
         if "until" in self.chain.limit:
-            budget = ["--until", f"{max(share * self.hours.seconds() - (before.seconds if before else 0), 1):.0f}s"]
+            budget = _until(seconds)
         else:  # counts what the run has spent before
-            budget = ["--gpu-hours", f"{share * self.hours.budget_hours():.6g}"]
+            budget = ["--gpu-hours", f"{self._search_hours(seconds, begun_in_vain):.6g}"]
         if has_begun(self.run):
             function = typed(self.settings.given(("space",)))  # of the user's own, see `spaces/own.py`
             command = ["--resume", self.run.path.name, *runs_dir_option(self.run), *function, *self._machine()]
@@ -148,6 +155,13 @@ class Commands:
             command = [*self.chain.asked, "--name", self.run.path.name]
             command += [] if "--trials" in self.chain.asked else ["--trials", str(MOST_TRIALS)]
         return Phase(SEARCH, ["search/run.py", *command, "--to", SEARCH, *budget], "short trainings of many configs")
+
+    def _search_hours(self, seconds: float, begun_in_vain: bool) -> float:
+        """Return the hours that the search may spend in all, earlier sessions included."""
+        size = self.hours.size()
+        if begun_in_vain and size:
+            return read_usage(self.run).total() + seconds * size / 3600
+        return shares_left(self.chain.wanted, UNLIMITED, UNLIMITED)[SEARCH] / UNLIMITED * self.hours.budget_hours()
 
     def _promote(self) -> Phase:
         until = _until(self.hours.share(PROMOTE))
@@ -223,7 +237,7 @@ class Commands:
         command = ["analysis/refit.py", "--run", place_of(self.long)]
         if needed > self.hours.left():
             reason = f"it takes {show_span(needed)} and {show_span(max(self.hours.left(), 0))} are left"
-            return Phase(MODEL, [], "", skipped=f"{reason}; {shlex.join(['python', *command])} trains it")
+            return Phase(MODEL, [], "", skipped=f"{reason}; {command_line(*command)} trains it")
         resume = ["--resume"] if (self.long.refit.path / "refit.json").exists() else []
         return Phase(MODEL, [*command, *resume], "one model, trained on all photos")
 

@@ -45,6 +45,14 @@ class ChainHours:
         """Return the seconds of a phase that is to come."""
         return shares_left(self.chain.to_come, self.left(), self.seconds())[name]
 
+    def as_limit(self, seconds: float) -> str:
+        """Return the option of a budget of so many seconds of wall time, in the unit that this one was given in."""
+        if "until" in self.chain.limit:
+            return f"{option('until')} {math.ceil(seconds / 60)}m"
+        factor = seconds / self.seconds()
+        name = "gpu_hours" if "gpu_hours" in self.chain.limit else "cost"
+        return f"{option(name)} {self.chain.limit[name] * factor:.3g}"
+
     def limit(self) -> str:
         """Return the budget as it was given."""
         return " ".join(f"{option(name)} {value}" for name, value in self.chain.limit.items())

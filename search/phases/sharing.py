@@ -20,6 +20,13 @@ leaves over."""
 REST = 0.05
 """Of the whole budget: for the ensemble and the submission, which took 2% of half an hour with two members."""
 
+LEAST_SEARCH_S = 180.0
+"""Wall seconds that the search gets at the least, up to half of all: to check the models, start Ray and load the
+networks takes a minute or two, in which nothing is trained."""
+
+UNLIMITED = 1e9
+"""Seconds of a budget that is not known in seconds yet: its shares are told as parts of this."""
+
 LONGER = (1, 2, 4)
 """Times the search's epochs that a promoted config may train."""
 
@@ -127,8 +134,11 @@ def choose_longer(
             return promoted
         chosen = [next(candidate for candidate in ranked if candidate.number == number) for number in promoted.numbers]
         return _varied(promoted, chosen, workers, seconds)
-    cheapest = min(candidates, key=lambda candidate: _wall([candidate], epochs, base, workers))
-    return Longer((cheapest.number,), epochs, base, _wall([cheapest], epochs, base, workers), cheapest.end)
+    by_cost = sorted(candidates, key=lambda candidate: (_wall([candidate], epochs, base, workers), candidate.number))
+    least = by_cost[: min(workers, TOP[0])]  # the second takes no longer than its own training beside the first
+    best = max(candidate.end for candidate in least)
+    numbers = tuple(candidate.number for candidate in least)
+    return Longer(numbers, epochs, base, _wall(least, epochs, base, workers), best)
 
 
 def _varied(longer: Longer, chosen: Sequence[Candidate], workers: int, seconds: float) -> Longer:
@@ -238,5 +248,10 @@ def shares_left(to_come: Sequence[str], seconds: float, budget: float) -> dict[s
     if not weights:
         return {ENSEMBLE: seconds}
     rest = min(REST * budget, seconds / 2)
-    whole = sum(weights.values())
-    return {**{name: (seconds - rest) * weight / whole for name, weight in weights.items()}, ENSEMBLE: rest}
+    whole, shared = sum(weights.values()), seconds - rest
+    shares = {name: shared * weight / whole for name, weight in weights.items()}
+    if SEARCH in shares and len(shares) > 1:
+        search = max(shares[SEARCH], min(LEAST_SEARCH_S, shared / 2))
+        others = (shared - search) / (shared - shares[SEARCH]) if shared > shares[SEARCH] else 0.0
+        shares = {name: search if name == SEARCH else share * others for name, share in shares.items()}
+    return {**shares, ENSEMBLE: rest}

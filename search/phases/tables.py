@@ -5,7 +5,7 @@ import math
 from rich.table import Table
 
 from search.phases.commands import Commands
-from search.phases.sharing import most_gained, shares_left
+from search.phases.sharing import UNLIMITED, most_gained, shares_left
 from search.run_state.chain_record import Chain, Phase
 from search.run_state.run_status import show_span
 from search.settings.phase_names import CONFIRM, PROMOTE, SEARCH, WHAT
@@ -22,7 +22,7 @@ def plan_table(commands: Commands) -> Table:
     for title, side in (("phase", "left"), ("what", "left"), ("time", "right"), ("val_miou", "right")):
         table.add_column(title, justify="right" if side == "right" else "left")
     finite = math.isfinite(commands.hours.seconds())
-    seconds_left, budget = (commands.hours.left(), commands.hours.seconds()) if finite else (1.0, 1.0)
+    seconds_left, budget = (commands.hours.left(), commands.hours.seconds()) if finite else (UNLIMITED,) * 2
     shares = shares_left(chain.to_come, seconds_left, budget)
     best: float | None = None
     for name in chain.wanted:
@@ -32,7 +32,7 @@ def plan_table(commands: Commands) -> Table:
             table.add_row(name, *_done(phase), f"{phase.found['val_miou']:.3f}" if "val_miou" in phase.found else "")
             continue
         description, value = _to_come(commands, name, best)
-        time = "" if name not in shares else show_span(shares[name]) if finite else f"{shares[name]:.0%}"
+        time = "" if name not in shares else show_span(shares[name]) if finite else f"{shares[name] / UNLIMITED:.0%}"
         table.add_row(name, description, time, value)
     return table
 

@@ -18,6 +18,7 @@ from search.tuning.compatibility import MEASURED
 from search.worker.trial_runner import TrialSetting
 from trainable.classes import CLASSES
 from trainable.coco.reader import Dataset
+from trainable.counts import agrees, counted
 from trainable.data_errors import Problem, data_notes
 from trainable.dataset.cache import Cache, build_cache
 from trainable.dataset.extra_photos import Extra
@@ -80,7 +81,7 @@ def prepare(plan: Plan, run: RunFolder, dataset: Dataset, resume: bool, console:
         folds = Folds.read(run.folds)
         if set(folds.fold_of) != set(cache.file_names):
             raise ValueError(
-                f"run {run.path.name} began with {len(folds.fold_of)} photos, {dataset.root} now gives "
+                f"run {run.path.name} began with {counted(len(folds.fold_of), 'photo')}, {dataset.root} now gives "
                 f"{len(cache.file_names)} usable ones: restore them, or start a new run"
             )
     else:
@@ -176,11 +177,14 @@ def check_unchanged(run: RunFolder, dataset: Dataset, extra: Extra | None) -> No
 def _print_split(data: FoldData, cache: Cache, extra: Extra | None, console: Console) -> None:
     labelled, count = len(cache.file_names), len(data.train)
     further = int((data.train >= labelled).sum())
-    message = f"{labelled} photos: {count - further} train, {len(data.val)} validate"
+    validate = f"{len(data.val)} {agrees(len(data.val), 'validates', 'validate')}"
+    message = f"{labelled} photos: {count - further} {agrees(count - further, 'trains', 'train')}, {validate}"
     if extra:
-        message += f"; {further} extra photos train too ({extra.describe()})"
+        trains = f"{counted(further, 'extra photo')} {agrees(further, 'trains', 'train')} too"
+        message += f"; {trains} ({extra.describe()})"
         if left_out := len(data.cache.file_names) - labelled - further:
-            message += f", {left_out} are left out: they are labelled photos or of their scenes"
+            one, many = "is left out: it is a labelled photo or", "are left out: they are labelled photos or"
+            message += f", {left_out} {agrees(left_out, one, many)} of their scenes"
     console.print(message, highlight=False, soft_wrap=True)
 
 
@@ -189,7 +193,8 @@ def print_notes(cache: Cache, folds: Folds, of_data: list[str], console: Console
     empty = int((cache.annotation_counts == 0).sum())
     notes = []
     if empty:
-        notes.append(f"{empty} photos have no annotation: they are all background")
+        have, are = agrees(empty, "has", "have"), agrees(empty, "it is", "they are")
+        notes.append(f"{counted(empty, 'photo')} {have} no annotation: {are} all background")
     if folds.scenes:
         notes.append(f"scenes of several photos, each kept in one fold: {folds.scenes}")
     notes += [f"{line} (all in search.json)" for line in of_data]

@@ -67,6 +67,14 @@ def encoders(plan: Plan) -> list[str]:
     return sorted(names) or [plan.config.encoder]
 
 
+def without_weights(plan: Plan) -> list[str]:
+    """Return the encoders of a plan's trials for which its folder of weights has no file."""
+    folder = Path(plan.config.encoder_weights)
+    if str(folder) in PUBLISHED:
+        return []
+    return [encoder for encoder in encoders(plan) if not (folder / f"{encoder}.safetensors").exists()]
+
+
 def fingerprint(path: Path) -> str:
     """Return a sha256 over a file's size and parts of it, its beginning among them."""
     size = path.stat().st_size

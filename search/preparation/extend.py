@@ -16,6 +16,7 @@ from search.tuning.freeze_thaw import LEAST_CHANCE, Thawing
 from spaces.encoders import STRIDES, group_for, pairs
 from spaces.optimizers import freeze_shares
 from spaces.table import GIVEN, NONE, space_names
+from trainable.counts import agrees, counted
 from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.search_record import Extension
 from trainable.run_folder.trial_record import ENDED, INTERRUPTED, PAUSED, STOPPED
@@ -121,7 +122,8 @@ def extend(run: RunFolder, before: Plan, plan: Plan, command: str = "") -> str:
         remote.push(run.path, [path.name for path in run.path.glob("*.journal")])
         remote.push(run.path, ("search.json",))
     goes_on = f", {len(again)} of them stopped and able to go on" if again else ""
-    return f"extended: {plan.start} trials are there{goes_on}; {plan.trials - plan.start} more from {plan.space}"
+    there = f"{counted(plan.start, 'trial')} {agrees(plan.start, 'is', 'are')} there"
+    return f"extended: {there}{goes_on}; {plan.trials - plan.start} more from {plan.space}"
 
 
 def settle(run: RunFolder) -> None:

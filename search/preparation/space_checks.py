@@ -6,10 +6,12 @@ from dataclasses import replace
 import ray
 from rich.console import Console
 
+from search.preparation.encoder_weights_folder import without_weights
 from search.preparation.space_samples import sample_configs
 from search.settings.allocation import Machine
 from search.settings.plan import Plan
 from search.worker.build_checks import try_model, try_models, try_parts
+from trainable.counts import counted
 
 SHOWN = 8
 """Names listed of a group of models that fail for the same reason."""
@@ -51,11 +53,12 @@ def _start_own(plan: Plan) -> Wait:
 
 
 def _start_models(plan: Plan, machine: Machine) -> Wait:
+    missing = without_weights(plan)  # told apart from what cannot be built: another folder helps, nothing else does
+    models = [model for model in plan.models if model[1] not in missing]
     # All models of an encoder go to one worker, the encoders round the workers in turn.
-    encoders = sorted({encoder for _, encoder in plan.models})
+    encoders = sorted({encoder for _, encoder in models})
     shares = [
-        [model for model in plan.models if encoders.index(model[1]) % machine.cores == core]
-        for core in range(machine.cores)
+        [model for model in models if encoders.index(model[1]) % machine.cores == core] for core in range(machine.cores)
     ]
     trying = [ray.remote(try_models).remote(plan.config, share, plan.image_sizes, plan.strides) for share in shares]
 
@@ -68,7 +71,7 @@ def _start_models(plan: Plan, machine: Machine) -> Wait:
         # A model is judged by its architecture's default stride, the first; other strides must suit all that are left.
         firsts = {model: next(iter(problems.values())) for model, problems in model_problems.items()}
         reasons = {model: reason for model, reason in firsts.items() if reason}
-        remaining = [model for model in plan.models if (model[0], model[1]) not in reasons]
+        remaining = [model for model in models if (model[0], model[1]) not in reasons]
         by_architecture = {
             architecture: [
                 model_problems[architecture, encoder] for other, encoder in remaining if other == architecture
@@ -81,9 +84,13 @@ def _start_models(plan: Plan, machine: Machine) -> Wait:
             ]
             for architecture, problems in by_architecture.items()
         }
+        if missing:
+            console.print(told_missing(plan, missing), style="yellow", highlight=False, soft_wrap=True)
         if reasons:
             sizes = " or ".join(map(str, plan.image_sizes))
-            message = f"{len(reasons)} of {len(plan.models)} models cannot be built at {sizes} px and are left out:"
+            are = "is" if len(reasons) == 1 else "are"
+            models_of = f"{len(reasons)} of {counted(len(models), 'model')}"
+            message = f"{models_of} cannot be built at {sizes} px and {are} left out:"
             console.print(message, style="yellow", highlight=False, soft_wrap=True)
             for line in summary(reasons):
                 console.print(f"  {line}", highlight=False, soft_wrap=True)
@@ -98,6 +105,17 @@ def _start_models(plan: Plan, machine: Machine) -> Wait:
         return replace(plan, models=remaining, strides=strides)
 
     return wait
+
+
+def told_missing(plan: Plan, missing: list[str]) -> str:
+    """Return what is said of encoders that have no weights in the folder of the plan."""
+    encoders = {encoder for _, encoder in plan.models}
+    have, are = ("has", "is") if len(missing) == 1 else ("have", "are")
+    return (
+        f"{len(missing)} of {counted(len(encoders), 'encoder')} {have} no weights in {plan.config.encoder_weights} and "
+        f"{are} left out: {', '.join(missing)}; put their files (ENCODER.safetensors) there, or name another folder by "
+        "--encoder-weights"
+    )
 
 
 def summary(reasons: dict[tuple[str, str], str]) -> list[str]:

@@ -7,6 +7,7 @@ import optuna
 from numpy.typing import NDArray
 
 from search.settings.plan import Plan
+from spaces.own import OwnSpaceError
 from spaces.table import find_space
 from trainable.config import Choice, TrialConfig
 from trainable.dataset.cache import Cache
@@ -18,6 +19,7 @@ def sample_configs(plan: Plan, samples: int = 200) -> list[TrialConfig]:
 
     Raises:
         ValueError: the space has an impossible range, or gives a config that is out of range.
+        OwnSpaceError: a function of the user's own raised an error.
     """
     space = find_space(plan.space, plan.scope)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -26,6 +28,8 @@ def sample_configs(plan: Plan, samples: int = 200) -> list[TrialConfig]:
         study.enqueue_trial(params)
     try:
         return [TrialConfig.from_dict({**plan.base, **space.sample(study.ask())}) for _ in range(samples)]
+    except OwnSpaceError:
+        raise
     except (ValueError, TypeError) as error:
         raise ValueError(f"space {plan.space} gives a config that cannot train: {error}") from error
 

@@ -17,6 +17,7 @@ from search.tuning.priors import FIRST, Prior, Priors
 from search.worker.build_checks import spell_out
 from spaces.table import Space, find_space
 from trainable.classes import METRIC
+from trainable.counts import agrees, counted
 from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.search_record import SearchRecord
 from trainable.run_folder.trial_record import BROKEN
@@ -133,8 +134,10 @@ def describe(run: RunFolder, priors: Sequence[Prior], plan: Plan) -> str:
     """Say in a line what was taken of a run."""
     whole = sum(prior.whole and prior.epochs == plan.config.epochs for prior in priors)
     exact, same = (sum(getattr(prior, name) for prior in priors) for name in ("exact", "same"))
-    trials = f"{len(priors)} of {len(run.trials())} trials for the sampler ({exact} with all their values)"
-    curves = f"{whole} whole curves for forecasts" if whole else f"no curves, their budget is {priors[0].epochs} epochs"
+    of_all = f"{len(priors)} of {counted(len(run.trials()), 'trial')}"
+    trials = f"{of_all} for the sampler ({exact} with all {agrees(exact, 'its', 'their')} values)"
+    budget = counted(priors[0].epochs, "epoch")
+    curves = f"{counted(whole, 'whole curve')} for forecasts" if whole else f"no curves, their budget is {budget}"
     scale = "values as they are" if same == len(priors) else "values by the ratio to those of the configs tried first"
     if 0 < same < len(priors):
         scale += f" for {len(priors) - same} of them"

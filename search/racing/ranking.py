@@ -6,6 +6,7 @@ from rich.table import Table
 from search.racing.race import Race
 from search.run_state.leaderboard import show_params
 from search.run_state.tables import fitted
+from trainable.counts import counted
 from trainable.metric.noise import Cell
 from trainable.metric.paired_comparison import HELD, Standing, miou
 from trainable.run_folder.folders import RunFolder
@@ -32,7 +33,9 @@ def print_ranking(run: RunFolder, numbers: list[int], race: Race, console: Conso
 def _table(run: RunFolder, race: Race, standing: Standing, console: Console) -> Table:
     folds = sorted({fold for fold, _ in standing.cells})
     seeds = max(seed for _, seed in standing.cells) + 1
-    title = f"Finalists: out-of-fold val_miou over folds {', '.join(map(str, folds))}, {standing.photos} photos"
+    title = (
+        f"Finalists: out-of-fold val_miou over folds {', '.join(map(str, folds))}, {counted(standing.photos, 'photo')}"
+    )
     title += (f" x {seeds} seeds" if seeds > 1 else "") + f" (95% intervals; less the first: {HELD})"
     titles = ["trial", "val_miou", "less the first", *(f"fold {fold}" for fold in folds), "race", "config"]
     rows = []

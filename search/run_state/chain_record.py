@@ -10,14 +10,12 @@ from typing import Any
 from search.run_state.driver_record import DriverRecord
 from search.run_state.run_location import folder_named
 from search.run_state.run_names import path_exists
-from search.settings.phase_names import EXTRA, EXTRA_FOLDS, SEARCH, phases_to
+from search.settings.phase_names import SEARCH, phases_to
 from search.settings.settings import Settings
+from trainable.run_folder.chain_phases import FILE, FORMAT, run_of_phase
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.atomic_write import read_json, write_bytes
 from trainable.storage.remote import Remote
-
-FILE = "phases.json"
-FORMAT = 1
 
 LOOK_S = 10.0
 """Seconds between two looks at the command that runs; so much of its time a kill may lose."""
@@ -119,8 +117,8 @@ def chain_folder(settings: Settings) -> RunFolder:
 
 def phase_run(run: RunFolder, name: str) -> RunFolder:
     """Return the run that a phase of a run's chain trains in: its own, or the one beside it of longer trainings."""
-    suffix = "" if name == SEARCH else "-extra" if name in (EXTRA, EXTRA_FOLDS) else "-long"
-    return RunFolder(run.path.with_name(run.path.name + suffix), run.uri + suffix if run.uri else None)
+    path = run_of_phase(run.path, name)
+    return RunFolder(path, run.uri + path.name.removeprefix(run.path.name) if run.uri else None)
 
 
 def read_chain(run: RunFolder) -> Chain | None:

@@ -9,7 +9,6 @@ import contextlib
 import json
 import re
 import secrets
-import shlex
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +16,7 @@ from typing import Any
 
 from search.run_state.driver_record import DRIVER, DriverRecord
 from search.run_state.leaderboard import runs_dir_option
+from trainable.machine.called_as import command_line
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.exclusive_file import create, create_at
 from trainable.storage.record_checks import DAMAGE
@@ -144,7 +144,7 @@ def _driven(run: RunFolder, holder: DriverRecord) -> str:
     ago = f", last seen {max(time.time() - holder.seen, 0):.0f} s ago" if holder.seen is not None else ""
     return (
         f"run {run.path.name} is being driven by process {holder.pid} on {holder.host}{ago}; stop it "
-        f"with {shlex.join(['python', 'search/status.py', '--stop', run.path.name, *runs_dir_option(run)])}, or wait"
+        f"with {command_line('search/status.py', '--stop', run.path.name, *runs_dir_option(run))}, or wait"
     )
 
 

@@ -1,6 +1,7 @@
 """The end of a search: its leaderboard, what stopping saved, where everything is and what to type next."""
 
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,16 +9,22 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from search.run_state.past_usage import read_usage
 from search.run_state.tables import fitted
 from search.settings.plan import Plan
 from search.settings.settings import Settings, typed
 from spaces import own
 from trainable.counts import counted
+from trainable.machine.called_as import command_line
+from trainable.machine.terminal import short_path
 from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.trial_record import BROKEN, STOPPED
 from trainable.storage.cache_dir import is_default_cache_dir
 from trainable.storage.record_checks import DAMAGE
 from trainable.storage.remote import is_uri
+
+UNKNOWN = Settings()
+"""Which resources and services a search had is not known."""
 
 
 @dataclass(frozen=True)
@@ -73,28 +80,29 @@ def print_results(run: RunFolder, plan: Plan, console: Console) -> None:
     used = sum(standing.epochs for standing in ranking)
     saved = sum(epochs - standing.epochs for standing in ranking if standing.state == STOPPED)
     share = f" ({saved / (used + saved):.0%} of {used + saved})" if saved else ""
-    seconds = sum(standing.seconds for standing in ranking)
+    held = read_usage(run).of_trials()
+    seconds = sum(standing.seconds for standing in ranking) if held is None else held
     trained = f"{counted(used, 'epoch')} trained in {seconds / 60:.1f} trial minutes"
     lines = [f"{trained}; stopping saved {counted(saved, 'epoch')}{share}"]
-    path = run.uri or _short_path(run.path)
+    path = run.uri or short_path(run.path)
     lines.append(f"everything is in {path}: trials/NUMBER/ has config, curve, weights; search.json, folds.json, study")
     sound = [standing for standing in ranking if standing.best and standing.state not in BROKEN]
     if sound:
         winner = f"{path}/{run.trial(sound[0].number).path.relative_to(run.path)}"
-        again = ["python", "-m", "trainable.fold", "--config", f"{winner}/config.json", "--folds", f"{path}/folds.json"]
+        again = ["--config", f"{winner}/config.json", "--folds", f"{path}/folds.json"]
         again += ["--data", plan.data] if plan.data else []
         again += ["--extra", plan.extra] if plan.extra else []
         again += ["--cache-dir", plan.cache_dir] if not is_default_cache_dir(plan.cache_dir) else []
         again += ["--skip-bad"] if plan.skip_bad else []
-        report = shlex.join(["python", "analysis/report.py", "--run", str(path), "--out", "report.html"])
-        confirm = shlex.join(["python", "search/run.py", "--confirm", run.path.name, *runs_dir_option(run)])
+        report = command_line("analysis/report.py", "--run", str(path), "--out", "report.html")
+        confirm = command_line("search/run.py", "--confirm", run.path.name, *runs_dir_option(run))
         lines += [
             "next:",
             f"  {report}    # everything on one page, with predictions beside the truth",
             f"  {confirm}    # the best configs on the other folds, for an ensemble",
         ]
         if not any(map(is_uri, (path, plan.data, plan.extra))):  # these take paths
-            lines.append(f"  {shlex.join(again)}    # train the best config again")
+            lines.append(f"  {command_line('trainable.fold', *again)}    # train the best config again")
             lines.append(f"  {shlex.join(['tensorboard', '--logdir', f'{path}/trials'])}")
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
@@ -106,14 +114,26 @@ def tell_end(console: Console, text: str, command: str = "") -> None:
     console.print(f"{text}{goes_on}", style="bold yellow", highlight=False, soft_wrap=True)
 
 
-def resume_command(run: RunFolder, settings: Settings) -> str:
-    """Return the command that goes on with a run on the same resources and services."""
-    command = ["python", "search/run.py", "--resume", run.path.name]
+def resume_command(run: RunFolder, settings: Settings = UNKNOWN) -> str:
+    """Return the command that goes on with a run.
+
+    Args:
+        run: that goes on. A space of the user's own is named again, so that it may run.
+        settings: whose resources and services it goes on with, where they are known.
+    """
+    command = ["--resume", run.path.name]
     command += runs_dir_option(run)
-    if settings.space and own.is_own(settings.space):
-        command += ["--space", settings.space]
+    if own.is_own(space := settings.space or _space(run)):
+        command += ["--space", space]
     command += typed(settings.given(("address", "gpus", "concurrent", "gpus_per_trial", "wandb", "mlflow")))
-    return shlex.join(command)
+    return command_line("search/run.py", *command)
+
+
+def _space(run: RunFolder) -> str:
+    """Return the space that a run's record names, empty where it cannot be read."""
+    with suppress(OSError, *DAMAGE):
+        return run.record().space
+    return ""
 
 
 def runs_dir_option(run: RunFolder) -> list[str]:
@@ -163,8 +183,3 @@ def show_params(params: dict[str, Any]) -> str:
         elif value is not False:
             parts.append(formatted if name in NAMES else f"{name}={formatted}")
     return " ".join(parts)
-
-
-def _short_path(path: Path) -> str:
-    """Return a path as the user would type it from here."""
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -42,6 +42,10 @@ class Usage:
             / 3600
         )
 
+    def of_trials(self) -> float | None:
+        """Return the seconds for which trials held their share, further folds not counted; None: it is not known."""
+        return sum(seconds for name, seconds in self.held.items() if "/" not in name) if self.held else None
+
     def write(self, run: RunFolder) -> None:
         """Write `hours.json`."""
         write_json(run.path / FILE, asdict(self))

@@ -50,6 +50,11 @@ def runs_in(root: Path) -> list[Path]:
     return sorted({path.parent for pattern in ("*/search.json", "*/trials") for path in root.glob(pattern)})
 
 
+def claimed_in(root: Path) -> list[Path]:
+    """Return the folders by name that a search has claimed, runs and those that none has come of yet."""
+    return sorted({path.parent for pattern in ("*/driver.json", "*/phases.json") for path in root.glob(pattern)})
+
+
 def check_run_exists(run: RunFolder, name: str, root: Path) -> None:
     """See that a run has a search.json that can be read.
 

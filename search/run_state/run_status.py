@@ -1,7 +1,7 @@
 """How a run stands, by its folder alone, and how that is shown."""
 
-import shlex
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from search.ending.endings import ENDS
-from search.run_state.chain_record import Chain, read_chain
+from search.run_state.chain_record import Chain, phase_run, read_chain
 from search.run_state.driver_record import DriverRecord
 from search.run_state.heartbeat import ENDED, GONE, RUNNING, driver, driver_state
-from search.run_state.leaderboard import Standing, runs_dir_option, show_params, standings
+from search.run_state.leaderboard import Standing, resume_command, show_params, standings
+from search.run_state.past_usage import read_usage
 from search.run_state.run_names import NO_RECORD
 from search.run_state.tables import fitted
 from search.run_state.time_left import epochs_to_come
@@ -24,13 +25,19 @@ from trainable.run_folder.trial_record import ENDED as ENDED_TRIALS
 from trainable.run_folder.trial_record import RUNNING as RUNNING_TRIAL
 from trainable.storage.record_checks import DAMAGE
 
+PREPARING, NOTHING = "preparing", "nothing"
+"""States of a name that a search has claimed and no run has come of yet, and of one that none has come of."""
+
+LIVE = ("running", "stopping", PREPARING)
+"""States of what a search works on."""
+
 
 @dataclass
 class Status:
     """How one run stands."""
 
     name: str
-    state: str  # running, stopping, finished, interrupted, or damaged
+    state: str  # preparing, running, stopping, finished, interrupted, damaged, or nothing
     told: str  # the state in words
     trials: int = 0  # planned
     epochs: int = 0  # of one trial's full budget
@@ -42,6 +49,8 @@ class Status:
     ranking: list[Standing] = field(default_factory=list)
     damaged: list[int] = field(default_factory=list)  # trials that cannot be read
     chain: Chain | None = None  # where it is on its way to a submission
+    further: dict[str, int] = field(default_factory=dict)  # trainings of finalists on further folds, by state
+    phase: "Status | None" = None  # of the run beside it that trains for it now
 
     @property
     def ended(self) -> int:
@@ -57,7 +66,7 @@ def status_of(run: RunFolder, beat: str | None = None) -> Status:
         beat: how its search is, where that has been seen already; see `search/run_state/heartbeat.py`.
     """
     if not (run.path / "search.json").exists():
-        return Status(run.path.name, "damaged", NO_RECORD)
+        return _without_record(run, beat or driver_state(run))
     try:
         chain = read_chain(RunFolder(run.path))
         record = run.record()
@@ -75,15 +84,62 @@ def status_of(run: RunFolder, beat: str | None = None) -> Status:
     gpus = last.gpus_per_trial or 0
     status.hours = sum(standing.seconds for standing in ranking) / 3600 * (gpus or 1)
     status.unit = "GPU-hours" if gpus else "core-hours"
+    if (usage := read_usage(RunFolder(run.path))).sessions:
+        status.unit, status.hours = usage.unit, usage.total()
+        if beat == RUNNING and last.started and usage.sessions[-1].began >= last.started:  # held since it was written
+            status.hours += max(time.time() - usage.sessions[-1].ended, 0) * usage.sessions[-1].size / 3600
+    status.further = _further(run)
     status.left_s = _seconds_left(status, last.concurrent or 1) if beat == RUNNING else None
     status.state, status.told = _state(run, status, last, beat)
     return status
 
 
+def run_beside(run: RunFolder, status: Status) -> RunFolder | None:
+    """Return the run beside a chain's that its phase now trains in, if it has one; it need not be there yet."""
+    if not status.chain or not status.chain.carried:
+        return None
+    beside = phase_run(run, status.chain.to_come[0])
+    return beside if beside.path != run.path else None
+
+
+def _without_record(run: RunFolder, beat: str) -> Status:
+    """Return how a name stands that has no search.json: a search prepares it, has lost it, or never began it."""
+    if (run.path / "trials").exists():
+        return Status(run.path.name, "damaged", NO_RECORD)
+    try:
+        chain = read_chain(RunFolder(run.path))
+    except ValueError as error:
+        return Status(run.path.name, "damaged", f"cannot be read: {error}")
+    last = driver(run)
+    if beat != RUNNING and chain and chain.carried:
+        last, beat = DriverRecord.of(chain.by), RUNNING
+    if beat != RUNNING:
+        return Status(run.path.name, NOTHING, "no search works on it, and no trial has begun", chain=chain)
+    doing = "asked to stop while it is being prepared" if run.stop_requested() else "being prepared"
+    told = f"{doing}, no trial has begun: {_where(last)}"
+    return Status(run.path.name, PREPARING, told, chain=chain)
+
+
+def _where(last: DriverRecord) -> str:
+    """Return which process drives a run."""
+    seen = "never" if last.seen is None else show_ago(time.time() - last.seen)
+    return f"process {last.pid} on {last.host}, seen {seen}"
+
+
+def _further(run: RunFolder) -> dict[str, int]:
+    """Count the trainings of finalists on further folds, by state; those that cannot be read are left out."""
+    counts: dict[str, int] = {}
+    for folder in [further for trial in run.trials() for further in trial.further_folds()]:
+        with suppress(OSError, *DAMAGE):
+            state = folder.status().state
+            counts[state] = counts.get(state, 0) + 1
+    return counts
+
+
 def _state(run: RunFolder, status: Status, last: DriverRecord, beat: str) -> tuple[str, str]:
     last_seen = "never" if last.seen is None else show_ago(time.time() - last.seen)
     if beat == RUNNING:
-        where = f"process {last.pid} on {last.host}, seen {last_seen}"
+        where = _where(last)
         return ("stopping", f"saving and stopping: {where}") if run.stop_requested() else ("running", where)
     if status.chain:
         return _chain_state(run, status.chain)
@@ -107,13 +163,13 @@ def _chain_state(run: RunFolder, chain: Chain) -> tuple[str, str]:
 
 
 def _resume(run: RunFolder) -> str:
-    return "go on with: " + shlex.join(["python", "search/run.py", "--resume", run.path.name, *runs_dir_option(run)])
+    return f"go on with: {resume_command(run)}"
 
 
 def _seconds_left(status: Status, concurrent: int) -> float | None:
-    """Return the seconds left if what is to come takes as long as what was done."""
+    """Return the seconds left if what is to come takes as long as what was done; None: there is no telling."""
     done = sum(standing.epochs for standing in status.ranking)
-    if not done:
+    if not done or status.ended >= status.trials:
         return None
     per_epoch = sum(standing.seconds for standing in status.ranking) / done
     ended, paused, running = (
@@ -126,15 +182,17 @@ def _seconds_left(status: Status, concurrent: int) -> float | None:
 
 def page(status: Status, console: Console) -> Group:
     """Return all of one run."""
-    colour = {"running": "cyan", "finished": "green", "damaged": "red"}.get(status.state, "yellow")
+    colour = {"running": "cyan", PREPARING: "cyan", "finished": "green", "damaged": "red"}.get(status.state, "yellow")
     parts: list[Any] = [Text.assemble(f"run {status.name}: ", (status.state, f"bold {colour}"), f" ({status.told})")]
-    if status.state == "damaged":
+    if status.state in ("damaged", PREPARING, NOTHING):
         return Group(*parts)
-    counts = ", ".join(f"{count} {state}" for state, count in sorted(status.counts.items(), key=lambda pair: -pair[1]))
+    counts = _by_state(status.counts)
     used = sum(standing.epochs for standing in status.ranking)
     time_left = f", about {show_span(status.left_s)} left" if status.left_s is not None else ""
     parts.append(Text(f"{have_ended(status.ended, status.trials)} ({counts or 'none began'}){time_left}"))
     parts.append(Text(f"{counted(used, 'epoch')}, {status.hours:.2f} {status.unit}"))
+    if status.further:
+        parts.append(Text(f"trainings of finalists on further folds: {_by_state(status.further)}"))
     scored = [standing for standing in status.ranking if standing.best]
     if scored:
         rows = []
@@ -155,6 +213,10 @@ def page(status: Status, console: Console) -> Group:
     if len(broken) > 5:
         parts.append(Text(f"and {len(broken) - 5} more that failed", "red"))
     return Group(*parts)
+
+
+def _by_state(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in sorted(counts.items(), key=lambda pair: -pair[1]))
 
 
 def overview(runs: list[Status]) -> Table:

@@ -30,7 +30,7 @@ from search.settings.arguments import parse
 from search.settings.plan import Plan, place
 from search.settings.settings import LOCAL, Settings
 from search.tuning.compatibility import check_comparable
-from trainable.machine.command import print_error
+from trainable.machine.command import print_error, told
 from trainable.machine.terminal import open_console, open_streams
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.cache_dir import default_cache_dir
@@ -202,7 +202,7 @@ class Command:
 def told_error(error: Exception, run: RunFolder | None) -> str:
     """Return what is said of an error: the system's of a full disk names neither a place nor a way out."""
     if not isinstance(error, OSError) or error.errno not in FULL:
-        return str(error)
+        return told(error)
     where = error.filename or (run.path.parent if run else "a disk")
     return f"{where} has no room left ({error.strerror}): remove what you do not need, or name another --runs-dir"
 

@@ -21,6 +21,7 @@ from spaces.table import unknown_functions
 from trainable.coco.reader import Dataset, read_training
 from trainable.config import TrialConfig
 from trainable.config_names import check_model_names, check_names
+from trainable.counts import counted
 from trainable.data_errors import DataError
 from trainable.dataset.cache import check_cache_dir, check_room
 from trainable.dataset.demo import find_data
@@ -143,7 +144,7 @@ def read_dataset(settings: Settings, run: RunFolder, stored: Plan | None) -> Dat
         raise
     folds = stored.folds if stored else given_or(settings.folds, FOLDS)
     if folds > len(dataset.photos):
-        raise ValueError(f"--folds {folds} is more than the {len(dataset.photos)} photos of {dataset.root}")
+        raise ValueError(f"--folds {folds} is more than the {counted(len(dataset.photos), 'photo')} of {dataset.root}")
 
     def has_room(machine: Machine) -> None:
         plan = stored or new_plan(settings, machine)
@@ -222,7 +223,7 @@ def _fitting(settings: Settings, stored: Plan | None, machines: tuple[Machine, .
     def plan(machine: Machine) -> Plan:
         share = resources(machine, settings.concurrent, settings.gpus_per_trial)
         if machines != UNKNOWN and given_or(settings.gpus, 0) > machine.gpus:
-            raise ValueError(f"--gpus {settings.gpus} is more than the {machine.gpus} GPUs of this machine")
+            raise ValueError(f"--gpus {settings.gpus} is more than the {counted(machine.gpus, 'GPU')} of this machine")
         if stored:
             return stored
         read_budget(settings, share, 0.0)

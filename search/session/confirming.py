@@ -1,6 +1,5 @@
 """Trains the best trials' configs on the other folds: python search/run.py --confirm NAME --top 3."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +16,8 @@ from search.settings.allocation import Resources, resources
 from search.settings.budget import Budget, Clock, read_budget
 from search.settings.plan import Plan
 from search.settings.settings import Settings, given_or, typed
+from trainable.counts import agrees, counted
+from trainable.machine.called_as import command_line
 from trainable.metric.paired_comparison import HELD, Standing
 from trainable.run_folder.fold_models import trainings
 from trainable.run_folder.folders import RunFolder
@@ -122,7 +123,7 @@ def describe(final: Final) -> str:
     race, folds = final.race, {fold for fold, _ in final.race.rungs}
     seeds = len(race.rungs) // len(folds)
     numbers = ", ".join(map(str, final.numbers))
-    trainings = f"{'at most ' if race.drop else ''}{len(race.left())} trainings to go"
+    trainings = f"{'at most ' if race.drop else ''}{counted(len(race.left()), 'training')} to go"
     on = f"{len(folds)} of {final.plan.folds} folds" + (f" x {seeds} seeds" if seeds > 1 else "")
     how = "; one shown to be worse is out after each fold" if race.drop and len(final.numbers) > 1 else ""
     return f"run {final.run.path.name}: trials {numbers} on {on}; {trainings}{how}"
@@ -146,7 +147,7 @@ def told_out(number: int, standing: Standing) -> str:
     after = f"fold {fold}" + (f" with seed {seed + 1} of it" if seed > 0 else "")
     return (
         f"trial {number} is out after {after}: its val_miou less that of trial {standing.leader} is "
-        f"{standing.differences[number]:+} on {standing.compared[number]} photos, {HELD}"
+        f"{standing.differences[number]:+} on {counted(standing.compared[number], 'photo')}, {HELD}"
     )
 
 
@@ -166,7 +167,8 @@ def _finish(final: Final, settings: Settings, driver: "Driver", console: Console
     print_hours(run, settings.rate, console)
     if tasks_left:
         seeds = len(race.rungs) // len({fold for fold, _ in race.rungs})
-        counts = f"{'at most ' if race.drop else ''}{len(tasks_left)} trainings have not ended"
+        trainings = f"{counted(len(tasks_left), 'training')} {agrees(len(tasks_left), 'has', 'have')} not ended"
+        counts = f"{'at most ' if race.drop else ''}{trainings}"
         tell_end(console, f"{driver.reason(end)}: {counts}", again(run, settings, seeds))
     else:
         tell_end(console, end.told)
@@ -175,7 +177,7 @@ def _finish(final: Final, settings: Settings, driver: "Driver", console: Console
             hint = f"to train trial {folder.number} fold {folder.path.name} again, remove {folder.path} and repeat this"
             console.print(hint, style="yellow", highlight=False, soft_wrap=True)
     if end.status == 0:
-        command = shlex.join(["python", "analysis/ensemble.py", "--run", run.uri or str(run.path)])
+        command = command_line("analysis/ensemble.py", "--run", run.uri or str(run.path))
         console.print(f"next:\n  {command}    # one ensemble of them", highlight=False, soft_wrap=True)
     send_records(run, console)
     return end
@@ -183,9 +185,9 @@ def _finish(final: Final, settings: Settings, driver: "Driver", console: Console
 
 def again(run: RunFolder, settings: Settings, seeds: int) -> str:
     """Return the command that goes on, without its budget."""
-    command = ["python", "search/run.py", "--confirm", run.path.name]
+    command = ["--confirm", run.path.name]
     command += runs_dir_option(run)
     command += typed(settings.given(("top", "folds", "address", "gpus", "concurrent", "gpus_per_trial")))
     command += ["--seeds", str(seeds)] if seeds > 1 else []
     command += typed(settings.given(("no_race", "include")))
-    return shlex.join(command)
+    return command_line("search/run.py", *command)

@@ -22,6 +22,7 @@ from search.worker.messages import Epoch, Report
 from search.worker.trial_callback import TrialCallback, assigned
 from search.worker.trial_runner import TrialSetting
 from trainable.config import TrialConfig
+from trainable.counts import counted
 from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.trial_record import ENDED
 
@@ -72,7 +73,7 @@ def describe(budget: Budget, share: Resources, epochs: float, seconds: float, lo
     """Return what so many epochs of so many seconds come to."""
     hours = epochs * seconds * (share.gpus_per_trial or 1) / 3600
     wall = epochs * seconds / share.concurrent
-    forecast = f"about {epochs:.0f} epochs{loose} of {seconds:.1f} s: {hours:.2f} {unit(share)}"
+    forecast = f"about {counted(round(epochs), 'epoch')}{loose} of {seconds:.1f} s: {hours:.2f} {unit(share)}"
     forecast += f", {hours * budget.rate:.2f} at {budget.rate:g} an hour" if budget.rate else ""
     forecast += f", {show_span(wall)}"
     return (

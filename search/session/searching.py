@@ -37,7 +37,7 @@ from search.session.surroundings import Session
 from search.settings.allocation import Machine, Resources, resources
 from search.settings.budget import Budget, Clock, expected_epochs, read_budget
 from search.settings.plan import FORECAST, Plan
-from search.settings.resolve import is_default, new_plan
+from search.settings.resolve import is_default, network_note, new_plan
 from search.settings.settings import Settings
 from search.settings.trackers import service_callbacks
 from search.tuning.freeze_thaw import Thawing
@@ -66,6 +66,8 @@ def run_search(session: Session, stored: Plan | None, warm: Sequence[RunFolder])
     begins = stored is None or settings.extend is not None
     plan, setting = _prepared(plan, session, stored, begins, warm)
     console.print(plan.describe(run.path.name), share.description, sep="\n", highlight=False, soft_wrap=True)
+    if begins and (note := network_note(plan)):
+        console.print(note, style="yellow", highlight=False, soft_wrap=True)
     epochs, ended = plan.config.epochs, _ended(run)
     to_come = replace(plan, trials=max(plan.trials - ended, 1))
     thawing = Thawing(run, epochs, plan.trials, read_priors(run, epochs)) if plan.stopper == FORECAST else None
@@ -80,8 +82,14 @@ def run_search(session: Session, stored: Plan | None, warm: Sequence[RunFolder])
     def trials() -> None:
         with progress:
             if budget.text:
-                epoch_s = tried_epoch(plan, setting, share) if begins else recorded_epoch(run)
-                if begins and epoch_s:
+                # As a phase of a longer way, which told the hours of all phases, it has no time for trying.
+                tries = begins and settings.to is None
+                if tries:
+                    with progress.measuring("some batches of the first configs are timed, for the forecast"):
+                        epoch_s: float | None = tried_epoch(plan, setting, share)
+                else:
+                    epoch_s = recorded_epoch(run)
+                if tries and epoch_s:
                     description = describe(budget, share, expected_epochs(to_come), epoch_s, loosely(to_come))
                     console.print(f"forecast: {description}", highlight=False, soft_wrap=True)
                 if epoch_s and (lacking := too_small(budget, share, plan, nearest_end(run, epochs), epoch_s)):

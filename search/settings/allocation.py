@@ -39,6 +39,9 @@ class Resources:
 AUTO = "auto"
 """The share of a GPU that each trial needs, see `search/cluster/gpu_packing.py`."""
 
+TEST_ENCODER = "tu-test_resnet"
+"""timm's smallest, the default without a GPU: an epoch takes seconds, and its scores say little of real networks."""
+
 TOGETHER = 4
 """Trials that are packed on one GPU at most."""
 
@@ -58,7 +61,7 @@ def resources(machine: Machine, concurrent: int | None, gpus_per_trial: float | 
         if gpus_per_trial:
             raise ValueError(f"--gpus-per-trial {gpus_per_trial} asks for a GPU, this machine has none; leave it out")
         if concurrent and concurrent > cores:
-            raise ValueError(f"--concurrent {concurrent} is more than the {cores} cores of this machine")
+            raise ValueError(f"--concurrent {concurrent} is more than the {counted(cores, 'core')} of this machine")
         running = concurrent or cores
         description = f"{_at_a_time(running)} on {counted(cores, 'CPU core')}{machine.describe()}, one thread each"
         return Resources(running, 1, 0, description)
@@ -122,7 +125,7 @@ def default_options(machine: Machine, demo: bool) -> dict[str, Any]:
         "epochs": 12,
         "trials": 12,
         "architecture": "unetplusplus",
-        "encoder": "tu-test_resnet",
+        "encoder": TEST_ENCODER,
         "encoder_weights": "none",
         "workers": 0,
         "decoder": {"decoder_channels": [64, 32, 32, 16, 16]},

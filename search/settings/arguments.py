@@ -12,8 +12,11 @@ from search.settings.settings_checks import check_settings, with_functions
 from spaces.encoders import GROUPS
 from spaces.table import JOINT, NONE, SPACES
 from trainable.config import PRECISIONS
+from trainable.machine.called_as import NAMED, command_line, program, subcommand
 from trainable.machine.command import Parser
 from trainable.storage.remote import is_uri
+
+SCRIPT = "search/run.py"
 
 
 def location(text: str) -> str | Path:
@@ -53,10 +56,14 @@ def parse(arguments: list[str] | None = None) -> Settings:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of `search/run.py`."""
+    description = "Search hyperparameters of trash segmentation; without --data on generated demo data."
+    named = NAMED.get(subcommand(SCRIPT))
+    if named:
+        description = f"`%(prog)s NAME` is `{command_line(SCRIPT)} {named[1]} NAME`, and takes the same options."
     parser = Parser(
-        "search/run.py",
-        usage="%(prog)s [options]",  # all of them come below
-        description="Search hyperparameters of trash segmentation; without --data on generated demo data.",
+        SCRIPT,
+        usage=f"%(prog)s {'NAME ' if named else ''}[options]",  # all of them come below
+        description=description,
         formatter_class=_Help,
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
@@ -181,7 +188,7 @@ def _add_data(group: Any) -> None:
         "--extra",
         type=location,
         metavar="DIR",
-        help="more photos, which only train: labelled, or by analysis/pseudo_label.py",
+        help=f"more photos, which only train: labelled, or by {program('analysis/pseudo_label.py')}",
     )
     group.add_argument("--skip-bad", action="store_true", help="leave out bad photos instead of stopping")
     group.add_argument(

@@ -75,7 +75,8 @@ class Plan:
         config = self.config
         model = f"{config.architecture} + {config.encoder}"
         if self.models:
-            model = f"{len(self.models)} models of {len({encoder for _, encoder in self.models})} encoders"
+            encoders = {encoder for _, encoder in self.models}
+            model = f"{counted(len(self.models), 'model')} of {counted(len(encoders), 'encoder')}"
         elif self.given:
             model = f"configs {', '.join(self.given)}"
         stopping = {
@@ -122,6 +123,8 @@ def check_plan(plan: Plan) -> None:
     if plan.space == NONE and plan.trials > 1:
         raise ValueError(f"space {NONE} has one config, so one trial, found --trials {plan.trials}; leave it out")
     if not 1 <= plan.grace <= plan.config.epochs:
-        raise ValueError(f"--grace must be 1 to the {plan.config.epochs} epochs of the budget, found {plan.grace}")
+        raise ValueError(
+            f"--grace must be 1 to the {counted(plan.config.epochs, 'epoch')} of the budget, found {plan.grace}"
+        )
     if not 0 <= plan.config.fold < plan.folds:
         raise ValueError(f"--fold must be 0 to {plan.folds - 1} with --folds {plan.folds}, found {plan.config.fold}")

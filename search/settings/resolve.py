@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
-from search.settings.allocation import Machine, default_options
+from search.settings.allocation import TEST_ENCODER, Machine, default_options
 from search.settings.plan import (
     ASHA,
     DEFAULT_SPACE,
@@ -101,6 +101,16 @@ def image_sizes(size: int, names: Iterable[str]) -> list[int]:
         return [size]
     around = {max(round(size * factor / 32), 1) * 32 for factor in (0.75, 1.25)} - {size}
     return [size, *sorted(around)]
+
+
+def network_note(plan: Plan) -> str:
+    """Return a warning where real photos are trained with the test network; empty where they are not."""
+    if plan.data is None or plan.models or plan.given or plan.config.encoder != TEST_ENCODER:
+        return ""
+    return (
+        f"note: {TEST_ENCODER} is a network for trying things out; for real results name another one, such as "
+        "--encoder mobilenet_v2 --encoder-weights imagenet, or let a space choose it: --space joint"
+    )
 
 
 def is_default(plan: Plan, machine: Machine) -> bool:

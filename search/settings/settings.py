@@ -1,12 +1,12 @@
 """What a search is asked for, exactly as given: by the command line (`arguments.py`) or by Python (`search/api.py`)."""
 
-import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from search.settings.plan import Plan
+from trainable.machine.called_as import command_line
 
 Value = TypeVar("Value")
 
@@ -101,7 +101,7 @@ class Settings:
 
     def command(self) -> str:
         """Return the command that asks for the same."""
-        return shlex.join(["python", "search/run.py", *typed(self.given())])
+        return command_line("search/run.py", *typed(self.given()))
 
 
 def given_or(value: Value | None, default: Value) -> Value:

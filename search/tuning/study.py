@@ -24,6 +24,7 @@ from search.tuning.pruned_values import make_sampler
 from search.tuning.recovery import is_cut, mend, recover
 from search.tuning.trial_ends import tell_end
 from search.worker.messages import Assignment, Broken, Epoch, read_report
+from spaces.own import OwnSpaceError
 from spaces.table import Space
 from trainable.classes import METRIC
 from trainable.config import TrialConfig
@@ -126,7 +127,7 @@ class StudySearch(Searcher):
         config = self._before(folder)
         if config is None:
             # Asked again, a trial gives the values it gave before: so a resumed one has its own config.
-            config = TrialConfig.from_dict({**self.base.to_dict(), **self.space.sample(trial)})
+            config = self._sampled(trial)
             folder.write_params(trial.params)
         try:
             gpus = self.packing.share(config) if self.packing else None
@@ -134,6 +135,21 @@ class StudySearch(Searcher):
             self._refuse(self.live.pop(trial_id), str(error))
             return self.suggest(trial_id)
         return Assignment(trial.number, config.to_dict(), bool(folder.curve()), gpus).sent()
+
+    def _sampled(self, trial: optuna.Trial) -> TrialConfig:
+        """Return the config that the space gives a trial.
+
+        Raises:
+            OwnSpaceError: a function of the user's own failed, or gives what cannot train.
+        """
+        parts = self.space.sample(trial)
+        try:
+            return TrialConfig.from_dict({**self.base.to_dict(), **parts})
+        except (ValueError, TypeError) as error:
+            if not self.space.own:
+                raise
+            functions = " or ".join(self.space.own)
+            raise OwnSpaceError(f"--space {functions} gives a config that cannot train: {error}") from error
 
     def _earlier_searches(self) -> list[FrozenTrial]:
         """Return what the sampler sees of earlier searches."""

@@ -23,8 +23,9 @@ def run(tiny_config, tiny_data, tmp_path):
 
 
 def test_one_row_per_run_with_intervals(run, capsys):
-    assert main(["--runs", str(run.path), str(run.path)]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    assert main(["--run", str(run.path), str(run.path)]) == 0
+    out = capsys.readouterr().out
+    lines = out.splitlines()
     assert len(lines) == 4
     cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
     assert cells[:3] == ["losses", "2", "6 of 6"]
@@ -32,15 +33,17 @@ def test_one_row_per_run_with_intervals(run, capsys):
     assert cells[4].startswith(f"{best:.3f} (")
     assert cells[6].startswith("lr ")
     assert "elastic" not in cells[6]
+    assert main(["--runs", str(run.path), str(run.path)]) == 0  # as it was called before
+    assert capsys.readouterr().out == out
 
 
 def test_a_run_that_started_warm_has_no_reference_recipe(run, capsys):
     write_json(run.path / "priors.json", {})
-    assert main(["--runs", str(run.path)]) == 0
+    assert main(["--run", str(run.path)]) == 0
     cells = [cell.strip() for cell in capsys.readouterr().out.splitlines()[2].strip("|").split("|")]
     assert (cells[3], cells[5]) == ("-", "-") and cells[4] != "-"
 
 
 def test_what_is_no_run_is_told(tmp_path, capsys):
-    assert main(["--runs", str(tmp_path / "none")]) == 2
+    assert main(["--run", str(tmp_path / "none")]) == 2
     assert "none is not a run folder with trials" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from analysis.results.reading import count_parameters
 from trainable.classes import CLASSES
 from trainable.engine.checkpoint import save_tensors
 from trainable.run_folder.folders import RunFolder
-from trainable.run_folder.trial_record import FINISHED, OOM, RUNNING
+from trainable.run_folder.trial_record import FINISHED, INTERRUPTED, OOM, RUNNING
 from trainable.storage.atomic_write import read_json, write_json
 
 
@@ -184,3 +184,31 @@ def test_finalists_are_ranked_over_all_their_photos(searched, capsys):
     damaged = leaderboard([searched.path])
     assert [each.trial.label for each in damaged.finalists] == ["0"]
     assert any("trial 1, fold 1, confusion.npz" in text for text in damaged.found.problems)
+
+
+@pytest.mark.parametrize(
+    ("why", "told"),
+    [("--until 29s is spent", "over (--until 29s is spent): 4 of 5 trials have ended"),
+     ("all trials have ended", "over: 4 of 5 trials have ended")],
+)  # fmt: skip
+def test_a_run_whose_time_was_over_is_not_going_on(searched, capsys, why, told):
+    searched.trial(3).write_status(INTERRUPTED)
+    write_json(searched.path / "driver.json", {"ended": 1.0, "why": why})
+    assert main(["--run", str(searched.path)]) == 0
+    out = capsys.readouterr().out
+    assert told in out and "going on" not in out
+    stored = read_json(searched.path / "leaderboard.json")
+    assert stored["going_on"] is None and stored["ended_early"] == told
+    write_json(searched.path / "driver.json", {"ended": None})
+    assert main(["--run", str(searched.path)]) == 0
+    assert "still going on, or interrupted: 4 of 5" in capsys.readouterr().out
+
+
+def test_configs_that_nothing_sampled_are_told(searched):
+    for number, params in ((0, {"promoted": "trash:7"}), (1, {})):
+        searched.trial(number).write_params(params)
+    board = leaderboard([searched.path])
+    told = {entry.trial.folder.number: board.in_short(entry.trial) for entry in board.ranked}
+    assert told[0] == "trash:7: unet tu-test_resnet 32px cross_entropy adamw lr=0.001"
+    assert told[1] == "unet tu-test_resnet 32px dice adamw lr=0.003"
+    assert told[2].startswith("cross_entropy lr=0.01")

@@ -51,6 +51,12 @@ def test_is_kept_with_outputs_short_cells_and_no_paths_of_a_machine():
     assert not any(f"/{folder.name}/" in NOTEBOOK.read_text() for folder in Path("/").iterdir() if folder.is_dir())
 
 
+def test_quickstart_says_before_each_cell_what_it_does():
+    cells = json.loads(QUICKSTART.read_text())["cells"]
+    kinds = [cell["cell_type"] for cell in cells]
+    assert kinds == ["markdown"] + ["markdown", "code"] * 10 and all(cell["source"] for cell in cells)
+
+
 @pytest.mark.ray
 @pytest.mark.slow
 def test_quickstart_goes_from_data_to_a_submission(tmp_path, monkeypatch):

@@ -95,8 +95,8 @@ def test_folder_trains_by_fold_and_holds_no_labelled_photo(world, capsys):
     template, run, out = world
     assert label(world, *ALL) == 0
     printed = capsys.readouterr().out
-    assert "labelled photos or of their scenes: 1 photos, batch_01_vt/0002.jpg (batch_01_vt/0004.jpg)" in printed
-    assert "cannot be read: 1 photos, batch_01_vt/0005.jpg" in printed
+    assert "labelled photos or of their scenes: 1 photo, batch_01_vt/0002.jpg (batch_01_vt/0004.jpg)" in printed
+    assert "cannot be read: 1 photo, batch_01_vt/0005.jpg" in printed
     assert f"--folds 3 --seed 0 --extra {out}" in printed
     assert {path.name for path in out.iterdir()} == {
         "batch_01_vt",

@@ -11,8 +11,10 @@ import optuna
 import pytest
 
 from analysis.report import main
-from analysis.reporting.sections import spaces_of
+from analysis.reporting.sections import spaces_of, what_it_is
 from analysis.results.board import leaderboard
+from search.run_state.chain_record import Chain, write_chain
+from tests.trainable.run_folder.test_chain_phases import PHASES
 from tests.trainable.run_folder.test_records import STORED
 from trainable.run_folder.ensemble_record import Stage
 from trainable.run_folder.folders import RunFolder
@@ -193,7 +195,8 @@ def test_a_run_without_an_epoch_and_lost_data(searched, tmp_path, capsys):
     assert "No pictures: " in (tmp_path / "report.html").read_text()
     shutil.rmtree(searched.path / "trials")
     assert main(["--run", str(searched.path), "--out", str(tmp_path / "report.html")]) == 0
-    assert "No trial has ended an epoch yet" in (tmp_path / "report.html").read_text()
+    text = (tmp_path / "report.html").read_text()
+    assert "No trial has ended an epoch yet" in text and len(text) < 1e5  # without a figure, no script to draw it
 
 
 def test_several_runs_share_a_leaderboard_and_have_their_own_parameters(searched, tmp_path):
@@ -233,7 +236,7 @@ def test_errors_are_clear(searched, tmp_path, capsys):
     for arguments, told in (
         (["--run", str(tmp_path)], "is no run folder"),
         (["--run", str(searched.path), "--photos", "0"], "--photos must be at least 1, found 0"),
-        (["--run", str(searched.path), "--out", str(tmp_path / "no/where.html")], "No such file"),
+        (["--run", str(searched.path), "--out", str(tmp_path / "no/where.html")], "there is no folder"),
     ):
         assert main(arguments) == 2
         assert told in capsys.readouterr().err
@@ -265,3 +268,30 @@ def test_an_extended_run_tells_all_its_spaces():
     extended = [{"space": space, "when": 1.0, "trials": 1, "again": []} for space in ("losses", "encoders")]
     assert spaces_of(SearchRecord.of({"plan": plan, "extended": extended})) == ["losses", "encoders", "joint"]
     assert spaces_of(SearchRecord.of({"plan": plan})) == ["joint"]
+
+
+def test_the_phases_on_the_way_to_a_submission_are_told_with_the_longer_run(searched, tmp_path, capsys):
+    write_chain(searched, Chain("submission", {"until": "8h"}, ["--space", "losses"], list(PHASES)))
+    shutil.copytree(searched.path, tmp_path / "small-long", ignore=shutil.ignore_patterns("phases.json"))
+    out = tmp_path / "report.html"
+    assert main(["--run", str(searched.path), "--out", str(out), "--photos", "1"]) == 0
+    text = out.read_text()
+    for told in (
+        f"analysis/report.py --run {tmp_path / 'small-long'}",
+        "left out: there is no time",
+        "<span>Expected mIoU</span><b>0.280</b>",
+        "--space losses --to submission --name small --until 8h",
+    ):
+        assert told in text
+    assert "the longer trainings and the ensemble are in runs of their own" in capsys.readouterr().out
+    (searched.path / "phases.json").write_text("{")
+    assert main(["--run", str(searched.path), "--out", str(out), "--photos", "1"]) == 0
+    assert "phases.json is damaged" in out.read_text()
+
+
+def test_what_a_run_was_is_told():
+    base = {"epochs": 48, "image_size": 160, "fold": 1}
+    given = SearchRecord.of({"plan": {"space": "given", "trials": 2, "base": base, "given": {"a:7": {}, "a:7~1": {}}}})
+    assert what_it_is(given) == "The best configs of a, trained anew for 48 epochs at 160 px on fold 1"
+    assert what_it_is(replace(given, given=(), space="none")) == "One config, without a search: 48 epochs at 160 px"
+    assert what_it_is(replace(given, given=(), space="joint")) == "Hyperparameter search of the space joint"

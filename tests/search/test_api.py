@@ -7,13 +7,19 @@ import sys
 import pytest
 
 from search.api import SearchEndedError, search
+from search.preparation.space_samples import sample_configs
 from search.run import main
+from search.settings.allocation import Machine
 from search.settings.arguments import parse
+from search.settings.resolve import new_plan
 from search.settings.settings import Settings
+from search.tuning.study import StudySearch, open_study
 from spaces import own
+from spaces.begun import as_begun
 from spaces.table import Scope, find_space
 from tests.conftest import ROOT, write_photos
 from trainable.run_folder.folders import RunFolder
+from trainable.storage.atomic_write import write_json
 
 SPACE = """
 def rates(trial):
@@ -68,6 +74,77 @@ def test_a_file_that_cannot_be_imported_says_why(tmp_path):
 def test_a_function_has_the_name_of_its_file_and_one_without_says_so(file):
     assert own.register(own.find(own.load(f"{file}:rates"))) == f"{file}:rates"
     assert own.register(lambda trial: {}) == "python:<lambda>"
+
+
+def test_a_keyword_that_is_no_setting_is_told_the_nearest_one():
+    with pytest.raises(TypeError, match=r"search\(\) has no setting 'trial'; did you mean 'trials'"):
+        search(trial=12)
+
+
+FAULTY = """
+def boom(trial):
+    trial.suggest_float("x", 0, 1)
+    return 1 / 0
+
+def later(trial):
+    return {"loss": {"name": ["dice", "jaccard"][trial.number]}}
+
+def range_(trial):
+    return {"batch_size": trial.suggest_int("size", 9, 1)}
+
+def number(trial):
+    return 5
+
+def none():
+    return {}
+
+def tries(trial):
+    return {}
+
+tries.first_trials = 3
+
+def forgot(trial):
+    return {"batch_size": 0}
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [("boom", r"faulty\.py:boom raised ZeroDivisionError: division by zero \(faulty\.py, line 4\): mend the function"),
+     ("later", r"raised IndexError: list index out of range \(faulty\.py, line 7\)"),
+     ("range_", r"raised ValueError: .*faulty\.py, line 10"), ("number", r"number returned 5: it must return a dict"),
+     ("none", r"raised TypeError: .*it takes one value, the trial"), ("tries", "first_trials must be a list of dicts"),
+     ("forgot", "gives a config that cannot train: batch_size")],
+)  # fmt: skip
+def test_an_error_of_a_function_is_told_as_the_functions(tmp_path, function, told):
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    settings = parse(["--space", f"{tmp_path / 'faulty.py'}:{function}"])
+    with pytest.raises(ValueError, match=told):
+        sample_configs(new_plan(settings, Machine(cores=2, gpus=0)), 3)
+
+
+def test_an_error_of_a_function_in_the_midst_of_a_search_is_told_as_the_functions(tmp_path):
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    for function, told in (("later", r"faulty\.py, line 7"), ("forgot", "gives a config that cannot train")):
+        plan = new_plan(parse(["--space", f"{tmp_path / 'faulty.py'}:{function}"]), Machine(cores=2, gpus=0))
+        space = as_begun(find_space(plan.space, plan.scope), {"loss": ["dice"]})
+        write_json(run.path / "search.json", {"plan": plan.__dict__})
+        search = StudySearch(run, open_study(run, space), space, plan.config, 3)
+        with pytest.raises(own.OwnSpaceError, match=told):
+            for number in range(3):
+                search.suggest(f"t{number}")
+
+
+def test_an_error_of_what_a_function_calls_here_is_not_the_functions():
+    def sample(trial):
+        return {"loss": trial.suggest_categorical("loss", ["dice"])}
+
+    space = as_begun(find_space(own.register(sample), Scope()), {"loss": ["gone"]})
+    with pytest.raises(ValueError, match="which this version lacks") as error:
+        space.sample(Asked())
+    assert not isinstance(error.value, own.OwnSpaceError)
 
 
 def test_settings_are_checked_as_those_of_the_command(tmp_path):

@@ -1,4 +1,5 @@
 import json
+import os
 import threading
 import time
 from dataclasses import asdict, replace
@@ -7,7 +8,8 @@ import pytest
 
 from search.run_state.chain_record import Chain, Phase, write_chain
 from search.run_state.driver_record import Share
-from search.run_state.heartbeat import Heartbeat
+from search.run_state.heartbeat import Heartbeat, claimed
+from search.run_state.past_usage import Held, Usage
 from search.run_state.run_status import show_span, status_of
 from search.settings.phase_names import PROMOTE, SEARCH
 from search.status import main
@@ -183,6 +185,81 @@ def test_a_chain_is_shown_by_the_phase_that_it_is_in(runs, capsys):
     assert status_of(run).state == "finished"
     (run.path / "phases.json").write_text("{")
     assert status_of(run).state == "damaged"
+
+
+def test_a_run_that_is_being_prepared_is_shown_with_its_process(runs, capsys):
+    run = RunFolder(runs / "a")
+    run.path.mkdir(parents=True)
+    with claimed(run):
+        assert main(["a", "--runs-dir", str(runs)]) == 0
+        told = f"run a: preparing (being prepared, no trial has begun: process {os.getpid()} on"
+        assert told in capsys.readouterr().out
+        assert main(["--runs-dir", str(runs), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)[0]["state"] == "preparing"
+    assert main(["a", "--runs-dir", str(runs)]) == 2  # no run has come of it
+    assert "no run a in" in capsys.readouterr().err
+    assert main(["--runs-dir", str(runs)]) == 0
+    assert "no runs in" in capsys.readouterr().out
+    write_chain(run, Chain("ensemble", {"until": "1h"}, []))  # its first phase has not claimed it yet
+    assert main(["a", "--runs-dir", str(runs)]) == 0
+    out = capsys.readouterr().out
+    assert "run a: preparing" in out and "What each phase to ensemble" in out
+
+
+def test_a_run_that_is_being_prepared_can_be_asked_to_stop(runs, capsys):
+    run, asked = RunFolder(runs / "a"), threading.Event()
+    run.path.mkdir(parents=True)
+    with claimed(run) as beat:
+        stopper = threading.Thread(target=main, args=(["a", "--runs-dir", str(runs), "--stop"],))
+        stopper.start()
+        while not run.stop_requested():
+            time.sleep(0.05)
+        assert status_of(run).told.startswith("asked to stop while it is being prepared")
+        beat.drive(SHARE, asked.set, lambda: None)
+        assert asked.wait(20)
+        beat.close()
+        stopper.join(20)
+    assert "asked run a to stop; it does once it is prepared" in capsys.readouterr().out
+
+
+def test_the_command_that_goes_on_names_a_space_of_ones_own(runs, capsys):
+    run = make(runs, "a")
+    write_json(run.path / "search.json", {"plan": {"space": "/x/my.py:f", "trials": 5, "base": {"epochs": 4}}})
+    for more in ([], ["--stop"]):
+        assert main(["a", "--runs-dir", str(runs), *more]) == 0
+        assert f"--resume a --runs-dir {runs} --space /x/my.py:f" in capsys.readouterr().out
+
+
+def test_hours_are_those_that_the_machine_was_held(runs, capsys):
+    run, now = make(runs, "a"), time.time()
+    Usage("core-hours", 1.0, (Held(now - 7200, now - 3600, 2.0),), {"0": 3000.0}).write(run)
+    assert (status_of(run).hours, status_of(run).unit) == (pytest.approx(2.0), "core-hours")
+    with Heartbeat(run, SHARE):  # another session, of which nothing is written yet
+        assert status_of(run).hours == pytest.approx(2.0)
+        Usage("core-hours", 1.0, (Held(now - 7200, now - 3600, 2.0), Held(time.time(), now, 2.0))).write(run)
+        assert status_of(run).hours >= 2.0
+
+
+def test_trainings_on_further_folds_are_counted(runs, capsys):
+    run = make(runs, "a")
+    for fold, state in ((1, FINISHED), (2, FINISHED), (3, RUNNING)):
+        folder = run.trial(0).further(fold)
+        folder.path.mkdir(parents=True)
+        folder.write_status(state)
+    assert main(["a", "--runs-dir", str(runs)]) == 0
+    assert "trainings of finalists on further folds: 2 finished, 1 running" in capsys.readouterr().out
+
+
+def test_what_a_chain_trains_now_is_shown_below_it(runs, capsys):
+    run, long = make(runs, "a"), make(runs, "a-long")
+    write_chain(run, Chain("ensemble", {"until": "1h"}, [], [Phase(SEARCH, [], "", 1.0, 0)]))
+    assert main(["a", "--runs-dir", str(runs)]) == 0
+    assert "run a-long" not in capsys.readouterr().out  # no search works on it
+    with Heartbeat(long, SHARE):
+        assert main(["a", "--runs-dir", str(runs)]) == 0
+        assert "3 of 5 trials have ended" in capsys.readouterr().out.partition("run a-long: running (process")[2]
+        assert main(["a", "--runs-dir", str(runs), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["phase"]["name"] == "a-long"
 
 
 def test_what_a_chain_trains_now_is_asked_to_stop(runs, capsys):

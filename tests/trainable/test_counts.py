@@ -1,11 +1,16 @@
 import pytest
 
-from trainable.counts import counted, have_ended
+from trainable.counts import agrees, all_of, counted, have_ended
 
 
 @pytest.mark.parametrize(("count", "said"), [(0, "0 epochs"), (1, "1 epoch"), (2, "2 epochs"), (21, "21 epochs")])
 def test_only_one_is_singular(count, said):
     assert counted(count, "epoch") == said
+
+
+def test_words_agree_with_a_count():
+    assert [agrees(count, "is", "are") for count in (0, 1, 2)] == ["are", "is", "are"]
+    assert [all_of(count, "epoch") for count in (1, 2)] == ["its one epoch", "all 2 epochs"]
 
 
 @pytest.mark.parametrize(("ended", "trials", "said"), [

@@ -12,7 +12,9 @@ from trainable.coco.annotations import EMPTY, Annotation, OutlineError, read_out
 from trainable.coco.ids import Id, as_id
 from trainable.coco.images import Images, Listed
 from trainable.coco.taco_categories import CLASS_OF
+from trainable.counts import agrees, counted
 from trainable.data_errors import Note, Problem
+from trainable.machine.called_as import command_line
 
 SHOWN = 10
 """Names of unknown categories that are listed."""
@@ -65,7 +67,8 @@ class Categories:
         if len(names) == 1:
             ((name, count),) = names.items()
             hint = f"; did you mean {near!r}?" if (near := _nearest(name)) else "."
-            yield f"unknown category {name!r:.60}{hint} {count} annotations have it. {_remedy(names, own)}"
+            have = f"{counted(count, 'annotation')} {agrees(count, 'has', 'have')}"
+            yield f"unknown category {name!r:.60}{hint} {have} it. {_remedy(names, own)}"
         elif names:
             described = ", ".join(_described(name) for name, _ in names.most_common(SHOWN))
             others = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
@@ -75,7 +78,7 @@ class Categories:
 
 def _remedy(unknown: Counter[str], used: set[str]) -> str:
     if used <= set(CLASS_OF):  # the command refuses any other
-        return "They are TACO's: python -m trainable.taco --taco DIR maps them to the classes"
+        return f"They are TACO's: {command_line('trainable.taco', '--taco', 'DIR')} maps them to the classes"
     renamed = [f"{name!r} to {CLASS_OF[name]!r}" for name, _ in unknown.most_common() if name in CLASS_OF][:SHOWN]
     taco = f". Rename TACO's as trainable/coco/taco_categories.py maps them: {', '.join(renamed)}" if renamed else ""
     return (

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from trainable.classes import CLASSES, IGNORE_INDEX
 from trainable.coco.reader import Dataset, Photo, check, draw_mask
+from trainable.counts import counted
 from trainable.data_errors import Problem
 from trainable.dataset.label_confidence import CERTAIN, read_confidence, shrink_confidence
 from trainable.dataset.scene_groups import scene_hashes
@@ -159,8 +160,9 @@ def check_room(dataset: Dataset, image_sizes: Sequence[int], cache_dir: Path, sk
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if need > (free := shutil.disk_usage(existing).free):
         raise DiskFullError(
-            f"caching {count} photos at {' and '.join(map(str, sizes))} px needs {need / 1e6:,.0f} MB, {folder} has "
-            f"{free / 1e6:,.0f} MB free; make room or name another disk with --cache-dir, or a smaller --image-size"
+            f"caching {counted(count, 'photo')} at {' and '.join(map(str, sizes))} px needs {need / 1e6:,.0f} MB, "
+            f"{folder} has {free / 1e6:,.0f} MB free; make room or name another disk with --cache-dir, or a smaller "
+            "--image-size"
         )
     return need
 
@@ -172,7 +174,7 @@ def _is_soft(dataset: Dataset) -> bool:
 def _build(dataset: Dataset, size: int, path: Path, skip_bad: bool, announce: Callable[[str], None]) -> None:
     count, soft = len(dataset.photos), _is_soft(dataset)
     need = check_room(dataset, [size], path.parent, skip_bad)
-    announce(f"caching {count} photos at {size} px ({need / 1e6:,.0f} MB) in {path.parent}")
+    announce(f"caching {counted(count, 'photo')} at {size} px ({need / 1e6:,.0f} MB) in {path.parent}")
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.mkdir()
     try:

@@ -22,6 +22,7 @@ from trainable.config import NO_FOLD
 from trainable.data_errors import data_notes
 from trainable.dataset.cache import Cache, build_cache
 from trainable.dataset.folds import Folds
+from trainable.machine.called_as import command_line
 from trainable.storage.atomic_write import read_json
 
 PSEUDO = "pseudo.json"
@@ -142,7 +143,7 @@ class Extra:
             raise ExtraError(
                 f"{self.root} has pseudo labels for the folds {labelled}, none for fold {fold}: no model of "
                 f"{', '.join(self.pseudo['runs'])} validated on it. Confirm the run on all folds "
-                "(python search/run.py --confirm RUN), then label again"
+                f"({command_line('search/run.py', '--confirm', 'RUN')}), then label again"
             )
 
 

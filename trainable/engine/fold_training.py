@@ -12,6 +12,7 @@ from torch import Tensor
 
 from trainable.classes import CLASSES
 from trainable.config import NO_FOLD, TrialConfig
+from trainable.counts import counted
 from trainable.dataset.fold_data import FoldData
 from trainable.engine.checkpoint import load_optimizer, load_tensors, optimizer_state, save_tensors
 from trainable.engine.class_counts import class_counts
@@ -180,7 +181,7 @@ class FoldTraining:
         tensors |= {f"rng.{name}": state for name, state in states}
         facts = {name: getattr(begun, name) for name in ("epoch", "steps", "seen", "total")}
         save_tensors(folder.part_state, tensors, begun=facts, **header)
-        raise HaltedError(f"{reason}: saved in epoch {begun.epoch} after {begun.steps} steps")
+        raise HaltedError(f"{reason}: saved in epoch {begun.epoch} after {counted(begun.steps, 'step')}")
 
     def lr_factor(self, epoch: int, share: float, val_mious: Sequence[float]) -> float:
         """Return the schedule's factor after a share of an epoch, counted from 1."""
@@ -230,7 +231,9 @@ class FoldTraining:
         if self.validation_batch == 1:
             raise too_short(self.config, "validating one photo", error) from error
         self.validation_batch = math.ceil(self.validation_batch / 2)
-        self.stepper.notes.append(f"memory ran short: {self.validation_batch} photos at a time in validation")
+        self.stepper.notes.append(
+            f"memory ran short: {counted(self.validation_batch, 'photo')} at a time in validation"
+        )
 
     def _finite(self, loss: float, name: str) -> float:
         if not math.isfinite(loss):

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.utils.checkpoint import CheckpointError
 
 from trainable.config import TrialConfig
+from trainable.counts import counted
 from trainable.machine.device import (
     OutOfMemoryError,
     is_memory_short,
@@ -206,7 +207,7 @@ class Stepper:
     def _split(self, parts: int, batch: int) -> None:
         self.accumulation = parts
         normalises = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.model.modules())
-        effect = f": batch norm sees {math.ceil(batch / parts)} photos at a time, which changes the gradient"
+        effect = f": batch norm sees {counted(math.ceil(batch / parts), 'photo')} at a time, which changes the gradient"
         self.notes.append(f"{MEMORY}batches of {batch} in {parts} parts{effect if normalises else ''}")
 
     def _backward(self, photos: Tensor, masks: Tensor) -> Tensor:

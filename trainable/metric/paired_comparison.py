@@ -22,6 +22,7 @@ from functools import cached_property, partial
 
 import numpy as np
 
+from trainable.counts import counted
 from trainable.metric.bootstrap import Interval, Tallies, middle, sums_to_mious, value_draws
 from trainable.metric.noise import Cell, Drawn, Draws, Noise, gap, pooled_sums, seed_noise
 
@@ -63,7 +64,7 @@ class Standing:
     def verdict(self, label: Callable[[int], str] = str) -> str:
         """Say in one sentence which config is the best, or which cannot be told apart."""
         seeds = max(seed for _, seed in self.cells) + 1
-        on = f"on {self.photos} photos x {seeds} seed{'s' if seeds > 1 else ''}"
+        on = f"on {counted(self.photos, 'photo')} x {counted(seeds, 'seed')}"
         if len(self.alike) > 1:
             names = f"{', '.join(map(label, self.alike[:-1]))} and {label(self.alike[-1])}"
             widest = min((self.differences[number] for number in self.alike[1:]), key=lambda interval: interval.value)

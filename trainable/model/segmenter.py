@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from trainable.classes import CLASSES
-from trainable.config import TrialConfig, did_you_mean
+from trainable.config import TrialConfig
+from trainable.machine.called_as import command_line
+from trainable.spelling import did_you_mean
 
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 
@@ -64,9 +66,10 @@ def build_model(config: TrialConfig, *, load_encoder: bool = True) -> Segmenter:
     try:
         network = _create(config, weights)
     except OSError as error:  # what the hub's client raises without a network, past its own cache and retries
+        make = command_line("trainable.encoder_weights", config.encoder, "--out", "DIR")
         raise FileNotFoundError(
             f"the imagenet weights of {config.encoder} cannot be downloaded ({str(error).splitlines()[0]}). Where "
-            f"there is a network, run `python -m trainable.encoder_weights {config.encoder} --out DIR`; then put "
+            f"there is a network, run `{make}`; then put "
             f"DIR/{config.encoder}.safetensors on this machine and pass --encoder-weights DIR"
         ) from error
     if load_encoder and config.encoder_weights not in ("none", "imagenet"):

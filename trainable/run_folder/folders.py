@@ -285,6 +285,14 @@ class RunFolder:
             return isinstance(content, dict) and content.get("asked") is not None
         return False
 
+    def driver_end(self) -> str | None:
+        """Return why the process that drove the run last has ended, or None where it has not said that it did."""
+        with suppress(OSError, ValueError):
+            content = read_json(self.path / "driver.json")
+            if isinstance(content, dict) and content.get("ended") is not None:
+                return str(content.get("why") or "")
+        return None
+
     def search(self) -> dict[str, Any]:
         """Return `search.json` as it is."""
         return read_record(self.path / "search.json", search_rule, SEARCH_FORMAT)

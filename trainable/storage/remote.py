@@ -247,11 +247,23 @@ def run_option(text: str, whole: bool = False) -> Path:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def add_runs(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    """Give a command the option --run, for one run folder or several: --run A B, or --run A --run B."""
-    help_text = "run folders, such as runs/NAME"
+def add_runs(parser: argparse.ArgumentParser, *others: str, required: bool = True) -> None:
+    """Give a command the option --run, for one run folder or several: --run A B, or --run A --run B.
+
+    Args:
+        parser: of the command.
+        others: further spellings of the option.
+        required: whether the command needs a run.
+    """
     parser.add_argument(
-        "--run", type=run_option, nargs="+", action="extend", required=required, metavar="DIR", help=help_text
+        "--run",
+        *others,
+        type=run_option,
+        nargs="+",
+        action="extend",
+        required=required,
+        metavar="DIR",
+        help="run folders, such as runs/NAME",
     )
 
 

@@ -71,8 +71,8 @@ def test_members_are_the_trials_with_all_folds(confirmed):
     assert sorted(member.number for member in pool.members) == [0, 1, 2]
     assert pool.covered == (0, 1, 2, 3)
     assert len(pool.fold_of) == 20  # every photo once
-    assert any("1 trials are left out: they have no model of folds 0, 1, 2, 3" in note for note in pool.notes)
-    assert any("1 failed trials are left out: 4" in note for note in pool.notes)
+    assert any("1 trial is left out: it has no model of folds 0, 1, 2, 3" in note for note in pool.notes)
+    assert any("1 failed trial is left out: 4" in note for note in pool.notes)
 
 
 def test_a_run_without_further_folds_is_compared_on_its_fold(searched):
@@ -106,7 +106,7 @@ def test_damaged_and_dropped_files_are_named_and_counted(confirmed):
     pool = read_pool([confirmed.path])
     assert [member.number for member in pool.members] == [2]
     notes = " | ".join(pool.notes)
-    assert "1 damaged trials are left out: 0 (" in notes and "2 trials have no kept weights: 1, 3" in notes
+    assert "1 damaged trial is left out: 0 (" in notes and "2 trials have no kept weights: 1, 3" in notes
 
 
 def test_cut_off_weights_are_found_before_they_are_needed(confirmed):
@@ -118,7 +118,7 @@ def test_cut_off_weights_are_found_before_they_are_needed(confirmed):
 
 def test_a_run_still_going_on_says_so(confirmed):
     confirmed.trial(3).write_status(RUNNING)
-    assert any("still going on: 1 trials have not ended" in note for note in read_pool([confirmed.path]).notes)
+    assert any("still going on: 1 trial has not ended" in note for note in read_pool([confirmed.path]).notes)
 
 
 def test_nothing_kept_is_an_error_with_a_remedy(searched, capsys):
@@ -244,7 +244,7 @@ def test_an_ensemble_is_made_where_none_is_stored(confirmed, tmp_path, capsys, m
     monkeypatch.setattr(ensemble_predict, "build_shown", quick)
     assert predict_main(["--run", str(confirmed.path), "--out", str(tmp_path / "s.csv")]) == 0
     out = capsys.readouterr().out
-    assert "no ensemble is stored yet: making one" in out and ensemble_file(confirmed).exists()
+    assert "small is stored yet: making one" in out and ensemble_file(confirmed).exists()
 
 
 def test_two_runs_make_one_ensemble(confirmed, built, tmp_path):
@@ -253,7 +253,7 @@ def test_two_runs_make_one_ensemble(confirmed, built, tmp_path):
     arguments = ["--run", str(confirmed.path), "--run", str(other)]
     assert ensemble_main([*arguments, "--no-tta", "--no-filters"]) == 0
     pooled = Ensemble.read([other, confirmed.path])
-    assert pooled.record["runs"] == ["small", "second"]
+    assert pooled.record is not None and pooled.record.runs == ("small", "second")
     with pytest.raises(NoEnsembleError, match="no ensemble of second is stored"):
         Ensemble.read([other])
     with pytest.raises(NoEnsembleError, match="no ensemble of small is stored"):
@@ -512,5 +512,5 @@ def test_the_final_model_predicts_alone(confirmed, tmp_path, capsys):
     assert "no final model in" in " ".join(capsys.readouterr().err.split())
     assert refit_main(["--run", str(confirmed.path)]) == 0
     assert predict_main(arguments) == 0
-    assert "1 models, views: as it is" in " ".join(capsys.readouterr().out.split())
+    assert "1 model, views: as it is" in " ".join(capsys.readouterr().out.split())
     assert len(dict(read_submission(tmp_path / "s.csv"))) == 5

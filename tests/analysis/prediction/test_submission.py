@@ -323,4 +323,4 @@ def test_command_tells_first_problems_and_the_count(data, path, edit, capsys):
     assert main([str(path), "--data", str(path.parent / "none")]) == 2
     assert "test.json not found; --data must be" in capsys.readouterr().err
     assert main([os.devnull + "x", "--data", str(data)]) == 2
-    assert "No such file" in capsys.readouterr().err
+    assert "there is no file or folder" in capsys.readouterr().err

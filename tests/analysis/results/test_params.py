@@ -1,4 +1,4 @@
-from analysis.results.params import in_short, shared, varying
+from analysis.results.params import config_in_short, in_short, shared, varying
 
 
 def test_only_what_varies_is_told_and_names_come_first():
@@ -29,3 +29,16 @@ def test_what_one_of_several_has_is_not_shared():
     every = [{"name": "a", "of_a": 1}, {"name": "b"}, {"name": "b"}, {"name": "a", "of_a": 2}]
     assert [(each.name, each.lift) for each in shared(every[:2], every)] == [("name", 0)]
     assert shared([], every) == []
+
+
+def test_a_config_is_told_by_its_network_size_loss_and_optimizer():
+    config = {
+        "architecture": "fpn",
+        "encoder": "resnet18",
+        "image_size": 224,
+        "loss": {"name": "dice"},
+        "optimizer": {"name": "adamw", "lr": 0.00123456},
+        "epochs": 48,
+    }
+    assert config_in_short(config) == "fpn resnet18 224px dice adamw lr=0.00123"
+    assert config_in_short({}) == ""

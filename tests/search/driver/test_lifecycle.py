@@ -21,6 +21,7 @@ from search.run_state.heartbeat import claimed, driver, request_stop
 from search.run_state.run_status import status_of
 from search.settings.budget import Budget, Clock
 from search.worker.messages import Assignment
+from spaces.own import OwnSpaceError
 from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.trial_record import INTERRUPTED, RUNNING
 from trainable.storage.atomic_write import write_json
@@ -136,6 +137,15 @@ def test_own_error_is_a_bug_even_where_all_trials_have_ended(run, lost, capsys):
     assert ends.decide(ends.Facts(left=0, sound=True, failed=True)) is ends.BUG
 
 
+def test_a_function_of_the_users_own_that_fails_is_no_bug(run, lost, capsys):
+    def trials(record):
+        raise OwnSpaceError("--space my.py:f raised ZeroDivisionError")
+
+    assert driven(run, trials)[0] == ends.OWN_SPACE.status == 1
+    assert status_of(run).told.startswith("a function of your own failed: --space my.py:f raised ZeroDivisionError, ")
+    assert "Traceback" not in capsys.readouterr().err
+
+
 def test_what_is_wrong_with_a_run_before_its_first_trial_is_no_bug(run, lost):
     def trials(record):
         record.started.clear()
@@ -216,6 +226,7 @@ FACTS = {
     "STOPPED": {"left": 1, "sound": True, "cause": ends.ASKED},
     "WAITING": {"left": 1, "sound": True, "waiting": 1, "limited": True},
     "LOST_RAY": {"left": 1, "sound": False, "cause": ends.LOST}, "BUG": {"left": 1, "sound": True},
+    "OWN_SPACE": {"left": 1, "sound": True, "own_space": True, "cause": ends.BUDGET},
 }  # fmt: skip
 
 

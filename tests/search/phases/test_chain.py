@@ -20,7 +20,18 @@ from search.phases.chain import Carrier, carry_through
 from search.phases.commands import Commands, epoch_seconds
 from search.phases.hours_left import ChainHours
 from search.phases.promote import promoted_plan
-from search.phases.sharing import LARGEST, REST, SHARES, Candidate, choose_further, choose_longer, shares_left
+from search.phases.sharing import (
+    LARGEST,
+    LEAST_SEARCH_S,
+    REST,
+    SHARES,
+    Candidate,
+    area,
+    choose_further,
+    choose_longer,
+    shares_left,
+    wall,
+)
 from search.phases.tables import plan_table
 from search.run_state.chain_record import Chain, Phase, begins_chain, read_chain, write_chain
 from search.settings.allocation import Machine
@@ -109,7 +120,12 @@ def test_what_is_promoted_fits_or_is_the_least_there_is(epoch_s, epochs, base, n
     assert chosen.epochs >= epochs and chosen.epochs % epochs == 0
     assert base <= chosen.size <= max(min(native, LARGEST), base)
     assert chosen.seconds <= seconds or chosen == least
-    assert len(chosen.numbers) < 3 or len(epoch_s) - 1 in chosen.numbers or len(least.numbers) == 1
+    assert len(least.numbers) == min(workers, 2, len(epoch_s))
+    if len(chosen.numbers) >= 3 and len(epoch_s) - 1 not in chosen.numbers and chosen != least:  # the reference
+        first, second, recipe = (candidates[number] for number in (*chosen.numbers[:2], len(epoch_s) - 1))
+        costs = [chosen.epochs * each.epoch_s * area(chosen.size) / area(each.size) for each in (first, second, recipe)]
+        ahead = [each.end - 0.06 * math.log2(each.size) for each in (first, recipe)]
+        assert wall(costs, workers) > seconds or ahead[1] > ahead[0]  # it did not fit, or those from `first` on did
 
 
 def candidates_of(epoch_s):
@@ -151,10 +167,10 @@ def test_further_folds_fit_into_their_share(training_s, folds, workers, seconds)
 
 
 def test_what_a_phase_leaves_over_goes_to_the_next_ones():
-    whole, later = shares_left(ORDER, 100.0, 100.0), shares_left(ORDER[1:], 100.0, 100.0)
-    assert whole[ENSEMBLE] == later[ENSEMBLE] == pytest.approx(100 * REST)
-    assert whole[SEARCH] == pytest.approx(100 * (1 - REST) * SHARES[SEARCH])
-    assert sum(whole.values()) == pytest.approx(100) and sum(later.values()) == pytest.approx(100)
+    whole, later = shares_left(ORDER, 1e4, 1e4), shares_left(ORDER[1:], 1e4, 1e4)
+    assert whole[ENSEMBLE] == later[ENSEMBLE] == pytest.approx(1e4 * REST)
+    assert whole[SEARCH] == pytest.approx(1e4 * (1 - REST) * SHARES[SEARCH])
+    assert sum(whole.values()) == pytest.approx(1e4) and sum(later.values()) == pytest.approx(1e4)
     assert later[PROMOTE] / later[CONFIRM] == pytest.approx(whole[PROMOTE] / whole[CONFIRM])
     assert shares_left([CONFIRM, ENSEMBLE], 40.0, 100.0)[CONFIRM] == pytest.approx(40 - 100 * REST)
     assert shares_left([CONFIRM, ENSEMBLE], 4.0, 100.0)[CONFIRM] == pytest.approx(2)
@@ -253,8 +269,8 @@ def commands(run, monkeypatch):
 
     def do(self, phase):
         done.append(phase)
-        phase.seconds, phase.status = 60.0, self.fails.get(phase.name, 0)
-        if phase.name == PROMOTE:
+        phase.seconds, phase.status = phase.seconds + 60.0, self.fails.get(phase.name, 0)
+        if phase.name == PROMOTE and "--promote" in phase.command:
             epochs = int(phase.command[phase.command.index("--epochs") + 1])
             begin_run(self.commands.long.path, plan_of(run).data, epochs=epochs)
         return phase.status
@@ -304,6 +320,48 @@ def test_a_round_of_pseudo_labels_comes_after_the_first_ensemble(run, commands):
     assert [Path(word).name for word in submission[2:4]] == ["short-long", "short-extra"]
     with pytest.raises(ValueError, match="belongs to --to"):
         parse(["--pseudo-labels"])
+
+
+def test_a_search_has_time_to_set_itself_up_up_to_half_of_all():
+    shares = shares_left(ORDER, 600.0, 600.0)
+    assert shares[SEARCH] == LEAST_SEARCH_S and sum(shares.values()) == pytest.approx(600)
+    assert shares[PROMOTE] / shares[CONFIRM] == pytest.approx(SHARES[PROMOTE] / SHARES[CONFIRM])
+    assert shares_left(ORDER, 200.0, 200.0)[SEARCH] == pytest.approx((200 - 200 * REST) / 2)
+    assert shares_left(ORDER, 36_000.0, 36_000.0)[SEARCH] == pytest.approx(36_000 * (1 - REST) * 0.2)
+
+
+def test_a_phase_that_ended_no_epoch_gets_a_share_of_what_is_left(run, commands, monkeypatch):
+    chain = Chain(SUBMISSION, {"until": "1h"}, ["--space", "losses"])
+    took = iter([(SEARCH, 0), (SEARCH, 0), (SEARCH, 2), (PROMOTE, 0), (PROMOTE, 1)])
+    curves = {trial.number: trial.curve() for trial in run.trials()}
+
+    def outcome(self, name):
+        if name not in (SEARCH, PROMOTE):
+            return {"trials": 1}
+        expected, trials = next(took)
+        assert expected == name
+        for trial in run.trials():  # a search in vain leaves no curve
+            trial.write_curve(curves[trial.number]) if trials else trial.curve_file.unlink(missing_ok=True)
+        return {"trials": trials}
+
+    monkeypatch.setattr(Commands, "outcome", outcome)
+    assert Carrier(Commands(run, chain, Settings()), console()).carry() == 0
+    assert [phase.name for phase in commands][:6] == [SEARCH, SEARCH, SEARCH, PROMOTE, PROMOTE, CONFIRM]
+    first, second = (float(phase.command[-1][:-1]) for phase in commands[:2])
+    assert first == pytest.approx(3600 * 0.95 * 2 / 9, abs=1)
+    assert second == pytest.approx((3540 - 180) * 2 / 9, abs=1)
+
+
+@pytest.mark.parametrize("limit", [{"until": "3m"}, {"gpu_hours": 0.1}, {"cost": 0.2, "rate": 2.0}])
+def test_a_budget_in_which_no_epoch_ends_says_how_much_to_allow(run, commands, monkeypatch, limit):
+    chain = Chain(SUBMISSION, limit, ["--space", "losses"])
+    for trial in run.trials():
+        trial.curve_file.unlink()
+    monkeypatch.setattr(Commands, "outcome", lambda self, name: {"trials": 0})
+    more = {"until": "--until 4m", "gpu_hours": "--gpu-hours 0.133", "cost": "--cost 0.267"}[next(iter(limit))]
+    with pytest.raises(ValueError, match=rf"is too little here: phase search has ended no epoch in .*\n.* {more}"):
+        Carrier(Commands(run, chain, Settings()), console()).carry()
+    assert {phase.name for phase in commands} == {SEARCH}
 
 
 def test_a_chain_goes_on_where_a_phase_failed(run, commands, monkeypatch):

@@ -79,7 +79,7 @@ def test_labelled_photo_among_them_stops_the_run_before_it_begins(options, extra
     with pytest.raises(LeakError, match=r"0002.jpg is batch_01_vt/0004.jpg"):
         prepared(options, RunFolder(tmp_path / "runs" / "a"))
     _, _, text = prepared({**options, "skip_bad": True}, RunFolder(tmp_path / "runs" / "a"))
-    assert "5 extra photos train too (labelled), 1 are left out: they are labelled photos or of their scenes" in text
+    assert "5 extra photos train too (labelled), 1 is left out: it is a labelled photo or of their scenes" in text
 
 
 def test_what_was_mended_or_left_out_is_told_and_recorded(options, extra, tmp_path):

@@ -1,4 +1,6 @@
+import io
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -7,6 +9,7 @@ from search.preparation.space_checks import start_checks, summary
 from search.settings.allocation import Machine
 from search.settings.resolve import new_plan
 from search.settings.settings import Settings
+from search.worker.build_checks import try_models
 
 MACHINE = Machine(cores=2, gpus=0)
 
@@ -30,6 +33,46 @@ def test_long_lists_are_cut():
     reasons = {("unet", f"encoder{number:02}"): f"no encoder weights encoder{number:02}" for number in range(12)}
     assert summary(reasons)[0].startswith("unet on encoder00, encoder01")
     assert "and 4 more: no encoder weights ENCODER" in summary(reasons)[0]
+
+
+def test_encoders_without_weights_are_told_apart_from_models_that_cannot_be_built(tmp_path, monkeypatch):
+    for encoder in ("mit_b0", "resnet18"):
+        (tmp_path / f"{encoder}.safetensors").touch()
+    plan = new_plan(Settings(space="encoders", image_size=64, encoder_weights=str(tmp_path)), MACHINE)
+    monkeypatch.setattr("search.preparation.space_checks.ray", Here)
+    out = io.StringIO()
+    left = start_checks(plan, MACHINE)(Console(file=out, width=400))
+    assert {encoder for _, encoder in left.models} == {"mit_b0", "resnet18"}
+    first, second, *_ = out.getvalue().splitlines()
+    all_encoders = {encoder for _, encoder in plan.models}
+    assert first.startswith(
+        f"{len(all_encoders) - 2} of {len(all_encoders)} encoders have no weights in {tmp_path} and"
+    )
+    assert all(encoder in first for encoder in all_encoders - {"mit_b0", "resnet18"}) and "--encoder-weights" in first
+    assert (
+        second == f"1 of {len([model for model in plan.models if model[1] in ('mit_b0', 'resnet18')])} models cannot "
+        "be built at 64 px and is left out:"
+    )
+
+
+class Here:
+    """Ray as far as the checks need it, with a worker that says of one model that it cannot be built."""
+
+    @staticmethod
+    def remote(task):
+        def call(*arguments):
+            if task is not try_models:
+                return None
+            _, models, _, strides = arguments
+            keys = [strides.get(architecture) or [0] for architecture, _ in models]
+            bad = [model == ["unet", "mit_b0"] for model in models]
+            return [dict.fromkeys(key, "no" if lacks else None) for key, lacks in zip(keys, bad, strict=True)]
+
+        return SimpleNamespace(remote=call)
+
+    @staticmethod
+    def get(given):
+        return given
 
 
 PLANTED = [["dpt", "resnet18"], ["unetplusplus", "mit_b0"], ["deeplabv3plus", "tu-hrnet_w18_small_v2"],

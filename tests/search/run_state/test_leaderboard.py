@@ -15,6 +15,7 @@ from search.callbacks.trial_states import RecordStates, mark_interrupted
 from search.cluster.ray_adapter import Silent
 from search.racing.candidates import find_finalists
 from search.run_state.leaderboard import print_results, resume_command, show_params, standings
+from search.run_state.past_usage import Usage
 from search.run_state.run_location import run_folder
 from search.settings.allocation import Machine
 from search.settings.arguments import parse
@@ -198,6 +199,28 @@ def test_piped_search_is_heard_each_minute_and_a_better_best_is_told(tmp_path):
     assert all(len(lines(60)) >= 1 for _ in range(10))
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_is_waited_for_is_told_until_an_epoch_has_ended(tmp_path, terminal):
+    run = RunFolder(tmp_path)
+
+    def show(console):
+        progress = Progress(run, trials=3, epochs=EPOCHS, console=console)
+        shown = (lambda: console.print(progress.table())) if terminal else (lambda: console.print(progress.line()))
+        with progress.measuring("batches are timed"):
+            shown()
+        shown()
+        add_trial(run, 0, RUNNING, [])
+        event(progress, "on_trial_start", 0)
+        shown()
+        event(progress, "on_trial_result", 0, result={"epoch": 1, "val_miou": 0.1})
+        shown()
+
+    text = printed(show, terminal)
+    told = [line.partition("no epoch has ended yet: ")[2] for line in text.splitlines() if "no epoch has" in line]
+    assert [line[:13] for line in told] == ["batches are t", "the processes", "the first tri"]
+    assert ("batches are timed" in text.splitlines()[0]) is not terminal  # a line of its own as it begins
+
+
 def test_terminal_has_the_table_alone(tmp_path):
     run, now = RunFolder(tmp_path), [0.0]
     add_trial(run, 0, RUNNING, [])
@@ -307,6 +330,14 @@ def test_what_cannot_be_confirmed_is_not_said_to_be_next(tmp_path, state):
     assert "next:" not in text
     with pytest.raises(ValueError, match=r"no trial of run a has ended an epoch.*go on with it by --resume a first"):
         find_finalists(run, plan, None, plan.folds, [])
+
+
+def test_minutes_of_trials_are_those_that_they_held_their_share(tmp_path):
+    run = RunFolder(tmp_path)
+    add_trial(run, 0, INTERRUPTED, [])
+    plan = new_plan(Settings(trials=1, epochs=EPOCHS), Machine(cores=1, gpus=0))
+    Usage(held={"0": 150.0, "0/1": 900.0}).write(run)
+    assert "0 epochs trained in 2.5 trial minutes" in printed(lambda console: print_results(run, plan, console))
 
 
 def test_resume_command_keeps_resources_and_services(tmp_path):

@@ -11,7 +11,7 @@ from search.preparation.stored_plan import stored_plan
 from search.run_state.run_location import run_folder
 from search.settings.allocation import Machine, resources
 from search.settings.arguments import parse
-from search.settings.resolve import is_default, new_plan
+from search.settings.resolve import is_default, network_note, new_plan
 from search.settings.settings import Settings, typed
 from spaces.table import Space, find_space
 from trainable.run_folder.folders import RunFolder
@@ -53,6 +53,16 @@ def test_plan_of_the_demo_and_of_real_data_differ_in_size(tmp_path):
     assert real.data == str(tmp_path)
     assert demo.config.image_size < real.config.image_size
     assert new_plan(Settings(smoke=True), CPU).trials == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "noted"),
+    [({}, True), ({"encoder": "mobilenet_v2"}, False), ({"space": "joint"}, False), ({"data": None}, False)],
+)
+def test_real_photos_with_the_test_network_are_noted(tmp_path, options, noted):
+    note = network_note(new_plan(Settings(**{"data": tmp_path, **options}), CPU))
+    assert bool(note) == noted and (not note or "--encoder mobilenet_v2" in note)
+    assert not network_note(new_plan(Settings(data=tmp_path), Machine(8, 1, 16.0)))
 
 
 def test_given_options_win_and_the_default_decoder_goes_with_the_default_encoder():

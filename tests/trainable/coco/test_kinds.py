@@ -263,7 +263,7 @@ def test_tacos_categories_beside_classes_are_to_be_renamed(write):
         content["categories"][5]["name"] = "Cigarette"
 
     (problem,) = read_training(write(*plain(2, 6, 7), change=change)).problems
-    assert "unknown category 'Cigarette'. 1 annotations have it. The classes are General trash, " in problem.text
+    assert "unknown category 'Cigarette'. 1 annotation has it. The classes are General trash, " in problem.text
     told = "Rename TACO's as trainable/coco/taco_categories.py maps them: 'Cigarette' to 'General trash'"
     assert problem.text.endswith(told)
     assert "python -m" not in problem.text
@@ -283,7 +283,7 @@ def test_misspelled_class_is_suggested(write, name):
     folder = write(*plain(2), change=lambda content: content["categories"][1].update(name=name))
     (problem,) = read_training(folder).problems
     near = max(("Paper", "Plastic bag", "General trash"), key=lambda each: len(set(each.lower()) & set(name.lower())))
-    assert f"unknown category {name!r}; did you mean {near!r}? 1 annotations have it" in problem.text
+    assert f"unknown category {name!r}; did you mean {near!r}? 1 annotation has it" in problem.text
 
 
 # Outlines

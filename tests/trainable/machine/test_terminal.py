@@ -3,8 +3,10 @@ import subprocess
 import sys
 
 import pytest
+from rich.table import Table
 
 from tests.conftest import ROOT
+from trainable.machine.terminal import error_console, open_console
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "ascii:strict", "latin-1", "utf-8"])
@@ -16,6 +18,22 @@ def test_whatever_the_encoding_lacks_is_printed_with_replacements(encoding):
     assert done.returncode == 0, done.stderr
     name = encoding.partition(":")[0]
     assert done.stdout == "0.3 ± 0.1 [한글]\n".encode(name, errors="replace")
+
+
+@pytest.mark.parametrize("opened", [open_console, error_console])
+def test_what_users_call_things_is_printed_as_it_is(opened, capsys):
+    told = "--space my.py:x: there is no [red]file :smile:"
+    opened().print(told, soft_wrap=True)
+    opened().print(Table(told))
+    out = capsys.readouterr()
+    assert (out.out + out.err).count(told) == 2
+
+
+def test_no_other_place_opens_a_console():
+    files = [
+        path for package in ("trainable", "search", "analysis", "trashsweep") for path in (ROOT / package).rglob("*.py")
+    ]
+    assert [path.name for path in files if " Console(" in path.read_text()] == ["terminal.py"]
 
 
 def test_closed_streams_lead_nowhere():
