@@ -4,6 +4,7 @@ import argparse
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import Any
 
 from search.ending.endings import CAUSES, SIGNALS
@@ -22,7 +23,20 @@ def from_command_line(arguments: list[str] | None = None) -> int:
     set_handler(leave_early)
     status = main(arguments)
     set_handler(lambda number, frame: os._exit(status))  # all has been told
+    if status in {CAUSES[cause].status for cause in SIGNALS.values()} and "ray" in sys.modules:
+        leave_at_once(status)
     return status
+
+
+def leave_at_once(status: int) -> None:
+    """End the process without what libraries do at their end: that of a Ray whose start was cut off may crash.
+
+    Ray's processes end with this one, as it started them.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
 
 
 def _parser() -> argparse.ArgumentParser:
