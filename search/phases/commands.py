@@ -173,7 +173,7 @@ class Commands:
         else:
             plan, longer = stored_plan(self.run), self.longer()
             description = f"{longer.describe()}, on a fold that the search did not see"
-            command = ["--promote", self.run.path.name, *runs_dir, "--name", self.long.path.name]
+            command = ["--promote", self.run.path.name, *runs_dir, "--name", self.long.path.name, "--to", SEARCH]
             command += ["--top", "0", "--include", *map(str, longer.numbers), "--epochs", str(longer.epochs)]
             command += ["--vary", str(longer.variants)] if longer.variants else []
             command += ["--image-size", str(longer.size), "--fold", str((plan.config.fold + 1) % plan.folds)]

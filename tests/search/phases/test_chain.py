@@ -296,6 +296,7 @@ def test_every_phase_is_a_command_of_its_own_within_its_share(run, commands):
     promote, confirm = (parse(phase.command[1:]) for phase in commands[1:3])
     assert promote.promote == "short" and promote.name == "short-long" and promote.fold == 1
     assert confirm.confirm == "short-long" and confirm.seeds == 1
+    assert promote.to == SEARCH  # a phase, which has no time to spare for a forecast of its own
 
 
 def test_a_round_of_pseudo_labels_comes_after_the_first_ensemble(run, commands):
