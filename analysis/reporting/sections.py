@@ -328,7 +328,7 @@ def _provenance(run: RunFolder, search: SearchRecord) -> str:
     way: dict[str, str] = {}
     with suppress(*DAMAGE):
         chain = read_phases(run)
-        way = {f"command with --to {chain.to}": chain.command} if chain else {}
+        way = {f"command with --to {chain.to}": chain.command(run.path.name)} if chain else {}
     facts = {
         "run": run.path,
         **way,

@@ -20,7 +20,7 @@ from search.phases.commands import Commands, has_begun, limit_of
 from search.phases.sharing import SHARES
 from search.phases.tables import gains_table, plan_table
 from search.preparation.stored_plan import stored_plan
-from search.run_state.chain_record import LOOK_S, Chain, Phase, chain_folder, forget_chain, read_chain, write_chain
+from search.run_state.chain_record import LOOK_S, Chain, chain_folder, forget_chain, read_chain, write_chain
 from search.run_state.leaderboard import tell_end
 from search.run_state.run_location import check_free, default_name, folder_named
 from search.run_state.run_names import check_name
@@ -29,6 +29,7 @@ from search.settings.budget import LIMITS
 from search.settings.phase_names import ENSEMBLE, EXTRA, MODEL, PROMOTE, SEARCH, SUBMISSION
 from search.settings.settings import Settings, given_or, typed
 from trainable.machine.called_as import command_line
+from trainable.run_folder.chain_phases import Phase
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.remote import is_uri
 

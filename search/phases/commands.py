@@ -9,7 +9,7 @@ from search.phases.hours_left import ChainHours
 from search.phases.sharing import UNLIMITED, Candidate, Further, Longer, choose_further, choose_longer, shares_left
 from search.preparation.stored_plan import stored_plan
 from search.racing.candidates import rank
-from search.run_state.chain_record import Chain, Phase, phase_run
+from search.run_state.chain_record import Chain, phase_run
 from search.run_state.leaderboard import resume_command, runs_dir_option, standings
 from search.run_state.past_usage import read_usage
 from search.run_state.run_location import LARGE
@@ -32,6 +32,7 @@ from search.settings.settings import Settings, option, typed
 from trainable.coco.reader import read_training
 from trainable.dataset.demo import find_data
 from trainable.machine.called_as import command_line
+from trainable.run_folder.chain_phases import EXPECTED, Phase
 from trainable.run_folder.ensemble_record import read_ensemble
 from trainable.run_folder.fold_models import fold_models
 from trainable.run_folder.folders import RunFolder, TrialFolder
@@ -133,7 +134,7 @@ class Commands:
             suffix = f"-with-{self.extra.path.name}" if name == TOGETHER else ""
             stored = read_ensemble(self.long.path / "ensemble" / f"ensemble{suffix}.json")
             stages = {stage.name: stage.value for stage in stored.stages}
-            return {**stages, "expected on unseen photos": stored.expected["value"]}
+            return {**stages, EXPECTED: stored.expected["value"]}
         return {}
 
     def _search(self) -> Phase:

@@ -6,10 +6,10 @@ from rich.table import Table
 
 from search.phases.commands import Commands
 from search.phases.sharing import UNLIMITED, most_gained, shares_left
-from search.run_state.chain_record import Chain, Phase
+from search.run_state.chain_record import Chain
 from search.run_state.run_status import show_span
 from search.settings.phase_names import CONFIRM, PROMOTE, SEARCH, WHAT
-from trainable.counts import counted
+from trainable.run_folder.chain_phases import Phase
 
 
 def plan_table(commands: Commands) -> Table:
@@ -47,12 +47,8 @@ def gains_table(chain: Chain) -> Table:
         if phase is None:
             table.add_row(name, "", "to come", style="dim")
             continue
-        figures = [
-            f"{name} {value:.4f}" if isinstance(value, float) else counted(int(value), name.removesuffix("s"))
-            for name, value in phase.found.items()
-        ]
         took = "" if phase.skipped else show_span(phase.seconds)
-        table.add_row(phase.name, took, phase.skipped or ", ".join(figures) or phase.told)
+        table.add_row(phase.name, took, phase.skipped or phase.figures() or phase.told)
     return table
 
 

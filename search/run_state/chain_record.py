@@ -3,18 +3,18 @@
 import json
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from search.run_state.driver_record import DriverRecord
 from search.run_state.run_location import folder_named
 from search.run_state.run_names import path_exists
 from search.settings.phase_names import SEARCH, phases_to
 from search.settings.settings import Settings
-from trainable.run_folder.chain_phases import FILE, FORMAT, run_of_phase
+from trainable.run_folder.chain_phases import FILE, ChainRecord, Phase, run_of_phase
 from trainable.run_folder.folders import RunFolder
-from trainable.storage.atomic_write import read_json, write_bytes
+from trainable.storage.atomic_write import write_bytes
+from trainable.storage.record_checks import DamagedError
 from trainable.storage.remote import Remote
 
 LOOK_S = 10.0
@@ -25,29 +25,8 @@ FRESH_S = 6 * LOOK_S
 
 
 @dataclass
-class Phase:
-    """One command of the chain, and what became of it."""
-
-    name: str
-    command: list[str]
-    told: str  # what it does, in words
-    seconds: float = 0.0  # that it has taken, over all sessions
-    status: int | None = None  # of the last time it ended; None: it has not
-    found: dict[str, float] = field(default_factory=dict)  # figures of what came of it
-    skipped: str = ""  # why it was not needed
-
-
-@dataclass
-class Chain:
-    """How far a search is on its way to a submission: the content of phases.json."""
-
-    to: str
-    limit: dict[str, Any]  # until, gpu_hours or cost (with rate), as given
-    asked: list[str]  # further options of the search
-    phases: list[Phase] = field(default_factory=list)
-    pseudo_labels: bool = False  # a round of them is asked for
-    by: dict[str, Any] = field(default_factory=dict)  # the process that carries it, and when it was seen last
-    format: int = FORMAT
+class Chain(ChainRecord):
+    """How far a search is on its way to a submission, as who carries it on needs it."""
 
     @property
     def done(self) -> bool:
@@ -78,10 +57,6 @@ class Chain:
         """Seconds of wall time so far."""
         return sum(phase.seconds for phase in self.phases)
 
-    def phase(self, name: str) -> Phase | None:
-        """Return a phase that has begun, or None."""
-        return next((phase for phase in self.phases if phase.name == name), None)
-
     def put(self, phase: Phase) -> Phase:
         """Take a phase's new command in, with the time that it has taken before."""
         before = self.phase(phase.name)
@@ -91,11 +66,6 @@ class Chain:
         else:
             self.phases.append(phase)
         return phase
-
-    def ended(self, name: str) -> bool:
-        """Tell whether a phase has done its work."""
-        phase = self.phase(name)
-        return phase is not None and (phase.status == 0 or bool(phase.skipped))
 
 
 def begins_chain(settings: Settings) -> bool:
@@ -127,20 +97,13 @@ def read_chain(run: RunFolder) -> Chain | None:
     Raises:
         ValueError: phases.json is damaged, or of a later version.
     """
+    path, remote = run.path / FILE, Remote(run.uri) if run.uri else None
+    if not (remote.exists(FILE) if remote else path_exists(path)):
+        return None
     try:
-        if run.uri:
-            content = json.loads(Remote(run.uri).read(FILE)) if Remote(run.uri).exists(FILE) else None
-        else:
-            content = read_json(run.path / FILE) if path_exists(run.path / FILE) else None
-        if content is None:
-            return None
-        if content["format"] > FORMAT:
-            raise ValueError(f"it has format {content['format']}, this version reads up to {FORMAT}")
-        return Chain(**{**content, "phases": [Phase(**phase) for phase in content["phases"]]})
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{run.path / FILE} cannot be read ({error}): restore it, or name a --to that the run has left"
-        ) from error
+        return Chain.of(path, remote.read(FILE) if remote else path.read_bytes())
+    except DamagedError as error:
+        raise ValueError(f"{FILE} cannot be read: {error}; restore it, or name a --to that the run has left") from error
 
 
 def write_chain(run: RunFolder, chain: Chain) -> None:

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from search.run_state.chain_record import Chain, Phase, write_chain
+from search.run_state.chain_record import Chain, write_chain
 from search.run_state.driver_record import Share
 from search.run_state.heartbeat import Heartbeat, claimed
 from search.run_state.past_usage import Held, Usage
@@ -14,6 +14,7 @@ from search.run_state.run_status import show_span, status_of
 from search.settings.phase_names import PROMOTE, SEARCH
 from search.status import main
 from tests.search.run_state.test_leaderboard import add_trial
+from trainable.run_folder.chain_phases import Phase
 from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.trial_record import FAILED, FINISHED, RUNNING, STOPPED
 from trainable.storage.atomic_write import write_json

@@ -33,7 +33,7 @@ from search.phases.sharing import (
     wall,
 )
 from search.phases.tables import plan_table
-from search.run_state.chain_record import Chain, Phase, begins_chain, read_chain, write_chain
+from search.run_state.chain_record import Chain, begins_chain, read_chain, write_chain
 from search.settings.allocation import Machine
 from search.settings.arguments import parse
 from search.settings.phase_names import (
@@ -56,6 +56,7 @@ from search.tuning.compatibility import MEASURED
 from spaces.table import GIVEN, JOINT, find_space
 from tests.conftest import ROOT, write_photos
 from tests.trainable.run_folder.test_records import STORED
+from trainable.run_folder.chain_phases import Phase
 from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.trial_record import FINISHED, STOPPED
 from trainable.storage.atomic_write import write_json

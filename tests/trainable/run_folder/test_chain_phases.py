@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from search.run_state.chain_record import Chain, Phase, phase_run, write_chain
-from trainable.run_folder.chain_phases import EXPECTED, longer_runs, read_phases
+from search.run_state.chain_record import Chain, phase_run, write_chain
+from trainable.run_folder.chain_phases import EXPECTED, Phase, longer_runs, read_phases
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.record_checks import DamagedError, NewerFormatError
 
@@ -24,7 +24,7 @@ def run(tmp_path):
 
 def test_what_a_search_writes_is_what_is_read(run):
     chain = read_phases(run)
-    assert chain.command == "python search/run.py --space joint --to submission --name a --gpu-hours 2.0"
+    assert chain.command("a") == "python search/run.py --space joint --to submission --name a --gpu-hours 2.0"
     assert [phase.outcome() for phase in chain.phases] == [
         "val_miou 0.2500, 2 trials, 1 epoch",
         "left out: there is no time",
