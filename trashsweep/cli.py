@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from trainable.machine.called_as import CALLED_AS, NAMED
+from trainable.machine.called_as import CALLED_AS, NAMED, SUBCOMMANDS, module_of
 from trainable.machine.command import BAD_INPUT, missing, print_error
 from trainable.machine.terminal import open_console, open_streams
 from trainable.spelling import nearest
@@ -31,47 +31,52 @@ class Command:
     function: str = "main"
 
 
-def _search(description: str, name: str = "") -> Command:
-    return Command("search.run", description, NAMED[name][1:] if name else (), "from_command_line")
-
-
-GROUPS: dict[str, dict[str, Command]] = {
+GROUPS = {
     "search": {
-        "search": _search("search hyperparameters; with --to, on to a submission"),
-        "resume": _search("go on with an interrupted search: resume NAME", "resume"),
-        "extend": _search("add trials, or another space, to a search: extend NAME", "extend"),
-        "promote": _search("the best configs longer, on larger photos: promote NAME", "promote"),
-        "confirm": _search("race the best configs over the other folds: confirm NAME", "confirm"),
-        "status": Command("search.status", "how searches stand: status [NAME]"),
-        "stop": Command("search.status", "save everything and stop a search: stop NAME", NAMED["stop"][1:]),
-        "preflight": Command("search.preflight", "is every node fit for a search?"),
+        "search": "search hyperparameters; with --to, on to a submission",
+        "resume": "go on with an interrupted search: resume NAME",
+        "extend": "add trials, or another space, to a search: extend NAME",
+        "promote": "the best configs longer, on larger photos: promote NAME",
+        "confirm": "race the best configs over the other folds: confirm NAME",
+        "status": "how searches stand: status [NAME]",
+        "stop": "save everything and stop a search: stop NAME",
+        "preflight": "is every node fit for a search?",
     },
     "results": {
-        "leaderboard": Command("analysis.leaderboard", "rank the trials, and say which cannot be told apart"),
-        "report": Command("analysis.report", "one page on a run, for the browser"),
-        "gallery": Command("analysis.gallery", "predictions of a trial beside the truth"),
-        "compare": Command("analysis.compare_runs", "several searches in one table"),
-        "verify": Command("analysis.verify", "are all files of a run whole?"),
+        "leaderboard": "rank the trials, and say which cannot be told apart",
+        "report": "one page on a run, for the browser",
+        "gallery": "predictions of a trial beside the truth",
+        "compare": "several searches in one table",
+        "verify": "are all files of a run whole?",
     },
     "from trials to a submission": {
-        "ensemble": Command("analysis.ensemble", "one ensemble of the trials, each step only where it gains"),
-        "predict": Command("analysis.predict", "the mask of one photo"),
-        "submission": Command("analysis.ensemble_predict", "predict the test photos and write the csv"),
-        "check": Command("analysis.check_submission", "what is wrong with a submission"),
-        "vote": Command("analysis.vote", "vote submissions pixel by pixel"),
-        "refit": Command("analysis.refit", "train the best config on the photos of all folds"),
-        "pseudo-label": Command("analysis.pseudo_label", "training data of unlabelled photos"),
+        "ensemble": "one ensemble of the trials, each step only where it gains",
+        "predict": "the mask of one photo",
+        "submission": "predict the test photos and write the csv",
+        "check": "what is wrong with a submission",
+        "vote": "vote submissions pixel by pixel",
+        "refit": "train the best config on the photos of all folds",
+        "pseudo-label": "training data of unlabelled photos",
     },
     "data and set-up": {
-        "train": Command("trainable.fold", "train one fold of one config, without a search"),
-        "taco": Command("trainable.taco", "TACO's annotations in the competition's classes"),
-        "encoder-weights": Command("trainable.encoder_weights", "download encoder weights into a folder"),
-        "aws-roles": Command("search.aws_roles", "the AWS roles of cluster.yaml"),
+        "train": "train one fold of one config, without a search",
+        "taco": "TACO's annotations in the competition's classes",
+        "encoder-weights": "download encoder weights into a folder",
+        "aws-roles": "the AWS roles of cluster.yaml",
     },
 }  # fmt: skip
 """By the titles of the help."""
 
-COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
+SCRIPTS = {**{name: (script,) for script, name in SUBCOMMANDS.items()}, **NAMED}
+"""By subcommand: its script, and what comes before the words that are given."""
+
+
+def _command(name: str, told: str) -> Command:
+    script, *first = SCRIPTS[name]
+    return Command(module_of(script), told, tuple(first), "from_command_line" if script == "search/run.py" else "main")
+
+
+COMMANDS = {name: _command(name, told) for group in GROUPS.values() for name, told in group.items()}
 
 COMPLETION = 'eval "$(register-python-argcomplete trashsweep)"'
 """What a shell needs for completion: bash as it is, zsh too."""
@@ -133,7 +138,7 @@ def usage() -> str:
     width = max(map(len, COMMANDS))
     lines = ["usage: trashsweep COMMAND [options]     (trashsweep COMMAND --help has its options)", ""]
     for title, group in GROUPS.items():
-        lines += [f"{title}:", *(f"  {name:<{width}}  {command.told}" for name, command in group.items()), ""]
+        lines += [f"{title}:", *(f"  {name:<{width}}  {told}" for name, told in group.items()), ""]
     lines += ["completion, in your shell's start-up file:", f"  {COMPLETION}"]
     return "\n".join(lines) + "\n"
 

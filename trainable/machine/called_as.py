@@ -39,6 +39,11 @@ NAMED = {
 """Subcommands that stand for a script with an option, and take the name of a run first."""
 
 
+def module_of(script: str) -> str:
+    """Return the module of a key of `SUBCOMMANDS`."""
+    return script.removesuffix(".py").replace("/", ".")
+
+
 def subcommand(script: str) -> str:
     """Return the subcommand that a script is run as, empty where it is run as a script."""
     asked = os.environ.get(CALLED_AS, "")
