@@ -5,13 +5,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from search.phases.hours_left import ChainHours
-from search.phases.sharing import UNLIMITED, Candidate, Further, Longer, choose_further, choose_longer, shares_left
+from search.phases.hours_left import ChainHours, until_of
+from search.phases.sharing import Candidate, Further, Longer, choose_further, choose_longer
 from search.preparation.stored_plan import stored_plan
 from search.racing.candidates import rank
 from search.run_state.chain_record import Chain, phase_run
 from search.run_state.leaderboard import resume_command, runs_dir_option, standings
-from search.run_state.past_usage import read_usage
 from search.run_state.run_location import LARGE
 from search.run_state.run_status import show_span
 from search.settings.budget import LIMITS
@@ -138,17 +137,8 @@ class Commands:
         return {}
 
     def _search(self) -> Phase:
-        before = self.chain.phase(SEARCH)
-        begun_in_vain = before is not None and has_begun(self.run) and not any(t.curve() for t in self.run.trials())
-        if begun_in_vain and math.isfinite(self.hours.seconds()):
-            seconds = self.hours.share(SEARCH)  # of what is left: what it has had was not enough for an epoch
-        else:
-            whole = self.hours.seconds() if math.isfinite(self.hours.seconds()) else UNLIMITED
-            seconds = shares_left(self.chain.wanted, whole, whole)[SEARCH] - (before.seconds if before else 0.0)
-        if "until" in self.chain.limit:
-            budget = _until(seconds)
-        else:  # counts what the run has spent before
-            budget = ["--gpu-hours", f"{self._search_hours(seconds, begun_in_vain):.6g}"]
+        in_vain = has_begun(self.run) and not any(trial.curve() for trial in self.run.trials())
+        budget = self.hours.search_limit(in_vain)
         if has_begun(self.run):
             function = typed(self.settings.given(("space",)))  # of the user's own, see `spaces/own.py`
             command = ["--resume", self.run.path.name, *runs_dir_option(self.run), *function, *self._machine()]
@@ -157,15 +147,8 @@ class Commands:
             command += [] if "--trials" in self.chain.asked else ["--trials", str(MOST_TRIALS)]
         return Phase(SEARCH, ["search/run.py", *command, "--to", SEARCH, *budget], "short trainings of many configs")
 
-    def _search_hours(self, seconds: float, begun_in_vain: bool) -> float:
-        """Return the hours that the search may spend in all, earlier sessions included."""
-        size = self.hours.size()
-        if begun_in_vain and size:
-            return read_usage(self.run).total() + seconds * size / 3600
-        return shares_left(self.chain.wanted, UNLIMITED, UNLIMITED)[SEARCH] / UNLIMITED * self.hours.budget_hours()
-
     def _promote(self) -> Phase:
-        until = _until(self.hours.share(PROMOTE))
+        until = until_of(self.hours.share(PROMOTE))
         runs_dir = runs_dir_option(self.run)
         if has_begun(self.long):
             plan = stored_plan(self.long)
@@ -186,7 +169,7 @@ class Commands:
             return Phase(CONFIRM, [], "", skipped="the budget pays no training on a further fold")
         command = ["--confirm", self.long.path.name, *runs_dir_option(self.run), "--top", str(further.top)]
         command += ["--folds", str(max(further.folds, plan.config.fold + 1)), "--seeds", "1", *self._machine()]
-        until = _until(self.hours.share(CONFIRM))
+        until = until_of(self.hours.share(CONFIRM))
         return Phase(CONFIRM, ["search/run.py", *command, *until], further.describe())
 
     def _ensemble(self) -> Phase:
@@ -210,7 +193,7 @@ class Commands:
             command = ["--promote", self.long.path.name, *runs_dir, "--name", self.extra.path.name, "--top", "0"]
             command += ["--include", str(best), "--epochs", str(plan.config.epochs), "--extra", str(self.labels)]
         return Phase(
-            EXTRA, ["search/run.py", *command, *self._machine(), *_until(self.hours.share(EXTRA))], description
+            EXTRA, ["search/run.py", *command, *self._machine(), *until_of(self.hours.share(EXTRA))], description
         )
 
     def _extra_folds(self) -> Phase:
@@ -218,7 +201,7 @@ class Commands:
         if len(folds) < 2:
             return Phase(EXTRA_FOLDS, [], "", skipped="the ensemble has models of one fold")
         command = ["--confirm", self.extra.path.name, *runs_dir_option(self.run), "--folds", str(max(folds) + 1)]
-        command += ["--seeds", "1", *self._machine(), *_until(self.hours.share(EXTRA_FOLDS))]
+        command += ["--seeds", "1", *self._machine(), *until_of(self.hours.share(EXTRA_FOLDS))]
         return Phase(EXTRA_FOLDS, ["search/run.py", *command], f"the same on folds {', '.join(map(str, folds))}")
 
     def _together(self) -> Phase:
@@ -298,7 +281,3 @@ def data_of(plan: Plan) -> Path:
     """Return the data folder on this machine."""
     cache_dir = Path(plan.cache_dir)
     return find_data(local_data(plan.data, cache_dir) if plan.data else None, cache_dir)
-
-
-def _until(seconds: float) -> list[str]:
-    return ["--until", f"{max(seconds, 1):.0f}s"]

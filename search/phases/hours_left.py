@@ -2,10 +2,11 @@
 
 import math
 
-from search.phases.sharing import shares_left
+from search.phases.sharing import UNLIMITED, shares_left
 from search.run_state.chain_record import Chain
 from search.run_state.past_usage import read_usage
 from search.settings.budget import duration
+from search.settings.phase_names import SEARCH
 from search.settings.settings import option
 from trainable.run_folder.folders import RunFolder
 
@@ -45,6 +46,22 @@ class ChainHours:
         """Return the seconds of a phase that is to come."""
         return shares_left(self.chain.to_come, self.left(), self.seconds())[name]
 
+    def search_limit(self, in_vain: bool) -> list[str]:
+        """Return the option of the search's own budget: of wall time as it has left, of hours earlier ones included.
+
+        Args:
+            in_vain: it has begun and ended no epoch, so that it gets a share of what is left now.
+        """
+        if "until" in self.chain.limit:
+            before, whole = self.chain.phase(SEARCH), self.seconds()
+            planned = shares_left(self.chain.wanted, whole, whole)[SEARCH] - (before.seconds if before else 0.0)
+            return until_of(self.share(SEARCH) if in_vain else planned)
+        if in_vain and self.size():
+            hours = read_usage(self.run).total() + self.share(SEARCH) * self.size() / 3600
+        else:
+            hours = shares_left(self.chain.wanted, UNLIMITED, UNLIMITED)[SEARCH] / UNLIMITED * self.budget_hours()
+        return ["--gpu-hours", f"{hours:.6g}"]
+
     def as_limit(self, seconds: float) -> str:
         """Return the option of a budget of so many seconds of wall time, in the unit that this one was given in."""
         if "until" in self.chain.limit:
@@ -56,3 +73,8 @@ class ChainHours:
     def limit(self) -> str:
         """Return the budget as it was given."""
         return " ".join(f"{option(name)} {value}" for name, value in self.chain.limit.items())
+
+
+def until_of(seconds: float) -> list[str]:
+    """Return the option of a command that may take so many seconds of wall time."""
+    return ["--until", f"{max(seconds, 1):.0f}s"]
