@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from trainable.encoder_families import takes_drop_path
 from trainable.spelling import did_you_mean
 
 Choice = dict[str, Any]
@@ -47,6 +48,8 @@ class TrialConfig:
     """`none`, `imagenet` (downloaded), or a folder that holds ENCODER.safetensors."""
     decoder: dict[str, Any] = field(default_factory=dict)
     """Further arguments of the architecture, such as {"decoder_channels": [64, 32, 16, 8, 8]}."""
+    drop_path: float = 0.0
+    """Chance that a residual branch of the encoder is left out, of the deepest one; 0 leaves the encoder's own."""
     freeze_share: float = 0.0
     """Share of the budget, in whole epochs, in which the encoder stays as it is, its batch-norm figures included."""
     loss: Choice = field(default_factory=lambda: {"name": "cross_entropy"})
@@ -55,6 +58,8 @@ class TrialConfig:
     """See `trainable/model/optim.py`."""
     encoder_lr_factor: float = 1.0
     """The encoder's learning rate as a share of the optimizer's."""
+    layer_decay: float = 1.0
+    """Rate of each layer of the encoder as a share of the next one's, see `trainable/model/layer_rates.py`."""
     clip_norm: float = 0.0
     """Largest norm of the gradient; 0 leaves it as it is."""
     ema_decay: float = 0.0
@@ -105,6 +110,11 @@ class TrialConfig:
             check_number("optimizer lr", self.optimizer["lr"], "above 0", lambda value: value > 0)
         factor = self.encoder_lr_factor
         check_number("encoder_lr_factor", factor, "above 0 and at most 1", lambda value: 0 < value <= 1)
+        decay, share = self.layer_decay, self.drop_path
+        check_number("layer_decay", decay, "above 0 and at most 1", lambda value: 0 < value <= 1)
+        check_number("drop_path", share, "0 to below 1", lambda value: 0 <= value < 1)
+        if share and not takes_drop_path(self.encoder):
+            raise ValueError(f"drop_path is for timm's transformers, not for encoder {self.encoder}; leave it at 0")
         check_number("clip_norm", self.clip_norm, "at least 0", lambda value: value >= 0)
         check_number("ema_decay", self.ema_decay, "0 to below 1", lambda value: 0 <= value < 1)
         if not isinstance(self.compile, bool):

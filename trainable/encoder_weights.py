@@ -7,13 +7,12 @@ import argparse
 import sys
 from pathlib import Path
 
-import segmentation_models_pytorch as smp
-import torch
 from safetensors.torch import save
 
 from trainable.config import TrialConfig
 from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
+from trainable.model.networks import create_encoder
 from trainable.model.segmenter import check_model
 from trainable.storage.atomic_write import write_bytes
 
@@ -26,7 +25,7 @@ def save_encoder(name: str, folder: Path, weights: str | None = "imagenet") -> P
         OSError: the weights cannot be downloaded.
     """
     check_model(TrialConfig(architecture="unet", encoder=name, encoder_weights=weights or "none", image_size=224))
-    encoder: torch.nn.Module = smp.encoders.get_encoder(name, weights=weights)
+    encoder = create_encoder(name, published=weights is not None)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.safetensors"
     write_bytes(path, save({key: tensor.contiguous() for key, tensor in encoder.state_dict().items()}))

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from trainable.engine.train_step import DTYPES
 from trainable.images.resampling import SCORE_SIZE, resize_photo
 from trainable.machine.cores import cpu_count
 from trainable.metric.score_maps import Sizes
+from trainable.model.networks import fitted, has_fixed_size
 from trainable.model.segmenter import Segmenter, build_model
 from trainable.run_folder.folders import TrialFolder
 from trainable.run_folder.out_of_fold import Map, at_256, kept, rounded
@@ -34,8 +36,13 @@ CHUNK, LARGE_CHUNK = 16, 96
 BATCH_PIXELS = 8 * 512 * 512
 
 
-def load_model(folder: TrialFolder) -> Segmenter:
+def load_model(folder: TrialFolder, size: int | None = None) -> Segmenter:
     """Return the trial's network with the weights of its best epoch, in evaluation mode.
+
+    Args:
+        folder: of the trial.
+        size: pixels per side of the photos to come, where it is not the training's: some encoders have weights that
+            depend on it.
 
     Raises:
         ValueError: the weights are damaged.
@@ -45,10 +52,12 @@ def load_model(folder: TrialFolder) -> Segmenter:
         raise FileNotFoundError(
             f"trial {folder.number} has no weights ({folder.best_weights}): no epoch ended, or --keep-gb dropped them"
         )
-    model = build_model(TrialConfig.from_dict(folder.config()), load_encoder=False)
+    config = TrialConfig.from_dict(folder.config())
+    model = build_model(replace(config, image_size=size or config.image_size), load_encoder=False)
     try:
-        model.load_state_dict(load_tensors(folder.best_weights)[0])
-    except (SafetensorError, RuntimeError) as error:
+        weights = load_tensors(folder.best_weights)[0]
+        model.load_state_dict(fitted(weights, model) if size else weights)
+    except (SafetensorError, RuntimeError, KeyError) as error:
         raise ValueError(f"{folder.best_weights} is damaged ({str(error).splitlines()[0]})") from error
     return model.eval()
 
@@ -65,7 +74,8 @@ class Network:
     def __init__(self, folder: TrialFolder, device: str):
         self.config = TrialConfig.from_dict(folder.config())
         self.device = torch.device(device)
-        self.model = load_model(folder).to(self.device)
+        self.folder, self.model = folder, load_model(folder).to(self.device)
+        self._resized: dict[int, Segmenter] = {}  # by size, of networks that are made for one
         self.bytes = sum(tensor.numel() * tensor.element_size() for tensor in self.model.state_dict().values())
 
     @torch.inference_mode()
@@ -79,15 +89,23 @@ class Network:
             view: how they are shown.
             sizes: their own height and width; the competition's if not given.
         """
-        step = max(BATCH_PIXELS // photos[0].shape[0] ** 2, 1)
+        size = photos[0].shape[0]
+        model, step = self._model_at(size), max(BATCH_PIXELS // size**2, 1)
         parts = []
         for start in range(0, len(photos), step):
             batch = torch.from_numpy(np.stack(list(photos[start : start + step]))).to(self.device)
             with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
-                logits = self.model(view.show(batch)).float()
+                logits = model(view.show(batch)).float()
             of_batch = None if sizes is None else sizes[start : start + step]
             parts.append(at_256(kept(view.turn_back(logits.softmax(1)), of_batch), of_batch) / 255)
         return torch.cat(parts)
+
+    def _model_at(self, size: int) -> Segmenter:
+        if size == self.config.image_size or not has_fixed_size(self.config):
+            return self.model
+        if size not in self._resized:
+            self._resized[size] = load_model(self.folder, size).to(self.device)
+        return self._resized[size]
 
     @property
     def _dtype(self) -> torch.dtype:

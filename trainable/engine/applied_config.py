@@ -21,6 +21,7 @@ from trainable.engine.config_defaults import spelled_out
 from trainable.engine.fold_training import FoldTraining
 from trainable.engine.readback import Finding, kind, optimizer_findings, settings_findings
 from trainable.engine.train_step import DTYPES
+from trainable.model.layer_rates import layer_factors
 from trainable.model.lookahead import Lookahead
 from trainable.model.losses import Loss, build_loss
 from trainable.model.optim import build_optimizer
@@ -76,6 +77,7 @@ class Attestation:
         toy = build_optimizer(choice, nn.ModuleDict({"encoder": nn.Conv2d(1, 1, 1)}))
         yield "optimizer", kind(toy), kind(live)
         yield from optimizer_findings(choice, live, self.config.encoder_lr_factor, factor)
+        yield "layer_decay", *self._layer_factors()
         trained = sum(parameter.numel() for group in live.param_groups for parameter in group["params"])
         yield "trained parameters", sum(parameter.numel() for parameter in self.training.model.parameters()), trained
         asked, actual = (
@@ -85,6 +87,14 @@ class Attestation:
         name, spelled = self.config.scheduler["name"], self._spelled["scheduler"]
         yield f"scheduler {name}", asked, actual
         yield from settings_findings(f"scheduler {name}", spelled, self._schedule, self.training.schedule)
+
+    def _layer_factors(self) -> tuple[list[float], list[float]]:
+        """Return the factor of each of the encoder's weights, as the config asks for and as its group has it."""
+        names = [name for name, _ in self._asked_network.encoder.named_parameters()]
+        groups = self.training.optimizer.param_groups
+        factors = {id(parameter): group["layer_factor"] for group in groups for parameter in group["params"]}
+        live = [factors[id(parameter)] for parameter in self.training.model.network.encoder.parameters()]
+        return list(layer_factors(names, self.config.layer_decay).values()), live
 
     def _steps(self, epoch: int) -> Iterator[Finding]:
         training, stepper = self.training, self.training.stepper
@@ -167,7 +177,8 @@ class Attestation:
         weights = loaded_encoder(self.config)
         if weights:
             state = self.training.model.network.encoder.state_dict()
-            name = next(name for name, tensor in state.items() if tensor.ndim > 1)
+            # Positions are resampled where the image size is another one.
+            name = next(name for name, own in state.items() if own.ndim > 1 and own.shape == weights[name].shape)
             yield f"encoder weights {name}", float(weights[name].double().sum()), float(state[name].double().sum())
 
     @cached_property

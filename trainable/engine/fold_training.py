@@ -67,7 +67,7 @@ class FoldTraining:
         self.device = torch.device(config.device)
         self.model = build_model(config).to(self.device)
         self.loss = build_loss(config.loss, class_counts(data))
-        self.optimizer = build_optimizer(config.optimizer, self.model, config.encoder_lr_factor)
+        self.optimizer = build_optimizer(config.optimizer, self.model, config.encoder_lr_factor, config.layer_decay)
         self.peak_lr = [group["lr"] for group in self.optimizer.param_groups]
         self.schedule = build_schedule(config.scheduler, config.epochs)
         self.stepper = Stepper(config, self.model, self.loss, self.optimizer)

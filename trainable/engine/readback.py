@@ -19,7 +19,7 @@ Finding = tuple[str, Any, Any]
 ALIASES = {"alpha": "lookahead_alpha", "every": "lookahead_k", "decoupled": "decoupled_weight_decay"}
 """Names of an optimizer's parameters in its groups, where they are others than in the config."""
 
-OURS = ("params", "part", "decayed")
+OURS = ("params", "part", "layer_factor", "decayed")
 """What `parameter_groups` puts into a group."""
 COUNTS = ("step", "lookahead_step")
 """What a group has that changes from step to step, beside the rate."""
@@ -47,7 +47,7 @@ def optimizer_findings(
         name = "encoder " if encoder else ""
         if not group["decayed"]:
             name += "norm and bias "
-        yield f"{name}lr", lr * (encoder_lr_factor if encoder else 1) * factor, group["lr"]
+        yield f"{name}lr", lr * (encoder_lr_factor * group["layer_factor"] if encoder else 1) * factor, group["lr"]
         yield f"{name}weight decay", weight_decay if group["decayed"] else 0.0, group["weight_decay"]
         yield from _findings(asked, group, name)
     yield from _findings({**asked, "lr": lr, "weight_decay": weight_decay}, live.defaults, "default ")

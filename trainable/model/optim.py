@@ -1,4 +1,4 @@
-"""Optimizers over parameter groups: the encoder's and the rest's, with and without weight decay."""
+"""Optimizers over parameter groups: the encoder's layers and the rest, with and without weight decay."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from trainable.builders import build
 from trainable.config import Choice
+from trainable.model.layer_rates import layer_factors
 from trainable.model.lookahead import Lookahead
 
 Groups = list[dict[str, Any]]
@@ -39,32 +40,45 @@ The values are those of the sources.
 """
 
 
-def build_optimizer(choice: Choice, model: nn.Module, encoder_lr_factor: float = 1.0) -> Optimizer:
+def build_optimizer(
+    choice: Choice, model: nn.Module, encoder_lr_factor: float = 1.0, layer_decay: float = 1.0
+) -> Optimizer:
     """Return the optimizer that `choice` names over the model's parameters.
+
+    Args:
+        choice: the optimizer and its parameters.
+        model: whose parameters are trained.
+        encoder_lr_factor: the encoder's rate as a share of the rest's.
+        layer_decay: the rate of each layer of the encoder as a share of the next one's.
 
     Raises:
         ValueError: an unknown optimizer or parameter.
     """
-    optimizer = build("optimizer", choice, OPTIMIZERS, groups=parameter_groups(model))
+    optimizer = build("optimizer", choice, OPTIMIZERS, groups=parameter_groups(model, layer_decay))
     for group in optimizer.param_groups:
         if group["part"] == "encoder":
-            group["lr"] *= encoder_lr_factor
+            group["lr"] *= encoder_lr_factor * group["layer_factor"]
         if not group["decayed"]:
             group["weight_decay"] = 0.0
     return optimizer
 
 
-def parameter_groups(model: nn.Module) -> Groups:
-    """Return the model's parameters in groups, the rest of the network before the encoder.
+def parameter_groups(model: nn.Module, layer_decay: float = 1.0) -> Groups:
+    """Return the model's parameters in groups, the rest of the network before the encoder, its last layers first.
 
     Norms and biases, told by their single dimension, have groups of their own: weight decay is not for them.
     """
-    kinds: dict[tuple[str, bool], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        part = "encoder" if ".encoder." in f".{name}" else "rest"
-        kinds.setdefault((part, parameter.ndim > 1), []).append(parameter)
-    order = sorted(kinds, key=lambda kind: (kind[0] == "encoder", not kind[1]))
-    return [{"params": kinds[kind], "part": kind[0], "decayed": kind[1]} for kind in order]
+    named = list(model.named_parameters())
+    encoder = [name for name, _ in named if ".encoder." in f".{name}"]
+    factors = layer_factors(encoder, layer_decay)
+    kinds: dict[tuple[str, float, bool], list[nn.Parameter]] = {}
+    for name, parameter in named:
+        part = "encoder" if name in factors else "rest"
+        kinds.setdefault((part, factors.get(name, 1.0), parameter.ndim > 1), []).append(parameter)
+    order = sorted(kinds, key=lambda kind: (kind[0] == "encoder", -kind[1], not kind[2]))
+    return [
+        {"params": kinds[kind], **dict(zip(("part", "layer_factor", "decayed"), kind, strict=True))} for kind in order
+    ]
 
 
 def sgd(groups: Groups, lr: float = 1e-2, weight_decay: float = 1e-4, momentum: float = 0.9) -> Optimizer:

@@ -1,7 +1,6 @@
 """Segmentation networks of segmentation_models_pytorch, fed with uint8 photos."""
 
 import contextlib
-import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from trainable.classes import CLASSES
 from trainable.config import TrialConfig
 from trainable.machine.called_as import command_line
+from trainable.model.networks import create_network, fits, fitted
 from trainable.spelling import did_you_mean
 
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
@@ -62,9 +62,8 @@ def build_model(config: TrialConfig, *, load_encoder: bool = True) -> Segmenter:
         check_model(config)
     else:
         _check_names(config)  # a config of anyone's may come with weights: timm would load code's choice of files
-    weights = "imagenet" if load_encoder and config.encoder_weights == "imagenet" else None
     try:
-        network = _create(config, weights)
+        network = create_network(config, published=load_encoder and config.encoder_weights == "imagenet")
     except OSError as error:  # what the hub's client raises without a network, past its own cache and retries
         make = command_line("trainable.encoder_weights", config.encoder, "--out", "DIR")
         raise FileNotFoundError(
@@ -132,11 +131,11 @@ def build_empty(config: TrialConfig) -> Any:
     try:
         try:
             with torch.device("meta"), _ValuesOfLinspace():
-                return _create(config, None)
+                return create_network(config)
         except RuntimeError as error:
             if "meta tensors" not in str(error):
                 raise
-            return _create(config, None).to("meta")  # an encoder that computes with other values while it is built
+            return create_network(config).to("meta")  # an encoder that computes with other values while it is built
     except (ValueError, TypeError, KeyError, RuntimeError, NotImplementedError, AssertionError) as error:
         extra = "".join(f" with {name} {value}" for name, value in config.decoder.items())
         why = str(error).strip() or "the encoder cannot be dilated to the output stride"
@@ -162,12 +161,6 @@ def loaded_encoder(config: TrialConfig) -> dict[str, Tensor]:
 def parameter_count(model: nn.Module) -> int:
     """Return the number of trained values."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-
-
-def _create(config: TrialConfig, weights: str | None) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # SMP's own renaming of timm- to tu-, and its advice on DPT's tokens
-        return smp.create_model(config.architecture, config.encoder, weights, classes=len(CLASSES), **config.decoder)
 
 
 class _ValuesOfLinspace(TorchFunctionMode):
@@ -231,7 +224,8 @@ def _check_file(network: Any, config: TrialConfig) -> None:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged ({error}); replace it") from error
-    wrong = [name for name, tensor in network.encoder.state_dict().items() if shapes.get(name) != tuple(tensor.shape)]
+    own = {name: tuple(tensor.shape) for name, tensor in network.encoder.state_dict().items()}
+    wrong = [name for name, shape in own.items() if name not in shapes or not fits(name, shapes[name], shape)]
     if wrong:
         raise ValueError(
             f"{config.architecture} cannot be built on {config.encoder} with {path}: the file lacks {len(wrong)} of "
@@ -240,5 +234,4 @@ def _check_file(network: Any, config: TrialConfig) -> None:
 
 
 def _load_encoder(network: Any, config: TrialConfig) -> None:
-    weights = loaded_encoder(config)
-    network.encoder.load_state_dict({name: weights[name] for name in network.encoder.state_dict()})
+    network.encoder.load_state_dict(fitted(loaded_encoder(config), network.encoder))

@@ -76,7 +76,7 @@ class Here:
 
 
 PLANTED = [["dpt", "resnet18"], ["unetplusplus", "mit_b0"], ["deeplabv3plus", "tu-hrnet_w18_small_v2"],
-           ["fpn", "tu-vit_tiny_patch16_224"], ["unet", "tu-swin_tiny_patch4_window7_224"]]  # fmt: skip
+           ["pan", "tu-vit_tiny_patch16_224"], ["pan", "tu-swin_tiny_patch4_window7_224"]]  # fmt: skip
 
 
 @pytest.mark.slow

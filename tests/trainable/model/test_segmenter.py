@@ -43,10 +43,10 @@ def test_normalises_as_the_encoder_was_trained():
         ({"encoder": "mit_b0"}, "unetplusplus cannot be built on mit_b0"),
         ({"encoder": "mit_b0", "architecture": "linknet"}, "linknet cannot be built on mit_b0"),
         ({"encoder": "resnet18", "architecture": "dpt"}, "dpt cannot be built on resnet18: Only Timm encoders"),
-        ({"encoder": "tu-vit_tiny_patch16_224", "architecture": "unet"}, "cannot be built on tu-vit_tiny"),
+        ({"encoder": "tu-vit_tiny_patch16_224", "architecture": "pan"}, "no output stride of 16, use 32"),
         (
-            {"encoder": "tu-swin_tiny_patch4_window7_224", "architecture": "unet"},
-            "unet on tu-swin_tiny_patch4_window7_224 cannot take photos of 96 px",
+            {"encoder": "tu-swin_tiny_patch4_window7_224", "architecture": "deeplabv3plus"},
+            "deeplabv3plus cannot be built on tu-swin_tiny_patch4_window7_224",
         ),
         (
             {"encoder": "tu-hrnet_w18_small_v2", "architecture": "deeplabv3plus"},
@@ -117,7 +117,7 @@ def test_download_that_cannot_happen_says_which_file_to_put_where(monkeypatch):
     def offline(*_, **__):
         raise OSError("cannot find the requested files\nmore")
 
-    monkeypatch.setattr(models, "_create", offline)
+    monkeypatch.setattr(models, "create_network", offline)
     monkeypatch.setattr(models, "check_model", lambda config: None)
     with pytest.raises(FileNotFoundError, match=r"resnet18 cannot be downloaded \(cannot find the req") as e:
         build_model(TrialConfig(encoder="resnet18", encoder_weights="imagenet"))
