@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 ORDER = (
     # trainable/: one training; knows nothing of Ray
-    "trainable.spelling",
+    "trainable.spelling", "trainable.encoder_families",
     "trainable.classes", "trainable.config", "trainable.counts", "trainable.seeding", "trainable.data_errors",
     "trainable.machine", "trainable.storage", "trainable.images", "trainable.metric", "trainable.run_folder",
     "trainable.parameter_ranges", "trainable.builders", "trainable.model", "trainable.coco", "trainable.dataset",
