@@ -4,6 +4,8 @@ from typing import Any
 
 import optuna
 
+from spaces.rates import rate
+
 # Peak learning rates, per optimizer step. Each range surrounds the default of its source by a decade or more; the
 # reference has Adam at 1e-4 for 200 epochs, short budgets want more.
 RATES = {
@@ -36,7 +38,11 @@ def freeze_shares(epochs: int) -> tuple[float, ...]:
 
 
 def optimizers(
-    trial: optuna.Trial, pretrained: bool = True, shares: tuple[float, ...] = FREEZE_SHARES
+    trial: optuna.Trial,
+    pretrained: bool = True,
+    shares: tuple[float, ...] = FREEZE_SHARES,
+    transformer: bool = False,
+    batch_sizes: tuple[int, ...] = (),
 ) -> dict[str, Any]:
     """Sample an optimizer, its rates and what surrounds a step.
 
@@ -44,9 +50,11 @@ def optimizers(
         trial: that asks.
         pretrained: whether the encoder begins with weights: only then is it worth sparing.
         shares: of the budget, for which it may be frozen.
+        transformer: whether the encoder is a pretrained transformer, whose rates are lower.
+        batch_sizes: photos per step to choose from; none leaves them alone.
     """
     name = trial.suggest_categorical("optimizer", list(RATES))
-    optimizer: dict[str, Any] = {"name": name, "lr": trial.suggest_float(f"{name}_lr", *RATES[name], log=True)}
+    optimizer: dict[str, Any] = {"name": name, "lr": rate(trial, f"{name}_lr", *RATES[name], transformer)}
     if name in COUPLED:
         # per step, of the weights but norms and biases; 1e-4 in DeepLab
         optimizer["weight_decay"] = trial.suggest_float("l2", 1e-6, 1e-3, log=True)
@@ -65,16 +73,21 @@ def optimizers(
     parts["ema_decay"] = trial.suggest_categorical("ema_decay", (0.0, 0.9, 0.97, 0.99))
     if pretrained and len(shares) > 1:
         parts["freeze_share"] = trial.suggest_categorical("freeze_share", shares)
+    if batch_sizes:
+        parts["batch_size"] = trial.suggest_categorical("batch_size", batch_sizes)
     return parts
 
 
-def first_trials(pretrained: bool = True, shares: tuple[float, ...] = FREEZE_SHARES) -> tuple[dict[str, Any], ...]:
-    """Return the reference recipe first and the recorded winner last, in what a run samples."""
+def first_trials(
+    pretrained: bool = True, shares: tuple[float, ...] = FREEZE_SHARES, best: bool = True
+) -> tuple[dict[str, Any], ...]:
+    """Return the reference recipe first and the recorded winner last, if it is wanted, in what a run samples."""
     unsampled = {"freeze_share"} if len(shares) < 2 else set()
     if not pretrained:
         unsampled = set(PRETRAINED)
     return tuple(
-        {name: value for name, value in params.items() if name not in unsampled} for params in (*FIRST_TRIALS, BEST)
+        {name: value for name, value in params.items() if name not in unsampled}
+        for params in (*FIRST_TRIALS, *((BEST,) if best else ()))
     )
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import optuna
 
 from spaces import augmentations, encoders, losses, optimizers, oversampling, own, rates, schedulers
+from spaces.recipes import RECIPES
+from trainable.encoder_families import is_transformer, takes_drop_path
 from trainable.spelling import nearest
 
 JOINT = "joint"
@@ -20,6 +22,9 @@ GIVEN = "given"
 
 Params = dict[str, Any]
 """Values by the names they are sampled by."""
+
+Drawn = Callable[[optuna.Trial, bool], dict[str, Any]]
+"""Samples a part for a trial whose encoder is, or is not, a pretrained transformer."""
 
 Given = tuple[tuple[str, dict[str, Any]], ...]
 """Where each given config comes from, and its parts."""
@@ -36,6 +41,10 @@ class Scope:
     freeze_shares: tuple[float, ...] = optimizers.FREEZE_SHARES  # of the budget, for which these may be frozen
     epochs: int = 100  # of a trial's full budget
     given: Given = ()  # configs, where they are given
+    encoder: str = ""  # where no space chooses one
+    by_kind: bool = True  # whether transformers have ranges of their own, as all runs have that began with them
+    gpu: bool = False  # whether it trains on GPUs
+    batch_sizes: tuple[int, ...] = ()  # photos per step, where they are to choose from
 
 
 @dataclass(frozen=True)
@@ -49,45 +58,59 @@ class Space:
     sample: Callable[[optuna.Trial], dict[str, Any]]
     first_trials: tuple[Params, ...]
     """To try before anything else: the reference recipe first, the best known last."""
-    samples_rate: bool = False
-    """Whether it samples AdamW's learning rate too, as long as no other space decides on the optimizer."""
     own: tuple[str, ...] = ()
     """Names of the functions of the user's own that it is made of."""
 
 
-def _encoders(scope: Scope) -> Space:
-    best = encoders.best(scope.models)
+@dataclass(frozen=True)
+class Part:
+    """One of the spaces that a run is made of."""
+
+    sample: Drawn
+    first_trials: tuple[Params, ...]
+    samples_rate: bool = False
+    """Whether it samples AdamW's learning rate too, as long as no other space decides on the optimizer."""
+
+
+def _encoders(scope: Scope) -> Part:
+    best = None if scope.gpu else encoders.best(scope.models)
     first = [{**params, "lr": 1e-4} for params in encoders.first_trials(scope.models)]
     first += [best] if best else []
-    return Space(lambda trial: encoders.encoders(trial, scope.models, scope.strides), tuple(first), samples_rate=True)
+    pretrained = scope.pretrained and scope.by_kind
+    return Part(lambda trial, _: encoders.encoders(trial, scope.models, scope.strides, pretrained), tuple(first), True)
 
 
-def _augmentations(scope: Scope) -> Space:
+def _augmentations(scope: Scope) -> Part:
     sizes = scope.image_sizes
-    first = tuple({"image_size": sizes[0], **params} for params in (*augmentations.FIRST_TRIALS, augmentations.BEST))
-    return Space(lambda trial: augmentations.augmentations(trial, sizes), first)
+    first = tuple({"image_size": sizes[0], **params} for params in _first(augmentations, scope))
+    return Part(lambda trial, _: augmentations.augmentations(trial, sizes), first)
 
 
-def _optimizers(scope: Scope) -> Space:
-    offered = scope.pretrained, scope.freeze_shares
-    return Space(lambda trial: optimizers.optimizers(trial, *offered), optimizers.first_trials(*offered))
+def _optimizers(scope: Scope) -> Part:
+    offered, sizes = (scope.pretrained, scope.freeze_shares), scope.batch_sizes
+    first = optimizers.first_trials(*offered, best=not scope.gpu)
+    own = {"batch_size": sizes[0]} if sizes else {}
+    return Part(
+        lambda trial, transformer: optimizers.optimizers(trial, *offered, transformer, sizes),
+        tuple({**params, **own} for params in first),
+    )
 
 
-def _schedulers(scope: Scope) -> Space:
-    first = (*schedulers.FIRST_TRIALS, schedulers.BEST)
-    return Space(lambda trial: schedulers.schedulers(trial, scope.epochs), first, samples_rate=True)
+def _schedulers(scope: Scope) -> Part:
+    return Part(lambda trial, _: schedulers.schedulers(trial, scope.epochs), _first(schedulers, scope), True)
 
 
-def _plain(sample: Callable[[optuna.Trial], dict[str, Any]], module: Any, **options: Any) -> Callable[[Scope], Space]:
-    return lambda scope: Space(sample, (*module.FIRST_TRIALS, module.BEST), **options)
+def _first(module: Any, scope: Scope) -> tuple[Params, ...]:
+    """Return a space's first trials: what a CPU has liked best at small sizes is not for GPUs."""
+    return module.FIRST_TRIALS if scope.gpu else (*module.FIRST_TRIALS, module.BEST)
 
 
-SPACES: dict[str, Callable[[Scope], Space]] = {
+SPACES: dict[str, Callable[[Scope], Part]] = {
     "encoders": _encoders,
-    "losses": _plain(losses.losses, losses, samples_rate=True),
+    "losses": lambda scope: Part(lambda trial, _: losses.losses(trial), _first(losses, scope), True),
     "optimizers": _optimizers,
     "schedulers": _schedulers,
-    "oversampling": _plain(oversampling.oversampling, oversampling),
+    "oversampling": lambda scope: Part(lambda trial, _: oversampling.oversampling(trial), _first(oversampling, scope)),
     "augmentations": _augmentations,
 }
 
@@ -133,20 +156,85 @@ def find_space(space: str, scope: Scope) -> Space:
     names = space_names(space)
     if "encoders" in names and not scope.models:
         raise ValueError("no pair of architecture and encoder is left in the space")
-    parts = [_own(name) if own.is_own(name) else SPACES[name](scope) for name in names]
-    rate = any(part.samples_rate for part in parts) and "optimizers" not in names
+    parts = {name: _own(name) if own.is_own(name) else SPACES[name](scope) for name in names}
+    rate = any(part.samples_rate for part in parts.values()) and "optimizers" not in names
 
     def sample(trial: optuna.Trial) -> dict[str, Any]:
-        config = rates.learning_rate(trial) if rate else {}
-        for part in parts:
-            config |= part.sample(trial)
+        # The encoder decides which rates the others choose from, so it is drawn first.
+        config = parts["encoders"].sample(trial, False) if "encoders" in parts else {}
+        transformer = _is_transformer(config, scope)
+        if rate:
+            config |= rates.learning_rate(trial, transformer)
+        for name, part in parts.items():
+            if name != "encoders":
+                config |= part.sample(trial, transformer)
         return config
 
-    return Space(sample, _first_trials(parts, rate), own=tuple(name for name in names if own.is_own(name)))
+    first = tuple(_for_kind(params, scope, "encoders" in names) for params in _first_trials(list(parts.values()), rate))
+    if scope.gpu:
+        public = _public_recipes(sample, scope, "encoders" in names)
+        first = (*public, *(params for params in first if params not in public))
+    return Space(sample, first, own=tuple(name for name in names if own.is_own(name)))
 
 
-def _own(name: str) -> Space:
-    return Space(own.sampler(name), own.first_trials(name), own=(name,))
+def _is_transformer(config: dict[str, Any], scope: Scope) -> bool:
+    """Tell whether what has been drawn so far, or what the run is given, is a transformer with weights."""
+    return scope.by_kind and scope.pretrained and is_transformer(config.get("encoder", scope.encoder))
+
+
+def _for_kind(params: Params, scope: Scope, chooses: bool) -> Params:
+    """Return a first trial in the terms of its encoder's kind: a transformer's rates, and all its layers at one."""
+    encoder = next((value for name, value in params.items() if name.endswith("encoder")), scope.encoder)
+    if not _is_transformer({"encoder": encoder}, scope):
+        return params
+    named: Params = {}
+    for name, value in params.items():
+        if name == "lr" or name.endswith("_lr"):
+            limits = rates.ADAMW if name == "lr" else optimizers.RATES[name.removesuffix("_lr")]
+            named[rates.rate_name(name, True)] = rates.in_range(value, *limits, True)
+        else:
+            named[name] = value
+    if chooses:
+        named |= {"layer_decay": 1.0} | ({"drop_path": 0.0} if takes_drop_path(encoder) else {})
+    return named
+
+
+def _public_recipes(
+    sample: Callable[[optuna.Trial], dict[str, Any]], scope: Scope, chooses: bool
+) -> tuple[Params, ...]:
+    """Return the recipes that a run can follow, as far as its space decides on what they say.
+
+    Args:
+        sample: of the space.
+        scope: of the run.
+        chooses: whether the space chooses the encoder; where it does not, recipes for others' kind are none of its.
+    """
+    points: list[Params] = []
+    for recipe in RECIPES:
+        values = dict(recipe.values)
+        fitting = [encoder for encoder in recipe.encoders if (recipe.architecture, encoder) in scope.models]
+        transformer = is_transformer(recipe.encoders[0])
+        if transformer and not (scope.pretrained and scope.by_kind):
+            continue
+        if not fitting if chooses else transformer != _is_transformer({}, scope):
+            continue
+        if chooses:
+            values |= encoders.point(scope.models, recipe.architecture, fitting[0])
+        for name in ("lr", f"{values['optimizer']}_lr"):
+            values[rates.rate_name(name, transformer)] = recipe.values["lr"]
+        if scope.image_sizes:
+            values["image_size"] = min(scope.image_sizes, key=lambda size: abs(size - recipe.image_size))
+        if scope.batch_sizes:
+            values["batch_size"] = scope.batch_sizes[0]
+        asked = optuna.trial.FixedTrial(values)
+        sample(asked)  # type: ignore[arg-type]  # it has all that a space may ask
+        points.append(dict(asked.params))
+    return tuple(points)
+
+
+def _own(name: str) -> Part:
+    drawn = own.sampler(name)
+    return Part(lambda trial, _: drawn(trial), own.first_trials(name))
 
 
 def _given(configs: dict[str, dict[str, Any]]) -> Space:
@@ -156,7 +244,7 @@ def _given(configs: dict[str, dict[str, Any]]) -> Space:
     return Space(sample, tuple({"promoted": name} for name in configs))
 
 
-def _first_trials(parts: list[Space], rate: bool) -> tuple[Params, ...]:
+def _first_trials(parts: list[Part], rate: bool) -> tuple[Params, ...]:
     """Return the parts' first trials merged: all references, all seconds, ... and all winners."""
     parts = [part for part in parts if part.first_trials]
     longest = max((len(part.first_trials) for part in parts), default=0)

@@ -48,7 +48,7 @@ def extended_plan(plan: Plan, run: RunFolder, settings: Settings, machine: Machi
         strides = {architecture: list(allowed) for architecture, allowed in STRIDES.items()}
     begun = max((folder.number + 1 for folder in run.begun()), default=0)
     # Trials that go on need the image sizes they have.
-    sizes = list(dict.fromkeys([*image_sizes(plan.config.image_size, names), *plan.image_sizes]))
+    sizes = list(dict.fromkeys([*image_sizes(plan.config.image_size, names, plan.gpu), *plan.image_sizes]))
     extended = replace(
         plan,
         space=space,

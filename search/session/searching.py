@@ -37,7 +37,7 @@ from search.session.surroundings import Session
 from search.settings.allocation import Machine, Resources, resources
 from search.settings.budget import Budget, Clock, expected_epochs, read_budget
 from search.settings.plan import FORECAST, Plan
-from search.settings.resolve import is_default, network_note, new_plan
+from search.settings.resolve import is_default, licence_note, network_note, new_plan
 from search.settings.settings import Settings
 from search.settings.trackers import service_callbacks
 from search.tuning.freeze_thaw import Thawing
@@ -66,8 +66,9 @@ def run_search(session: Session, stored: Plan | None, warm: Sequence[RunFolder])
     begins = stored is None or settings.extend is not None
     plan, setting = _prepared(plan, session, stored, begins, warm)
     console.print(plan.describe(run.path.name), share.description, sep="\n", highlight=False, soft_wrap=True)
-    if begins and (note := network_note(plan)):
-        console.print(note, style="yellow", highlight=False, soft_wrap=True)
+    for note in (network_note(plan), licence_note(plan)) if begins else ():
+        if note:
+            console.print(note, style="yellow", highlight=False, soft_wrap=True)
     epochs, ended = plan.config.epochs, _ended(run)
     to_come = replace(plan, trials=max(plan.trials - ended, 1))
     thawing = Thawing(run, epochs, plan.trials, read_priors(run, epochs)) if plan.stopper == FORECAST else None

@@ -95,8 +95,8 @@ def _add_search(group: Any) -> None:
     group.add_argument("--base", type=_path, metavar="FILE", help="what the space leaves out, as a trial's config.json")
     group.add_argument(
         "--encoders",
-        metavar="GROUP",
-        help=f"of the space encoders: {', '.join(GROUPS)} (default by the device's memory)",
+        metavar="NAMES",
+        help=f"{', '.join(GROUPS)} (default by memory), or encoders, joined by commas",
     )
     group.add_argument("--trials", type=int, metavar="N", help=f"configs to try ({_default('trials')})")
     group.add_argument("--epochs", type=int, metavar="N", help=f"full budget of a trial ({_default('epochs')})")

@@ -45,6 +45,9 @@ class Plan:
     freeze_shares: list[float] = field(default_factory=lambda: list(FREEZE_SHARES))  # of the budget, to choose from
     start: int = 0  # the first trial of the space: those before it were drawn before the run was extended
     given: dict[str, dict[str, Any]] = field(default_factory=dict)  # configs of the space `given`, by their origin
+    by_kind: bool = False  # whether transformers have ranges of their own; runs of before draw all from one
+    gpu: bool = False  # whether it was planned for GPUs: its first trials are then recipes that won in public
+    batch_sizes: list[int] = field(default_factory=list)  # photos per step to choose from; [] leaves the base's
 
     @property
     def scope(self) -> Scope:
@@ -59,6 +62,10 @@ class Plan:
             tuple(self.freeze_shares),
             self.config.epochs,
             tuple(self.given.items()),
+            self.config.encoder,
+            self.by_kind,
+            self.gpu,
+            tuple(self.batch_sizes),
         )
 
     @property

@@ -22,6 +22,7 @@ from spaces.encoders import STRIDES, group_for, pairs
 from spaces.optimizers import freeze_shares
 from spaces.table import NONE, space_names
 from trainable.config import TrialConfig
+from trainable.encoder_families import licence
 from trainable.storage.atomic_write import read_json
 from trainable.storage.cache_dir import default_cache_dir
 
@@ -67,7 +68,7 @@ def new_plan(settings: Settings, machine: Machine) -> Plan:
         reduction=given_or(settings.reduction, REDUCTION),
         folds=given_or(settings.folds, FOLDS),
         base=config.to_dict(),
-        image_sizes=image_sizes(config.image_size, names),
+        image_sizes=image_sizes(config.image_size, names, gpu=machine.gpus > 0),
         models=[list(pair) for pair in models] if "encoders" in names else [],
         strides={architecture: list(strides) for architecture, strides in STRIDES.items()},
         pretrained=config.encoder_weights != "none",
@@ -76,6 +77,9 @@ def new_plan(settings: Settings, machine: Machine) -> Plan:
         keep_gb=settings.keep_gb,
         # Who chooses ASHA's figures wants ASHA.
         stopper=given_or(settings.stopper, ASHA if figures else FORECAST),
+        by_kind=True,
+        gpu=machine.gpus > 0,
+        batch_sizes=[] if "batch_size" in {*base, *settings.given()} else _batch_sizes(config, machine, names),
     )
     check_plan(plan)
     return plan
@@ -95,12 +99,23 @@ def _base(settings: Settings) -> dict[str, Any]:
     return content
 
 
-def image_sizes(size: int, names: Iterable[str]) -> list[int]:
-    """Return the run's image size and, where spaces choose one, the multiples of 32 a quarter below and above it."""
+def image_sizes(size: int, names: Iterable[str], gpu: bool = False) -> list[int]:
+    """Return the run's image size and, where spaces choose one, the multiples of 32 a quarter below and above it.
+
+    On a GPU half above it too: 384 to 768 around 512 px.
+    """
     if "augmentations" not in names:
         return [size]
-    around = {max(round(size * factor / 32), 1) * 32 for factor in (0.75, 1.25)} - {size}
+    factors = (0.75, 1.25, 1.5) if gpu else (0.75, 1.25)
+    around = {max(round(size * factor / 32), 1) * 32 for factor in factors} - {size}
     return [size, *sorted(around)]
+
+
+def _batch_sizes(config: TrialConfig, machine: Machine, names: Iterable[str]) -> list[int]:
+    """Return the batch sizes that a search on GPUs chooses from, its own first."""
+    if not machine.gpus or "optimizers" not in names:
+        return []
+    return [config.batch_size, *sorted({max(config.batch_size // 2, 2), 2 * config.batch_size} - {config.batch_size})]
 
 
 def network_note(plan: Plan) -> str:
@@ -111,6 +126,15 @@ def network_note(plan: Plan) -> str:
         f"note: {TEST_ENCODER} is a network for trying things out; for real results name another one, such as "
         "--encoder mobilenet_v2 --encoder-weights imagenet, or let a space choose it: --space joint"
     )
+
+
+def licence_note(plan: Plan) -> str:
+    """Return the terms of the weights that a search trains from; empty where all of them are free."""
+    if plan.config.encoder_weights == "none":
+        return ""
+    encoders = sorted({encoder for _, encoder in plan.models} or {plan.config.encoder})
+    terms = [f"{encoder} ({licence(encoder)})" for encoder in encoders if licence(encoder)]
+    return f"note: weights that are not free for every use: {', '.join(terms)}" if terms else ""
 
 
 def is_default(plan: Plan, machine: Machine) -> bool:

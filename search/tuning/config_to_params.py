@@ -4,7 +4,7 @@ A space is a pure function of a trial, so this is found by asking it: value by v
 config. A trial of `losses` becomes one of `losses+optimizers` in this way, with the optimizer that it had unsampled.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,11 +71,13 @@ def express(
         if name is None:
             break
         first, tries = trial.params[name], _choices(trial.distributions[name], numbers)
-        distances = [
-            (_count_differences(_sampled(space, Asked({**sampled, **chosen, name: value})), leaves), value)
-            for value in tries
-        ]
-        nearest, chosen[name] = min([(_count_differences(parts, leaves), first), *distances], key=lambda pair: pair[0])
+        outcomes = [(_sampled(space, Asked({**sampled, **chosen, name: value})), value) for value in tries]
+        # What all of them decide comes first: a transformer decides on drop path too, and an encoder that does not is
+        # no nearer for that.
+        common = set(parts).intersection(*(outcome for outcome, _ in outcomes))
+        first_distance = _distance(parts, leaves, common)
+        distances = [(_distance(outcome, leaves, common), value) for outcome, value in outcomes]
+        nearest, chosen[name] = min([(first_distance, first), *distances], key=lambda pair: pair[0])
         # A value that makes no difference says nothing, unless it was sampled under this very name.
         if (name in sampled and chosen[name] == sampled[name]) or any(distance > nearest for distance, _ in distances):
             names.append(name)
@@ -101,6 +103,12 @@ def _ends(distribution: BaseDistribution) -> tuple[Any, ...]:
         return distribution.choices
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     return distribution.low, distribution.high
+
+
+def _distance(parts: Mapping[str, Any], leaves: Mapping[str, Any], common: Collection[str]) -> tuple[int, int]:
+    """Return how far what a space decides is from a config, in some of its keys and in all."""
+    shared = {key: part for key, part in parts.items() if key in common}
+    return _count_differences(shared, leaves), _count_differences(parts, leaves)
 
 
 def _count_differences(parts: Mapping[str, Any], leaves: Mapping[str, Any]) -> int:

@@ -17,7 +17,7 @@ from trainable.config import TrialConfig
 from trainable.dataset.cache import Cache
 from trainable.engine.train_step import Stepper
 from trainable.model.losses import ClassCounts, build_loss
-from trainable.model.optim import build_optimizer
+from trainable.model.optim import build_optimizer, parameter_groups
 from trainable.model.schedules import build_schedule
 from trainable.model.segmenter import build_empty
 from trainable.pipeline.augmentation import build_augmentation
@@ -133,12 +133,18 @@ def network(config, _):
     return str(built), [tuple(each.shape) for each in built.state_dict().values()]
 
 
+def layer_rates(config, _):
+    groups = parameter_groups(nn.ModuleDict({"network": build_empty(config)}), config.layer_decay)
+    return [group["layer_factor"] for group in groups]
+
+
 EFFECTS = {
     "loss": losses_of, "optimizer": trained, "clip_norm": trained, "ema_decay": trained, "encoder_lr_factor": trained,
     "freeze_share": lambda config, _: config.freeze_epochs, "scheduler": rates, "oversampling": draws_of,
     "mixing": lambda config, _: build_mixing(config.mixing), "augmentation": augmented, "operations": augmented,
     "architecture": lambda config, _: config.architecture, "encoder": lambda config, _: config.encoder,
-    "decoder": network, "image_size": lambda config, _: config.image_size,
+    "decoder": network, "drop_path": network, "layer_decay": layer_rates,
+    "image_size": lambda config, _: config.image_size,
 }  # fmt: skip
 """What comes of a key of the config."""
 

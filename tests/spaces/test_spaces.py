@@ -6,12 +6,14 @@ from dataclasses import replace
 import numpy as np
 import optuna
 import pytest
+import timm
 import torch
 
 from spaces import augmentations, encoders, losses, optimizers, oversampling, schedulers
-from spaces.encoders import GROUPS, group_for, pairs
+from spaces.encoders import GROUPS, NOT_FREE, group_for, pairs
 from spaces.table import JOINT, SPACES, Scope, find_space, space_names
 from trainable.config import TrialConfig
+from trainable.encoder_families import is_transformer, licence, takes_drop_path
 from trainable.engine.applied_config import PROBES
 from trainable.model.losses import ClassCounts, build_loss
 from trainable.model.optim import build_optimizer
@@ -185,19 +187,97 @@ def test_space_without_the_reference_architectures_begins_with_another():
 
 
 def test_groups_follow_the_device_and_name_real_encoders():
-    assert [group_for(each) for each in (None, 8, 16, 24, 32, 80)] == [
-        "light",
-        "light",
-        "medium",
-        "medium",
-        "large",
-        "large",
-    ]
+    assert {memory: group_for(memory) for memory in (None, 8, 16, 24, 32, 40, 80)} == {
+        None: "light", 8: "light", 16: "medium", 24: "medium", 32: "large", 40: "huge", 80: "huge",
+    }  # fmt: skip
     assert not set(GROUPS["light"]) & set(GROUPS["medium"])
     for encoder in ("mobilenet_v2", "tu-tf_efficientnet_b0.ns_jft_in1k", "tu-convnext_atto"):
         check_model(replace(TrialConfig(image_size=64), architecture="unet", encoder=encoder))
-    with pytest.raises(ValueError, match="unknown encoder group 'tiny'; the groups are: light, medium, large"):
-        pairs("tiny")
+
+
+def test_groups_and_encoders_are_named_together():
+    named = pairs("light,mit_b2,tu-convnext_tiny.dinov3_lvd1689m")
+    assert [encoder for architecture, encoder in named if architecture == "upernet"] == [
+        *GROUPS["light"], "mit_b2", "tu-convnext_tiny.dinov3_lvd1689m",
+    ]  # fmt: skip
+    for name, text in (("ligth", "did you mean 'light'"), ("mit_b9", "did you mean 'mit_b"), ("light,", "'';")):
+        with pytest.raises(ValueError, match=f"unknown encoder or group of encoders .*{text}.*light, medium, large, h"):
+            pairs(name)
+
+
+def test_what_is_said_of_licences_is_what_the_publishers_say():
+    free = ("mit", "apache-2.0", "bsd-3-clause")
+    for encoder in {name for group in GROUPS.values() for name in group} | set(NOT_FREE):
+        if encoder.startswith("tu-"):
+            published = timm.get_pretrained_cfg(encoder.removeprefix("tu-"))
+            assert published is not None and published.hf_hub_id, encoder  # its weights can be downloaded
+            assert (published.license in free) == (not licence(encoder)), encoder
+        assert bool(licence(encoder)) == (encoder in NOT_FREE), encoder
+
+
+def test_transformers_choose_from_lower_rates_and_spare_their_first_layers():
+    models = (("upernet", "resnet18"), ("upernet", "tu-swin_tiny_patch4_window7_224"), ("upernet", "mit_b0"))
+    scope = Scope(models=models, image_sizes=(64,))
+    rates = {}
+    for name in ("encoders", "encoders+losses", "losses+encoders+optimizers", JOINT):
+        for trial, parts in sampled(find_space(name, scope), 100):
+            transformer = is_transformer(parts["encoder"])
+            rates.setdefault(transformer, []).append(parts["optimizer"]["lr"])
+            assert ("layer_decay" in parts) == transformer
+            assert ("drop_path" in parts) == takes_drop_path(parts["encoder"])
+            assert any(parameter.startswith("transformer_") for parameter in trial.params) == transformer
+    assert max(rates[True]) <= 5e-3 < 5e-2 <= max(rates[False])  # of SGD
+    for other in (replace(scope, pretrained=False), replace(scope, by_kind=False)):
+        for trial, parts in sampled(find_space(JOINT, other), 50):
+            assert not {"layer_decay", "drop_path"} & parts.keys()
+            assert not any(parameter.startswith("transformer_") for parameter in trial.params)
+
+
+def test_an_encoder_that_is_given_decides_on_the_rates_too():
+    swin = Scope(encoder="tu-swin_tiny_patch4_window7_224")
+    trial, parts = next(sampled(find_space("losses", swin)))
+    assert 5e-6 <= parts["optimizer"]["lr"] == trial.params["transformer_lr"] <= 5e-4
+    assert parts["optimizer"]["weight_decay"] == 0.05
+    trial, _ = next(sampled(find_space("losses", replace(swin, encoder="resnet18"))))
+    assert trial.params["lr"] >= 1e-4
+
+
+GPU = Scope(models=tuple(pairs("huge")), image_sizes=(512, 384, 640, 768), gpu=True, batch_sizes=(8, 4, 16))
+
+
+def test_a_search_on_gpus_begins_with_the_reference_and_with_what_won_in_public():
+    first = find_space(JOINT, GPU).first_trials
+    assert {
+        "architecture": "unetplusplus", "encoder": "efficientnet-b5", "loss": "focal", "optimizer": "adam",
+        "adam_lr": 1e-4, "scheduler": "cosine_restarts", "oversampling": "paste", "image_size": 512,
+    }.items() <= first[0].items()  # fmt: skip
+    assert {
+        "architecture": "upernet", "encoder": "tu-convnext_xlarge.fb_in22k", "transformer_adamw_lr": 8e-5,
+        "layer_decay": 0.9, "drop_path": 0.4, "weight_decay": 0.05, "image_size": 640, "batch_size": 8,
+    }.items() <= first[1].items()  # fmt: skip
+    assert [params["encoder"].split("_")[0] for params in first[2:5]] == ["tu-swin", "tu-beit", "tu-eva02"]
+    for module in (losses, optimizers, schedulers, oversampling, augmentations):  # a CPU's are the CPU's
+        assert not any(module.BEST.items() <= params.items() for params in first)
+
+
+@pytest.mark.parametrize("name", [*SPACES, "losses+optimizers", JOINT])
+@pytest.mark.parametrize("group", ["light", "medium", "large", "huge"])
+def test_first_trials_on_gpus_are_points_of_the_space(name, group):
+    space, study = find_space(name, replace(GPU, models=tuple(pairs(group)))), optuna.create_study()
+    for params in space.first_trials:
+        study.enqueue_trial(params)
+        trial = study.ask()
+        TrialConfig.from_dict(space.sample(trial))
+        assert trial.params == params
+
+
+def test_recipes_for_another_kind_of_encoder_are_none_of_a_given_one():
+    resnet, swin = (
+        find_space("losses", Scope(encoder=encoder, gpu=True)).first_trials
+        for encoder in ("resnet18", "tu-swin_tiny_patch4_window7_224")
+    )
+    assert resnet[0] == {"loss": "focal", "focal_gamma": 2.0, "lr": 1e-4}
+    assert swin[0] == {"loss": "cross_entropy", "label_smoothing": 0.0, "transformer_lr": 8e-5}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from search.preparation.stored_plan import stored_plan
 from search.run_state.run_location import run_folder
 from search.settings.allocation import Machine, resources
 from search.settings.arguments import parse
-from search.settings.resolve import is_default, network_note, new_plan
+from search.settings.resolve import is_default, licence_note, network_note, new_plan
 from search.settings.settings import Settings, typed
 from spaces.table import Space, find_space
 from trainable.run_folder.folders import RunFolder
@@ -63,6 +63,31 @@ def test_real_photos_with_the_test_network_are_noted(tmp_path, options, noted):
     note = network_note(new_plan(Settings(**{"data": tmp_path, **options}), CPU))
     assert bool(note) == noted and (not note or "--encoder mobilenet_v2" in note)
     assert not network_note(new_plan(Settings(data=tmp_path), Machine(8, 1, 16.0)))
+
+
+def test_terms_of_weights_that_are_not_free_are_told():
+    for settings, encoders in (
+        (Settings(space="encoders", encoders="light,mit_b0", encoder_weights="imagenet"), ["mit_b0 (NVIDIA"]),
+        (
+            Settings(encoder="tu-hiera_base_224.mae", encoder_weights="imagenet"),
+            ["tu-hiera_base_224.mae (CC BY-NC 4.0"],
+        ),
+        (Settings(encoder="mit_b0", encoder_weights="none"), []),
+        (Settings(space="encoders", encoders="light", encoder_weights="imagenet"), []),
+    ):
+        note = licence_note(new_plan(settings, CPU))
+        assert bool(note) == bool(encoders) and all(text in note for text in encoders)
+
+
+def test_a_search_on_gpus_varies_the_batch_and_larger_photos():
+    gpu = Machine(cores=8, gpus=1, gpu_memory_gb=80.0)
+    plan = new_plan(Settings(space="joint", data=Path("photos")), gpu)
+    assert plan.image_sizes == [512, 384, 640, 768] and plan.batch_sizes == [8, 4, 16]
+    assert ["upernet", "tu-convnext_xlarge.fb_in22k"] in plan.models
+    assert plan.scope.gpu and plan.scope.by_kind and plan.scope.batch_sizes == (8, 4, 16)
+    assert new_plan(Settings(space="joint", batch_size=4), gpu).batch_sizes == []
+    assert new_plan(Settings(space="losses"), gpu).batch_sizes == []
+    assert new_plan(Settings(space="joint"), CPU).batch_sizes == []
 
 
 def test_given_options_win_and_the_default_decoder_goes_with_the_default_encoder():
@@ -240,7 +265,7 @@ def test_base_of_another_machine_brings_no_device(tmp_path):
     assert (config.device, config.precision, config.memory_format) == ("auto", "auto", "auto")
     with pytest.raises(ValueError, match="precision fp16 needs a GPU and this machine has none"):
         new_plan(Settings(precision="fp16"), CPU)
-    with pytest.raises(ValueError, match="unknown encoder group 'tiny'"):
+    with pytest.raises(ValueError, match="unknown encoder or group of encoders 'tiny'"):
         new_plan(Settings(encoders="tiny"), CPU)
 
 
