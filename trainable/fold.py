@@ -6,8 +6,9 @@ python -m trainable.fold --config FILE --data DIR     # one training in this pro
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,16 @@ from trainable.dataset.fold_data import FoldData
 from trainable.dataset.folds import Folds
 from trainable.dataset.stratified_folds import make_folds
 from trainable.engine.applied_config import Attestation, ConfigNotAppliedError
-from trainable.engine.checkpoint import save_tensors
+from trainable.engine.epoch_files import writing
+from trainable.engine.epoch_writer import EpochWriter
 from trainable.engine.fold_training import DivergedError, FoldTraining, Row
 from trainable.engine.halting import Halt
-from trainable.engine.validation import Validated
-from trainable.images.resampling import SCORE_SIZE
+from trainable.engine.precision_autotune import settle
+from trainable.engine.replicas import MemoryShortError, Spared, Team
 from trainable.machine.command import Parser, command
 from trainable.machine.device import OutOfMemoryError
 from trainable.machine.terminal import open_console
 from trainable.run_folder.folders import TrialFolder
-from trainable.run_folder.out_of_fold import write_maps
 from trainable.run_folder.trial_record import FAILED, FINISHED, INTERRUPTED, RUNNING
 from trainable.storage.atomic_write import read_json, write_json
 from trainable.storage.cache_dir import default_cache_dir
@@ -49,6 +50,9 @@ def train_fold(
     until: int | None = None,
     val_mious: Sequence[float] = (),
     halt: Halt = lambda: None,
+    saved: Callable[[], None] = lambda: None,
+    behind: bool | None = None,
+    gpus: int = 1,
 ) -> None:
     """Train one fold, writing its artifacts to `folder` and calling `report` with the row of each epoch.
 
@@ -62,6 +66,10 @@ def train_fold(
         until: the last epoch to train, where it is not the last of the budget.
         val_mious: of each epoch, for a schedule that goes by them where no photo validates.
         halt: asked before every step why to stop now; None is to go on.
+        saved: called after an epoch's files are on disk and before `report`, by the thread that has written them.
+        behind: whether an epoch is written, and then reported, while the next one trains: by default on a GPU, which
+            would wait; a CPU has nothing to gain.
+        gpus: of this node that train together, see `trainable/engine/replicas.py`; on a CPU processes.
 
     Raises:
         HaltedError: `halt` gave a reason; the state is saved and `resume` goes on in the midst of the epoch.
@@ -69,46 +77,102 @@ def train_fold(
         DivergedError: a loss that is not finite.
         OutOfMemoryError: one photo at a time does not fit into the device's memory.
         ConfigNotAppliedError: the live objects differ from the config, after set-up or after the first epoch.
+        FollowerError: the process of another GPU has failed.
     """
-    resume = resume and any(path.exists() for path in folder.states)
-    config = _settled_before(config, folder) if resume else config
-    training = FoldTraining(config, data, halt)
-    folder.path.mkdir(parents=True, exist_ok=True)
-    write_json(folder.path / "config.json", training.config.to_dict())
-    attestation = Attestation(training, config)
-    attestation.check()
-    rows = training.restore(folder) if resume else []
-    if rows:
-        report(rows[-1])
-    first = len(rows) + 1
-    for epoch in range(first, (until or config.epochs) + 1):
-        earlier = list(val_mious[: epoch - 1]) if config.fold == NO_FOLD else [past["val_miou"] for past in rows]
+    beyond: Spared | None = None
+    while True:
         try:
-            row, validated = training.epoch(epoch, earlier, folder)
-        finally:
-            folder.write_notes(training.stepper.notes)
-        if epoch == first:
-            steps = len(training.loader)
-            applied = attestation.check(epoch, (steps - 1) / steps, earlier)
-            write_json(folder.applied, {"after_epoch": epoch, "found": applied})
-        halt()  # a training that was superseded while it was frozen writes nothing more
-        if validated is None or all(row["val_miou"] > miou for miou in earlier):
-            _keep(training, folder, row, validated)
-        rows.append(row)
-        training.save(folder, rows)
-        report(row)
+            return _attempt(
+                config,
+                data,
+                folder,
+                report,
+                resume,
+                Way(until, val_mious, halt, saved, behind, gpus, beyond),
+            )
+        except _TooMuchError as error:  # on one of several GPUs, which begin again from the last epoch with less
+            beyond, resume = error.spared, True
 
 
-def _keep(training: FoldTraining, folder: TrialFolder, row: Row, validated: Validated | None) -> None:
-    """Write the weights, and what they make of the validation photos, all with the epoch they are of."""
-    data = training.data
-    if validated:
-        names = [data.cache.file_names[position] for position in data.val]
-        folder.write_confusion(names, validated.at_256, validated.full)
-        size = min(training.config.image_size, SCORE_SIZE)
-        write_maps(folder.out_of_fold, zip(names, validated.maps, strict=True), size, int(row["epoch"]))
-    facts = {name: row[name] for name in ("epoch", "val_miou") if name in row}
-    save_tensors(folder.best_weights, training.stepper.evaluated.state_dict(), **facts)
+class _TooMuchError(Exception):
+    def __init__(self, spared: Spared):
+        self.spared = spared
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a training goes, beside what is trained; see `train_fold`."""
+
+    until: int | None
+    val_mious: Sequence[float]
+    halt: Halt
+    saved: Callable[[], None]
+    behind: bool | None
+    gpus: int
+    beyond: Spared | None  # the memory that was spared when it ran short
+
+
+def _attempt(
+    config: TrialConfig, data: FoldData, folder: TrialFolder, report: Callable[[Row], None], resume: bool, way: Way
+) -> None:
+    resume = resume and any(path.exists() for path in folder.states)
+    asked = _settled_before(config, folder) if resume else config
+    config = settle(asked, data.cache.path.parent)
+    team = Team(way.gpus, config, data, folder, resume, way.beyond)
+    with EpochWriter() as writer, team:
+
+        def halted() -> str | None:
+            writer.deliver()
+            reason = way.halt()
+            if reason:
+                writer.finish()  # what has been reached, before the state in the midst of the epoch after it
+            return reason
+
+        training = FoldTraining(config, data, halted, team.part)
+        behind = training.device.type == "cuda" if way.behind is None else way.behind
+        folder.path.mkdir(parents=True, exist_ok=True)
+        write_json(folder.path / "config.json", training.config.to_dict())
+        attestation = Attestation(training, asked)
+        attestation.check()
+        rows = training.restore(folder) if resume else []
+        if way.beyond:
+            training.spare_memory(way.beyond)
+        if rows:
+            way.saved()
+            report(rows[-1])
+        first = len(rows) + 1
+        for epoch in range(first, (way.until or config.epochs) + 1):
+            no_fold = config.fold == NO_FOLD
+            earlier = list(way.val_mious[: epoch - 1]) if no_fold else [past["val_miou"] for past in rows]
+            try:
+                team.tell((epoch, earlier))
+                row, validated = training.epoch(epoch, earlier, folder)
+            except Exception as error:
+                writer.finish()
+                folder.write_notes(training.stepper.notes)
+                explained = team.explained(error)
+                if isinstance(explained, MemoryShortError):
+                    raise _TooMuchError(training.stepper.spared) from error
+                raise explained from (None if explained is error else error)
+            if epoch == first:
+                steps = len(training.loader)
+                applied = attestation.check(epoch, (steps - 1) / steps, earlier)
+                write_json(folder.applied, {"after_epoch": epoch, "found": applied})
+            writer.finish()
+            way.halt()  # a training that was superseded while it was frozen writes nothing more
+            best = validated is None or all(row["val_miou"] > miou for miou in earlier)
+            rows.append(row)
+            write = writing(training, folder, rows, validated, best=best, behind=behind)
+            writer.begin(partial(_in_turn, write, way.saved), partial(report, row))
+            if not behind:
+                writer.finish()
+        team.tell(None)
+        writer.finish()
+
+
+def _in_turn(*steps: Callable[[], None]) -> None:
+    for step in steps:
+        step()
 
 
 def _settled_before(config: TrialConfig, folder: TrialFolder) -> TrialConfig:

@@ -49,7 +49,7 @@ def value_of(config: dict, epoch: int) -> float:
     return float(quality * (1 - np.exp(-epoch / 3)) + noise.normal(0, 0.02))
 
 
-def toy(assignment: Assignment, setting: TrialSetting, report, halt) -> None:  # type: ignore[no-untyped-def]
+def toy(assignment: Assignment, setting: TrialSetting, report, halt, saved) -> None:  # type: ignore[no-untyped-def]
     """Stand in for `search.worker.trial_runner.train`."""
     folder = assignment.folder(RunFolder(setting.run))
     pause, log = float(os.environ.get("TOY_EPOCH_S", "0")), os.environ.get("TOY_LOG")
@@ -63,6 +63,7 @@ def toy(assignment: Assignment, setting: TrialSetting, report, halt) -> None:  #
             continue
     if rows:
         folder.write_curve(rows)
+        saved()
         report(rows[-1])
     for epoch in range(len(rows) + 1, assignment.config["epochs"] + 1):
         time.sleep(pause)
@@ -74,6 +75,7 @@ def toy(assignment: Assignment, setting: TrialSetting, report, halt) -> None:  #
         rows.append({"epoch": epoch, "val_miou": value, "val_miou_full": value, "train_s": pause, "val_s": 0.0})
         halt()
         save(folder, rows)
+        saved()
         report(rows[-1])
 
 

@@ -241,8 +241,7 @@ def _add_machine(group: Any) -> None:
         "--gpus-per-trial",
         type=_gpus,
         metavar="X",
-        help="0.5 shares a GPU between two; auto packs "
-        "trials by the memory they need, learnt from the run's own (default 1)",
+        help="0.5 shares a GPU between two, 2 trains one on two; auto packs them by the memory they need (default 1)",
     )
     group.add_argument("--wandb", metavar="PROJECT", help="log to Weights & Biases (pip install wandb)")
     group.add_argument("--mlflow", metavar="URI", help="log to MLflow (pip install mlflow)")

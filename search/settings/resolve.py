@@ -55,6 +55,7 @@ def new_plan(settings: Settings, machine: Machine) -> Plan:
     config = TrialConfig.from_dict({name: value for name, value in chosen.items() if name in config_fields})
     if config.precision == "fp16" and not machine.gpus:
         raise ValueError("precision fp16 needs a GPU and this machine has none; use auto, fp32 or bf16")
+    _check_batch(settings, config.batch_size)
     space = given_or(settings.space, DEFAULT_SPACE)
     names = space_names(space)
     models = pairs(settings.encoders or group_for(machine.gpu_memory_gb))
@@ -79,10 +80,20 @@ def new_plan(settings: Settings, machine: Machine) -> Plan:
         stopper=given_or(settings.stopper, ASHA if figures else FORECAST),
         by_kind=True,
         gpu=machine.gpus > 0,
-        batch_sizes=[] if "batch_size" in {*base, *settings.given()} else _batch_sizes(config, machine, names),
+        batch_sizes=[] if "batch_size" in base else _batch_sizes(settings, config, machine, names),
     )
     check_plan(plan)
     return plan
+
+
+def _check_batch(settings: Settings, batch_size: int) -> None:
+    """See that a trial's GPUs can share its batches evenly."""
+    gpus = settings.gpus_per_trial
+    if isinstance(gpus, float) and gpus > 1 and batch_size % gpus:
+        raise ValueError(
+            f"--gpus-per-trial {gpus:g} splits each batch evenly, and the batch size is {batch_size}: choose a "
+            "multiple by --batch-size"
+        )
 
 
 def _base(settings: Settings) -> dict[str, Any]:
@@ -111,11 +122,13 @@ def image_sizes(size: int, names: Iterable[str], gpu: bool = False) -> list[int]
     return [size, *sorted(around)]
 
 
-def _batch_sizes(config: TrialConfig, machine: Machine, names: Iterable[str]) -> list[int]:
-    """Return the batch sizes that a search on GPUs chooses from, its own first."""
-    if not machine.gpus or "optimizers" not in names:
+def _batch_sizes(settings: Settings, config: TrialConfig, machine: Machine, names: Iterable[str]) -> list[int]:
+    """Return the batch sizes that a search on GPUs chooses from, its own first; a trial's GPUs share each evenly."""
+    if not machine.gpus or "optimizers" not in names or settings.batch_size is not None:
         return []
-    return [config.batch_size, *sorted({max(config.batch_size // 2, 2), 2 * config.batch_size} - {config.batch_size})]
+    gpus = settings.gpus_per_trial if isinstance(settings.gpus_per_trial, float) else 1.0
+    around = {max(config.batch_size // 2, 2), 2 * config.batch_size} - {config.batch_size}
+    return [config.batch_size, *sorted(size for size in around if gpus <= 1 or not size % gpus)]
 
 
 def network_note(plan: Plan) -> str:

@@ -82,6 +82,7 @@ class Attempt:
         self.assignment, self.setting = assignment, setting
         self.run = RunFolder(setting.run)
         self.folder = assignment.folder(self.run)
+        self.facts: dict[str, Any] = {}  # sizes and checksums of the files of the last epoch that was saved
         self.copy = WorkerCopy(self.run, self.folder, setting.uri) if setting.uri else None
         """Of the trial's folder, where the run is at a URI."""
 
@@ -102,7 +103,7 @@ class Attempt:
         stop_requested = self.copy.stop_requested if self.copy else self.run.stop_requested
         with Halting(stop_requested) as self.halting:
             try:
-                train(self.assignment, self.setting, self.report, self.halt)
+                train(self.assignment, self.setting, self.report, self.halt, self.saved)
             except HaltedError as error:
                 self._tell_halted(str(error))
                 raise
@@ -113,21 +114,27 @@ class Attempt:
                     self.copy.send()
                 tune.report(Broken(*end, traceback.format_exc(), self.manifest.facts()).sent())
 
+    def saved(self) -> None:
+        """Take the checksums of an epoch's files, and send them where the run is at a URI.
+
+        Raises:
+            SupersededError: another node trains the trial meanwhile.
+        """
+        self.facts = self.manifest.facts()
+        if self.copy:
+            if not self.copy.owned():
+                raise SupersededError(f"{self.folder.path} is trained on another node")
+            self.copy.send()
+
     def report(self, row: dict[str, Any]) -> None:
         """Tell of an epoch whose state is saved.
 
         Raises:
             FloatingPointError: its value is no number to go by.
-            SupersededError: another node trains the trial meanwhile.
         """
         if not math.isfinite(row.get(METRIC, math.nan)):
             raise FloatingPointError(f"epoch {row.get('epoch')} has {METRIC} {row.get(METRIC)}, no finite number")
-        facts = self.manifest.facts()
-        if self.copy:
-            if not self.copy.owned():
-                raise SupersededError(f"{self.folder.path} is trained on another node")
-            self.copy.send()
-        tune.report(Epoch(row, facts).sent())
+        tune.report(Epoch(row, self.facts).sent())
 
     def halt(self) -> str | None:
         """Return why to stop now, or None.
@@ -153,6 +160,7 @@ def train(
     setting: TrialSetting,
     report: Callable[[dict[str, Any]], None],
     halt: Callable[[], str | None],
+    saved: Callable[[], None],
 ) -> None:
     """Train what was handed out; see `train_fold`."""
     from trainable.fold import train_fold
@@ -162,7 +170,16 @@ def train(
     limit_memory(setting.gpus if assignment.gpus is None else assignment.gpus, CONTEXT_MB)
     config = TrialConfig.from_dict(assignment.config)
     folder = assignment.folder(RunFolder(setting.run))
-    train_fold(config, fold_data(config, setting), folder, lambda row: report(dict(row)), resume=True, halt=halt)
+    train_fold(
+        config,
+        fold_data(config, setting),
+        folder,
+        lambda row: report(dict(row)),
+        resume=True,
+        halt=halt,
+        saved=saved,
+        gpus=max(int(setting.gpus), 1),
+    )
 
 
 def fold_data(config: TrialConfig, setting: TrialSetting) -> "FoldData":
@@ -179,16 +196,17 @@ def end_of(error: Exception) -> tuple[str, str] | None:
     """Return state and reason of a trial that ended with an error, or None if another attempt may succeed.
 
     The same config on the same photos with the same seeds fails again, unless the machine was to blame: its disk,
-    its network, its GPU, or that the process was to go.
+    its network, its GPU, a process of another GPU, or that the process was to go.
     """
     from torch import AcceleratorError
 
     from trainable.engine.applied_config import ConfigNotAppliedError
+    from trainable.engine.replicas import FollowerError
     from trainable.machine.device import OutOfMemoryError, is_memory_short
 
     if isinstance(error, OutOfMemoryError) or is_memory_short(error):
         return OOM, _first_line(str(error))
-    if isinstance(error, OSError | AcceleratorError | HaltedError | SupersededError):
+    if isinstance(error, OSError | AcceleratorError | HaltedError | SupersededError | FollowerError):
         return None
     if isinstance(error, ConfigNotAppliedError):
         return INVALID, _first_line(str(error))

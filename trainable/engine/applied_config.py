@@ -117,7 +117,7 @@ class Attestation:
         yield "encoder frozen", stepper.steps > 0 and epoch <= self.config.freeze_epochs, frozen
         yield "seed", [self.config.seed] * 2, [training.photos.seed, training.sampler.seed]
         yield "workers", self.config.workers, training.loader.num_workers
-        yield "batch_size", self.config.batch_size, training.loader.batch_size
+        yield "batch_size", self.config.batch_size, getattr(training.loader.batch_sampler, "batch_size", None)
         yield "image_size", self.config.image_size, training.data.cache.images.shape[1]
 
     def _average(self) -> Iterator[Finding]:
@@ -187,7 +187,7 @@ class Attestation:
 
     @cached_property
     def _asked_network(self) -> Any:
-        return build_empty(self.config)
+        return self.training.part.synchronise(build_empty(self.config), self.training.config.device)
 
     @cached_property
     def _asked_draws(self) -> Any:

@@ -12,11 +12,41 @@ from torch.optim import Optimizer
 
 from trainable.storage.atomic_write import write_bytes
 
+PINNED_BYTES = 1 << 30
+"""Largest state that is copied through pinned memory."""
+
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], **header: Any) -> None:
     """Write tensors and json-able values atomically."""
     content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_bytes(path, safetensors.torch.save(content, {"header": json.dumps(header)}))
+
+
+class HostCopies:
+    """Copies of tensors in the CPU's memory, so that a training may go on while they are written."""
+
+    def __init__(self) -> None:
+        self._pinned: dict[str, Tensor] = {}
+
+    def take(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return copies, valid until the next call.
+
+        Those of a GPU go to pinned memory, which the GPU writes to by itself; it is kept, as pinning takes longer than
+        copying. Large states are copied to ordinary memory instead: pinned memory is lost to the rest of the machine.
+        """
+        on_gpu = {name: tensor.detach() for name, tensor in tensors.items() if tensor.is_cuda}
+        copies = {name: tensor.detach().clone() for name, tensor in tensors.items() if name not in on_gpu}
+        pin = sum(tensor.nbytes for tensor in on_gpu.values()) <= PINNED_BYTES
+        for name, tensor in on_gpu.items():
+            if not pin:
+                copies[name] = tensor.cpu()
+                continue
+            if name not in self._pinned or self._pinned[name].shape != tensor.shape:
+                self._pinned[name] = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+            copies[name] = self._pinned[name].copy_(tensor, non_blocking=True)
+        if on_gpu:
+            torch.cuda.current_stream().synchronize()
+        return copies
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -14,10 +14,11 @@ from trainable.classes import CLASSES
 from trainable.config import NO_FOLD, TrialConfig
 from trainable.counts import counted
 from trainable.dataset.fold_data import FoldData
-from trainable.engine.checkpoint import load_optimizer, load_tensors, optimizer_state, save_tensors
+from trainable.engine.checkpoint import HostCopies, load_optimizer, load_tensors, optimizer_state, save_tensors
 from trainable.engine.class_counts import class_counts
 from trainable.engine.halting import Halt, HaltedError
 from trainable.engine.precision_autotune import settle
+from trainable.engine.replicas import ALONE, MemoryShortError, Part, Spared
 from trainable.engine.train_step import Stepper
 from trainable.engine.validation import Validated, validate
 from trainable.machine.device import (
@@ -52,31 +53,39 @@ class DivergedError(FloatingPointError):
 class FoldTraining:
     """The live objects of one training."""
 
-    def __init__(self, config: TrialConfig, data: FoldData, halt: Halt = lambda: None):
+    def __init__(self, config: TrialConfig, data: FoldData, halt: Halt = lambda: None, part: Part = ALONE):
         if data.cache.images.shape[1] != config.image_size:
             raise ValueError(f"image_size is {config.image_size}, the cache is at {data.cache.images.shape[1]} px")
         if not len(data.train) or (not len(data.val) and config.fold != NO_FOLD):
             raise ValueError(f"fold {config.fold} has {len(data.train)} training and {len(data.val)} validation photos")
         torch.set_num_threads(config.threads)
-        self.halt = halt
+        self.halt, self.part = halt, part
         self.begun: Begun | None = None  # where the restored state was
         self.config = config = settle(config, data.cache.path.parent)
         torch.manual_seed(stream_seed(config.seed, "init"))
         reset_peak_memory(config.device)
         self.data = data
         self.device = torch.device(config.device)
-        self.model = build_model(config).to(self.device)
+        self.model = part.synchronise(build_model(config), config.device).to(self.device)
         self.loss = build_loss(config.loss, class_counts(data))
         self.optimizer = build_optimizer(config.optimizer, self.model, config.encoder_lr_factor, config.layer_decay)
         self.peak_lr = [group["lr"] for group in self.optimizer.param_groups]
         self.schedule = build_schedule(config.scheduler, config.epochs)
-        self.stepper = Stepper(config, self.model, self.loss, self.optimizer)
+        self.stepper = Stepper(config, self.model, self.loss, self.optimizer, part)
         self.validation_batch = config.batch_size  # photos at a time; halved while memory is short
+        self.copies = HostCopies()
+        self.halting_s = 0.0  # spent in `halt` so far, which may tell of the epoch before
         augmentation = build_augmentation(config.augmentation, config.operations, config.image_size)
         draws = build_draws(config.oversampling, data.cache, data.train)
-        self.photos = TrainingPhotos(data.cache, draws, build_mixing(config.mixing), augmentation, config.seed)
+        # Each GPU's loading processes have streams of their own.
+        first = part.rank * max(config.workers, 1)
+        self.photos = TrainingPhotos(data.cache, draws, build_mixing(config.mixing), augmentation, config.seed, first)
         self.loader, self.sampler = training_batches(
-            self.photos, batch_size=config.batch_size, workers=config.workers, pin=config.device == "cuda"
+            self.photos,
+            batch_size=config.batch_size,
+            workers=config.workers,
+            pin=config.device == "cuda",
+            part=(part.rank, part.count),
         )
 
     def epoch(
@@ -100,9 +109,10 @@ class FoldTraining:
             HaltedError: `halt` gave a reason.
             DivergedError: a loss that is not finite.
         """
-        start = time.perf_counter()
+        start, self.halting_s = time.perf_counter(), 0.0
         train_loss, photo_count, waited = self._train(epoch, val_mious, folder)
         trained = time.perf_counter()
+        train_s = trained - start - self.halting_s
         validated = self._validate() if len(self.data.val) else None
         end = time.perf_counter()
         row = {
@@ -110,8 +120,8 @@ class FoldTraining:
             "train_loss": train_loss,
             **(_figures(validated) if validated else {}),
             "lr": self.optimizer.param_groups[0]["lr"],
-            "images_per_s": photo_count / (trained - start),
-            "train_s": trained - start,
+            "images_per_s": photo_count / train_s,
+            "train_s": train_s,
             "data_s": waited,
             "val_s": end - trained,
             "peak_memory_mb": peak_memory_mb(self.config.device),
@@ -119,14 +129,6 @@ class FoldTraining:
             "recomputed": float(bool(self.stepper.recomputed)),
         }
         return row, validated
-
-    def save(self, folder: TrialFolder, rows: list[Row]) -> None:
-        """Write the curve and all that `restore` needs; the state of the epoch before stays, to fall back to."""
-        tensors, header = self._state()
-        folder.keep_previous_state()
-        save_tensors(folder.last_state, tensors, rows=rows, **header)
-        folder.write_curve(rows)
-        folder.part_state.unlink(missing_ok=True)
 
     def restore(self, folder: TrialFolder) -> list[Row]:
         """Go back to where the folder's training was and return the rows of the epochs before.
@@ -149,11 +151,22 @@ class FoldTraining:
             self.begun = Begun(
                 rng=[part[0][name] for name in ("rng.cpu", "rng.cuda") if name in part[0]], **part[1]["begun"]
             )
-        if rows:
+        if rows and self.part.leads:
             folder.write_curve(rows)
         return rows
 
-    def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def spare_memory(self, beyond: Spared) -> None:
+        """Take less memory than what ran short.
+
+        Raises:
+            OutOfMemoryError: one photo at a time does not fit.
+        """
+        while self.stepper.spared <= beyond:
+            short = MemoryShortError("memory ran short on one of the GPUs")
+            self.stepper.save_memory(short, self.config.batch_size // self.part.count)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return all that a resume needs: live tensors, and json-able values."""
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         moments, optimizer = optimizer_state(self.optimizer)
         stepper_tensors, stepper = self.stepper.state()
@@ -170,13 +183,20 @@ class FoldTraining:
         self.stepper.load_state(tensors, header["stepper"])
         self.validation_batch = header.get("validation_batch", self.config.batch_size)  # an earlier version's has none
 
+    def _asked(self) -> str | None:
+        """Return why to stop now, or None."""
+        before = time.perf_counter()
+        reason = self.halt()
+        self.halting_s += time.perf_counter() - before
+        return reason
+
     def _halt(self, reason: str, begun: "Begun", folder: TrialFolder) -> None:
         """Write the state in the midst of an epoch.
 
         Raises:
             HaltedError: always.
         """
-        tensors, header = self._state()
+        tensors, header = self.state()
         states = zip(("cpu", "cuda"), random_state(self.device), strict=False)
         tensors |= {f"rng.{name}": state for name, state in states}
         facts = {name: getattr(begun, name) for name in ("epoch", "steps", "seen", "total")}
@@ -188,7 +208,7 @@ class FoldTraining:
         return self.schedule((epoch - 1 + share) / self.config.epochs, val_mious)
 
     def _train(self, epoch: int, val_mious: Sequence[float], folder: TrialFolder | None) -> tuple[float, int, float]:
-        torch.manual_seed(stream_seed(self.config.seed, "torch", epoch))
+        torch.manual_seed(stream_seed(self.config.seed, "torch", epoch, *([] if self.part.leads else [self.part.rank])))
         self.sampler.epoch = epoch
         self.stepper.freeze_encoder(epoch <= self.config.freeze_epochs)
         steps = len(self.loader)
@@ -199,16 +219,17 @@ class FoldTraining:
         for step, (photos, masks) in enumerate(on_device(self.loader, self.device)):
             if step < begun.steps:
                 continue  # drawn all the same: the batches after it are then the same ones
-            if step == begun.steps:
+            if step == begun.steps and self.part.leads:
                 set_random_state(begun.rng, self.device)
-            if folder and (reason := self.halt()):
+            if folder and (reason := self._asked()):
                 self._halt(reason, Begun(epoch, step, photo_count, float(total)), folder)
             waited += time.perf_counter() - asked
             factor = self.lr_factor(epoch, step / steps, val_mious)
             for group, peak in zip(self.optimizer.param_groups, self.peak_lr, strict=True):
                 group["lr"] = peak * factor
-            total += self.stepper.step(photos, masks) * len(photos)
-            photo_count += len(photos)
+            batch = len(photos) * self.part.count
+            total += self.stepper.step(photos, masks) * batch
+            photo_count += batch
             asked = time.perf_counter()
         loss = self._finite(float(total) / photo_count, f"train loss in epoch {epoch}")
         return loss, photo_count - begun.seen, waited

@@ -1,17 +1,19 @@
 """Takes optimizer steps: precision, micro-batches, memory that runs short, clipping and the moving average."""
 
 import math
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.utils.checkpoint import CheckpointError
 
 from trainable.config import TrialConfig
 from trainable.counts import counted
+from trainable.engine.replicas import ALONE, MemoryShortError, Part, Spared
 from trainable.machine.device import (
     OutOfMemoryError,
     is_memory_short,
@@ -40,8 +42,8 @@ LONE_PHOTO = "more than 1 value per channel"
 class Stepper:
     """A model with its loss and optimizer, and the state of what happens between them."""
 
-    def __init__(self, config: TrialConfig, model: Segmenter, loss: Loss, optimizer: Optimizer):
-        self.config, self.model, self.loss, self.optimizer = config, model, loss, optimizer
+    def __init__(self, config: TrialConfig, model: Segmenter, loss: Loss, optimizer: Optimizer, part: Part = ALONE):
+        self.config, self.model, self.loss, self.optimizer, self.part = config, model, loss, optimizer, part
         self.device = torch.device(config.device)
         self.dtype = DTYPES[config.precision]
         self.scaler = torch.amp.GradScaler(config.device, enabled=config.precision == "fp16")
@@ -50,10 +52,12 @@ class Stepper:
         self.clip_norm = config.clip_norm
         self.accumulation = config.accumulation
         self.steps = 0
+        self._frozen = False
         self._too_few = 0  # parts for which memory was short
         self.recomputed: list[str] | None = None  # modules that are computed twice; None: memory has not run short
         self.notes: list[str] = []
         self._compiled: Any = _compiled(model) if config.compile else None
+        self._parallel: DistributedDataParallel | None = None  # over several GPUs, for what now has gradients
         buffers = sorted(model.buffers(), key=lambda buffer: str(buffer.dtype))  # alike ones are copied at once
         self._buffers = [list(group) for _, group in groupby(buffers, lambda buffer: buffer.dtype)]
         self._before = [[buffer.clone() for buffer in alike] for alike in self._buffers]
@@ -72,18 +76,26 @@ class Stepper:
         """Put the model into training mode, its encoder only where it is not frozen."""
         self.model.train()
         encoder = self.model.network.encoder
+        if self.part.count > 1 and (self._parallel is None or self._frozen != frozen):
+            self._parallel = None  # before another is made: both would keep buffers of all gradients
+        self._frozen = frozen
         encoder.requires_grad_(not frozen)
         if frozen:
             encoder.eval()  # its batch-norm statistics stay too
+        if self.part.count > 1 and self._parallel is None:
+            self._parallel = self.part.parallel(self.model if self._compiled is None else self._compiled)
 
     def step(self, photos: Tensor, masks: Tensor) -> Tensor:
         """Take one step on photos (N, H, W, 3) and masks (N, H, W); returns the mean loss.
+
+        Of several GPUs each is given its part of the batch; the loss is that of the whole.
 
         Where memory runs short the step is taken again, from the random state and the batch-norm statistics that it
         began with: by activation checkpointing, which gives the same gradient, then in parts.
 
         Raises:
             OutOfMemoryError: one photo at a time does not fit.
+            MemoryShortError: memory ran short on one of several GPUs, which cannot take a step again by itself.
         """
         random = random_state(self.device)
         self._copy(self._buffers, self._before)
@@ -125,6 +137,11 @@ class Stepper:
         self._too_few = self.accumulation
         self._split(min(2 * self.accumulation, batch), batch)
 
+    @property
+    def spared(self) -> Spared:
+        """What has been done so far to take less memory."""
+        return self.accumulation, self.recomputed is not None
+
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return what a resume needs beside model and optimizer: tensors and json-able values."""
         average = self.ema.module.state_dict() if self.ema else {}
@@ -151,8 +168,10 @@ class Stepper:
         try:
             return self._backward(photos, masks)
         except Exception as error:
-            if LONE_PHOTO in str(error):
+            if LONE_PHOTO in str(error) and self.part.count == 1:
                 self._split_in_pairs(error, len(photos))
+            elif is_memory_short(error) and self.part.count > 1:
+                raise MemoryShortError(str(error)) from error
             elif is_memory_short(error):
                 self.save_memory(error, len(photos))
             elif isinstance(error, CheckpointError) and self.recomputed:
@@ -212,13 +231,22 @@ class Stepper:
 
     def _backward(self, photos: Tensor, masks: Tensor) -> Tensor:
         self.optimizer.zero_grad()
-        model = self.model if self._compiled is None else self._compiled
+        model = self._parallel or (self.model if self._compiled is None else self._compiled)
         count = min(self.accumulation, len(photos))
         if count > 1:
             return self._backward_in_parts(model, photos.tensor_split(count), masks)
-        loss = self.loss_of(self.logits(model, photos), masks)
-        self.scaler.scale(loss).backward()
+        loss = self._whole_loss(self.logits(model, photos), masks)
+        self.scaler.scale(loss * self.part.count).backward()
         return loss.detach()
+
+    def _whole_loss(self, logits: Tensor, masks: Tensor) -> Tensor:
+        """Return the loss of the whole batch, whose other parts may be on other GPUs.
+
+        Each GPU has the gradient of its own logits, and these are averaged: so it is of the loss times their number.
+        """
+        if self.part.count > 1:
+            logits, masks = self.part.whole(logits), self.part.whole(masks.to(self.device, non_blocking=True))
+        return self.loss_of(logits, masks)
 
     def _backward_in_parts(self, model: Any, parts: tuple[Tensor, ...], masks: Tensor) -> Tensor:
         """Take the loss of the whole batch's logits, then each part's share of the gradient.
@@ -232,11 +260,16 @@ class Stepper:
                 randoms.append(random_state(self.device))
                 logits.append(self.logits(model, part))
         whole = torch.cat(logits).requires_grad_()
-        loss = self.loss_of(whole, masks)
-        (slope,) = torch.autograd.grad(self.scaler.scale(loss), whole)
-        for part, random, share in zip(parts, randoms, slope.tensor_split(len(parts)), strict=True):
+        loss = self._whole_loss(whole, masks)
+        (slope,) = torch.autograd.grad(self.scaler.scale(loss * self.part.count), whole)
+        for index, (part, random, share) in enumerate(
+            zip(parts, randoms, slope.tensor_split(len(parts)), strict=True), 1
+        ):
             set_random_state(random, self.device)  # dropout draws what it drew
-            self.logits(model, part).backward(share)
+            # Gradients are averaged over GPUs once, with the last part.
+            waits = self._parallel is not None and index < len(parts)
+            with self._parallel.no_sync() if self._parallel is not None and waits else nullcontext():
+                self.logits(model, part).backward(share)
         return loss.detach()
 
     def _copy(self, sources: list[list[Tensor]], targets: list[list[Tensor]]) -> None:

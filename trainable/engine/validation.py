@@ -1,7 +1,9 @@
 """What a model makes of the validation photos."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -9,10 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainable.classes import CLASSES
+from trainable.dataset.cache import Cache
 from trainable.dataset.fold_data import FoldData
 from trainable.engine.train_step import Stepper
 from trainable.metric.confusion import confusion_matrices
 from trainable.run_folder.out_of_fold import classes_at_256, encoded, quantised
+
+Positions = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -25,33 +30,113 @@ class Validated:
     maps: list[bytes]  # (N,) probabilities, see `trainable/run_folder/out_of_fold.py`
 
 
-@torch.inference_mode()
+@dataclass(frozen=True)
+class Batch:
+    """B validation photos, in the CPU's memory."""
+
+    positions: Positions
+    images: Tensor  # (B, S, S, 3) uint8
+    masks: Tensor  # (B, S, S) uint8
+    score_masks: Tensor  # (B, 256, 256) uint8
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one of several GPUs makes of its share of the photos."""
+
+    loss: float  # summed over them
+    positions: Positions  # in the order of the rest
+    at_256: NDArray[np.int64]
+    full: NDArray[np.int64]
+    maps: list[bytes]
+
+
 def validate(stepper: Stepper, data: FoldData, batch_size: int) -> Validated:
     """Predict the validation photos with the model that would be kept.
 
     Args:
-        stepper: whose model, and whose config's batches: the loss is their mean.
+        stepper: whose model, and whose config's batches: the loss is their mean. Several GPUs take them in turns, and
+            what they find is the leader's alone.
         data: of the fold.
         batch_size: photos that are in the model at a time.
     """
-    model, cache, total = stepper.evaluated.eval(), data.cache, 0.0
-    matrices: dict[str, list[Tensor]] = {"at_256": [], "full": []}
-    maps: list[bytes] = []
-    for positions in _batches(data.val, stepper.config.batch_size):
-        masks = torch.from_numpy(cache.masks[positions]).to(stepper.device)
-        score_masks = torch.from_numpy(cache.score_masks[positions]).to(stepper.device)
-        parts = _batches(positions, batch_size)
-        logits = torch.cat([stepper.logits(model, torch.from_numpy(cache.images[part])) for part in parts])
-        total += float(stepper.loss_of(logits, masks)) * len(positions)
-        classes = logits.max(1).indices.to(torch.uint8)  # 4 times as fast as argmax on a CPU
-        matrices["full"].append(confusion_matrices(masks, classes, len(CLASSES)))
-        sizes = cache.photo_sizes[positions]
-        rounded_maps = quantised(logits, sizes)
-        matrices["at_256"].append(confusion_matrices(score_masks, classes_at_256(rounded_maps, sizes), len(CLASSES)))
-        maps += encoded(rounded_maps.cpu().numpy())
-    counts = {size: torch.cat(parts).cpu().numpy() for size, parts in matrices.items()}
-    return Validated(total / len(data.val), counts["at_256"], counts["full"], maps)
+    part, size = stepper.part, stepper.config.batch_size
+    batches = [data.val[start : start + size] for start in range(0, len(data.val), size)]
+    shares = [_share(stepper, data.cache, batches[part.rank :: part.count], batch_size)]
+    if part.count > 1:
+        shares = part.collected(shares[0]) or shares
+    return _joined(shares, data.val)
 
 
-def _batches(positions: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
-    return (positions[start : start + size] for start in range(0, len(positions), size))
+def _joined(shares: Sequence[Share], val: Positions) -> Validated:
+    """Return what several GPUs have found, in the order of the photos."""
+    place = {position: row for row, position in enumerate(np.concatenate([share.positions for share in shares]))}
+    rows = [place[position] for position in val if position in place]
+    maps = [photo_map for share in shares for photo_map in share.maps]
+    return Validated(
+        sum(share.loss for share in shares) / len(val),
+        np.concatenate([share.at_256 for share in shares])[rows],
+        np.concatenate([share.full for share in shares])[rows],
+        [maps[row] for row in rows],
+    )
+
+
+@torch.inference_mode()
+def _share(stepper: Stepper, cache: Cache, batches: Sequence[Positions], batch_size: int) -> Share:
+    """Predict some batches of photos.
+
+    A GPU is not waited for before the last photo: batches are read ahead, maps encoded behind, figures added up there.
+    """
+    model, device = stepper.evaluated.eval(), stepper.device
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    empty = torch.zeros(0, len(CLASSES), len(CLASSES), dtype=torch.int64, device=device)
+    at_256, full = [empty], [empty]
+    maps: list[Future[list[bytes]]] = []
+    with ThreadPoolExecutor(1, "validation-photos") as reader, ThreadPoolExecutor(1, "validation-maps") as encoder:
+        for batch in _ahead(reader, [partial(_read, cache, positions, device) for positions in batches]):
+            masks = batch.masks.to(device, non_blocking=True)
+            logits = torch.cat([stepper.logits(model, photos) for photos in batch.images.split(batch_size)])
+            total += stepper.loss_of(logits, masks).double() * len(batch.positions)
+            classes = logits.max(1).indices.to(torch.uint8)  # 4 times as fast as argmax on a CPU
+            full.append(confusion_matrices(masks, classes, len(CLASSES)))
+            sizes = cache.photo_sizes[batch.positions]
+            kept = quantised(logits, sizes)
+            score_masks = batch.score_masks.to(device, non_blocking=True)
+            at_256.append(confusion_matrices(score_masks, classes_at_256(kept, sizes), len(CLASSES)))
+            maps.append(encoder.submit(_encoded, *_on_cpu(kept)))
+        rows = [row for encoded_maps in maps for row in encoded_maps.result()]
+        positions = np.concatenate([np.zeros(0, np.int64), *batches])
+        return Share(float(total), positions, torch.cat(at_256).cpu().numpy(), torch.cat(full).cpu().numpy(), rows)
+
+
+def _read(cache: Cache, positions: Positions, device: torch.device) -> Batch:
+    arrays = (cache.images[positions], cache.masks[positions], cache.score_masks[positions])
+    tensors = [torch.from_numpy(array) for array in arrays]
+    return Batch(positions, *(tensor.pin_memory() if device.type == "cuda" else tensor for tensor in tensors))
+
+
+def _ahead(thread: ThreadPoolExecutor, loads: Iterable[Callable[[], Batch]]) -> Iterator[Batch]:
+    """Yield what is read, the next batch already on its way."""
+    coming: Future[Batch] | None = None
+    for load in loads:
+        read, coming = coming, thread.submit(load)
+        if read:
+            yield read.result()
+    if coming:
+        yield coming.result()
+
+
+def _on_cpu(kept: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
+    """Return maps in the CPU's memory, and what says that they have arrived there; None where they are."""
+    if kept.device.type != "cuda":
+        return kept, None
+    copy = torch.empty(kept.shape, dtype=kept.dtype, pin_memory=True).copy_(kept, non_blocking=True)
+    arrived = torch.cuda.Event()
+    arrived.record()
+    return copy, arrived
+
+
+def _encoded(maps: Tensor, arrived: torch.cuda.Event | None) -> list[bytes]:
+    if arrived:
+        arrived.synchronize()
+    return encoded(maps.numpy())

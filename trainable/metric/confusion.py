@@ -16,7 +16,7 @@ def confusion_matrices(truth: Tensor, prediction: Tensor, classes: int) -> Tenso
         classes: C.
 
     Returns:
-        (N, C, C) int64, by a single bincount.
+        (N, C, C) int64, counted at once.
     """
     photos, width = len(truth), truth.shape[2]
     # A row more takes the ignored pixels, whose index is above all classes; it is cut off below.
@@ -28,8 +28,19 @@ def confusion_matrices(truth: Tensor, prediction: Tensor, classes: int) -> Tenso
     photo = torch.arange(photos, device=truth.device)[:, None, None] * LANES
     lane = torch.arange(width, device=truth.device) % LANES
     offset = ((photo + lane) * bins).to(wide)
-    counts = torch.bincount((pair.to(wide) + offset).flatten(), minlength=LANES * photos * bins)
+    counts = _counts((pair.to(wide) + offset).flatten(), LANES * photos * bins)
     return counts.view(photos, LANES, classes + 1, classes).sum(1)[:, :classes]
+
+
+def _counts(indices: Tensor, bins: int) -> Tensor:
+    """Return how often each index comes, (bins,) int64."""
+    if indices.device.type == "cpu":
+        return torch.bincount(indices, minlength=bins)
+    # On a GPU bincount waits for the largest index to be known; adding whole numbers comes to the same in any order.
+    indices = indices.long()
+    return torch.zeros(bins, dtype=torch.int64, device=indices.device).scatter_add_(
+        0, indices, torch.ones_like(indices)
+    )
 
 
 def class_iou(matrix: Tensor) -> Tensor:

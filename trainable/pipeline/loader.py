@@ -1,14 +1,14 @@
 """Batches of training photos, drawn, mixed and augmented by streams that depend on seed, epoch and worker alone."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import albumentations as A
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, get_worker_info
 
 from trainable.dataset.cache import Cache
 from trainable.pipeline.mixing import Mix, find_others
@@ -31,8 +31,11 @@ class TrainingPhotos(Dataset[tuple[NDArray[np.uint8], NDArray[np.uint8]]]):
     first photo of an epoch seeds it.
     """
 
-    def __init__(self, cache: Cache, draws: Draws, mixing: list[Mix], augmentation: A.Compose, seed: int):
+    def __init__(
+        self, cache: Cache, draws: Draws, mixing: list[Mix], augmentation: A.Compose, seed: int, first_worker: int = 0
+    ):
         self.cache, self.draws, self.mixing, self.augmentation, self.seed = cache, draws, mixing, augmentation, seed
+        self.first_worker = first_worker  # where several GPUs have loading processes
         self.others = find_others(cache, draws.positions, mixing)
         self.epoch = -1
 
@@ -52,7 +55,7 @@ class TrainingPhotos(Dataset[tuple[NDArray[np.uint8], NDArray[np.uint8]]]):
 
     def _start(self, epoch: int) -> None:
         info = get_worker_info()
-        worker = info.id if info else 0
+        worker = self.first_worker + (info.id if info else 0)
         cv2.setNumThreads(0)
         self.augmentation.set_random_seed(stream_seed(self.seed, "augmentation", epoch, worker))
         self.rng = np.random.default_rng(stream_seed(self.seed, "mixing", epoch, worker))
@@ -74,22 +77,50 @@ class EpochSampler(Sampler[Key]):
         return len(self.draws.positions)
 
 
+class Batches(Sampler[list[Key]]):
+    """The batches of an epoch; of each, one GPU's part."""
+
+    def __init__(self, sampler: EpochSampler, batch_size: int, rank: int, count: int):
+        # A last batch that is not full is left out, as its batch-norm statistics are noise, unless it is the only one.
+        self.whole = BatchSampler(cast(Any, sampler), batch_size, drop_last=len(sampler) >= batch_size)
+        self.batch_size, self.rank, self.count = batch_size, rank, count
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        for batch in self.whole:
+            keys = cast(list[Key], batch)
+            yield keys[: len(keys) - len(keys) % self.count][self.rank :: self.count]
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+
 def training_batches(
-    photos: TrainingPhotos, *, batch_size: int, workers: int, pin: bool
+    photos: TrainingPhotos, *, batch_size: int, workers: int, pin: bool, part: tuple[int, int] = (0, 1)
 ) -> tuple[DataLoader[Any], EpochSampler]:
     """Return the loader of uint8 batches (B, H, W, 3) and (B, H, W), and the sampler whose epoch is to be set.
 
-    A last batch that is not full is left out, as its batch-norm statistics are noise, unless it is the only one.
+    Args:
+        photos: to load.
+        batch_size: photos per step, on all GPUs.
+        workers: processes that load.
+        pin: whether the batches go to a GPU.
+        part: which of how many GPUs.
+
+    Raises:
+        ValueError: the batch cannot be split evenly.
     """
+    if batch_size % part[1]:
+        raise ValueError(
+            f"batch_size must be a multiple of the {part[1]} GPUs of a trial, found {batch_size}; choose another "
+            "--batch-size or --gpus-per-trial"
+        )
     sampler = EpochSampler(photos.draws, photos.seed)
     loader = DataLoader(
         photos,
-        batch_size,
-        sampler=sampler,
+        batch_sampler=Batches(sampler, batch_size, *part),
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=pin,
-        drop_last=len(sampler) >= batch_size,
         collate_fn=_stack,
         # Its seed for workers, which ours do without, would be drawn from PyTorch's own stream, in a first epoch alone.
         generator=torch.Generator(),

@@ -3,8 +3,9 @@
 One row per photo, a row group each, so that a reader takes the photos it wants:
 
     file_name       the photo
-    probabilities   C x S x S bytes, the probability of each class times 255; each row of pixels less the row above it,
-                    modulo 256 (most differences are 0), compressed by zstd
+    probabilities   zstd of C x S x S bytes, the probability of each class times 255; each row of pixels less the row
+                    above it, modulo 256 (most differences are 0). Files of before leave the compression to parquet:
+                    their metadata has no `packed`
 
 S is the training size where that is below 256; otherwise the maps are kept at 256, where the competition's score looks.
 `at_256` brings the smaller ones there too. Every score is that of the likeliest class there: of a training, of an
@@ -107,6 +108,7 @@ def _write_maps(path: Path, rows: list[tuple[str, bytes]], size: int, epoch: int
             "size": str(size),
             "scale": "255",
             "rows": "less the row above, modulo 256",
+            "packed": CODEC,
             "epoch": str(epoch),
         },
     )
@@ -116,15 +118,13 @@ def _write_maps(path: Path, rows: list[tuple[str, bytes]], size: int, epoch: int
             with pq.ParquetWriter(
                 file,
                 schema,
-                compression=CODEC,
-                compression_level=1,
+                compression="none",
                 use_dictionary=False,
                 write_statistics=False,
                 write_page_checksum=True,
             ) as writer:
                 for name, row in rows:
-                    plain = pa.decompress(row, len(CLASSES) * size**2, codec=CODEC, asbytes=True)
-                    writer.write_table(pa.table({"file_name": [name], "probabilities": [plain]}, schema))
+                    writer.write_table(pa.table({"file_name": [name], "probabilities": [row]}, schema))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -140,6 +140,7 @@ class Maps:
     size: int  # pixels per side
     epoch: int  # of the weights they come from; 0 is unknown
     row_of: dict[str, int]  # by file name
+    packed: str = ""  # how each map is compressed; in files of before parquet alone has done it
 
     @classmethod
     def open(cls, path: Path) -> "Maps":
@@ -153,12 +154,12 @@ class Maps:
                 metadata = {key.decode(): value.decode() for key, value in file.schema_arrow.metadata.items()}
                 names = file.read(["file_name"]).column(0).to_pylist()
                 size, classes = int(metadata["size"]), tuple(metadata["classes"].split(","))
-                epoch = int(metadata.get("epoch", 0))
+                epoch, packed = int(metadata.get("epoch", 0)), metadata.get("packed", "")
         except (OSError, pa.ArrowException, KeyError, AttributeError) as error:
             raise DamagedMapsError(f"{path} cannot be read ({_first_line(error)})") from error
         if classes != CLASSES:
             raise DamagedMapsError(f"{path} is of the classes {', '.join(classes)}, not {', '.join(CLASSES)}")
-        return cls(path, size, epoch, {name: row for row, name in enumerate(names)})
+        return cls(path, size, epoch, {name: row for row, name in enumerate(names)}, packed)
 
     def read(self, file_names: Iterable[str]) -> Iterable[Map]:
         """Yield the photos' maps in the order asked.
@@ -172,7 +173,10 @@ class Maps:
                     raise DamagedMapsError(f"{self.path} has no photo {name}")
                 try:
                     group = file.read_row_group(self.row_of[name], ["probabilities"], use_threads=False)
-                    differences = np.frombuffer(group.column(0)[0].as_buffer(), np.uint8)
+                    cell = group.column(0)[0].as_buffer()
+                    if self.packed:
+                        cell = pa.decompress(cell, len(CLASSES) * self.size**2, codec=self.packed)
+                    differences = np.frombuffer(cell, np.uint8)
                     rows = differences.reshape(len(CLASSES), self.size, self.size)
                 except (OSError, pa.ArrowException, ValueError) as error:
                     raise DamagedMapsError(f"{self.path}: {name} cannot be read ({_first_line(error)})") from error

@@ -23,7 +23,7 @@ EPOCHS = 3
 def ending(kinds, hog_bytes=0):
     """Return a trainable whose trials end as is listed, in their second epoch."""
 
-    def train(assignment, setting, report, halt):
+    def train(assignment, setting, report, halt, saved):
         folder, rows = assignment.folder(RunFolder(setting.run)), []
         kind = kinds[assignment.number]
         with (folder.path / "attempts").open("a") as file:

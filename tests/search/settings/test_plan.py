@@ -90,6 +90,15 @@ def test_a_search_on_gpus_varies_the_batch_and_larger_photos():
     assert new_plan(Settings(space="joint"), CPU).batch_sizes == []
 
 
+def test_a_trial_over_several_gpus_shares_its_batches_evenly():
+    node = Machine(cores=16, gpus=4, gpu_memory_gb=32.0)
+    assert new_plan(Settings(space="joint", gpus_per_trial=4.0), node).batch_sizes == [8, 4, 16]
+    assert new_plan(Settings(space="joint", gpus_per_trial=2.0, batch_size=6), node).config.batch_size == 6
+    with pytest.raises(ValueError, match="--gpus-per-trial 4 splits each batch evenly, and the batch size is 6"):
+        new_plan(Settings(gpus_per_trial=4.0, batch_size=6), node)
+    assert resources(node, None, 2.0).concurrent == 2
+
+
 def test_given_options_win_and_the_default_decoder_goes_with_the_default_encoder():
     plan = new_plan(Settings(epochs=20, trials=3, architecture="deeplabv3plus", encoder="resnet18", smoke=True), CPU)
     assert (plan.config.epochs, plan.trials, plan.config.architecture) == (20, 3, "deeplabv3plus")

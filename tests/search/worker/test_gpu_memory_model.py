@@ -169,7 +169,7 @@ def test_resources_of_packed_trials():
         resources(Machine(cores=2, gpus=1), None, AUTO)
 
 
-def train(assignment, setting, report, halt):
+def train(assignment, setting, report, halt, saved):
     """Train nothing: say what of a GPU the trial got, and a peak that depends on its config."""
     import ray
 
