@@ -156,6 +156,11 @@ class Team:
     def __init__(
         self, count: int, config: TrialConfig, data: FoldData, folder: TrialFolder, resume: bool, beyond: Spared | None
     ):
+        if config.batch_size % count:
+            raise ValueError(
+                f"batch_size must be a multiple of the {count} GPUs of a trial, found {config.batch_size}; choose "
+                "another --batch-size or --gpus-per-trial"
+            )
         self.part, self._config = Part(0, count), config
         self._orders = (config, data, folder, resume, beyond)
         self._failure: dict[str, str] | None = None

@@ -104,16 +104,8 @@ def training_batches(
         batch_size: photos per step, on all GPUs.
         workers: processes that load.
         pin: whether the batches go to a GPU.
-        part: which of how many GPUs.
-
-    Raises:
-        ValueError: the batch cannot be split evenly.
+        part: which of how many GPUs; their number divides the batch.
     """
-    if batch_size % part[1]:
-        raise ValueError(
-            f"batch_size must be a multiple of the {part[1]} GPUs of a trial, found {batch_size}; choose another "
-            "--batch-size or --gpus-per-trial"
-        )
     sampler = EpochSampler(photos.draws, photos.seed)
     loader = DataLoader(
         photos,
