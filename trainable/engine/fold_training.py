@@ -17,10 +17,11 @@ from trainable.dataset.fold_data import FoldData
 from trainable.engine.checkpoint import load_optimizer, load_tensors, optimizer_state, save_tensors
 from trainable.engine.class_counts import class_counts
 from trainable.engine.halting import Halt, HaltedError
-from trainable.engine.precision_autotune import settle
+from trainable.engine.precision_autotune import searches_algorithms, settle
 from trainable.engine.train_step import Stepper
 from trainable.engine.validation import Validated, validate
 from trainable.machine.device import (
+    algorithms_searched,
     is_memory_short,
     peak_memory_mb,
     random_state,
@@ -78,6 +79,7 @@ class FoldTraining:
         self.loader, self.sampler = training_batches(
             self.photos, batch_size=config.batch_size, workers=config.workers, pin=config.device == "cuda"
         )
+        self.searches_algorithms = searches_algorithms(config, data.cache.path.parent, steps=len(self.loader))
 
     def epoch(
         self, epoch: int, val_mious: Sequence[float], folder: TrialFolder | None = None
@@ -101,7 +103,9 @@ class FoldTraining:
             DivergedError: a loss that is not finite.
         """
         start = time.perf_counter()
-        train_loss, photo_count, waited = self._train(epoch, val_mious, folder)
+        # In training alone, whose batches are all of one shape; the last one of a validation is not.
+        with algorithms_searched(self.searches_algorithms):
+            train_loss, photo_count, waited = self._train(epoch, val_mious, folder)
         trained = time.perf_counter()
         validated = self._validate() if len(self.data.val) else None
         end = time.perf_counter()

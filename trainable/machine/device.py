@@ -5,7 +5,7 @@ import ctypes
 import gc
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,6 +82,26 @@ def limit_memory(share: float, context_mb: float) -> None:
         total_mb = torch.cuda.get_device_properties(0).total_memory / 1e6
         limit = share - context_mb / total_mb if share < 1 else 1.0
         torch.cuda.set_per_process_memory_fraction(max(limit, 0.01))
+
+
+@contextlib.contextmanager
+def algorithms_searched(search: bool) -> Iterator[None]:
+    """Let cuDNN time its algorithms at each new shape, in here alone: a later trial of this process may fare without.
+
+    PyTorch keeps what was chosen by thread. A trial trains in a thread of its own, and in here its backward pass does
+    too: in the process's it would find, and leave, the choices of other trials. Nothing is searched where deterministic
+    algorithms are asked for, as what is found depends on the moment.
+    """
+    if not search or torch.are_deterministic_algorithms_enabled():
+        yield
+        return
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        with torch.autograd.set_multithreading_enabled(False):
+            yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def reset_peak_memory(device: str) -> None:
