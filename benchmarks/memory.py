@@ -136,7 +136,7 @@ def replayed(rows: list[Row], gpu_memory_gb: float, order: np.random.Generator) 
         for position in order.permutation(len(rows)):
             row = rows[position]
             config, peak = config_of(row), row["reserved_mb"]
-            launches.append((packing.share(config), peak))
+            launches.append((packing.memory_share(config), peak))
             packing.learn(int(position), config, {"peak_memory_mb": peak, "accumulation": row["accumulation"]})
     return launches
 

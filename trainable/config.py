@@ -78,7 +78,7 @@ class TrialConfig:
     device: str = "auto"
     """auto (a GPU if there is one), cpu or cuda."""
     precision: str = "auto"
-    """auto (the fastest the device has), fp32, bf16 or fp16."""
+    """auto (what trains this model fastest), fp32, bf16 or fp16."""
     memory_format: str = "auto"
     """auto (what trains this model fastest), channels_last or contiguous."""
     compile: bool = False

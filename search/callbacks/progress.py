@@ -17,7 +17,7 @@ from rich.text import Text
 from search.run_state.leaderboard import show_params
 from search.run_state.tables import fitted
 from search.run_state.time_left import epochs_to_come
-from search.worker.messages import Epoch, Report
+from search.worker.messages import Epoch, Placed, Report
 from search.worker.trial_callback import TrialCallback, assigned
 from trainable.classes import METRIC
 from trainable.counts import counted
@@ -170,6 +170,8 @@ class Progress(TrialCallback):
 
     def trial_reported(self, trial: Trial, report: Report) -> None:
         """A trial ended an epoch, or tells why it cannot go on here."""
+        if isinstance(report, Placed):
+            return
         if not isinstance(report, Epoch):
             self.lost[trial.trial_id] = report.reason or GONE
             return

@@ -55,11 +55,12 @@ class Hours(TrialCallback):
         self._write()
 
     def trial_reported(self, trial: Trial, report: Report) -> None:
-        """A trial ended an epoch."""
-        name, epoch = key(assigned(trial).folder(self.run)), report.number if isinstance(report, Epoch) else 0
-        last_epoch = self.last.get(name, epoch - 1 if not assigned(trial).resume else epoch)
-        self.epochs += epoch > last_epoch  # one that goes on tells its last epoch once more
-        self.last[name] = max(epoch, last_epoch)
+        """A trial ended an epoch, or tells something else."""
+        if isinstance(report, Epoch):
+            name, epoch = key(assigned(trial).folder(self.run)), report.number
+            last_epoch = self.last.get(name, epoch - 1 if not assigned(trial).resume else epoch)
+            self.epochs += epoch > last_epoch  # one that goes on tells its last epoch once more
+            self.last[name] = max(epoch, last_epoch)
         self._write()
 
     def trial_ended(self, trial: Trial, failed: bool) -> None:

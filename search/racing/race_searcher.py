@@ -48,6 +48,8 @@ class Racer(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next training; None: there is none now, but there may be when another has ended."""
+        if self.packing and self.packing.holds(len(self.live)):
+            return None
         self.load()
         task = self.race.next([*self.live.values(), *self.aside])
         if task is None:

@@ -43,7 +43,7 @@ TEST_ENCODER = "tu-test_resnet"
 """timm's smallest, the default without a GPU: an epoch takes seconds, and its scores say little of real networks."""
 
 TOGETHER = 4
-"""Trials that are packed on one GPU at most."""
+"""Trials that are packed on one GPU at most; how many pay is measured, see `search/cluster/gpu_sharing.py`."""
 
 
 def resources(machine: Machine, concurrent: int | None, gpus_per_trial: float | str | None) -> Resources:
@@ -89,7 +89,7 @@ def _packed(machine: Machine, concurrent: int | None) -> Resources:
     running = min(concurrent or fits, fits)
     cpus = max(1, min(cores // min(TOGETHER * gpus, cores) for cores, gpus in machine.shares if gpus))
     on = f"{counted(machine.gpus, 'GPU')}{machine.describe()}"
-    description = f"at most {_at_a_time(running)} on {on}, packed by their memory"
+    description = f"at most {_at_a_time(running)} on {on}, packed by memory and measured speed"
     return Resources(running, cpus, machine.gpus / running, description, packed=True)
 
 

@@ -108,6 +108,8 @@ class StudySearch(Searcher):
 
         None: there is none now, but there may be when a running one has ended; `FINISHED`: there will be none.
         """
+        if self.packing and self.packing.holds(len(self.live)):
+            return None
         number = self.unfinished.pop(0) if self.unfinished else self.thawing.next() if self.thawing else None
         has_more = self._count_asked() < self.trials and (self.thawing is None or self.thawing.more())
         if number is not None:

@@ -51,7 +51,7 @@ def need_of(config: TrialConfig, weights_mb: float, photo_mb: float, accumulatio
     """Return the need of a config whose network has this footprint (`trainable/model/activation_memory.py`).
 
     Args:
-        config: with the precision it trains in; `auto` is 16 bits, as it is on a GPU.
+        config: with the precision it trains in; `auto` is 16 bits, as a GPU nearly always chooses.
         weights_mb: of the network.
         photo_mb: kept of one photo.
         accumulation: parts that a batch is split into.

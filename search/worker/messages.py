@@ -42,6 +42,17 @@ class Assignment:
 
 
 @dataclass(frozen=True)
+class Placed:
+    """A training begins that shares a GPU with others, or might."""
+
+    gpu: str  # its node and number
+
+    def sent(self) -> dict[str, Any]:
+        """Return it as Tune takes it."""
+        return {"placed": self.gpu}
+
+
+@dataclass(frozen=True)
 class Epoch:
     """An epoch has ended, and its state is saved."""
 
@@ -99,12 +110,14 @@ class Broken:
         return {"broken": self.state, "reason": self.reason, "traceback": self.traceback, "files": self.files}
 
 
-Report = Epoch | Halted | Excused | Broken
+Report = Placed | Epoch | Halted | Excused | Broken
 
 
 def read_report(result: dict[str, Any] | None) -> Report | None:
     """Return what a worker has told, or None where Tune has a result of its own or none."""
     result = result or {}
+    if "placed" in result:
+        return Placed(result["placed"])
     if "halted" in result:
         return Halted(result["halted"])
     if "excused" in result:

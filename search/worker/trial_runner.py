@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import ray
 from ray import tune
 from ray.tune.trainable import wrap_function
 
 from search.ending.preemption import Halting, listen
 from search.worker.gpu_memory_model import CONTEXT_MB
 from search.worker.lease import Claim, SupersededError
-from search.worker.messages import Assignment, Broken, Epoch, Excused, Halted
+from search.worker.messages import Assignment, Broken, Epoch, Excused, Halted, Placed
 from search.worker.remote_trial import WorkerCopy
 from trainable.classes import METRIC
 from trainable.config import TrialConfig
@@ -101,6 +102,8 @@ class Attempt:
         if self.copy:
             self.copy.fetch()
         stop_requested = self.copy.stop_requested if self.copy else self.run.stop_requested
+        if self.assignment.gpus is not None:
+            tune.report(Placed(placed_on()).sent())
         with Halting(stop_requested) as self.halting:
             try:
                 train(self.assignment, self.setting, self.report, self.halt, self.saved)
@@ -180,6 +183,12 @@ def train(
         saved=saved,
         gpus=max(int(setting.gpus), 1),
     )
+
+
+def placed_on() -> str:
+    """Return which GPU this worker has a share of: its node, and its number there."""
+    context = ray.get_runtime_context()
+    return f"{context.get_node_id()} {' '.join(context.get_accelerator_ids().get('GPU', []))}"
 
 
 def fold_data(config: TrialConfig, setting: TrialSetting) -> "FoldData":

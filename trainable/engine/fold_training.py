@@ -17,11 +17,12 @@ from trainable.dataset.fold_data import FoldData
 from trainable.engine.checkpoint import HostCopies, load_optimizer, load_tensors, optimizer_state, save_tensors
 from trainable.engine.class_counts import class_counts
 from trainable.engine.halting import Halt, HaltedError
-from trainable.engine.precision_autotune import settle
+from trainable.engine.precision_autotune import searches_algorithms, settle
 from trainable.engine.replicas import ALONE, MemoryShortError, Part, Spared
 from trainable.engine.train_step import Stepper
 from trainable.engine.validation import Validated, validate
 from trainable.machine.device import (
+    algorithms_searched,
     is_memory_short,
     peak_memory_mb,
     random_state,
@@ -87,6 +88,7 @@ class FoldTraining:
             pin=config.device == "cuda",
             part=(part.rank, part.count),
         )
+        self.searches_algorithms = searches_algorithms(config, data.cache.path.parent, steps=len(self.loader))
 
     def epoch(
         self, epoch: int, val_mious: Sequence[float], folder: TrialFolder | None = None
@@ -110,7 +112,9 @@ class FoldTraining:
             DivergedError: a loss that is not finite.
         """
         start, self.halting_s = time.perf_counter(), 0.0
-        train_loss, photo_count, waited = self._train(epoch, val_mious, folder)
+        # In training alone, whose batches are all of one shape; the last one of a validation is not.
+        with algorithms_searched(self.searches_algorithms):
+            train_loss, photo_count, waited = self._train(epoch, val_mious, folder)
         trained = time.perf_counter()
         train_s = trained - start - self.halting_s
         validated = self._validate() if len(self.data.val) else None

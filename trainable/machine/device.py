@@ -5,7 +5,7 @@ import ctypes
 import gc
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,13 +15,31 @@ from torch import Tensor
 from trainable.config import TrialConfig
 
 MEMORY_SHORT = (
+    # PyTorch: "CUDA out of memory", "DefaultCPUAllocator: can't allocate memory", and what C++ throws
+    "out of memory",
     "not enough memory",
     "can't allocate memory",
-    "out of memory",
+    "cannot allocate memory (12)",  # with the number, as a library that cannot be loaded says the words too
+    "bad_alloc",
+    # the CUDA runtime and driver, where only the name of the error is told
+    "out_of_memory",
+    "memoryallocation",
+    # cuBLAS, cuSOLVER, cuFFT and cuDNN up to 8; cuDNN from 9 on, for the device and for the host
     "alloc_failed",
+    "allocation_failed",
+    # cuDNN finds no engine where none has room to work in: pytorch issue 108645, older words in marqo issue 101
     "unable to find an engine",
+    "unable to find a valid cudnn algorithm",
+    # NCCL, in what it calls its last error
+    "failed to cuda malloc",
+    "failed to cuda calloc",
+    "failed to cuda host alloc",
 )
-"""What PyTorch, cuDNN and cuBLAS say, in lower case: cuDNN finds no engine where none has room to work in."""
+"""What is said where memory cannot be had, in lower case.
+
+Left out is what has other causes as well: CUDNN_STATUS_EXECUTION_FAILED, CUDNN_STATUS_INTERNAL_ERROR and the libraries'
+NOT_INITIALIZED come of a driver or a version that does not fit too, and no smaller batch helps against those.
+"""
 
 
 class OutOfMemoryError(RuntimeError):
@@ -66,6 +84,26 @@ def limit_memory(share: float, context_mb: float) -> None:
         torch.cuda.set_per_process_memory_fraction(max(limit, 0.01))
 
 
+@contextlib.contextmanager
+def algorithms_searched(search: bool) -> Iterator[None]:
+    """Let cuDNN time its algorithms at each new shape, in here alone: a later trial of this process may fare without.
+
+    PyTorch keeps what was chosen by thread. A trial trains in a thread of its own, and in here its backward pass does
+    too: in the process's it would find, and leave, the choices of other trials. Nothing is searched where deterministic
+    algorithms are asked for, as what is found depends on the moment.
+    """
+    if not search or torch.are_deterministic_algorithms_enabled():
+        yield
+        return
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        with torch.autograd.set_multithreading_enabled(False):
+            yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
 def reset_peak_memory(device: str) -> None:
     """Start a new measurement of peak memory."""
     if device == "cuda":
@@ -92,7 +130,7 @@ def peak_memory_mb(device: str) -> float:
 
 def too_short(config: TrialConfig, photos: str, error: Exception, more: str = "") -> OutOfMemoryError:
     """Return the error that ends a trial whose `photos` do not fit, with the peak."""
-    peak, line = peak_memory_mb(config.device), str(error).splitlines()[0]
+    peak, line = peak_memory_mb(config.device), (str(error).splitlines() or [type(error).__name__])[0]
     what = f"{photos} of {config.image_size} px at a time does not fit"
     return OutOfMemoryError(f"{what}: peak {peak:,.0f} MB, then {line}{more}")
 

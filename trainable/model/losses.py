@@ -1,7 +1,8 @@
 """The losses a trial can train with.
 
 All take logits (N, C, H, W) and class indices (N, H, W), leave out pixels of IGNORE_INDEX and return the mean, 0 where
-no pixel is left: none expects a softmax in the model.
+no pixel is left: none expects a softmax in the model. None reads a value back from a GPU, which would hold up the
+launches of the backward pass: what depends on the pixels is masked, not branched on or picked by a boolean index.
 """
 
 import math
@@ -70,8 +71,9 @@ def weighted_cross_entropy(counts: ClassCounts, scheme: str = "median_frequency"
     weights = class_weights(counts, scheme)
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
-        weight = weights.to(logits)
-        mean = F.cross_entropy(logits, target, weight, ignore_index=IGNORE_INDEX, label_smoothing=label_smoothing)
+        nonlocal weights
+        weights = weights.to(logits)  # kept there: a copy to a GPU waits for all that was launched before it
+        mean = F.cross_entropy(logits, target, weights, ignore_index=IGNORE_INDEX, label_smoothing=label_smoothing)
         return _or_zero(mean, target)
 
     return loss
@@ -99,12 +101,30 @@ def jaccard() -> Loss:
 
 
 def lovasz() -> Loss:
-    """Lovász-softmax over the classes in the batch. Source: Berman et al. 2018."""
-    inner = smp_losses.LovaszLoss("multiclass", per_image=False, ignore_index=IGNORE_INDEX)
+    """Lovász-softmax over the classes in the batch. Source: Berman et al. 2018, algorithm 1.
+
+    SMP's asks the device of each class whether it is there, and picks the labelled pixels by a boolean index.
+    """
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
-        # SMP's is no single number where no pixel is labelled.
-        return inner(logits, target) if (target != IGNORE_INDEX).any() else logits.sum() * 0
+        probabilities = logits.softmax(1).transpose(0, 1).flatten(1)  # (C, P)
+        labels = target.flatten()
+        labelled = labels != IGNORE_INDEX
+        rank = torch.arange(1, len(labels) + 1, device=labels.device)
+        total, classes = probabilities[:, :0].sum(), logits.new_zeros(())  # 0, from which a gradient can be asked
+        for index, probability in enumerate(probabilities):
+            of_class = labels == index
+            if _may_look(target) and not of_class.any():
+                continue
+            # Unlabelled pixels have no error, so they come last, where nothing is added to the sum.
+            errors, order = ((of_class.to(probability.dtype) - probability).abs() * labelled).sort(descending=True)
+            found = of_class[order].cumsum(0, dtype=torch.int32)  # whole numbers: exact, and the same in any order
+            missing = found[-1] - found
+            iou = missing / (rank + missing)  # if the pixels up to this one were wrong and all others right
+            there = of_class.any()
+            total = total - (errors * torch.diff(iou, prepend=iou.new_ones(1))).sum() * there
+            classes = classes + there
+        return total / classes.clamp(min=1)
 
     return loss
 
@@ -128,12 +148,18 @@ def ohem_cross_entropy(threshold: float = 0.7, share: float = 0.25) -> Loss:
     """
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
-        valid = target != IGNORE_INDEX
-        pixel_losses = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, reduction="none")[valid]
-        if not len(pixel_losses):
-            return logits.sum() * 0
-        hard = int((pixel_losses.detach() > -math.log(threshold)).sum()) if threshold else 0
-        return pixel_losses.topk(max(hard, math.ceil(share * len(pixel_losses))), sorted=False).values.mean()
+        pixel_losses = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, reduction="none").flatten()
+        with torch.no_grad():
+            valid = (target != IGNORE_INDEX).sum()
+            least = (share * valid.double()).ceil()  # double, as Python's is: a float may be one pixel off
+            # As many as there would be were all labelled. Unlabelled ones have the loss 0: no others are lower.
+            most, looks = math.ceil(share * len(pixel_losses)), _may_look(target)
+            hardest = pixel_losses.topk(int(least) if looks else most, sorted=not looks).indices
+            first = torch.arange(len(hardest), device=hardest.device) < least
+            kept = torch.zeros_like(pixel_losses, dtype=torch.bool).scatter_(0, hardest, first)
+            if threshold:
+                kept |= pixel_losses > -math.log(threshold)
+        return pixel_losses.where(kept, 0).sum() / kept.sum().clamp(min=1)
 
     return loss
 
@@ -215,6 +241,11 @@ def class_weights(counts: ClassCounts, scheme: str) -> Tensor:
 def _or_zero(mean: Tensor, target: Tensor) -> Tensor:
     """Return a mean over labelled pixels, or 0 for its 0 / 0: a choice on the device, which waits for no copy."""
     return torch.where((target != IGNORE_INDEX).any(), mean, mean.new_zeros(()))
+
+
+def _may_look(tensor: Tensor) -> bool:
+    """Tell whether a value may be read, to do less: on a CPU it costs nothing, on a GPU it waits for all that runs."""
+    return tensor.device.type == "cpu"
 
 
 class _FocalTversky(smp_losses.TverskyLoss):

@@ -7,7 +7,7 @@
     runs/NAME/priors.json         what a warm start took from earlier runs
     runs/NAME/phases.json         how far it is on its way to a submission, if that was asked for
     runs/NAME/hours.json          how long it held the machine, and each trial its part
-    runs/NAME/memory.json         what its networks keep in memory, where trials are packed on GPUs
+    runs/NAME/memory.json         what its networks keep in memory and gain together, where trials share GPUs
     runs/NAME/trials/0007/        one folder per trial, by its number in the study:
         config.json               the config as applied
         trial.json                what the space sampled, state, reason, epochs, seconds; once it has ended, size and

@@ -130,6 +130,8 @@ def test_progress_counts_and_tells_events(tmp_path, terminal):
     def show(console):
         progress = Progress(run, trials=3, epochs=EPOCHS, console=console)
         event(progress, "on_trial_start", 0)
+        event(progress, "on_trial_result", 0, result={"placed": "node 0"})  # tells nothing of interest here
+        assert not progress.lost
         for epoch, value in enumerate((0.1, 0.3, 0.2), start=1):
             event(progress, "on_trial_result", 0, result={"epoch": epoch, "val_miou": value})
         run.trial(0).write_status(STOPPED, "stopped by ASHA after epoch 3 of 4")

@@ -155,6 +155,9 @@ def test_further_seeds_have_a_folder_and_a_seed_of_their_own(tmp_path):
 
 def test_trainings_are_packed_as_trials_are(tmp_path, tiny_config):
     class Shares:
+        def holds(self, live):
+            return live == 2
+
         def share(self, config):
             if config.optimizer["lr"] > 2:
                 raise DoesNotFitError("too large")
@@ -167,6 +170,7 @@ def test_trainings_are_packed_as_trials_are(tmp_path, tiny_config):
         write_json(run.trial(number).path / "config.json", config)
     found = Racer(run, Race([0, 1], rungs_of(range(2), 0, 1)), Console(), Shares())
     assert [found.suggest(f"t{index}")["gpus"] for index in range(2)] == [0.25, 1.0]  # it did fit
+    assert found.suggest("t2") is None and len(found.live) == 2  # until it is measured what one does alone
 
 
 def test_tune_can_snapshot_a_racer_that_holds_a_console(tmp_path):

@@ -174,6 +174,16 @@ def hours_of(run, share, events):
     return hours
 
 
+@pytest.mark.parametrize(("resume", "epochs"), [(False, 2), (True, 1)])
+def test_epochs_alone_are_counted(tmp_path, resume, epochs):
+    hours = Hours(RunFolder(tmp_path), CORES)
+    trial = SimpleNamespace(trial_id="t", config=Assignment(0, {}, resume).sent())
+    hours.on_trial_start(0, [], trial)
+    for result in ({"placed": "node 0"}, {"epoch": 4, "val_miou": 0.1}, {"halted": "-"}, {"epoch": 5, "val_miou": 0.1}):
+        hours.on_trial_result(0, [], trial, result)
+    assert hours.epochs == epochs  # one that goes on tells its last epoch once more
+
+
 def test_a_limit_of_ages_has_a_timer_all_the_same():
     timer = Clock(Budget("--until 99999999999999d", 8.64e18, None)).timer(lambda: None)
     assert timer is not None and timer.is_alive()

@@ -283,7 +283,8 @@ def test_base_of_another_machine_brings_no_device(tmp_path):
     (Machine(cores=2, gpus=0), None, "2 trials at a time on 2 CPU cores, one thread each"),
     (Machine(cores=8, gpus=1), None, "1 trial at a time on 1 GPU"),
     (Machine(cores=8, gpus=2), None, "2 trials at a time on 2 GPUs"),
-    (Machine(cores=1, gpus=1, gpu_memory_gb=16), "auto", "at most 1 trial at a time on 1 GPU, packed by their memory"),
+    (Machine(cores=1, gpus=1, gpu_memory_gb=16), "auto",
+     "at most 1 trial at a time on 1 GPU, packed by memory and measured speed"),
 ])  # fmt: skip
 def test_shares_are_told_in_right_numbers(machine, share, said):
     assert resources(machine, None, share).description == said

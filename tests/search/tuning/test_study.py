@@ -182,6 +182,17 @@ def test_finished_and_failed_trials_keep_their_place_on_the_rungs(run):
     assert rungs(asha(run))[1] == pytest.approx([0.1, 0.2, 0.3])
 
 
+def test_no_trial_is_handed_out_while_packing_measures_another(run):
+    run.path.mkdir()
+    packing = SimpleNamespace(holds=lambda live: live == 1, share=lambda config: 0.5)
+    search = StudySearch(run, open_study(run, SPACE), SPACE, BASE, 12, packing=packing)
+    assert search.suggest("a")["gpus"] == 0.5
+    assert search.suggest("b") is None
+    assert len(search.study.get_trials()) == len(SPACE.first_trials) and not search.over
+    packing.holds = lambda live: False
+    assert search.suggest("b")["number"] == 1
+
+
 def test_base_of_the_config_is_kept(run):
     run.path.mkdir()
     search = StudySearch(run, open_study(run, SPACE), SPACE, replace(BASE, batch_size=3), 12)

@@ -71,10 +71,10 @@ def test_share_is_what_the_peak_and_the_process_take(tmp_path):
     packing = Packing(RunFolder(tmp_path), V100_GB, measure)
     for number in range(8):
         packing.learn(number, CONFIG, row(4000.0))
-    share = packing.share(CONFIG)
+    share = packing.memory_share(CONFIG)
     assert (4000 + CONTEXT_MB) / 1000 / V100_GB <= share < 1.4 * (4000 + CONTEXT_MB) / 1000 / V100_GB
-    assert packing.share(replace(CONFIG, image_size=64)) == 1 / TOGETHER
-    assert packing.share(replace(CONFIG, batch_size=64)) == 1.0  # its batch will be split
+    assert packing.memory_share(replace(CONFIG, image_size=64)) == 1 / TOGETHER
+    assert packing.memory_share(replace(CONFIG, batch_size=64)) == 1.0  # its batch will be split
 
 
 def test_each_trial_is_learnt_from_once(tmp_path):
@@ -89,15 +89,15 @@ def test_what_cannot_fit_is_refused_with_its_figures(tmp_path):
     packing.learn(0, replace(CONFIG, image_size=256, batch_size=2), row(900.0))
     told = r"2 photos of 4096 px at a time need at least [\d.]+ GB, and a GPU has 3.4 GB for them"
     with pytest.raises(DoesNotFitError, match=told):
-        packing.share(replace(CONFIG, image_size=4096))
+        packing.memory_share(replace(CONFIG, image_size=4096))
 
 
 def test_what_fits_by_activation_checkpointing_is_started_and_learnt_from_as_such(tmp_path):
     large = replace(CONFIG, image_size=2048, batch_size=2)
     with pytest.raises(DoesNotFitError, match="2 photos of 2048 px"):
-        Packing(RunFolder(tmp_path), 4.0, measure).share(large)
+        Packing(RunFolder(tmp_path), 4.0, measure).memory_share(large)
     packing = Packing(RunFolder(tmp_path / "other"), 4.0, lambda config: (*measure(config), 0.1 * measure(config)[1]))
-    assert packing.share(large) == 1.0
+    assert packing.memory_share(large) == 1.0
     packing.learn(0, CONFIG, {**row(4000.0), "recomputed": 0.0})
     packing.learn(1, large, {**row(3000.0), "recomputed": 1.0})
     packing.learn(2, CONFIG, {**row(4000.0), "recomputed": float("nan")})  # an earlier version's
@@ -107,7 +107,7 @@ def test_what_fits_by_activation_checkpointing_is_started_and_learnt_from_as_suc
 def test_network_without_a_footprint_gets_a_gpu_of_its_own(tmp_path):
     packing = Packing(RunFolder(tmp_path), V100_GB, lambda config: (0.0, 0.0))
     packing.learn(0, CONFIG, row(1.0))
-    assert packing.share(CONFIG) == 1.0 and not packing.model.needs
+    assert packing.memory_share(CONFIG) == 1.0 and not packing.model.needs
 
 
 def test_resumed_search_gives_the_same_shares_and_counts_no_network_again(tmp_path):
@@ -127,9 +127,9 @@ def test_resumed_search_gives_the_same_shares_and_counts_no_network_again(tmp_pa
         first.learn(number, config, rows[-1])
     again = Packing(run, V100_GB, counted)
     assert len(asked) == 2
-    assert again.share(CONFIG) == first.share(CONFIG)
+    assert again.memory_share(CONFIG) == first.memory_share(CONFIG)
     (tmp_path / FILE).write_text("{")
-    assert Packing(run, V100_GB, counted).share(CONFIG) == first.share(CONFIG)
+    assert Packing(run, V100_GB, counted).memory_share(CONFIG) == first.memory_share(CONFIG)
 
 
 def test_refused_trial_is_out_of_memory_to_folder_and_sampler(tmp_path):
@@ -140,6 +140,9 @@ def test_refused_trial_is_out_of_memory_to_folder_and_sampler(tmp_path):
 
     class Tight:
         given = 0
+
+        def holds(self, live):
+            return False
 
         def share(self, config):
             self.given += 1
@@ -178,7 +181,8 @@ def train(assignment, setting, report, halt, saved):
     (folder.path / "held.json").write_text(json.dumps({"gpu": held.get("GPU", 0), "gpus": assignment.gpus}))
     config = TrialConfig.from_dict(assignment.config)
     write_json(folder.path / "config.json", config.to_dict())
-    rows = [{"epoch": epoch, "val_miou": 0.1 * epoch, **row(2500.0)} for epoch in (1, 2)]
+    speed = {"images_per_s": 50.0, "train_s": 10.0, "val_s": 1.0}
+    rows = [{"epoch": epoch, "val_miou": 0.1 * epoch, **row(2500.0), **speed} for epoch in (1, 2)]
     for number in (1, 2):
         save(folder, rows[:number])
         report(rows[number - 1])
@@ -197,7 +201,9 @@ def test_trials_share_a_gpu_by_what_they_need(tmp_path, monkeypatch):
     plan, run = plan_of(12, 2, seed=0), RunFolder(tmp_path / "run")
     run.path.mkdir()
     write_json(run.path / "search.json", {"plan": plan.__dict__})
-    packing = Packing(run, V100_GB, lambda config: (100.0, 800.0))
+    packing, placed = Packing(run, V100_GB, lambda config: (100.0, 800.0)), []
+    begins = packing.sharing.begins
+    monkeypatch.setattr(packing.sharing, "begins", lambda *given: (placed.append(given), begins(*given)))
     share = Resources(concurrent=2, cpus_per_trial=1, gpus_per_trial=0.5, description="", packed=True)
     setting = TrialSetting(run.path, None, {}, False)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -208,3 +214,6 @@ def test_trials_share_a_gpu_by_what_they_need(tmp_path, monkeypatch):
     assert all(each["gpu"] == pytest.approx(each["gpus"]) for each in held)
     assert held[-1]["gpus"] < held[0]["gpus"]  # what is known need not be feared
     assert held[-1]["gpus"] >= 3.1 / V100_GB
+    assert sorted(number for _, number, _, _ in placed) == list(range(12))
+    assert len({gpu for *_, gpu, _ in placed}) == 1 and placed[0][2].split()[1] == "0"
+    assert not packing.sharing.places
