@@ -4,11 +4,13 @@ The training code is imported inside the functions: PyTorch and the model librar
 the driver, that only hands these functions on, need not spend.
 """
 
+import gc
 import math
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,6 +168,7 @@ def train(
     saved: Callable[[], None],
 ) -> None:
     """Train what was handed out; see `train_fold`."""
+    _import_training()
     from trainable.fold import train_fold
     from trainable.machine.device import limit_memory, release_memory
 
@@ -189,6 +192,14 @@ def placed_on() -> str:
     """Return which GPU this worker has a share of: its node, and its number there."""
     context = ray.get_runtime_context()
     return f"{context.get_node_id()} {' '.join(context.get_accelerator_ids().get('GPU', []))}"
+
+
+@cache
+def _import_training() -> None:
+    """Import what trainings need, and spare its modules the search for garbage after each of them."""
+    import trainable.fold  # noqa: F401
+
+    gc.freeze()
 
 
 def fold_data(config: TrialConfig, setting: TrialSetting) -> "FoldData":

@@ -59,7 +59,7 @@ def build_model(config: TrialConfig, *, load_encoder: bool = True) -> Segmenter:
         FileNotFoundError: no such encoder weights, or published ones that cannot be downloaded.
     """
     if load_encoder:
-        check_model(config)
+        _check_once(config)
     else:
         _check_names(config)  # a config of anyone's may come with weights: timm would load code's choice of files
     try:
@@ -74,6 +74,18 @@ def build_model(config: TrialConfig, *, load_encoder: bool = True) -> Segmenter:
     if load_encoder and config.encoder_weights not in ("none", "imagenet"):
         _load_encoder(network, config)
     return Segmenter(network, *_normalisation(config), FORMATS.get(config.memory_format, torch.channels_last))
+
+
+_checked: set[str] = set()
+"""Configs that passed: the trials of a worker are checked once for each model."""
+
+
+def _check_once(config: TrialConfig) -> None:
+    network = (config.architecture, config.encoder, config.encoder_weights, config.decoder, config.drop_path)
+    key = repr((*network, config.image_size, config.batch_size, config.accumulation))
+    if key not in _checked:
+        check_model(config)
+        _checked.add(key)
 
 
 def check_model(config: TrialConfig) -> None:
