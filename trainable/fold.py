@@ -128,7 +128,7 @@ def _attempt(
                 writer.finish()  # what has been reached, before the state in the midst of the epoch after it
             return reason
 
-        training = FoldTraining(config, data, halted, team.part)
+        training = FoldTraining(config, data, halted, team.part, folder if resume else None)
         behind = training.device.type == "cuda" if way.behind is None else way.behind
         folder.path.mkdir(parents=True, exist_ok=True)
         write_json(folder.path / "config.json", training.config.to_dict())

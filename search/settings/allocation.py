@@ -103,11 +103,14 @@ def _held(gpus: int, share: float) -> int:
     return int(gpus / share) if share >= 1 else gpus * int(1 / share)
 
 
-def default_options(machine: Machine, demo: bool) -> dict[str, Any]:
+def default_options(machine: Machine, demo: bool, gpus_per_trial: float | str | None = None) -> dict[str, Any]:
     """Return the options that depend on the device and the data: a search that ends in sensible time as it is."""
     if machine.gpus:
-        # As many loading processes as the GPU's share of the cores feeds, beside the training process.
-        workers = max(min(min(cores // gpus for cores, gpus in machine.shares if gpus), 8) - 1, 0)
+        # As many loading processes as a trial's share of the GPU's cores feeds, beside its training process. Packed
+        # trials are two to a GPU until more are measured to pay.
+        share = 0.5 if gpus_per_trial == AUTO else min(float(gpus_per_trial or 1), 1.0)
+        cores = min(node_cores // gpus for node_cores, gpus in machine.shares if gpus)
+        workers = max(min(int(cores * share), 8) - 1, 0)
         return {
             "image_size": 128 if demo else 512,
             "batch_size": 8,

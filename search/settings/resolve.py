@@ -37,7 +37,7 @@ def new_plan(settings: Settings, machine: Machine) -> Plan:
     """
     if settings.promoted:
         return settings.promoted.plan
-    defaults = default_options(machine, demo=settings.data is None)
+    defaults = default_options(machine, settings.data is None, settings.gpus_per_trial)
     base = _base(settings)
     if settings.architecture or settings.encoder or {"architecture", "encoder"} & base.keys():
         defaults["decoder"] = {}  # the narrow decoder is for the small default encoder
@@ -107,6 +107,7 @@ def _base(settings: Settings) -> dict[str, Any]:
         raise ValueError(f"--base {settings.base}: {error}") from error
     if content.get("device", "auto") != "auto":  # as applied on the machine that trained it
         content |= {"device": "auto", "precision": "auto", "memory_format": "auto"}
+        content.pop("workers", None)
     return content
 
 

@@ -61,7 +61,7 @@ class Attestation:
         # Before the first step the schedule has set nothing yet.
         factor = 1.0 if share is None else self._schedule((epoch - 1 + share) / self.config.epochs, val_mious)
         findings = [*self._optimizer(factor), *self._steps(epoch), *self._data(), *self._model()]
-        if share is None:
+        if share is None and self.training.begins:
             findings += self._encoder_weights()
         wrong = [
             f"{name} (asked {_show(asked)}, found {_show(actual)})"

@@ -14,7 +14,14 @@ from trainable.classes import CLASSES
 from trainable.config import NO_FOLD, TrialConfig
 from trainable.counts import counted
 from trainable.dataset.fold_data import FoldData
-from trainable.engine.checkpoint import HostCopies, load_optimizer, load_tensors, optimizer_state, save_tensors
+from trainable.engine.checkpoint import (
+    HostCopies,
+    load_optimizer,
+    load_tensors,
+    optimizer_state,
+    save_tensors,
+    saved_header,
+)
 from trainable.engine.class_counts import class_counts
 from trainable.engine.halting import Halt, HaltedError
 from trainable.engine.precision_autotune import searches_algorithms, settle
@@ -54,7 +61,27 @@ class DivergedError(FloatingPointError):
 class FoldTraining:
     """The live objects of one training."""
 
-    def __init__(self, config: TrialConfig, data: FoldData, halt: Halt = lambda: None, part: Part = ALONE):
+    def __init__(
+        self,
+        config: TrialConfig,
+        data: FoldData,
+        halt: Halt = lambda: None,
+        part: Part = ALONE,
+        goes_on: TrialFolder | None = None,
+    ):
+        """Make the live objects of a training.
+
+        Args:
+            config: what to train.
+            data: the fold's photos, at the config's image size.
+            halt: asked before every step why to stop now; None is to go on.
+            part: which of several GPUs this process trains on.
+            goes_on: a folder from which `restore` is to follow: where it has a sound state, the encoder's published
+                weights, which that would overwrite, are not loaded.
+
+        Raises:
+            ValueError: the config names something unknown, or does not fit the data.
+        """
         if data.cache.images.shape[1] != config.image_size:
             raise ValueError(f"image_size is {config.image_size}, the cache is at {data.cache.images.shape[1]} px")
         if not len(data.train) or (not len(data.val) and config.fold != NO_FOLD):
@@ -67,7 +94,9 @@ class FoldTraining:
         reset_peak_memory(config.device)
         self.data = data
         self.device = torch.device(config.device)
-        self.model = part.synchronise(build_model(config), config.device).to(self.device)
+        self.begins = goes_on is None or not any(map(_is_sound, (goes_on.last_state, goes_on.previous_state)))
+        network = build_model(config, load_encoder=self.begins)
+        self.model = part.synchronise(network, config.device).to(self.device)
         self.loss = build_loss(config.loss, class_counts(data))
         self.optimizer = build_optimizer(config.optimizer, self.model, config.encoder_lr_factor, config.layer_decay)
         self.peak_lr = [group["lr"] for group in self.optimizer.param_groups]
@@ -155,6 +184,8 @@ class FoldTraining:
             self.begun = Begun(
                 rng=[part[0][name] for name in ("rng.cpu", "rng.cuda") if name in part[0]], **part[1]["begun"]
             )
+        if not (self.begins or rows or self.begun):
+            raise OSError(f"the state in {folder.path} could be read and no longer can; try the training again")
         if rows and self.part.leads:
             folder.write_curve(rows)
         return rows
@@ -276,6 +307,14 @@ class Begun:
     seen: int = 0  # photos
     total: float = 0.0  # loss, summed over them
     rng: Sequence[Tensor] = ()  # PyTorch's random state, on the CPU and on the GPU
+
+
+def _is_sound(path: Path) -> bool:
+    """Tell whether a state can be read, by its header and its length."""
+    try:
+        return path.exists() and bool(saved_header(path))
+    except (ValueError, OSError):
+        return False
 
 
 def _readable(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

@@ -15,7 +15,7 @@ def follow(orders: Orders) -> None:
     """Take the steps that the leader takes, until it says that there are no more."""
     part = orders.part
     join(part, orders.meeting, orders.config.device)
-    training = FoldTraining(orders.config, orders.data, part=part)
+    training = FoldTraining(orders.config, orders.data, part=part, goes_on=orders.folder if orders.resume else None)
     if orders.resume:
         training.restore(orders.folder)
     if orders.beyond:

@@ -1,5 +1,6 @@
 """Patches of objects in training photos, and how one is put on another photo."""
 
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,11 @@ from numpy.typing import NDArray
 from trainable.classes import CLASSES, IGNORE_INDEX
 from trainable.dataset.cache import Cache
 from trainable.images.resampling import resize_mask, resize_photo
+
+KNOWN_SIZES = 3
+"""Files of masks, one for each image size, whose pieces are kept: those that the trials of a search choose from."""
+
+_known: "OrderedDict[str, dict[tuple[int, int], list[Patch]]]" = OrderedDict()
 
 SMALLEST = 4
 """Pixels of the smallest component that counts as a patch."""
@@ -43,7 +49,7 @@ def find_patches(cache: Cache, positions: NDArray[np.int64], classes: Iterable[i
     patches = []
     for class_index in classes:
         for position in positions[np.asarray(cache.class_pixels)[positions, class_index] > 0]:
-            patches += _pieces(cache.masks[position], int(position), class_index)
+            patches += _pieces_once(cache, int(position), class_index)
     return tuple(patches)
 
 
@@ -94,6 +100,24 @@ def paste(
     top, left = rng.integers(size - height + 1), rng.integers(size - width + 1)
     image[top : top + height, left : left + width][shape] = pixels[shape]
     mask[top : top + height, left : left + width][shape] = labels[shape]
+
+
+def _pieces_once(cache: Cache, position: int, class_index: int) -> list[Patch]:
+    """Return the pieces of a class in a photo, looked for once in this process where the masks are a file's.
+
+    Trials of one fold look for the same ones, and each in its oversampling, its mixing and its attestation.
+    """
+    file = getattr(cache.masks, "filename", None)
+    if file is None:
+        return _pieces(cache.masks[position], position, class_index)
+    known = _known.setdefault(str(file), {})
+    _known.move_to_end(str(file))
+    while len(_known) > KNOWN_SIZES:
+        _known.popitem(last=False)
+    key = position, class_index
+    if key not in known:
+        known[key] = _pieces(cache.masks[position], position, class_index)
+    return known[key]
 
 
 def _pieces(mask: NDArray[np.uint8], position: int, class_index: int) -> list[Patch]:

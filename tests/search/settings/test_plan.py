@@ -90,6 +90,20 @@ def test_a_search_on_gpus_varies_the_batch_and_larger_photos():
     assert new_plan(Settings(space="joint"), CPU).batch_sizes == []
 
 
+def test_trials_that_share_a_gpu_share_its_cores():
+    node = Machine(cores=16, gpus=2, gpu_memory_gb=80.0)
+    shares = (None, 2.0, 0.5, "auto")
+    workers = [new_plan(Settings(gpus_per_trial=share), node).config.workers for share in shares]
+    assert workers == [7, 7, 3, 3]
+
+
+def test_a_base_of_a_cpu_leaves_the_loading_processes_to_the_gpu(tmp_path):
+    base = tmp_path / "config.json"
+    write_json(base, {"device": "cpu", "precision": "fp32", "workers": 0, "loss": {"name": "dice"}})
+    config = new_plan(Settings(base=base), Machine(cores=16, gpus=2, gpu_memory_gb=80.0)).config
+    assert (config.workers, config.precision, config.loss["name"]) == (7, "auto", "dice")
+
+
 def test_a_trial_over_several_gpus_shares_its_batches_evenly():
     node = Machine(cores=16, gpus=4, gpu_memory_gb=32.0)
     assert new_plan(Settings(space="joint", gpus_per_trial=4.0), node).batch_sizes == [8, 4, 16]
