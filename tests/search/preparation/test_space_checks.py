@@ -36,21 +36,21 @@ def test_long_lists_are_cut():
 
 
 def test_encoders_without_weights_are_told_apart_from_models_that_cannot_be_built(tmp_path, monkeypatch):
-    for encoder in ("mit_b0", "resnet18"):
+    for encoder in ("mobilenet_v2", "resnet18"):
         (tmp_path / f"{encoder}.safetensors").touch()
     plan = new_plan(Settings(space="encoders", image_size=64, encoder_weights=str(tmp_path)), MACHINE)
     monkeypatch.setattr("search.preparation.space_checks.ray", Here)
     out = io.StringIO()
     left = start_checks(plan, MACHINE)(Console(file=out, width=400))
-    assert {encoder for _, encoder in left.models} == {"mit_b0", "resnet18"}
+    assert {encoder for _, encoder in left.models} == {"mobilenet_v2", "resnet18"}
     first, second, *_ = out.getvalue().splitlines()
     all_encoders = {encoder for _, encoder in plan.models}
     assert first.startswith(
         f"{len(all_encoders) - 2} of {len(all_encoders)} encoders have no weights in {tmp_path} and"
     )
-    assert all(encoder in first for encoder in all_encoders - {"mit_b0", "resnet18"}) and "--encoder-weights" in first
+    assert all(encoder in first for encoder in all_encoders - {"mobilenet_v2", "resnet18"}) and "--encoder-weights" in first
     assert (
-        second == f"1 of {len([model for model in plan.models if model[1] in ('mit_b0', 'resnet18')])} models cannot "
+        second == f"1 of {len([model for model in plan.models if model[1] in ('mobilenet_v2', 'resnet18')])} models cannot "
         "be built at 64 px and is left out:"
     )
 
@@ -65,7 +65,7 @@ class Here:
                 return None
             _, models, _, strides = arguments
             keys = [strides.get(architecture) or [0] for architecture, _ in models]
-            bad = [model == ["unet", "mit_b0"] for model in models]
+            bad = [model == ["unet", "mobilenet_v2"] for model in models]
             return [dict.fromkeys(key, "no" if lacks else None) for key, lacks in zip(keys, bad, strict=True)]
 
         return SimpleNamespace(remote=call)
