@@ -25,8 +25,7 @@ from trainable.dataset.fold_data import FoldData
 from trainable.dataset.folds import Folds
 from trainable.dataset.stratified_folds import make_folds
 from trainable.engine.applied_config import Attestation, ConfigNotAppliedError
-from trainable.engine.epoch_files import writing
-from trainable.engine.epoch_writer import EpochWriter
+from trainable.engine.epoch_files import EpochWriter, writing
 from trainable.engine.fold_training import DivergedError, FoldTraining, Row
 from trainable.engine.halting import Halt
 from trainable.engine.precision_autotune import settle

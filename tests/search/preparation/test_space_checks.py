@@ -48,9 +48,13 @@ def test_encoders_without_weights_are_told_apart_from_models_that_cannot_be_buil
     assert first.startswith(
         f"{len(all_encoders) - 2} of {len(all_encoders)} encoders have no weights in {tmp_path} and"
     )
-    assert all(encoder in first for encoder in all_encoders - {"mobilenet_v2", "resnet18"}) and "--encoder-weights" in first
     assert (
-        second == f"1 of {len([model for model in plan.models if model[1] in ('mobilenet_v2', 'resnet18')])} models cannot "
+        all(encoder in first for encoder in all_encoders - {"mobilenet_v2", "resnet18"})
+        and "--encoder-weights" in first
+    )
+    assert (
+        second
+        == f"1 of {len([model for model in plan.models if model[1] in ('mobilenet_v2', 'resnet18')])} models cannot "
         "be built at 64 px and is left out:"
     )
 

@@ -43,7 +43,7 @@ REFUSED = [
     (["--space", "joint+losses"], "--space joint+losses: joint is all spaces: use it alone"),
     (["--space", "losses+none"], "--space losses+none: none is no space: use it alone"),
     (["--space", "loses"], "unknown space 'loses', did you mean 'losses'"),
-    (["--encoders", "tiny"], "unknown encoder group 'tiny'"),
+    (["--encoders", "tiny"], "unknown encoder or group of encoders 'tiny'"),
     (["--architecture", "unett"], "unknown architecture 'unett'; did you mean 'unet'"),
     (["--encoder", "resnet181"], "unknown encoder 'resnet181'; did you mean 'resnet18'"),
     (["--encoder-weights", "nowhere"], "nowhere/tu-test_resnet.safetensors are not there; "),

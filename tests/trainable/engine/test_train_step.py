@@ -7,6 +7,7 @@ from torch import nn
 
 from trainable.classes import IGNORE_INDEX
 from trainable.config import TrialConfig
+from trainable.engine.epoch_files import writing
 from trainable.engine.fold_training import FoldTraining
 from trainable.engine.train_step import Stepper
 from trainable.fold import train_fold
@@ -352,7 +353,7 @@ def test_short_memory_in_validation_halves_it_alone(tiny_config, tiny_data, tmp_
         "memory ran short: 3 photos at a time in validation",
         "memory ran short: 2 photos at a time in validation",
     ]
-    trained.save(TrialFolder(tmp_path), [row])
+    writing(trained, TrialFolder(tmp_path), [row], None, best=False, behind=False)()
     again = FoldTraining(config, tiny_data)
     again.restore(TrialFolder(tmp_path))
     again.epoch(2, [0.1])
