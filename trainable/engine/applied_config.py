@@ -16,7 +16,7 @@ from torch import nn
 
 from trainable.classes import CLASSES, IGNORE_INDEX
 from trainable.config import TrialConfig
-from trainable.engine.class_counts import class_counts
+from trainable.dataset.class_counts import class_counts
 from trainable.engine.config_defaults import spelled_out
 from trainable.engine.fold_training import FoldTraining
 from trainable.engine.readback import Finding, kind, optimizer_findings, settings_findings

@@ -1,7 +1,7 @@
 """The files of an epoch, written while the next one trains.
 
-What they hold is taken at once: while it is written it is a copy, so that the training may go on; there is one copy at a
-time. Nothing is told of an epoch before its files are on disk.
+What they hold is copied first, so that the training may go on; there is one copy at a time. Nothing is told of an epoch
+before its files are on disk.
 """
 
 from collections.abc import Callable, Sequence

@@ -13,6 +13,7 @@ from torch import Tensor
 from trainable.classes import CLASSES
 from trainable.config import NO_FOLD, TrialConfig
 from trainable.counts import counted
+from trainable.dataset.class_counts import class_counts
 from trainable.dataset.fold_data import FoldData
 from trainable.engine.checkpoint import (
     HostCopies,
@@ -22,7 +23,6 @@ from trainable.engine.checkpoint import (
     save_tensors,
     saved_header,
 )
-from trainable.engine.class_counts import class_counts
 from trainable.engine.halting import Halt, HaltedError
 from trainable.engine.precision_autotune import searches_algorithms, settle
 from trainable.engine.replicas import ALONE, MemoryShortError, Part, Spared

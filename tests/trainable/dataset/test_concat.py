@@ -9,9 +9,9 @@ from tests.conftest import SIDE, write_photos
 from trainable.classes import IGNORE_INDEX
 from trainable.coco.reader import read_training
 from trainable.dataset.cache import build_cache
+from trainable.dataset.class_counts import class_counts
 from trainable.dataset.concat import LeakError, Rows, join, leaks
 from trainable.dataset.fold_data import FoldData
-from trainable.engine.class_counts import class_counts
 from trainable.pipeline.augmentation import build_augmentation
 from trainable.pipeline.loader import TrainingPhotos
 from trainable.pipeline.mixing import build_mixing

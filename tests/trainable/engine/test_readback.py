@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from trainable.dataset.class_counts import class_counts
 from trainable.engine.applied_config import Attestation, ConfigNotAppliedError
-from trainable.engine.class_counts import class_counts
 from trainable.engine.fold_training import FoldTraining
 from trainable.engine.readback import IMPLEMENTATION, OURS, optimizer_findings, settings, settings_findings, unlisted
 from trainable.engine.train_step import Stepper
