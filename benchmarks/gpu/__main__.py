@@ -167,7 +167,7 @@ def table_line(row: dict[str, Any]) -> str:
     """Return figures for people."""
     names = [str(value) for name, value in row.items() if isinstance(value, str) and name not in ("section", "device")]
     figures = [
-        f"{name} {value:,.3f}" if isinstance(value, float) else f"{name} {value}"
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in row.items()
         if not isinstance(value, str)
     ]

@@ -38,7 +38,7 @@ def replicas(setting: Setting) -> None:
                 train_fold(settled, data, TrialFolder(folder / "0000"), rows.append, gpus=gpus)
             alone = alone or rows
             apart = {
-                name: round(max(abs(row[name] - other[name]) for row, other in zip(rows, alone, strict=True)), 6)
+                name: max(abs(row[name] - other[name]) for row, other in zip(rows, alone, strict=True))
                 for name in CURVES
             }
             setting.keep(

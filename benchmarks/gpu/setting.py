@@ -108,8 +108,8 @@ class Setting:
         return settle(config, self.cache_dir)
 
     def keep(self, section: str, **figures: Any) -> None:
-        """Keep figures at once: what comes after may hang."""
-        rounded = {name: round(each, 4) if isinstance(each, float) else each for name, each in figures.items()}
+        """Keep figures at once, as what comes after may hang: five digits of each, however small."""
+        rounded = {name: float(f"{each:.5g}") if isinstance(each, float) else each for name, each in figures.items()}
         line = json.dumps({"section": section, "device": torch.cuda.get_device_name() if GPU else "cpu", **rounded})
         with self.results.open("a") as file:
             file.write(f"{line}\n")

@@ -23,6 +23,7 @@ from benchmarks.gpu.trainings import folder_in
 from search.worker.gpu_memory_model import MemoryModel
 from trainable.classes import CLASSES
 from trainable.coco.reader import read_training
+from trainable.dataset.demo import demo_data
 from trainable.engine.checkpoint import save_tensors
 from trainable.machine.cores import cpu_count
 from trainable.model.segmenter import build_model
@@ -82,7 +83,8 @@ def search(setting: Setting) -> None:
     options = {
         "--space": "losses", "--data": _repeated(setting), "--name": "m", "--cache-dir": setting.cache_dir,
         "--architecture": "unetplusplus", "--encoder": "mobilenet_v2", "--encoder-weights": setting.weights,
-        "--image-size": max(setting.size // 2, 64), "--batch-size": setting.batch_size, "--trials": 4, "--epochs": 3,
+        "--image-size": max(setting.size // 2, 64), "--batch-size": setting.batch_size,
+        "--trials": 2 if setting.tiny else 4, "--epochs": 2 if setting.tiny else 3,
     }  # fmt: skip
     with folder_in(setting) as runs:
         command = [sys.executable, str(ROOT / "search" / "run.py"), "--runs-dir", str(runs)]
@@ -115,11 +117,13 @@ def search(setting: Setting) -> None:
 
 def _repeated(setting: Setting) -> Path:
     """Return a data folder of as many photos as the competition's: those there are, under many names."""
-    target, photos = setting.work / "repeated", sum(setting.fold)
+    if setting.tiny:
+        return demo_data(setting.work / "demo", photos=40)
+    target = setting.work / "repeated"
     if not (setting.data / "train_all.json").exists():
         return setting.data
     content = json.loads((setting.data / "train_all.json").read_text())
-    copies = 1 if setting.tiny else -(-photos // len(content["images"]))
+    copies = -(-sum(setting.fold) // len(content["images"]))
     if copies == 1:
         return setting.data
     images, annotations = list[dict[str, Any]](), list[dict[str, Any]]()
