@@ -138,8 +138,11 @@ def end(process: "subprocess.Popen[bytes]") -> None:
     """End a process and all that it has started, which may first end what they have."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(END_S)
+        deadline = time.monotonic() + END_S
+        while time.monotonic() < deadline:
+            process.poll()
+            os.killpg(process.pid, 0)  # raises once all are gone
+            time.sleep(0.1)
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 

@@ -211,8 +211,8 @@ def tests(setting: Setting) -> None:
 
 def compiled(setting: Setting) -> None:
     """torch.compile of the first model: what it gains, and how long it takes to begin."""
-    config = setting.settle(setting.config())
-    stepper = our_stepper(replace(config, compile=True))
+    model = ("unet", "tu-test_resnet") if setting.tiny else setting.models[0]
+    stepper = our_stepper(replace(setting.settle(setting.config(model)), compile=True))
     batch = setting.batch()
 
     def step() -> None:
@@ -221,4 +221,4 @@ def compiled(setting: Setting) -> None:
     start_ms, _ = timed(step, 1, 0)
     ms, cpu_ms = timed(step, 2 if setting.tiny else 20, 1 if setting.tiny else 5)
     figures = {"start_s": start_ms / 1000, "ms": ms, "cpu_ms": cpu_ms, "photos_per_s": 1000 * len(batch[0]) / ms}
-    setting.keep("compiled", model="+".join(setting.models[0]), **figures, notes=stepper.notes)
+    setting.keep("compiled", model="+".join(model), **figures, notes=stepper.notes)
