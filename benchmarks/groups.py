@@ -17,9 +17,9 @@ FOR_GB = {"light": 8, "medium": 12, "large": 28, "huge": 40}
 """The smallest GPU that each group is for."""
 
 
-def measure(encoder: str) -> dict[str, float]:
+def measure(encoder: str, image_size: int = 512, batch_size: int = 8) -> dict[str, float]:
     """Return millions of parameters that train and the GB that a training takes, plain and recomputed."""
-    config = TrialConfig(architecture="upernet", encoder=encoder, image_size=512, batch_size=8)
+    config = TrialConfig(architecture="upernet", encoder=encoder, image_size=image_size, batch_size=batch_size)
     size = footprint(config)
     plain, recomputed = (
         (need_of(config, size.weights_mb, photo_mb).estimate + CONTEXT_MB) / 1000
