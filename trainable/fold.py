@@ -29,7 +29,7 @@ from trainable.engine.epoch_files import EpochWriter, writing
 from trainable.engine.fold_training import DivergedError, FoldTraining, Row
 from trainable.engine.halting import Halt
 from trainable.engine.precision_autotune import settle
-from trainable.engine.replicas import MemoryShortError, Spared, Team
+from trainable.engine.replicas import MemoryLevel, MemoryShortError, ReplicaGroup
 from trainable.machine.command import Parser, command
 from trainable.machine.device import OutOfMemoryError
 from trainable.machine.terminal import open_console
@@ -76,30 +76,16 @@ def train_fold(
         DivergedError: a loss that is not finite.
         OutOfMemoryError: one photo at a time does not fit into the device's memory.
         ConfigNotAppliedError: the live objects differ from the config, after set-up or after the first epoch.
-        FollowerError: the process of another GPU has failed.
+        ReplicaError: the process of another GPU has failed.
     """
-    beyond: Spared | None = None
-    while True:
-        try:
-            return _attempt(
-                config,
-                data,
-                folder,
-                report,
-                resume,
-                Way(until, val_mious, halt, saved, behind, gpus, beyond),
-            )
-        except _TooMuchError as error:  # on one of several GPUs, which begin again from the last epoch with less
-            beyond, resume = error.spared, True
-
-
-class _TooMuchError(Exception):
-    def __init__(self, spared: Spared):
-        self.spared = spared
+    options = TrainingOptions(until, val_mious, halt, saved, behind, gpus)
+    exhausted = _attempt(config, data, folder, report, resume, options)
+    while exhausted:  # on one of several GPUs, which begin again from the last epoch with less
+        exhausted = _attempt(config, data, folder, report, True, options, exhausted)
 
 
 @dataclass(frozen=True)
-class Way:
+class TrainingOptions:
     """How a training goes, beside what is trained; see `train_fold`."""
 
     until: int | None
@@ -108,65 +94,72 @@ class Way:
     saved: Callable[[], None]
     behind: bool | None
     gpus: int
-    beyond: Spared | None  # the memory that was spared when it ran short
 
 
 def _attempt(
-    config: TrialConfig, data: FoldData, folder: TrialFolder, report: Callable[[Row], None], resume: bool, way: Way
-) -> None:
+    config: TrialConfig,
+    data: FoldData,
+    folder: TrialFolder,
+    report: Callable[[Row], None],
+    resume: bool,
+    options: TrainingOptions,
+    exhausted: MemoryLevel | None = None,
+) -> MemoryLevel | None:
+    """Train as `train_fold` does, with less memory than what was exhausted; returns what is not enough this time."""
     resume = resume and any(path.exists() for path in folder.states)
     asked = _settled_before(config, folder) if resume else config
     config = settle(asked, data.cache.path.parent)
-    team = Team(way.gpus, config, data, folder, resume, way.beyond)
-    with EpochWriter() as writer, team:
+    group = ReplicaGroup(options.gpus, config, data, folder, resume, exhausted)
+    with EpochWriter() as writer, group:
 
         def halted() -> str | None:
             writer.deliver()
-            reason = way.halt()
+            reason = options.halt()
             if reason:
                 writer.finish()  # what has been reached, before the state in the midst of the epoch after it
             return reason
 
-        training = FoldTraining(config, data, halted, team.part, folder if resume else None)
-        behind = training.device.type == "cuda" if way.behind is None else way.behind
+        training = FoldTraining(config, data, halted, group.replica, folder if resume else None)
+        behind = training.device.type == "cuda" if options.behind is None else options.behind
         folder.path.mkdir(parents=True, exist_ok=True)
         write_json(folder.path / "config.json", training.config.to_dict())
         attestation = Attestation(training, asked)
         attestation.check()
         rows = training.restore(folder) if resume else []
-        if way.beyond:
-            training.spare_memory(way.beyond)
+        if exhausted:
+            training.reduce_memory(exhausted)
         if rows:
-            way.saved()
+            options.saved()
             report(rows[-1])
         first = len(rows) + 1
-        for epoch in range(first, (way.until or config.epochs) + 1):
+        for epoch in range(first, (options.until or config.epochs) + 1):
             no_fold = config.fold == NO_FOLD
-            earlier = list(way.val_mious[: epoch - 1]) if no_fold else [past["val_miou"] for past in rows]
+            earlier = list(options.val_mious[: epoch - 1]) if no_fold else [past["val_miou"] for past in rows]
             try:
-                team.tell((epoch, earlier))
+                group.broadcast((epoch, earlier))
                 row, validated = training.epoch(epoch, earlier, folder)
             except Exception as error:
                 writer.finish()
                 folder.write_notes(training.stepper.notes)
-                explained = team.explained(error)
-                if isinstance(explained, MemoryShortError):
-                    raise _TooMuchError(training.stepper.spared) from error
-                raise explained from (None if explained is error else error)
+                cause = group.cause_of(error)
+                if isinstance(cause, MemoryShortError):
+                    return training.stepper.memory_level
+                raise cause from (None if cause is error else error)
             if epoch == first:
                 steps = len(training.loader)
                 applied = attestation.check(epoch, (steps - 1) / steps, earlier)
                 write_json(folder.applied, {"after_epoch": epoch, "found": applied})
             writer.finish()
-            way.halt()  # a training that was superseded while it was frozen writes nothing more
+            options.halt()  # a training that was superseded while it was frozen writes nothing more
             best = validated is None or all(row["val_miou"] > miou for miou in earlier)
             rows.append(row)
             write = writing(training, folder, rows, validated, best=best, behind=behind)
-            writer.begin(partial(_in_turn, write, way.saved), partial(report, row))
+            writer.begin(partial(_in_turn, write, options.saved), partial(report, row))
             if not behind:
                 writer.finish()
-        team.tell(None)
+        group.broadcast(None)
         writer.finish()
+    return None
 
 
 def _in_turn(*steps: Callable[[], None]) -> None:

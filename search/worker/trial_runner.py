@@ -221,12 +221,12 @@ def end_of(error: Exception) -> tuple[str, str] | None:
     from torch import AcceleratorError
 
     from trainable.engine.applied_config import ConfigNotAppliedError
-    from trainable.engine.replicas import FollowerError
+    from trainable.engine.replicas import ReplicaError
     from trainable.machine.device import OutOfMemoryError, is_memory_short
 
     if isinstance(error, OutOfMemoryError) or is_memory_short(error):
         return OOM, _first_line(str(error))
-    if isinstance(error, OSError | AcceleratorError | HaltedError | SupersededError | FollowerError):
+    if isinstance(error, OSError | AcceleratorError | HaltedError | SupersededError | ReplicaError):
         return None
     if isinstance(error, ConfigNotAppliedError):
         return INVALID, _first_line(str(error))

@@ -61,7 +61,7 @@ class Attestation:
         # Before the first step the schedule has set nothing yet.
         factor = 1.0 if share is None else self._schedule((epoch - 1 + share) / self.config.epochs, val_mious)
         findings = [*self._optimizer(factor), *self._steps(epoch), *self._data(), *self._model()]
-        if share is None and self.training.begins:
+        if share is None and self.training.is_fresh:
             findings += self._encoder_weights()
         wrong = [
             f"{name} (asked {_show(asked)}, found {_show(actual)})"
@@ -187,7 +187,7 @@ class Attestation:
 
     @cached_property
     def _asked_network(self) -> Any:
-        return self.training.part.synchronise(build_empty(self.config), self.training.config.device)
+        return self.training.replica.synchronise(build_empty(self.config), self.training.config.device)
 
     @cached_property
     def _asked_draws(self) -> Any:

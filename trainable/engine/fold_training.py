@@ -25,7 +25,7 @@ from trainable.engine.checkpoint import (
 )
 from trainable.engine.halting import Halt, HaltedError
 from trainable.engine.precision_autotune import searches_algorithms, settle
-from trainable.engine.replicas import ALONE, MemoryShortError, Part, Spared
+from trainable.engine.replicas import ALONE, MemoryLevel, MemoryShortError, Replica
 from trainable.engine.train_step import Stepper
 from trainable.engine.validation import Validated, validate
 from trainable.machine.device import (
@@ -66,8 +66,8 @@ class FoldTraining:
         config: TrialConfig,
         data: FoldData,
         halt: Halt = lambda: None,
-        part: Part = ALONE,
-        goes_on: TrialFolder | None = None,
+        replica: Replica = ALONE,
+        resume_from: TrialFolder | None = None,
     ):
         """Make the live objects of a training.
 
@@ -75,8 +75,8 @@ class FoldTraining:
             config: what to train.
             data: the fold's photos, at the config's image size.
             halt: asked before every step why to stop now; None is to go on.
-            part: which of several GPUs this process trains on.
-            goes_on: a folder from which `restore` is to follow: where it has a sound state, the encoder's published
+            replica: which of several GPUs this process trains on.
+            resume_from: a folder from which `restore` is to follow: where it has a sound state, the encoder's published
                 weights, which that would overwrite, are not loaded.
 
         Raises:
@@ -87,35 +87,37 @@ class FoldTraining:
         if not len(data.train) or (not len(data.val) and config.fold != NO_FOLD):
             raise ValueError(f"fold {config.fold} has {len(data.train)} training and {len(data.val)} validation photos")
         torch.set_num_threads(config.threads)
-        self.halt, self.part = halt, part
+        self.halt, self.replica = halt, replica
         self.begun: Begun | None = None  # where the restored state was
         self.config = config = settle(config, data.cache.path.parent)
         torch.manual_seed(stream_seed(config.seed, "init"))
         reset_peak_memory(config.device)
         self.data = data
         self.device = torch.device(config.device)
-        self.begins = goes_on is None or not any(map(_is_sound, (goes_on.last_state, goes_on.previous_state)))
-        network = build_model(config, load_encoder=self.begins)
-        self.model = part.synchronise(network, config.device).to(self.device)
+        states = (resume_from.last_state, resume_from.previous_state) if resume_from else ()
+        self.is_fresh = not any(map(_is_sound, states))
+        network = build_model(config, load_encoder=self.is_fresh)
+        self.model = replica.synchronise(network, config.device).to(self.device)
         self.loss = build_loss(config.loss, class_counts(data))
         self.optimizer = build_optimizer(config.optimizer, self.model, config.encoder_lr_factor, config.layer_decay)
         self.peak_lr = [group["lr"] for group in self.optimizer.param_groups]
         self.schedule = build_schedule(config.scheduler, config.epochs)
-        self.stepper = Stepper(config, self.model, self.loss, self.optimizer, part)
+        self.stepper = Stepper(config, self.model, self.loss, self.optimizer, replica)
         self.validation_batch = config.batch_size  # photos at a time; halved while memory is short
         self.copies = HostCopies()
         self.halting_s = 0.0  # spent in `halt` so far, which may tell of the epoch before
         augmentation = build_augmentation(config.augmentation, config.operations, config.image_size)
         draws = build_draws(config.oversampling, data.cache, data.train)
         # Each GPU's loading processes have streams of their own.
-        first = part.rank * max(config.workers, 1)
+        first = replica.rank * max(config.workers, 1)
         self.photos = TrainingPhotos(data.cache, draws, build_mixing(config.mixing), augmentation, config.seed, first)
         self.loader, self.sampler = training_batches(
             self.photos,
             batch_size=config.batch_size,
             workers=config.workers,
             pin=config.device == "cuda",
-            part=(part.rank, part.count),
+            rank=replica.rank,
+            world_size=replica.world_size,
         )
         self.searches_algorithms = searches_algorithms(config, data.cache.path.parent, steps=len(self.loader))
 
@@ -184,21 +186,21 @@ class FoldTraining:
             self.begun = Begun(
                 rng=[part[0][name] for name in ("rng.cpu", "rng.cuda") if name in part[0]], **part[1]["begun"]
             )
-        if not (self.begins or rows or self.begun):
+        if not (self.is_fresh or rows or self.begun):
             raise OSError(f"the state in {folder.path} could be read and no longer can; try the training again")
-        if rows and self.part.leads:
+        if rows and self.replica.is_main:
             folder.write_curve(rows)
         return rows
 
-    def spare_memory(self, beyond: Spared) -> None:
+    def reduce_memory(self, exhausted: MemoryLevel) -> None:
         """Take less memory than what ran short.
 
         Raises:
             OutOfMemoryError: one photo at a time does not fit.
         """
-        while self.stepper.spared <= beyond:
+        while self.stepper.memory_level <= exhausted:
             short = MemoryShortError("memory ran short on one of the GPUs")
-            self.stepper.save_memory(short, self.config.batch_size // self.part.count)
+            self.stepper.save_memory(short, self.config.batch_size // self.replica.world_size)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return all that a resume needs: live tensors, and json-able values."""
@@ -243,7 +245,8 @@ class FoldTraining:
         return self.schedule((epoch - 1 + share) / self.config.epochs, val_mious)
 
     def _train(self, epoch: int, val_mious: Sequence[float], folder: TrialFolder | None) -> tuple[float, int, float]:
-        torch.manual_seed(stream_seed(self.config.seed, "torch", epoch, *([] if self.part.leads else [self.part.rank])))
+        of_rank = () if self.replica.is_main else (self.replica.rank,)
+        torch.manual_seed(stream_seed(self.config.seed, "torch", epoch, *of_rank))
         self.sampler.epoch = epoch
         self.stepper.freeze_encoder(epoch <= self.config.freeze_epochs)
         steps = len(self.loader)
@@ -254,7 +257,7 @@ class FoldTraining:
         for step, (photos, masks) in enumerate(on_device(self.loader, self.device)):
             if step < begun.steps:
                 continue  # drawn all the same: the batches after it are then the same ones
-            if step == begun.steps and self.part.leads:
+            if step == begun.steps and self.replica.is_main:
                 set_random_state(begun.rng, self.device)
             if folder and (reason := self._asked()):
                 self._halt(reason, Begun(epoch, step, photo_count, float(total)), folder)
@@ -262,7 +265,7 @@ class FoldTraining:
             factor = self.lr_factor(epoch, step / steps, val_mious)
             for group, peak in zip(self.optimizer.param_groups, self.peak_lr, strict=True):
                 group["lr"] = peak * factor
-            batch = len(photos) * self.part.count
+            batch = len(photos) * self.replica.world_size
             total += self.stepper.step(photos, masks) * batch
             photo_count += batch
             asked = time.perf_counter()

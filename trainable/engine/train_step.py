@@ -13,7 +13,7 @@ from torch.utils.checkpoint import CheckpointError
 
 from trainable.config import TrialConfig
 from trainable.counts import counted
-from trainable.engine.replicas import ALONE, MemoryShortError, Part, Spared
+from trainable.engine.replicas import ALONE, MemoryLevel, MemoryShortError, Replica
 from trainable.machine.device import (
     OutOfMemoryError,
     is_memory_short,
@@ -42,8 +42,10 @@ LONE_PHOTO = "more than 1 value per channel"
 class Stepper:
     """A model with its loss and optimizer, and the state of what happens between them."""
 
-    def __init__(self, config: TrialConfig, model: Segmenter, loss: Loss, optimizer: Optimizer, part: Part = ALONE):
-        self.config, self.model, self.loss, self.optimizer, self.part = config, model, loss, optimizer, part
+    def __init__(
+        self, config: TrialConfig, model: Segmenter, loss: Loss, optimizer: Optimizer, replica: Replica = ALONE
+    ):
+        self.config, self.model, self.loss, self.optimizer, self.replica = config, model, loss, optimizer, replica
         self.device = torch.device(config.device)
         self.dtype = DTYPES[config.precision]
         self.scaler = torch.amp.GradScaler(config.device, enabled=config.precision == "fp16")
@@ -76,14 +78,14 @@ class Stepper:
         """Put the model into training mode, its encoder only where it is not frozen."""
         self.model.train()
         encoder = self.model.network.encoder
-        if self.part.count > 1 and (self._parallel is None or self._frozen != frozen):
+        if self.replica.world_size > 1 and (self._parallel is None or self._frozen != frozen):
             self._parallel = None  # before another is made: both would keep buffers of all gradients
         self._frozen = frozen
         encoder.requires_grad_(not frozen)
         if frozen:
             encoder.eval()  # its batch-norm statistics stay too
-        if self.part.count > 1 and self._parallel is None:
-            self._parallel = self.part.parallel(self.model if self._compiled is None else self._compiled)
+        if self.replica.world_size > 1 and self._parallel is None:
+            self._parallel = self.replica.parallel(self.model if self._compiled is None else self._compiled)
 
     def step(self, photos: Tensor, masks: Tensor) -> Tensor:
         """Take one step on photos (N, H, W, 3) and masks (N, H, W); returns the mean loss.
@@ -138,7 +140,7 @@ class Stepper:
         self._split(min(2 * self.accumulation, batch), batch)
 
     @property
-    def spared(self) -> Spared:
+    def memory_level(self) -> MemoryLevel:
         """What has been done so far to take less memory."""
         return self.accumulation, self.recomputed is not None
 
@@ -168,9 +170,9 @@ class Stepper:
         try:
             return self._backward(photos, masks)
         except Exception as error:
-            if LONE_PHOTO in str(error) and self.part.count == 1:
+            if LONE_PHOTO in str(error) and self.replica.world_size == 1:
                 self._split_in_pairs(error, len(photos))
-            elif is_memory_short(error) and self.part.count > 1:
+            elif is_memory_short(error) and self.replica.world_size > 1:
                 raise MemoryShortError(str(error)) from error
             elif is_memory_short(error):
                 self.save_memory(error, len(photos))
@@ -236,7 +238,7 @@ class Stepper:
         if count > 1:
             return self._backward_in_parts(model, photos.tensor_split(count), masks)
         loss = self._whole_loss(self.logits(model, photos), masks)
-        self.scaler.scale(loss * self.part.count).backward()
+        self.scaler.scale(loss * self.replica.world_size).backward()
         return loss.detach()
 
     def _whole_loss(self, logits: Tensor, masks: Tensor) -> Tensor:
@@ -244,8 +246,11 @@ class Stepper:
 
         Each GPU has the gradient of its own logits, and these are averaged: so it is of the loss times their number.
         """
-        if self.part.count > 1:
-            logits, masks = self.part.whole(logits), self.part.whole(masks.to(self.device, non_blocking=True))
+        if self.replica.world_size > 1:
+            logits, masks = (
+                self.replica.all_gather(logits),
+                self.replica.all_gather(masks.to(self.device, non_blocking=True)),
+            )
         return self.loss_of(logits, masks)
 
     def _backward_in_parts(self, model: Any, parts: tuple[Tensor, ...], masks: Tensor) -> Tensor:
@@ -261,7 +266,7 @@ class Stepper:
                 logits.append(self.logits(model, part))
         whole = torch.cat(logits).requires_grad_()
         loss = self._whole_loss(whole, masks)
-        (slope,) = torch.autograd.grad(self.scaler.scale(loss * self.part.count), whole)
+        (slope,) = torch.autograd.grad(self.scaler.scale(loss * self.replica.world_size), whole)
         for index, (part, random, share) in enumerate(
             zip(parts, randoms, slope.tensor_split(len(parts)), strict=True), 1
         ):

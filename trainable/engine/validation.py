@@ -60,11 +60,11 @@ def validate(stepper: Stepper, data: FoldData, batch_size: int) -> Validated:
         data: of the fold.
         batch_size: photos that are in the model at a time.
     """
-    part, size = stepper.part, stepper.config.batch_size
+    replica, size = stepper.replica, stepper.config.batch_size
     batches = [data.val[start : start + size] for start in range(0, len(data.val), size)]
-    shares = [_share(stepper, data.cache, batches[part.rank :: part.count], batch_size)]
-    if part.count > 1:
-        shares = part.collected(shares[0]) or shares
+    shares = [_share(stepper, data.cache, batches[replica.rank :: replica.world_size], batch_size)]
+    if replica.world_size > 1:
+        shares = replica.gather(shares[0]) or shares
     return _joined(shares, data.val)
 
 

@@ -80,22 +80,22 @@ class EpochSampler(Sampler[Key]):
 class Batches(Sampler[list[Key]]):
     """The batches of an epoch; of each, one GPU's part."""
 
-    def __init__(self, sampler: EpochSampler, batch_size: int, rank: int, count: int):
+    def __init__(self, sampler: EpochSampler, batch_size: int, rank: int, world_size: int):
         # A last batch that is not full is left out, as its batch-norm statistics are noise, unless it is the only one.
         self.whole = BatchSampler(cast(Any, sampler), batch_size, drop_last=len(sampler) >= batch_size)
-        self.batch_size, self.rank, self.count = batch_size, rank, count
+        self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
 
     def __iter__(self) -> Iterator[list[Key]]:
         for batch in self.whole:
             keys = cast(list[Key], batch)
-            yield keys[: len(keys) - len(keys) % self.count][self.rank :: self.count]
+            yield keys[: len(keys) - len(keys) % self.world_size][self.rank :: self.world_size]
 
     def __len__(self) -> int:
         return len(self.whole)
 
 
 def training_batches(
-    photos: TrainingPhotos, *, batch_size: int, workers: int, pin: bool, part: tuple[int, int] = (0, 1)
+    photos: TrainingPhotos, *, batch_size: int, workers: int, pin: bool, rank: int = 0, world_size: int = 1
 ) -> tuple[DataLoader[Any], EpochSampler]:
     """Return the loader of uint8 batches (B, H, W, 3) and (B, H, W), and the sampler whose epoch is to be set.
 
@@ -104,12 +104,13 @@ def training_batches(
         batch_size: photos per step, on all GPUs.
         workers: processes that load.
         pin: whether the batches go to a GPU.
-        part: which of how many GPUs; their number divides the batch.
+        rank: of the GPU that the batches are for.
+        world_size: GPUs that share each batch; their number divides it.
     """
     sampler = EpochSampler(photos.draws, photos.seed)
     loader = DataLoader(
         photos,
-        batch_sampler=Batches(sampler, batch_size, *part),
+        batch_sampler=Batches(sampler, batch_size, rank, world_size),
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=pin,

@@ -13,7 +13,7 @@ import torch
 
 from trainable.engine import replicas
 from trainable.engine.halting import HaltedError
-from trainable.engine.replicas import FollowerError, Orders, Part, Team
+from trainable.engine.replicas import Replica, ReplicaError, ReplicaGroup, ReplicaTask
 from trainable.fold import train_fold
 from trainable.machine.device import OutOfMemoryError
 from trainable.pipeline.loader import TrainingPhotos, training_batches
@@ -82,8 +82,8 @@ def test_a_halted_training_goes_on_over_any_number(plain_config, tiny_data, tmp_
 
 def test_what_fails_elsewhere_ends_the_training_with_its_reason(plain_config, tiny_data, tmp_path, monkeypatch):
     monkeypatch.setenv("TRASHSWEEP_TEST_FAULT", "raise ValueError('a broken fan')")
-    monkeypatch.setattr(replicas, "FOLLOWER", [sys.executable, str(Path(__file__).with_name("faulty_follower.py"))])
-    with pytest.raises(FollowerError, match=r"on GPU 1 of 2: ValueError: a broken fan"):
+    monkeypatch.setattr(replicas, "COMMAND", [sys.executable, str(Path(__file__).with_name("faulty_replica.py"))])
+    with pytest.raises(ReplicaError, match=r"on GPU 1 of 2: ValueError: a broken fan"):
         train(plain_config, tiny_data, tmp_path / "0000", 2)
 
 
@@ -93,7 +93,7 @@ def test_memory_that_is_short_elsewhere_is_spared_by_all(plain_config, tiny_data
         "TRASHSWEEP_TEST_FAULT",
         "\nif self.steps >= 5 and self.accumulation == 1: raise RuntimeError('CUDA error: out of memory')",
     )
-    monkeypatch.setattr(replicas, "FOLLOWER", [sys.executable, str(Path(__file__).with_name("faulty_follower.py"))])
+    monkeypatch.setattr(replicas, "COMMAND", [sys.executable, str(Path(__file__).with_name("faulty_replica.py"))])
     rows = train(plain_config, tiny_data, tmp_path / "0000", 2)
     assert [row["epoch"] for row in rows] == [1, 1, 2] or [row["epoch"] for row in rows][-1] == 2
     assert rows[-1]["accumulation"] == 2
@@ -115,16 +115,16 @@ def test_a_killed_process_ends_the_training(plain_config, tiny_data, tmp_path, m
         if next(asked) == 2:
             os.kill(started[0].pid, signal.SIGKILL)
 
-    with pytest.raises(FollowerError, match="a process of this training ended"):
+    with pytest.raises(ReplicaError, match="a process of this training ended"):
         train(plain_config, tiny_data, tmp_path / "0000", 2, halt=halt)
     assert all(process.poll() is not None for process in started)
 
 
 def test_nothing_is_left_of_a_leader_that_is_killed(tmp_path):
-    """A follower ends when its orders' pipe does, in the midst of whatever it waits for."""
-    follower = subprocess.Popen([sys.executable, "-m", "trainable.engine.follower"], stdin=subprocess.PIPE)
-    follower.stdin.close()
-    assert follower.wait(60) != 0
+    """A process ends when the pipe of its task does, in the midst of whatever it waits for."""
+    process = subprocess.Popen([sys.executable, "-m", "trainable.engine.replica_process"], stdin=subprocess.PIPE)
+    process.stdin.close()
+    assert process.wait(60) != 0
 
 
 def test_a_batch_that_cannot_be_split_evenly_is_refused(plain_config, tiny_data, tmp_path):
@@ -139,7 +139,7 @@ def test_parts_are_the_batch(tiny_data, plain_config):
     draws = build_draws({"name": "none"}, tiny_data.cache, tiny_data.train)
     photos = TrainingPhotos(tiny_data.cache, draws, [], build_augmentation({"name": "none"}, [], 32), 0)
     loaders = [
-        training_batches(photos, batch_size=4, workers=0, pin=False, part=(rank, count))[0]
+        training_batches(photos, batch_size=4, workers=0, pin=False, rank=rank, world_size=count)[0]
         for rank, count in ((0, 1), (0, 2), (1, 2))
     ]
     for whole, *parts in zip(*(loader.batch_sampler for loader in loaders), strict=True):
@@ -149,31 +149,31 @@ def test_parts_are_the_batch(tiny_data, plain_config):
 
 def test_batch_norms_see_the_whole_batch_on_gpus():
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4))
-    assert isinstance(Part(0, 2).synchronise(network, "cuda")[1], torch.nn.SyncBatchNorm)
+    assert isinstance(Replica(0, 2).synchronise(network, "cuda")[1], torch.nn.SyncBatchNorm)
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4))
-    assert isinstance(Part(0, 1).synchronise(network, "cuda")[1], torch.nn.BatchNorm2d)
+    assert isinstance(Replica(0, 1).synchronise(network, "cuda")[1], torch.nn.BatchNorm2d)
 
 
-def test_orders_carry_a_cache_by_its_files(plain_config, tiny_data, tmp_path):
+def test_a_task_carries_a_cache_by_its_files(plain_config, tiny_data, tmp_path):
     path = tmp_path / "images.npy"
     np.save(path, np.asarray(tiny_data.cache.images))
     mapped = np.load(path, mmap_mode="r")
     data = replace(tiny_data, cache=replace(tiny_data.cache, images=mapped))
-    orders = Orders(Part(1, 2), plain_config, data, TrialFolder(tmp_path), False, None, "meeting")
+    task = ReplicaTask(Replica(1, 2), plain_config, data, TrialFolder(tmp_path), False, None, "meeting")
     import pickle
 
-    copied = pickle.loads(orders.packed())
-    assert len(orders.packed()) < mapped.nbytes / 2 + 200_000
+    copied = pickle.loads(task.packed())
+    assert len(task.packed()) < mapped.nbytes / 2 + 200_000
     assert isinstance(copied.data.cache.images, np.memmap) and np.array_equal(copied.data.cache.images, mapped)
 
 
 def test_too_much_memory_for_one_photo_ends_the_trial(plain_config, tiny_data, tmp_path, monkeypatch):
     monkeypatch.setenv("TRASHSWEEP_TEST_FAULT", "raise RuntimeError('CUDA error: out of memory')")
-    monkeypatch.setattr(replicas, "FOLLOWER", [sys.executable, str(Path(__file__).with_name("faulty_follower.py"))])
+    monkeypatch.setattr(replicas, "COMMAND", [sys.executable, str(Path(__file__).with_name("faulty_replica.py"))])
     with pytest.raises(OutOfMemoryError, match="one photo of 32 px at a time does not fit"):
         train(plain_config, tiny_data, tmp_path / "0000", 2)
 
 
-def test_alone_needs_no_team(plain_config, tiny_data, tmp_path):
-    with Team(1, plain_config, tiny_data, TrialFolder(tmp_path), False, None) as team:
-        assert team.part.leads and not torch.distributed.is_initialized()
+def test_a_single_gpu_needs_no_group(plain_config, tiny_data, tmp_path):
+    with ReplicaGroup(1, plain_config, tiny_data, TrialFolder(tmp_path), False, None) as group:
+        assert group.replica.is_main and not torch.distributed.is_initialized()

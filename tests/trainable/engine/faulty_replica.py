@@ -1,9 +1,9 @@
-"""A follower whose steps fail as TRASHSWEEP_TEST_FAULT says: Python in which `self` is the stepper."""
+"""A process of another GPU whose steps fail as TRASHSWEEP_TEST_FAULT says: Python in which `self` is the stepper."""
 
 import os
 import sys
 
-from trainable.engine import follower
+from trainable.engine import replica_process
 from trainable.engine.train_step import Stepper
 
 step = Stepper._backward
@@ -15,4 +15,4 @@ def faulty(self, photos, masks):
 
 
 Stepper._backward = faulty
-sys.exit(follower.main())
+sys.exit(replica_process.main())
