@@ -25,7 +25,8 @@ from search.cluster.gpu_packing import Packing
 from search.settings.allocation import TOGETHER
 from search.worker.gpu_memory_model import CONTEXT_MB, Need, need_of
 from spaces.encoders import GROUPS, STRIDES, pairs
-from spaces.table import JOINT, Scope, find_space
+from spaces.parts import Scope
+from spaces.table import JOINT, find_space
 from trainable.coco.reader import read_training
 from trainable.config import TrialConfig
 from trainable.dataset.cache import build_cache

@@ -22,7 +22,8 @@ from benchmarks.parts.long_jobs import chosen_configs
 from benchmarks.parts.unseen import FLIPS, confusions, predict
 from search.settings.phase_names import PROMOTE
 from spaces.encoders import STRIDES, pairs
-from spaces.table import JOINT, Scope, find_space
+from spaces.parts import Scope
+from spaces.table import JOINT, find_space
 from trainable.engine.fold_training import DivergedError, FoldTraining
 from trainable.run_folder.folders import RunFolder
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from spaces.encoders import STRIDES
-from spaces.table import JOINT, Scope, find_space
+from spaces.parts import Scope
+from spaces.table import JOINT, find_space
 from trainable.storage.atomic_write import write_bytes
 
 SIZE = 96

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from benchmarks.replay.recorded import COLUMNS, EACH, FILE, Curve, read_curves, write_curves
 from search.worker.build_checks import try_models
 from spaces.encoders import GROUPS, STRIDES, pairs
-from spaces.table import JOINT, Scope, find_space
+from spaces.parts import Scope
+from spaces.table import JOINT, find_space
 from trainable.coco.reader import read_training
 from trainable.config import TrialConfig
 from trainable.dataset.cache import build_cache

@@ -16,7 +16,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from benchmarks.replay.simulate import Begun
 from benchmarks.replay.tables import Distributions, Params, priors_of, scaled
 from search.tuning.priors import Priors
-from spaces.table import JOINT, Scope, Space, find_space
+from spaces.parts import Scope
+from spaces.table import JOINT, Space, find_space
 from trainable.classes import CLASSES
 
 FILE = Path(__file__).with_name("curves.parquet")

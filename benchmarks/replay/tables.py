@@ -14,7 +14,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from benchmarks.replay.simulate import Begun
 from search.preparation.warm_start import best_first, with_ends
 from search.tuning.priors import Prior, Priors
-from spaces.table import JOINT, Scope, Space, find_space
+from spaces.parts import Scope
+from spaces.table import JOINT, Space, find_space
 
 Params = Mapping[str, Any]
 Distributions = Mapping[str, BaseDistribution]

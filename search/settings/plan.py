@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from spaces.optimizers import FREEZE_SHARES
-from spaces.table import NONE, Scope, find_space, unknown_functions
+from spaces.parts import Scope
+from spaces.table import NONE, find_space, unknown_functions
 from trainable.config import TrialConfig
 from trainable.counts import counted
 from trainable.storage.remote import is_uri

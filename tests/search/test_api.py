@@ -16,7 +16,8 @@ from search.settings.settings import Settings
 from search.tuning.study import StudySearch, open_study
 from spaces import own
 from spaces.begun import as_begun
-from spaces.table import Scope, find_space
+from spaces.parts import Scope
+from spaces.table import find_space
 from tests.conftest import ROOT, write_photos
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.atomic_write import write_json

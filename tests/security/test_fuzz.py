@@ -26,7 +26,8 @@ from search.preparation.stored_plan import stored_plan
 from search.run_state.run_status import page, status_of
 from search.tuning.recovery import mend
 from search.tuning.study import open_study
-from spaces.table import Scope, find_space
+from spaces.parts import Scope
+from spaces.table import find_space
 from tests.conftest import write_photos
 from trainable.classes import CLASSES, IGNORE_INDEX
 from trainable.coco.reader import check, draw_mask, read_training

@@ -12,7 +12,8 @@ from torch import nn
 
 from spaces.encoders import STRIDES
 from spaces.optimizers import FREEZE_SHARES, PRETRAINED, freeze_shares
-from spaces.table import JOINT, SPACES, Scope, find_space
+from spaces.parts import Scope
+from spaces.table import JOINT, SPACES, find_space
 from trainable.config import TrialConfig
 from trainable.dataset.cache import Cache
 from trainable.engine.train_step import Stepper

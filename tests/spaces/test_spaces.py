@@ -11,7 +11,8 @@ import torch
 
 from spaces import augmentations, encoders, losses, optimizers, oversampling, schedulers
 from spaces.encoders import GROUPS, NOT_FREE, group_for, pairs
-from spaces.table import JOINT, SPACES, Scope, find_space, space_names
+from spaces.parts import Scope
+from spaces.table import JOINT, SPACES, find_space, space_names
 from trainable.config import TrialConfig
 from trainable.encoder_families import is_transformer, licence, takes_drop_path
 from trainable.engine.applied_config import PROBES

@@ -24,7 +24,8 @@ from search.settings.settings import Settings
 from search.tuning.recovery import recover
 from search.tuning.study import open_study
 from search.worker.messages import Assignment
-from spaces.table import Scope, find_space
+from spaces.parts import Scope
+from spaces.table import find_space
 from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.trial_record import FAILED, FINISHED, INTERRUPTED, PAUSED, RUNNING, STOPPED
 from trainable.storage.atomic_write import write_json

@@ -13,7 +13,8 @@ from analysis.verify import verify
 from search.run_state.run_status import status_of
 from search.tuning.recovery import MISSING
 from search.tuning.study import open_study
-from spaces.table import Scope, find_space
+from spaces.parts import Scope
+from spaces.table import find_space
 from tests.search.run_state.test_leaderboard import add_trial
 from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.trial_record import FAILED, FINISHED

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from search.tuning.config_to_params import express, known
 from spaces.encoders import pairs
-from spaces.table import JOINT, Scope, Space, find_space
+from spaces.parts import Scope
+from spaces.table import JOINT, Space, find_space
 from trainable.config import TrialConfig
 from trainable.engine.config_defaults import PARTS, spelled_out
 

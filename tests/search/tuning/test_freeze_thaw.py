@@ -11,7 +11,8 @@ from search.callbacks.trial_states import mark_interrupted
 from search.tuning.freeze_thaw import Thawing
 from search.tuning.freeze_thaw_scheduler import ThawingScheduler
 from search.tuning.study import StudySearch, open_study
-from spaces.table import Scope, find_space
+from spaces.parts import Scope
+from spaces.table import find_space
 from trainable.config import TrialConfig
 from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.trial_record import FAILED, FINISHED, OOM, PAUSED, RUNNING, STOPPED

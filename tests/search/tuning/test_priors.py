@@ -23,7 +23,8 @@ from search.tuning.freeze_thaw import Thawing
 from search.tuning.priors import FILE, FIRST, HALF, Prior, Priors, read_priors
 from search.tuning.recovery import recover
 from search.tuning.study import StudySearch, open_study
-from spaces.table import Scope, Space, find_space
+from spaces.parts import Scope
+from spaces.table import Space, find_space
 from trainable.config import TrialConfig
 from trainable.engine.config_defaults import spelled_out
 from trainable.run_folder.folders import RunFolder

@@ -9,7 +9,8 @@ from ray.tune.schedulers import TrialScheduler
 from search.tuning.asha import ResumableASHA
 from search.tuning.study import StudySearch, open_study
 from search.worker.messages import Assignment
-from spaces.table import Scope, find_space
+from spaces.parts import Scope
+from spaces.table import find_space
 from trainable.config import TrialConfig
 from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.trial_record import FAILED, FINISHED, RUNNING, STOPPED
