@@ -5,7 +5,7 @@ from typing import Any
 
 import optuna
 
-from spaces import encoders, optimizers, rates
+from spaces import encoders, optimizers
 from spaces.parts import Params, Part, Scope
 from spaces.recipes import RECIPES
 from trainable.encoder_families import is_transformer, takes_drop_path
@@ -56,8 +56,8 @@ def _for_kind(params: Params, scope: Scope, chooses: bool) -> Params:
     named: Params = {}
     for name, value in params.items():
         if name == "lr" or name.endswith("_lr"):
-            limits = rates.ADAMW if name == "lr" else optimizers.RATES[name.removesuffix("_lr")]
-            named[rates.rate_name(name, True)] = rates.in_range(value, *limits, True)
+            limits = optimizers.ADAMW if name == "lr" else optimizers.RATES[name.removesuffix("_lr")]
+            named[optimizers.rate_name(name, True)] = optimizers.in_range(value, *limits, True)
         else:
             named[name] = value
     if chooses:
@@ -87,7 +87,7 @@ def _public_recipes(
         if chooses:
             values |= encoders.point(scope.models, recipe.architecture, fitting[0])
         for name in ("lr", f"{values['optimizer']}_lr"):
-            values[rates.rate_name(name, transformer)] = recipe.values["lr"]
+            values[optimizers.rate_name(name, transformer)] = recipe.values["lr"]
         if scope.image_sizes:
             values["image_size"] = min(scope.image_sizes, key=lambda size: abs(size - recipe.image_size))
         if scope.batch_sizes:

@@ -6,7 +6,7 @@ from typing import Any
 
 import optuna
 
-from spaces import augmentations, encoders, losses, optimizers, oversampling, own, rates, schedulers
+from spaces import augmentations, encoders, losses, optimizers, oversampling, own, schedulers
 from spaces.first_trials import first_trials
 from spaces.parts import Params, Part, Scope
 from trainable.spelling import nearest
@@ -128,7 +128,7 @@ def find_space(space: str, scope: Scope) -> Space:
         config = parts["encoders"].sample(trial, False) if "encoders" in parts else {}
         transformer = scope.draws_transformer(config)
         if rate:
-            config |= rates.learning_rate(trial, transformer)
+            config |= optimizers.learning_rate(trial, transformer)
         for name, part in parts.items():
             if name != "encoders":
                 config |= part.sample(trial, transformer)
