@@ -187,7 +187,11 @@ class ReplicaGroup:
             process.stdin.flush()  # and left open: its end tells the process that this process is gone
             self._processes.append(process)
             threading.Thread(target=self._watch, args=(process,), daemon=True).start()
-        join_process_group(self.replica, rendezvous, self._config.device)
+        try:
+            join_process_group(self.replica, rendezvous, self._config.device)
+        except BaseException:
+            self.__exit__()  # which nobody else calls of a context that was not entered
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -120,7 +120,24 @@ def test_a_killed_process_ends_the_training(plain_config, tiny_data, tmp_path, m
     assert all(process.poll() is not None for process in started)
 
 
-def test_nothing_is_left_of_a_leader_that_is_killed(tmp_path):
+def test_processes_are_ended_where_they_cannot_meet(plain_config, tiny_data, tmp_path, monkeypatch):
+    started, popen = [], subprocess.Popen
+
+    def remembered(*args, **options):
+        started.append(popen(*args, **options))
+        return started[-1]
+
+    def fails(*_):
+        raise RuntimeError("no network")
+
+    monkeypatch.setattr(replicas.subprocess, "Popen", remembered)
+    monkeypatch.setattr(replicas, "join_process_group", fails)
+    with pytest.raises(RuntimeError, match="no network"):
+        train(plain_config, tiny_data, tmp_path / "0000", 2)
+    assert started and all(process.poll() is not None for process in started)
+
+
+def test_a_process_ends_with_rank_0(tmp_path):
     """A process ends when the pipe of its task does, in the midst of whatever it waits for."""
     process = subprocess.Popen([sys.executable, "-m", "trainable.engine.replica_process"], stdin=subprocess.PIPE)
     process.stdin.close()
