@@ -225,7 +225,7 @@ def test_bad_input_is_one_clear_error_and_leaves_nothing(tmp_path, data, capsys,
     assert "unknown space 'x'; the spaces are: encoders, losses" in fails("--space", "x")
     assert "--name must be a plain folder name, found 'a/b'" in fails("--name", "a/b")
     assert "does not exist; pass --data an existing one" in fails(on=tmp_path / "none")
-    assert "unknown encoder group 'tiny'; the groups are: light" in fails("--space", "encoders", "--encoders", "tiny")
+    assert "group of encoders 'tiny'; the groups are: light" in fails("--space", "encoders", "--encoders", "tiny")
     assert "unknown encoder 'resnet19'; did you mean" in fails("--encoder", "resnet19")
     assert "100 is not divisible by 32" in fails("--image-size", "100")
     with monkeypatch.context() as patch:

@@ -2,9 +2,9 @@
 
 import json
 import os
-import pickle
 import sys
 import threading
+from pathlib import Path
 
 from trainable.engine.fold_training import FoldTraining
 from trainable.engine.replicas import MemoryShortError, ReplicaTask, join_process_group
@@ -27,9 +27,8 @@ def train(task: ReplicaTask) -> None:
 
 
 def main() -> int:
-    """Read the task from rank 0 and train; returns the exit status."""
-    size = int.from_bytes(sys.stdin.buffer.read(8), "little")
-    task = pickle.loads(sys.stdin.buffer.read(size))
+    """Train the task in the folder that rank 0 names; returns the exit status."""
+    task = ReplicaTask.read(Path(sys.argv[1]))
     threading.Thread(target=_end_with_rank_0, daemon=True).start()
     try:
         train(task)

@@ -7,10 +7,8 @@ gradient is that of one GPU with the same batch. Source: Li et al. 2020 (PyTorch
 """
 
 import contextlib
-import io
 import json
 import os
-import pickle
 import subprocess
 import sys
 import tempfile
@@ -21,7 +19,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -96,6 +93,8 @@ class Replica:
 
 ALONE = Replica()
 
+TASK = "task.json"
+
 MemoryLevel = tuple[int, bool]
 """Parts that a batch is split into, and whether activation checkpointing was tried: what comes later spares more."""
 
@@ -112,18 +111,32 @@ class ReplicaTask:
     exhausted: MemoryLevel | None  # the memory that was spared when it ran short
     rendezvous: str  # file by which the processes find each other
 
-    def packed(self) -> bytes:
-        """Return it as bytes, arrays of a cache by the files they are in."""
-        buffer = io.BytesIO()
-        _Pickler(buffer).dump(self)
-        return buffer.getvalue()
+    def write(self, folder: Path) -> None:
+        """Write it to an empty folder of this node's, arrays of a cache by the files they are in."""
+        content = {
+            "replica": [self.replica.rank, self.replica.world_size],
+            "config": self.config.to_dict(),
+            "data": self.data.described(folder),
+            "folder": str(self.folder.path),
+            "resume": self.resume,
+            "exhausted": self.exhausted,
+            "rendezvous": self.rendezvous,
+        }
+        (folder / TASK).write_text(json.dumps(content))
 
-
-class _Pickler(pickle.Pickler):
-    def reducer_override(self, value: Any) -> Any:
-        if isinstance(value, np.memmap) and value.base is not None and value.filename:
-            return np.memmap, (value.filename, value.dtype, "r", value.offset, value.shape)
-        return NotImplemented
+    @classmethod
+    def read(cls, folder: Path) -> "ReplicaTask":
+        """Read what `write` has written."""
+        content = json.loads((folder / TASK).read_text())
+        return cls(
+            replica=Replica(*content["replica"]),
+            config=TrialConfig.from_dict(content["config"]),
+            data=FoldData.from_described(content["data"]),
+            folder=TrialFolder(Path(content["folder"])),
+            resume=content["resume"],
+            exhausted=tuple(content["exhausted"]) if content["exhausted"] else None,
+            rendezvous=content["rendezvous"],
+        )
 
 
 def join_process_group(replica: Replica, rendezvous: str, device: str) -> None:
@@ -175,16 +188,15 @@ class ReplicaGroup:
         rendezvous = str(Path(self._folder.name) / "rendezvous")
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         for rank in range(1, self.replica.world_size):
+            folder = Path(self._folder.name) / str(rank)
+            folder.mkdir()
+            ReplicaTask(Replica(rank, self.replica.world_size), *self._task, rendezvous).write(folder)
             process = subprocess.Popen(
-                COMMAND,
-                stdin=subprocess.PIPE,
+                [*COMMAND, str(folder)],
+                stdin=subprocess.PIPE,  # whose end tells the process that this process is gone
                 stdout=subprocess.PIPE,
                 env=environment,
             )
-            assert process.stdin
-            task = ReplicaTask(Replica(rank, self.replica.world_size), *self._task, rendezvous).packed()
-            process.stdin.write(len(task).to_bytes(8, "little") + task)
-            process.stdin.flush()  # and left open: its end tells the process that this process is gone
             self._processes.append(process)
             threading.Thread(target=self._watch, args=(process,), daemon=True).start()
         try:

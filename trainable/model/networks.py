@@ -17,7 +17,7 @@ from trainable.encoder_families import is_plain
 from trainable.model.vit_encoder import GridDPT, GridEncoder, PyramidEncoder
 
 PYRAMID = "pyramid-of-"
-"""Begins the names under which plain vision transformers are registered with SMP."""
+"""Begins the names under which SMP knows a plain vision transformer while it makes a network of it."""
 
 TABLE = ".relative_position_bias_table"
 PREFIX_TOKENS = range(6)
@@ -110,7 +110,11 @@ def _create(config: TrialConfig, options: dict[str, Any], published: bool) -> An
         encoder, weights, options = PYRAMID + encoder, None, {}
         smp.encoders.encoders[encoder] = entry
     options = {**config.decoder, **options}
-    return smp.create_model(config.architecture, encoder, weights, classes=len(CLASSES), **options)
+    try:
+        return smp.create_model(config.architecture, encoder, weights, classes=len(CLASSES), **options)
+    finally:
+        if encoder.startswith(PYRAMID):
+            del smp.encoders.encoders[encoder]
 
 
 def _fitted(name: str, published: Tensor, own: Tensor, encoder: nn.Module) -> Tensor:

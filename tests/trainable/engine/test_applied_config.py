@@ -94,7 +94,7 @@ def stepper(**values):
 def other_model(monkeypatch):
     build = module.build_model
     wider = {"decoder": {"decoder_channels": [24, 16, 16, 8, 8]}}
-    monkeypatch.setattr(module, "build_model", lambda config: build(replace(config, **wider)))
+    monkeypatch.setattr(module, "build_model", lambda config, **how: build(replace(config, **wider), **how))
 
 
 LINKNET = {"architecture": "linknet", "decoder": {}}
@@ -102,7 +102,7 @@ LINKNET = {"architecture": "linknet", "decoder": {}}
 
 def other_architecture(monkeypatch):
     build = module.build_model
-    monkeypatch.setattr(module, "build_model", lambda config: build(replace(config, **LINKNET)))
+    monkeypatch.setattr(module, "build_model", lambda config, **how: build(replace(config, **LINKNET), **how))
 
 
 def other_batch(monkeypatch):
@@ -129,8 +129,8 @@ def leaking_mix(monkeypatch):
 def other_dropout(monkeypatch):
     build = module.build_model
 
-    def changed(config):
-        model = build(config)
+    def changed(config, **how):
+        model = build(config, **how)
         parent = model.network.decoder.blocks[0].conv1
         parent[-1] = torch.nn.Dropout(0.3)  # no weights, no other shapes
         return model
@@ -228,7 +228,7 @@ def test_encoder_weights_that_were_not_loaded_are_found(tiny_config, tiny_data, 
     save_file({name: each.contiguous() for name, each in weights.items()}, tmp_path / "tu-test_resnet.safetensors")
     config = replace(tiny_config, encoder_weights=str(tmp_path))
     Attestation(FoldTraining(config, tiny_data), config).check()
-    monkeypatch.setattr(module, "build_model", lambda given: build_model(given, load_encoder=False))
+    monkeypatch.setattr(module, "build_model", lambda given, **_: build_model(given, load_encoder=False))
     with pytest.raises(ConfigNotAppliedError, match=r"encoder weights .*weight \(asked"):
         Attestation(FoldTraining(config, tiny_data), config).check()
 

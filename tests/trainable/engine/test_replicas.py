@@ -4,13 +4,15 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from trainable.dataset.cache import Cache
+from trainable.dataset.concat import Rows
 from trainable.engine import replicas
 from trainable.engine.halting import HaltedError
 from trainable.engine.replicas import Replica, ReplicaError, ReplicaGroup, ReplicaTask
@@ -177,11 +179,28 @@ def test_a_task_carries_a_cache_by_its_files(plain_config, tiny_data, tmp_path):
     mapped = np.load(path, mmap_mode="r")
     data = replace(tiny_data, cache=replace(tiny_data.cache, images=mapped))
     task = ReplicaTask(Replica(1, 2), plain_config, data, TrialFolder(tmp_path), False, None, "meeting")
-    import pickle
+    folder = tmp_path / "task"
+    folder.mkdir()
+    task.write(folder)
+    copied = ReplicaTask.read(folder)
+    assert copied.data.cache.images.filename == str(path) and np.array_equal(copied.data.cache.images, mapped)
+    assert not (folder / "images.npy").exists()
+    for name in (each.name for each in fields(Cache)):
+        assert np.array_equal(getattr(copied.data.cache, name), getattr(data.cache, name)), name
+    assert np.array_equal(copied.data.train, data.train) and np.array_equal(copied.data.val, data.val)
+    assert replace(copied, data=data) == task
 
-    copied = pickle.loads(task.packed())
-    assert len(task.packed()) < mapped.nbytes / 2 + 200_000
-    assert isinstance(copied.data.cache.images, np.memmap) and np.array_equal(copied.data.cache.images, mapped)
+
+def test_a_task_carries_further_photos_and_parts_of_arrays(plain_config, tiny_data, tmp_path):
+    path = tmp_path / "images.npy"
+    np.save(path, np.asarray(tiny_data.cache.images))
+    part = np.load(path, mmap_mode="r")[2:]
+    cache = replace(tiny_data.cache, images=Rows(part, np.asarray(tiny_data.cache.images)))
+    ReplicaTask(
+        Replica(1, 2), plain_config, replace(tiny_data, cache=cache), TrialFolder(tmp_path), False, None, "meeting"
+    ).write(tmp_path)
+    images = ReplicaTask.read(tmp_path).data.cache.images
+    assert np.array_equal(images[: len(images)], np.concatenate([part, tiny_data.cache.images]))
 
 
 def test_too_much_memory_for_one_photo_ends_the_trial(plain_config, tiny_data, tmp_path, monkeypatch):
