@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainable.classes import CLASSES
-from trainable.coco.reader import draw_mask, read_training
+from trainable.coco.reader import read_training
 from trainable.images.resampling import SCORE_SIZE, resize_mask, score_mask
+from trainable.labelled_photos import draw_mask
 from trainable.metric.confusion import confusion_matrices, mean_iou, resize_classes
 from trainable.run_folder.out_of_fold import classes_at_256, kept
 

@@ -14,9 +14,10 @@ ROOT = Path(__file__).parents[1]
 ORDER = (
     # trainable/: one training; knows nothing of Ray
     "trainable.spelling", "trainable.encoder_families",
-    "trainable.classes", "trainable.config", "trainable.counts", "trainable.seeding", "trainable.data_errors",
+    "trainable.classes", "trainable.config", "trainable.counts", "trainable.seeding", "trainable.data_errors", "trainable.labelled_photos",
     "trainable.machine", "trainable.storage", "trainable.images", "trainable.metric", "trainable.run_folder",
-    "trainable.parameter_ranges", "trainable.builders", "trainable.model", "trainable.coco", "trainable.dataset",
+    "trainable.parameter_ranges", "trainable.builders", "trainable.model", "trainable.coco", "trainable.formats",
+    "trainable.dataset",
     "trainable.pipeline", "trainable.engine", "trainable.config_names", "trainable.fold",
     # spaces/: what is searched; pure functions
     "spaces",

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from analysis.pool.candidates import Pool
 from analysis.pool.run_data import run_dataset
-from trainable.coco.reader import Dataset
 from trainable.counts import agrees, counted
 from trainable.dataset.cache import Cache, build_cache
 from trainable.dataset.scene_groups import group_scenes
+from trainable.labelled_photos import Dataset
 from trainable.machine.called_as import command_line
 
 PARTS = 5

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from trainable.coco.reader import Dataset, read_training
+from trainable.coco.reader import read_training
 from trainable.dataset.cache import Cache, build_cache
 from trainable.dataset.demo import find_data
+from trainable.labelled_photos import Dataset
 from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.search_record import SearchRecord
 from trainable.storage.remote_data import local_data

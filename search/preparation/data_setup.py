@@ -17,7 +17,6 @@ from search.settings.plan import Plan
 from search.tuning.compatibility import MEASURED
 from search.worker.trial_runner import TrialSetting
 from trainable.classes import CLASSES
-from trainable.coco.reader import Dataset
 from trainable.counts import agrees, counted
 from trainable.data_errors import Problem, data_notes
 from trainable.dataset.cache import Cache, build_cache
@@ -25,6 +24,7 @@ from trainable.dataset.extra_photos import Extra
 from trainable.dataset.fold_data import FoldData
 from trainable.dataset.folds import Folds
 from trainable.dataset.stratified_folds import make_folds
+from trainable.labelled_photos import Dataset
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.atomic_write import write_json
 from trainable.storage.record_checks import SEARCH_FORMAT

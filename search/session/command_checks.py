@@ -18,7 +18,7 @@ from search.settings.settings import LOCAL, Settings, given_or
 from search.settings.trackers import check_services
 from spaces import own
 from spaces.table import unknown_functions
-from trainable.coco.reader import Dataset, read_training
+from trainable.coco.reader import read_training
 from trainable.config import TrialConfig
 from trainable.config_names import check_model_names, check_names
 from trainable.counts import counted
@@ -27,6 +27,7 @@ from trainable.dataset.cache import check_cache_dir, check_room
 from trainable.dataset.demo import find_data
 from trainable.dataset.extra_photos import Extra
 from trainable.dataset.folds import Folds
+from trainable.labelled_photos import Dataset
 from trainable.machine.cores import cpu_count
 from trainable.model.schedules import build_schedule
 from trainable.pipeline.mixing import build_mixing

@@ -7,7 +7,7 @@ from rich.console import Console
 from search.run_state.heartbeat import Heartbeat
 from search.settings.allocation import Machine
 from search.settings.settings import Settings
-from trainable.coco.reader import Dataset
+from trainable.labelled_photos import Dataset
 from trainable.run_folder.folders import RunFolder
 
 

@@ -20,7 +20,7 @@ from analysis.pseudo_labels.thresholds import Rule
 from analysis.pseudo_labels.unlabelled import find_unlabelled
 from tests.conftest import SIDE, SMALLEST, write_photos
 from trainable.classes import IGNORE_INDEX
-from trainable.coco.reader import draw_mask, read_training
+from trainable.coco.reader import read_training
 from trainable.config import NO_FOLD, TrialConfig
 from trainable.dataset.cache import build_cache
 from trainable.dataset.extra_photos import Extra, ExtraError
@@ -29,6 +29,7 @@ from trainable.dataset.folds import Folds
 from trainable.dataset.stratified_folds import make_folds
 from trainable.engine.checkpoint import save_tensors
 from trainable.fold import train_fold
+from trainable.labelled_photos import draw_mask
 from trainable.model.segmenter import build_model
 from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.trial_record import FINISHED

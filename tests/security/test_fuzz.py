@@ -30,8 +30,9 @@ from spaces.parts import Scope
 from spaces.table import find_space
 from tests.conftest import write_photos
 from trainable.classes import CLASSES, IGNORE_INDEX
-from trainable.coco.reader import check, draw_mask, read_training
+from trainable.coco.reader import read_training
 from trainable.data_errors import DataError
+from trainable.labelled_photos import check, draw_mask
 from trainable.run_folder.folders import RunFolder
 
 # The fixtures are made once, and every example begins by writing its file anew.

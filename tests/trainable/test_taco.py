@@ -5,8 +5,9 @@ import pytest
 
 from tests.conftest import write_photos
 from trainable.classes import CLASSES
-from trainable.coco.reader import check, read_training
+from trainable.coco.reader import read_training
 from trainable.coco.taco_categories import CLASS_OF
+from trainable.labelled_photos import check
 from trainable.taco import main
 
 

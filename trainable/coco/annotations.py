@@ -9,6 +9,7 @@ import numpy as np
 from pycocotools import mask as rle_masks
 
 from trainable.coco.ids import as_id, is_whole
+from trainable.labelled_photos import Rle
 
 OUTSIDE_TOLERANCE = 1.0
 """Pixels a polygon may leave the photo by: annotation tools round to the edge, and so do the competition's files."""
@@ -29,26 +30,9 @@ EMPTY = "annotations that cover no pixel beside others of their photo, left out"
 Segmentation = list[list[float]] | dict[str, Any]
 """COCO's polygons, x, y, x, y, ... each, or its run-length code."""
 
-Rle = dict[str, Any]
-"""Compressed run-length code, as pycocotools has it."""
-
 
 class OutlineError(ValueError):
     """An outline breaks a rule. The text goes on after the annotation's name."""
-
-
-@dataclass(frozen=True)
-class Annotation:
-    """One object: its class index and its pixels."""
-
-    class_index: int
-    rle: Rle
-    ignore: bool = False  # its pixels are of no known class
-
-    @property
-    def area(self) -> int:
-        """Pixels that it covers when drawn; what a json gives as `area` is often that of the box, or 0."""
-        return int(rle_masks.area(self.rle))
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from trainable.classes import CLASSES
-from trainable.coco.annotations import EMPTY, Annotation, OutlineError, read_outline
+from trainable.coco.annotations import EMPTY, OutlineError, read_outline
 from trainable.coco.ids import Id, as_id
 from trainable.coco.images import Images, Listed
 from trainable.coco.taco_categories import CLASS_OF
 from trainable.counts import agrees, counted
 from trainable.data_errors import Note, Problem
+from trainable.labelled_photos import Annotation
 from trainable.machine.called_as import command_line
 
 SHOWN = 10

@@ -1,4 +1,4 @@
-"""Reads and checks photos with COCO annotations in the competition's layout, and draws their masks.
+"""Reads and checks photos with COCO annotations in the competition's layout.
 
 A data folder holds `train_all.json`, or `train.json` and `val.json`, beside the photos their `file_name`s point to
 (`batch_01_vt/0002.jpg`, ...). Reading never stops at the first fault: every problem is collected, so that a user can
@@ -7,42 +7,13 @@ mend them all at once (`check`) or go on without the bad photos (`skip_bad`).
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from pycocotools import mask as rle_masks
-
-from trainable.classes import IGNORE_INDEX
-from trainable.coco.annotations import Annotation
 from trainable.coco.entries import Annotations, Categories
 from trainable.coco.images import plain_name, read_images
 from trainable.coco.json_file import load, not_a_folder
 from trainable.data_errors import DataError, Note, Problem
-
-
-@dataclass(frozen=True)
-class Photo:
-    """One photo and its annotations. `file_name` is its name everywhere: ids differ between the json files."""
-
-    file_name: str
-    path: Path
-    height: int  # pixels
-    width: int  # pixels
-    annotations: tuple[Annotation, ...]
-    confidence: Path | None = None  # grey picture of how sure each pixel's label is, 255 is certain
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """The annotated photos of a data folder, and all that was found wrong with them."""
-
-    root: Path
-    photos: tuple[Photo, ...]
-    problems: tuple[Problem, ...]
-    json_hash: str  # sha256 over the json files read
-    notes: tuple[Note, ...] = ()  # what was mended or left out of photos that are kept
+from trainable.labelled_photos import Dataset, Photo
 
 
 def read_training(root: Path, names: Sequence[str] = ()) -> Dataset:
@@ -104,34 +75,6 @@ def read_json(path: Path) -> Dataset:
         problems.append(Problem(None, f"{path.name}: lists no photos; the split is empty"))
     all_problems = (*unfit, *problems, *annotations.problems)
     return Dataset(path.parent, photos, all_problems, hashlib.sha256(raw).hexdigest(), (*notes, *annotations.notes))
-
-
-def check(dataset: Dataset, skip_bad: bool = False) -> Dataset:
-    """Return the data set if nothing is wrong with it, or, with `skip_bad`, without its bad photos.
-
-    Raises:
-        DataError: there are problems; with `skip_bad`, only if some are not about single photos, or no photo is left.
-    """
-    if not dataset.problems:
-        return dataset
-    bad = {problem.file_name for problem in dataset.problems}
-    good = tuple(photo for photo in dataset.photos if photo.file_name not in bad)
-    if not skip_bad or None in bad or not good:
-        raise DataError(dataset.root, dataset.problems, skipping=skip_bad)
-    return replace(dataset, photos=good)
-
-
-def draw_mask(photo: Photo) -> NDArray[np.uint8]:
-    """Draw the class index of each pixel, uint8 (height, width), as the competition's own loader does; or IGNORE_INDEX.
-
-    Larger annotations are drawn first and smaller ones over them (painter's order, ties in file order), rasterised by
-    pycocotools: `cv2.fillPoly` gives other edges. An annotation is as large as what it covers: the json's `area` is
-    that of the box in some tools' files, or 0, and where it is right the order is the same.
-    """
-    mask = np.zeros((photo.height, photo.width), np.uint8)
-    for annotation in sorted(photo.annotations, key=lambda annotation: annotation.area, reverse=True):
-        mask[rle_masks.decode(annotation.rle) == 1] = IGNORE_INDEX if annotation.ignore else annotation.class_index
-    return mask
 
 
 def _all_background(part: Dataset) -> bool:

@@ -21,13 +21,13 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from trainable.classes import CLASSES, IGNORE_INDEX
-from trainable.coco.reader import Dataset, Photo, check, draw_mask
 from trainable.counts import counted
 from trainable.data_errors import Problem
 from trainable.dataset.label_confidence import CERTAIN, read_confidence, shrink_confidence
 from trainable.dataset.scene_groups import scene_hashes
 from trainable.images.photo_files import UNREADABLE, upright
 from trainable.images.resampling import SCORE_SIZE, resize_mask, resize_photo, score_mask
+from trainable.labelled_photos import Dataset, Photo, check, draw_mask
 from trainable.storage.atomic_write import read_json, write_json
 
 VERSION = 1

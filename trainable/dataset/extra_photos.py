@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from trainable.coco.json_file import not_a_folder
-from trainable.coco.reader import Dataset, read_training
+from trainable.coco.reader import read_training
 from trainable.config import NO_FOLD
 from trainable.data_errors import data_notes
 from trainable.dataset.cache import Cache, build_cache
 from trainable.dataset.folds import Folds
+from trainable.labelled_photos import Dataset
 from trainable.machine.called_as import command_line
 from trainable.storage.atomic_write import read_json
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from trainable.classes import COMPETITION, Classes
+
 
 @dataclass(frozen=True)
 class Extension:
@@ -44,6 +46,7 @@ class SearchRecord:
     data_hash: str | None  # of the annotations; None in records of before it was kept
     folds_hash: str | None
     extended: tuple[Extension, ...]  # oldest first
+    classes: Classes  # of the data
     content: dict[str, Any]  # all of the file
 
     @classmethod
@@ -64,6 +67,7 @@ class SearchRecord:
             data_hash=content.get("data_hash"),
             folds_hash=content.get("folds_hash"),
             extended=tuple(Extension.of(extension) for extension in content.get("extended", ())),
+            classes=_classes(content),
             content=content,
         )
 
@@ -81,3 +85,13 @@ class SearchRecord:
     def fold(self) -> int | None:
         """The fold that validates."""
         return self.base.get("fold")
+
+
+def _classes(content: dict[str, Any]) -> Classes:
+    """Return the classes; runs of before knew their names alone, and those of before that had the competition's."""
+    if "class_table" in content:
+        return Classes.from_dict(content["class_table"])
+    names = content.get("classes")
+    if not isinstance(names, list) or tuple(names) == COMPETITION.names:
+        return COMPETITION
+    return Classes.of_names(names, background=True)

@@ -10,10 +10,11 @@ from analysis.pseudo_labels.label_files import LabelFile, check_space, put_photo
 from analysis.pseudo_labels.thresholds import labels_of
 from analysis.pseudo_labels.unlabelled import Unlabelled
 from trainable.classes import IGNORE_INDEX
-from trainable.coco.reader import draw_mask, read_training
+from trainable.coco.reader import read_training
 from trainable.dataset.cache import DiskFullError, build_cache
 from trainable.dataset.extra_photos import confidence_path
 from trainable.images.resampling import score_mask, unscored_mask
+from trainable.labelled_photos import draw_mask
 
 
 @pytest.fixture

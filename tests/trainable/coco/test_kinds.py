@@ -17,8 +17,9 @@ from pycocotools import mask as rle_masks
 from trainable.classes import CLASSES
 from trainable.coco.annotations import CLIPPED, EMPTY, FLAT, PAIRS, STRAY, read_outline, to_rle
 from trainable.coco.images import PAGES, REPEATED, SIZES
-from trainable.coco.reader import check, draw_mask, read_training
+from trainable.coco.reader import read_training
 from trainable.data_errors import DataError, data_notes
+from trainable.labelled_photos import check, draw_mask
 
 WIDTH, HEIGHT = 160, 120
 

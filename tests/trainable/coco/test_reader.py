@@ -8,8 +8,9 @@ from pycocotools.coco import COCO
 
 from trainable.classes import CLASSES
 from trainable.coco.annotations import _run_total
-from trainable.coco.reader import check, draw_mask, read_training
+from trainable.coco.reader import read_training
 from trainable.data_errors import DataError
+from trainable.labelled_photos import check, draw_mask
 
 
 def problems(folder):

@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from tests.conftest import write_photos
-from trainable.coco.reader import draw_mask, read_training
+from trainable.coco.reader import read_training
 from trainable.data_errors import DataError
 from trainable.dataset.cache import VERSION, DiskFullError, build_cache, cache_key, needed_bytes
 from trainable.dataset.demo import demo_data
+from trainable.labelled_photos import draw_mask
 
 
 def test_holds_photos_masks_and_counts(photos, tmp_path):

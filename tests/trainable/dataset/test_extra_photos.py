@@ -8,12 +8,13 @@ from PIL import Image
 
 from tests.conftest import SIDE, write_photos
 from trainable.classes import IGNORE_INDEX
-from trainable.coco.reader import draw_mask, read_training
+from trainable.coco.reader import read_training
 from trainable.dataset.cache import build_cache, cache_key
 from trainable.dataset.class_counts import class_counts
 from trainable.dataset.extra_photos import Extra, ExtraError, confidence_path
 from trainable.dataset.fold_data import FoldData
 from trainable.fold import main, train_fold
+from trainable.labelled_photos import draw_mask
 from trainable.run_folder.folders import TrialFolder
 from trainable.storage.atomic_write import read_json, write_json
 

@@ -9,10 +9,11 @@ import pytest
 from PIL import Image, ImageOps
 
 from tests.trainable.images.tiff import write_tiff
-from trainable.coco.reader import check, read_training
+from trainable.coco.reader import read_training
 from trainable.data_errors import DataError
 from trainable.images import photo_files as photos
 from trainable.images.photo_files import UNREADABLE, read_header, upright, upright_size
+from trainable.labelled_photos import check
 
 COLOURS = np.zeros((6, 8, 3), np.uint8)
 COLOURS[:3], COLOURS[3:, :5], COLOURS[3:, 5:] = (200, 100, 50), (20, 60, 250), (0, 0, 0)

@@ -7,9 +7,10 @@ import torch
 
 from benchmarks import ceilings
 from trainable.classes import CLASSES, IGNORE_INDEX
-from trainable.coco.reader import draw_mask, read_training
+from trainable.coco.reader import read_training
 from trainable.dataset.cache import build_cache
 from trainable.images.resampling import resize_mask, resize_photo, score_mask, unscored_mask
+from trainable.labelled_photos import draw_mask
 from trainable.metric.score_maps import at_score_size, classes_at_score_size
 from trainable.pipeline.augmentation import random_resized_crop
 from trainable.pipeline.mixing import jitter_scale

@@ -1,0 +1,84 @@
+"""Photos with labels, as every reader of a data format gives them, and the masks that they make."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as rle_masks
+
+from trainable.classes import COMPETITION, IGNORE_INDEX, Classes
+from trainable.data_errors import DataError, Note, Problem
+
+Rle = dict[str, Any]
+"""Compressed run-length code, as pycocotools has it."""
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One object: its class index and its pixels."""
+
+    class_index: int
+    rle: Rle
+    ignore: bool = False  # its pixels are of no known class
+
+    @property
+    def area(self) -> int:
+        """Pixels that it covers when drawn; what a json gives as `area` is often that of the box, or 0."""
+        return int(rle_masks.area(self.rle))
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photo and its annotations. `file_name` is its name everywhere: ids differ between the json files."""
+
+    file_name: str
+    path: Path
+    height: int  # pixels
+    width: int  # pixels
+    annotations: tuple[Annotation, ...]
+    confidence: Path | None = None  # grey picture of how sure each pixel's label is, 255 is certain
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The annotated photos of a data folder, and all that was found wrong with them."""
+
+    root: Path
+    photos: tuple[Photo, ...]
+    problems: tuple[Problem, ...]
+    json_hash: str  # sha256 over the json files read
+    notes: tuple[Note, ...] = ()  # what was mended or left out of photos that are kept
+    classes: Classes = COMPETITION
+    format: str = "COCO"  # what the folder was read as, in words
+    given: Mapping[str, str] = field(default_factory=dict)  # by file name, `train` or `val`, where the data says it
+
+
+def check(dataset: Dataset, skip_bad: bool = False) -> Dataset:
+    """Return the data set if nothing is wrong with it, or, with `skip_bad`, without its bad photos.
+
+    Raises:
+        DataError: there are problems; with `skip_bad`, only if some are not about single photos, or no photo is left.
+    """
+    if not dataset.problems:
+        return dataset
+    bad = {problem.file_name for problem in dataset.problems}
+    good = tuple(photo for photo in dataset.photos if photo.file_name not in bad)
+    if not skip_bad or None in bad or not good:
+        raise DataError(dataset.root, dataset.problems, skipping=skip_bad)
+    return replace(dataset, photos=good)
+
+
+def draw_mask(photo: Photo) -> NDArray[np.uint8]:
+    """Draw the class index of each pixel, uint8 (height, width), as the competition's own loader does; or IGNORE_INDEX.
+
+    Larger annotations are drawn first and smaller ones over them (painter's order, ties in file order), rasterised by
+    pycocotools: `cv2.fillPoly` gives other edges. An annotation is as large as what it covers: the json's `area` is
+    that of the box in some tools' files, or 0, and where it is right the order is the same.
+    """
+    mask = np.zeros((photo.height, photo.width), np.uint8)
+    for annotation in sorted(photo.annotations, key=lambda annotation: annotation.area, reverse=True):
+        mask[rle_masks.decode(annotation.rle) == 1] = IGNORE_INDEX if annotation.ignore else annotation.class_index
+    return mask
