@@ -21,15 +21,29 @@ STRENGTHS: dict[str, tuple[str, float, float]] = {
 }
 
 
-def augmentations(trial: optuna.Trial, sizes: tuple[int, ...]) -> dict[str, Any]:
-    """Sample a base pipeline, operations on top of it, mixing, and one of the run's image sizes (pixels per side)."""
+def augmentations(
+    trial: optuna.Trial, sizes: tuple[int, ...], tiles: tuple[int, ...] = (), sides: bool = False
+) -> dict[str, Any]:
+    """Sample a base pipeline, operations on top of it, mixing, and one of the run's image sizes.
+
+    Args:
+        trial: to draw by.
+        sizes: pixels of a photo's longer side.
+        tiles: pixels per side of the crops that train; none where whole photos do.
+        sides: whether some classes are others in a mirror, so that flips may cost more than they bring.
+    """
     operations = [_operation(trial, name) for name in STRENGTHS if trial.suggest_categorical(name, (False, True))]
     mixing = [mix(trial) for mix in (_copy_paste, _mosaic, _cutmix)]
+    pipeline: dict[str, Any] = {"name": trial.suggest_categorical("augmentation", PIPELINES)}
+    if sides and pipeline["name"] != "none":
+        # With flips, labels of left and right change places; without, each side is learnt from its own photos.
+        pipeline["flips"] = trial.suggest_categorical("flips", (True, False))
     return {
-        "augmentation": {"name": trial.suggest_categorical("augmentation", PIPELINES)},
+        "augmentation": pipeline,
         "operations": operations,
         "mixing": [choice for choice in mixing if choice],
         "image_size": trial.suggest_categorical("image_size", sizes),
+        **({"tile_size": trial.suggest_categorical("tile_size", tiles)} if tiles else {}),
     }
 
 

@@ -92,6 +92,10 @@ def _public_recipes(
             values["image_size"] = min(scope.image_sizes, key=lambda size: abs(size - recipe.image_size))
         if scope.batch_sizes:
             values["batch_size"] = scope.batch_sizes[0]
+        if scope.tile_sizes:
+            values["tile_size"] = scope.tile_sizes[0]
+        if scope.sides:
+            values["flips"] = True
         asked = optuna.trial.FixedTrial(values)
         sample(asked)  # type: ignore[arg-type]  # it has all that a space may ask
         points.append(dict(asked.params))

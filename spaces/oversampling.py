@@ -10,8 +10,13 @@ import optuna
 OVERSAMPLING = ("none", "repeat_factor", "class_balanced", "paste")
 
 
-def oversampling(trial: optuna.Trial) -> dict[str, Any]:
-    """Sample a kind of oversampling and the parameters it has."""
+def oversampling(trial: optuna.Trial, background: bool = True) -> dict[str, Any]:
+    """Sample a kind of oversampling and the parameters it has.
+
+    Args:
+        trial: to draw by.
+        background: whether the data has a class of what nothing covers, to paste on.
+    """
     name = trial.suggest_categorical("oversampling", OVERSAMPLING)
     choice: dict[str, Any] = {"name": name}
     if name != "none":
@@ -27,7 +32,9 @@ def oversampling(trial: optuna.Trial) -> dict[str, Any]:
         # smallest and largest patch, as shares of the photo it comes from: 0.02% are 13 pixels of a photo of 256 px
         choice["min_area"] = trial.suggest_float("paste_min_area", 2e-4, 2e-3, log=True)
         choice["max_area"] = trial.suggest_float("paste_max_area", 0.05, 0.5, log=True)
-        choice["backgrounds"] = trial.suggest_categorical("paste_backgrounds", ("any", "plain"))
+        choice["backgrounds"] = trial.suggest_categorical(
+            "paste_backgrounds", ("any", "plain") if background else ("any",)
+        )
     return {"oversampling": choice}
 
 

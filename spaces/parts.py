@@ -34,6 +34,9 @@ class Scope:
     by_kind: bool = True  # whether transformers have ranges of their own, as all runs have that began with them
     gpu: bool = False  # whether it trains on GPUs
     batch_sizes: tuple[int, ...] = ()  # photos per step, where they are to choose from
+    tile_sizes: tuple[int, ...] = ()  # pixels per side of crops, where they are to choose from
+    sides: bool = False  # whether some classes are others in a mirror
+    background: bool = True  # whether there is a class of what nothing covers
 
     def draws_transformer(self, config: dict[str, Any]) -> bool:
         """Tell whether what has been drawn so far, or what the run is given, is a transformer with weights."""

@@ -45,9 +45,10 @@ def _encoders(scope: Scope) -> Part:
 
 
 def _augmentations(scope: Scope) -> Part:
-    sizes = scope.image_sizes
-    first = tuple({"image_size": sizes[0], **params} for params in _first(augmentations, scope))
-    return Part(lambda trial, _: augmentations.augmentations(trial, sizes), first)
+    sizes, tiles, sides = scope.image_sizes, scope.tile_sizes, scope.sides
+    own = {"image_size": sizes[0], **({"tile_size": tiles[0]} if tiles else {}), **({"flips": True} if sides else {})}
+    first = tuple({**own, **params} for params in _first(augmentations, scope))
+    return Part(lambda trial, _: augmentations.augmentations(trial, sizes, tiles, sides), first)
 
 
 def _optimizers(scope: Scope) -> Part:
@@ -74,7 +75,9 @@ SPACES: dict[str, Callable[[Scope], Part]] = {
     "losses": lambda scope: Part(lambda trial, _: losses.losses(trial), _first(losses, scope), True),
     "optimizers": _optimizers,
     "schedulers": _schedulers,
-    "oversampling": lambda scope: Part(lambda trial, _: oversampling.oversampling(trial), _first(oversampling, scope)),
+    "oversampling": lambda scope: Part(
+        lambda trial, _: oversampling.oversampling(trial, scope.background), _first(oversampling, scope)
+    ),
     "augmentations": _augmentations,
 }
 

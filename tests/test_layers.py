@@ -14,11 +14,11 @@ ROOT = Path(__file__).parents[1]
 ORDER = (
     # trainable/: one training; knows nothing of Ray
     "trainable.spelling", "trainable.encoder_families",
-    "trainable.classes", "trainable.config", "trainable.counts", "trainable.seeding", "trainable.data_errors", "trainable.labelled_photos",
-    "trainable.machine", "trainable.storage", "trainable.images", "trainable.metric", "trainable.run_folder",
-    "trainable.parameter_ranges", "trainable.builders", "trainable.model", "trainable.coco", "trainable.formats",
-    "trainable.dataset",
-    "trainable.pipeline", "trainable.engine", "trainable.config_names", "trainable.fold",
+    "trainable.classes", "trainable.geometry", "trainable.config", "trainable.counts", "trainable.seeding",
+    "trainable.data_errors", "trainable.labelled_photos", "trainable.machine", "trainable.storage", "trainable.images",
+    "trainable.metric", "trainable.run_folder", "trainable.parameter_ranges", "trainable.builders", "trainable.model",
+    "trainable.coco", "trainable.formats", "trainable.dataset", "trainable.pipeline", "trainable.engine",
+    "trainable.config_names", "trainable.fold",
     # spaces/: what is searched; pure functions
     "spaces",
     # search/: many trainings; the only one that knows Ray and Optuna

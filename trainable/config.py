@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from trainable.encoder_families import takes_drop_path
+from trainable.geometry import Shape, frame_of
 from trainable.spelling import did_you_mean
 
 Choice = dict[str, Any]
@@ -17,8 +18,8 @@ NO_FOLD = -1
 """As `fold`: all photos train and none validates."""
 
 LOWEST = {
-    "epochs": 1, "image_size": 32, "batch_size": 1, "accumulation": 1, "threads": 1, "workers": 0,
-    "seed": 0, "fold": NO_FOLD,
+    "epochs": 1, "num_classes": 2, "image_size": 32, "tile_size": 0, "batch_size": 1, "accumulation": 1,
+    "threads": 1, "workers": 0, "seed": 0, "fold": NO_FOLD,
 }  # fmt: skip
 """The smallest value of each whole number."""
 MEMORY_FORMATS = ("auto", "channels_last", "contiguous")
@@ -35,7 +36,13 @@ class TrialConfig:
     epochs: int = 12
     """Full budget in epochs; the learning-rate schedule spans all of it, also if the trial is stopped early."""
     image_size: int = 96
-    """Pixels per side in training and validation."""
+    """Pixels of a photo's longer side in training and validation."""
+    aspect: float = 0.0
+    """Height by width of the frame that photos are fitted into; 0 stretches them to squares."""
+    tile_size: int = 0
+    """Pixels per side of the crops that train and of the windows that validate; 0 takes whole photos."""
+    num_classes: int = 11
+    """Classes of the data."""
     batch_size: int = 8
     """Photos per optimizer step."""
     accumulation: int = 1
@@ -115,6 +122,12 @@ class TrialConfig:
         check_number("drop_path", share, "0 to below 1", lambda value: 0 <= value < 1)
         if share and not takes_drop_path(self.encoder):
             raise ValueError(f"drop_path is for timm's transformers, not for encoder {self.encoder}; leave it at 0")
+        check_number("aspect", self.aspect, "0, or 0.05 to 20", lambda value: value == 0 or 0.05 <= value <= 20)
+        if self.tile_size and (self.tile_size < 32 or self.tile_size > max(self.frame)):
+            raise ValueError(
+                f"tile_size must be 32 to the longer side of the photos in training, {max(self.frame)} px, or 0 for "
+                f"whole photos; found {self.tile_size}"
+            )
         check_number("clip_norm", self.clip_norm, "at least 0", lambda value: value >= 0)
         check_number("ema_decay", self.ema_decay, "0 to below 1", lambda value: 0 <= value < 1)
         if not isinstance(self.compile, bool):
@@ -125,6 +138,16 @@ class TrialConfig:
         check_number("freeze_share", share, "0 to below 1, a share of the budget", lambda value: 0 <= value < 1)
         if self.device == "cpu" and self.precision == "fp16":
             raise ValueError("precision fp16 needs a GPU (device is cpu); use fp32 or bf16")
+
+    @property
+    def frame(self) -> Shape:
+        """The height and width in pixels at which photos are kept."""
+        return frame_of(self.image_size, self.aspect)
+
+    @property
+    def input_shape(self) -> Shape:
+        """The height and width in pixels of what the network trains on."""
+        return (self.tile_size, self.tile_size) if self.tile_size else self.frame
 
     @property
     def freeze_epochs(self) -> int:

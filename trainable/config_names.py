@@ -26,7 +26,7 @@ TABLES = {
 }
 """By key of the config: the module of ours and the table in it that has the builders."""
 
-GIVEN = ("counts", "groups", "epochs", "cache", "positions", "size")
+GIVEN = ("counts", "groups", "epochs", "cache", "positions", "shape", "classes")
 """Parameters of builders that the training gives, see the calls of `trainable/builders.py`."""
 
 OF_CONFIG = ("encoder_name", "encoder_weights", "in_channels", "classes")

@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
-from trainable.coco.reader import read_training
+from trainable.classes import COMPETITION, Classes
 from trainable.config import NO_FOLD, TrialConfig
 from trainable.counts import all_of
 from trainable.data_errors import data_notes
@@ -30,6 +30,8 @@ from trainable.engine.fold_training import DivergedError, FoldTraining, Row
 from trainable.engine.halting import Halt
 from trainable.engine.precision_autotune import settle
 from trainable.engine.replicas import MemoryLevel, MemoryShortError, ReplicaGroup
+from trainable.formats.reading import read_data
+from trainable.geometry import NATIVE, OF_COMPETITION, Geometry
 from trainable.machine.command import Parser, command
 from trainable.machine.device import OutOfMemoryError
 from trainable.machine.terminal import open_console
@@ -177,6 +179,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser("trainable.fold", description="Train one fold of one config.")
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="as runs/NAME/trials/*/config.json")
     parser.add_argument("--data", type=Path, metavar="DIR", help="annotated photos (default: the demo data)")
+    parser.add_argument("--classes", metavar="FILE", help="of the classes, or taco (default: those of the data)")
+    parser.add_argument("--score-size", metavar="S", help="where val_miou looks: HxW, PX or native")
     parser.add_argument("--extra", type=Path, metavar="DIR", help="more photos, which only train")
     parser.add_argument("--folds", type=Path, metavar="FILE", help="a run's folds.json (default: 5 folds dealt anew)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="trial folder to write (default runs/trial-DATE-TIME)")
@@ -212,8 +216,10 @@ def _read(options: argparse.Namespace, out: Path, console: Console) -> tuple[Tri
         _check_same(config.to_dict(), read_json(out / "config.json"))
     cache_dir = options.cache_dir or default_cache_dir()
     data = find_data(options.data, cache_dir)
-    dataset = read_training(data)
-    cache, skipped = build_cache(dataset, config.image_size, cache_dir, skip_bad=options.skip_bad)
+    dataset = read_data(data, Classes.from_file(Path(options.classes)) if options.classes else None)
+    score = options.score_size or (OF_COMPETITION if dataset.classes.names == COMPETITION.names else NATIVE)
+    geometry = Geometry.of([(photo.height, photo.width) for photo in dataset.photos], config.aspect, score)
+    cache, skipped = build_cache(dataset, config.image_size, cache_dir, geometry=geometry, skip_bad=options.skip_bad)
     for line in data_notes(dataset.notes, skipped):
         console.print(f"note: {line}", style="yellow", highlight=False, soft_wrap=True)
     folds = Folds.read(options.folds) if options.folds else make_folds(cache, 5, config.seed)
@@ -223,6 +229,7 @@ def _read(options: argparse.Namespace, out: Path, console: Console) -> tuple[Tri
     extra_cache = extra.cache(
         config.fold,
         folds,
+        cache,
         config.image_size,
         cache_dir,
         options.skip_bad,

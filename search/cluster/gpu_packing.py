@@ -19,6 +19,7 @@ from search.worker.messages import Epoch, Placed, Report
 from search.worker.trial_callback import TrialCallback, assigned
 from trainable.config import TrialConfig
 from trainable.counts import agrees, counted
+from trainable.geometry import shape_text
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.atomic_write import read_json, write_json
 
@@ -92,7 +93,7 @@ class Packing(TrialCallback):
         if least > room:
             photos = config.batch_size // parts
             raise DoesNotFitError(
-                f"not started: {counted(photos, 'photo')} of {config.image_size} px at a time "
+                f"not started: {counted(photos, 'photo')} of {shape_text(config.input_shape)} px at a time "
                 f"{agrees(photos, 'needs', 'need')} at least "
                 f"{least / 1000:.1f} GB, and a GPU has {room / 1000:.1f} GB for them"
             )
@@ -152,7 +153,8 @@ def whole_rate(row: dict[str, Any]) -> float:
 
 
 def _network(config: TrialConfig) -> str:
-    return f"{config.architecture} {config.encoder} {sorted(config.decoder.items())} {config.image_size}"
+    network = f"{config.architecture} {config.encoder} {sorted(config.decoder.items())}"
+    return f"{network} {config.num_classes} {config.input_shape}"
 
 
 def _trained(config: TrialConfig) -> str:

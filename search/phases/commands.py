@@ -28,8 +28,8 @@ from search.settings.phase_names import (
 )
 from search.settings.plan import Plan
 from search.settings.settings import Settings, option, typed
-from trainable.coco.reader import read_training
 from trainable.dataset.demo import find_data
+from trainable.formats.reading import read_data
 from trainable.machine.called_as import command_line
 from trainable.run_folder.chain_phases import EXPECTED, Phase
 from trainable.run_folder.ensemble_record import read_ensemble
@@ -274,7 +274,7 @@ def _epoch_times(folder: TrialFolder) -> list[float]:
 
 def native_size(plan: Plan) -> int:
     """Return the side of the photos, in pixels: the median of the longer ones."""
-    return int(median(max(photo.height, photo.width) for photo in read_training(data_of(plan)).photos))
+    return int(median(max(photo.height, photo.width) for photo in read_data(data_of(plan), plan.classes).photos))
 
 
 def data_of(plan: Plan) -> Path:

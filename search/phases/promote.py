@@ -15,7 +15,7 @@ from search.preparation.stored_plan import stored_plan
 from search.racing.candidates import find_finalists
 from search.run_state.run_location import earlier_run_folder
 from search.settings.plan import Plan, place, weights_place
-from search.settings.settings import Promoted, Settings, given_or
+from search.settings.settings import Promoted, Settings, given_or, whole
 from spaces.table import GIVEN, space_names
 from spaces.variants import variant
 from trainable.run_folder.folders import RunFolder
@@ -80,9 +80,11 @@ def promoted_plan(plan: Plan, earlier: RunFolder, settings: Settings) -> Plan:
     if not 0 <= fold < plan.folds:
         raise ValueError(f"--fold must be 0 to {plan.folds - 1}, the folds of run {earlier.path.name}, found {fold}")
     numbers = find_finalists(earlier, plan, settings.top, plan.folds, settings.include)
-    configs = {f"{earlier.path.name}:{number}": _parts(earlier, number, settings.image_size) for number in numbers}
+    configs = {
+        f"{earlier.path.name}:{number}": _parts(earlier, number, whole(settings.image_size)) for number in numbers
+    }
     configs |= _variants(configs, given_or(settings.vary, 0), plan.space, config.seed)
-    size = given_or(settings.image_size, config.image_size)
+    size = given_or(whole(settings.image_size), config.image_size)
     weights = settings.encoder_weights
     base = replace(
         config,

@@ -9,6 +9,7 @@ from search.phases.sharing import UNLIMITED, most_gained, shares_left
 from search.run_state.chain_record import Chain
 from search.run_state.run_status import show_span
 from search.settings.phase_names import CONFIRM, PROMOTE, SEARCH, WHAT
+from search.settings.settings import whole
 from trainable.run_folder.chain_phases import Phase
 
 
@@ -64,5 +65,5 @@ def _to_come(commands: Commands, name: str, best: float | None) -> tuple[str, st
     if name == CONFIRM and commands.chain.ended(PROMOTE):
         further = commands.further()
         return further.describe(), f"about {best + further.gain:.3f}" if best is not None and further.top else ""
-    gained = most_gained(commands.settings.image_size).get(name)
+    gained = most_gained(whole(commands.settings.image_size)).get(name)
     return WHAT[name], "" if gained is None else f"up to +{gained:.2f}"

@@ -16,7 +16,6 @@ from search.preparation.encoder_weights_folder import fingerprints
 from search.settings.plan import Plan
 from search.tuning.compatibility import MEASURED
 from search.worker.trial_runner import TrialSetting
-from trainable.classes import CLASSES
 from trainable.counts import agrees, counted
 from trainable.data_errors import Problem, data_notes
 from trainable.dataset.cache import Cache, build_cache
@@ -72,7 +71,12 @@ def prepare(plan: Plan, run: RunFolder, dataset: Dataset, resume: bool, console:
     skipped: tuple[Problem, ...] = ()
     for size in plan.image_sizes:
         caches[size], skipped = build_cache(
-            dataset, size, Path(plan.cache_dir), skip_bad=plan.skip_bad, announce=announce
+            dataset,
+            size,
+            Path(plan.cache_dir),
+            geometry=plan.frames,
+            skip_bad=plan.skip_bad,
+            announce=announce,
         )
     cache = caches[plan.config.image_size]
     extra = Extra.read(local_data(plan.extra, Path(plan.cache_dir))) if plan.extra else None
@@ -85,10 +89,12 @@ def prepare(plan: Plan, run: RunFolder, dataset: Dataset, resume: bool, console:
                 f"{len(cache.file_names)} usable ones: restore them, or start a new run"
             )
     else:
-        folds = make_folds(cache, plan.folds, plan.config.seed)
+        folds = make_folds(cache, plan.folds, plan.config.seed, dataset.given if plan.folds == 1 else None)
     fold, data = plan.config.fold, {}
     for size, size_cache in caches.items():
-        extra_cache = extra.cache(fold, folds, size, Path(plan.cache_dir), plan.skip_bad, announce) if extra else None
+        extra_cache = (
+            extra.cache(fold, folds, size_cache, size, Path(plan.cache_dir), plan.skip_bad, announce) if extra else None
+        )
         data[size] = FoldData.of(size_cache, folds, fold, extra_cache, plan.skip_bad)
     _print_split(data[plan.config.image_size], cache, extra, console)
     print_notes(cache, folds, data_notes(dataset.notes, skipped), console)
@@ -121,7 +127,16 @@ def create(
 def setting_of(plan: Plan, run: RunFolder, prepared: Prepared) -> TrialSetting:
     """Return what all trials share."""
     paths = {size: cache.path for size, cache in prepared.caches.items()}
-    return TrialSetting(run.path, plan.data, paths, plan.skip_bad, plan.extra, run.uri)
+    return TrialSetting(
+        run.path,
+        plan.data,
+        paths,
+        plan.skip_bad,
+        plan.extra,
+        run.uri,
+        classes=plan.classes,
+        geometry=plan.frames,
+    )
 
 
 def record(plan: Plan, prepared: Prepared, command: str) -> dict[str, Any]:
@@ -131,6 +146,7 @@ def record(plan: Plan, prepared: Prepared, command: str) -> dict[str, Any]:
         "command": command,
         "plan": asdict(plan),
         **MEASURED,
+        "classes": list(plan.classes.names),
         "data_hash": prepared.dataset.json_hash,
         "extra": prepared.extra.record() if prepared.extra else None,
         "folds_hash": prepared.folds.hash,
@@ -215,15 +231,16 @@ def fold_table(folds: Folds, width: int) -> Group:
         width: of the terminal; folds that do not fit beside the others follow below them, so that no name or figure is
             cut off.
     """
-    names = ("photos", *CLASSES[1:])
+    first = int(folds.classes[0].casefold() == "background")  # every photo has some
+    names = ("photos", *folds.classes[first:])
     of_folds = enumerate(zip(folds.sizes, folds.photos_with_class, strict=True))
-    columns = [[str(cell) for cell in (fold, photos, *counts[1:])] for fold, (photos, counts) in of_folds]
+    columns = [[str(cell) for cell in (fold, photos, *counts[first:])] for fold, (photos, counts) in of_folds]
     # Characters of a fold, with those between.
     column_width = 2 + max(len(cell) for column in columns for cell in column)
     per_table = max((width - max(map(len, names))) // column_width, 1)
     tables = []
-    for first in range(0, len(columns), per_table):
-        table_columns = columns[first : first + per_table]
+    for start in range(0, len(columns), per_table):
+        table_columns = columns[start : start + per_table]
         table = Table(header_style="bold", box=None, pad_edge=False)
         table.add_column("fold", no_wrap=True)
         for column in table_columns:

@@ -56,7 +56,7 @@ def warm_start(
         "extra": prepared.extra.record() if prepared.extra else None,
     }
     for run in runs:
-        check_comparable(run)
+        check_comparable(run, plan.classes.names, plan.frames)
         run_priors = collect_priors(run, plan, space, data, spell)
         if not run_priors:
             raise ValueError(

@@ -12,13 +12,13 @@ from search.preparation.encoder_weights_folder import check_weights
 from search.run_state.past_usage import read_usage
 from search.settings.allocation import Machine, resources
 from search.settings.budget import read_budget
-from search.settings.plan import FOLDS, Plan
-from search.settings.resolve import new_plan
+from search.settings.plan import Plan
+from search.settings.resolve import fold_count, new_plan
 from search.settings.settings import LOCAL, Settings, given_or
 from search.settings.trackers import check_services
 from spaces import own
 from spaces.table import unknown_functions
-from trainable.coco.reader import read_training
+from trainable.classes import Classes
 from trainable.config import TrialConfig
 from trainable.config_names import check_model_names, check_names
 from trainable.counts import counted
@@ -27,6 +27,7 @@ from trainable.dataset.cache import check_cache_dir, check_room
 from trainable.dataset.demo import find_data
 from trainable.dataset.extra_photos import Extra
 from trainable.dataset.folds import Folds
+from trainable.formats.reading import read_data
 from trainable.labelled_photos import Dataset
 from trainable.machine.cores import cpu_count
 from trainable.model.schedules import build_schedule
@@ -135,7 +136,8 @@ def read_dataset(settings: Settings, run: RunFolder, stored: Plan | None) -> Dat
     cache_dir = Path(stored.cache_dir) if stored else (settings.cache_dir or default_cache_dir())
     data = stored.data if stored else settings.data
     try:
-        dataset = read_training(find_data(local_data(data, cache_dir) if data else None, cache_dir))
+        classes = stored.classes if stored else Classes.from_file(Path(settings.classes)) if settings.classes else None
+        dataset = read_data(find_data(local_data(data, cache_dir) if data else None, cache_dir), classes)
     except DataError as error:
         if stored and stored.data and not is_uri(stored.data) and not Path(stored.data).is_dir():
             raise ValueError(
@@ -143,13 +145,18 @@ def read_dataset(settings: Settings, run: RunFolder, stored: Plan | None) -> Dat
                 "place by --data DIR"
             ) from error
         raise
-    folds = stored.folds if stored else given_or(settings.folds, FOLDS)
+    folds = stored.folds if stored else fold_count(settings)
+    if folds == 1 and set(dataset.given.values()) != {"train", "val"}:
+        raise ValueError(
+            f"--folds given needs data that say which photos train and which validate, and {dataset.root} does not "
+            f"({dataset.format}); leave it out"
+        )
     if folds > len(dataset.photos):
         raise ValueError(f"--folds {folds} is more than the {counted(len(dataset.photos), 'photo')} of {dataset.root}")
 
     def has_room(machine: Machine) -> None:
-        plan = stored or new_plan(settings, machine)
-        check_room(dataset, plan.image_sizes, Path(plan.cache_dir), plan.skip_bad)
+        plan = stored or new_plan(settings, machine, dataset)
+        check_room(dataset, plan.image_sizes, Path(plan.cache_dir), plan.skip_bad, plan.frames)
 
     _first_fitting(likely_machines(settings.address, Path("/dev")), has_room)
     return dataset

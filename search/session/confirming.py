@@ -15,7 +15,7 @@ from search.session.surroundings import Session
 from search.settings.allocation import Resources, resources
 from search.settings.budget import Budget, Clock, read_budget
 from search.settings.plan import Plan
-from search.settings.settings import Settings, given_or, typed
+from search.settings.settings import Settings, given_or, typed, whole
 from trainable.counts import agrees, counted
 from trainable.machine.called_as import command_line
 from trainable.metric.paired_comparison import HELD, Standing
@@ -110,7 +110,7 @@ def begin(settings: Settings, run: RunFolder, plan: Plan, share: Resources) -> F
     Raises:
         ValueError: settings that do not fit the run, or a budget that is spent.
     """
-    folds = given_or(settings.folds, plan.folds)
+    folds = given_or(whole(settings.folds), plan.folds)
     numbers = find_finalists(run, plan, settings.top, folds, settings.include)
     budget = read_budget(settings, share, read_usage(run).total())
     drop = not settings.no_race

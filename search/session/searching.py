@@ -34,7 +34,7 @@ from search.session.cost_forecast import (
     tried_epoch,
 )
 from search.session.surroundings import Session
-from search.settings.allocation import Machine, Resources, resources
+from search.settings.allocation import Resources, resources
 from search.settings.budget import Budget, Clock, expected_epochs, read_budget
 from search.settings.plan import FORECAST, Plan
 from search.settings.resolve import is_default, licence_note, network_note, new_plan
@@ -61,7 +61,7 @@ def run_search(session: Session, stored: Plan | None, warm: Sequence[RunFolder])
     """
     settings, run, machine, console = session.settings, session.run, session.machine, session.console
     share = resources(machine, settings.concurrent, settings.gpus_per_trial)
-    plan, budget = _plan_and_budget(settings, run, stored, machine, share)
+    plan, budget = _plan_and_budget(settings, session, stored, share)
     services = service_callbacks(settings.wandb, settings.mlflow, run.path.name)
     begins = stored is None or settings.extend is not None
     plan, setting = _prepared(plan, session, stored, begins, warm)
@@ -111,11 +111,12 @@ def run_search(session: Session, stored: Plan | None, warm: Sequence[RunFolder])
 
 
 def _plan_and_budget(
-    settings: Settings, run: RunFolder, stored: Plan | None, machine: Machine, share: Resources
+    settings: Settings, session: Session, stored: Plan | None, share: Resources
 ) -> tuple[Plan, Budget]:
     """Return what is to be searched, and what it may take; nothing is written."""
+    run, machine = session.run, session.machine
     if stored is None:
-        return new_plan(settings, machine), read_budget(settings, share, 0.0)
+        return new_plan(settings, machine, session.dataset), read_budget(settings, share, 0.0)
     if settings.extend is not None:
         return extended_plan(stored, run, settings, machine), read_budget(settings, share, 0.0)
     return stored, read_budget(settings, share, read_usage(run).total(since=extended_at(run)))

@@ -6,7 +6,7 @@ from typing import Any
 
 from search.settings.allocation import AUTO, Machine, default_options
 from search.settings.phase_names import ORDER
-from search.settings.plan import FOLDS, REDUCTION, STOPPERS
+from search.settings.plan import FOLDS, GIVEN_FOLDS, REDUCTION, STOPPERS
 from search.settings.settings import Settings
 from search.settings.settings_checks import check_settings, with_functions
 from spaces.encoders import GROUPS
@@ -27,6 +27,22 @@ def location(text: str) -> str | Path:
 def _path(text: str) -> str | Path:
     """Return a path; an empty text stays one, to be refused: the path of it would be the current folder."""
     return Path(text) if text else text
+
+
+def _folds(text: str) -> str | int:
+    try:
+        return GIVEN_FOLDS if text == GIVEN_FOLDS else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"it takes a whole number, or {GIVEN_FOLDS}, found {text!r}") from None
+
+
+def _image_size(text: str) -> str | int:
+    try:
+        return text if "x" in text else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"it takes pixels of the longer side, or HxW such as 360x480, found {text!r}"
+        ) from None
 
 
 def _gpus(text: str) -> str | float:
@@ -181,8 +197,10 @@ def _add_data(group: Any) -> None:
         "--data",
         type=location,
         metavar="DIR",
-        help="train_all.json (or train.json + val.json) and "
-        "photos: a path that every node has, or a URI, which each copies once",
+        help="photos with labels, in any usual format: a path that every node has, or a URI, which each copies once",
+    )
+    group.add_argument(
+        "--classes", metavar="FILE", help="names, colours and sources of classes, or taco (default: those of the data)"
     )
     group.add_argument(
         "--extra",
@@ -193,10 +211,10 @@ def _add_data(group: Any) -> None:
     group.add_argument("--skip-bad", action="store_true", help="leave out bad photos instead of stopping")
     group.add_argument(
         "--folds",
-        type=int,
+        type=_folds,
         metavar="K",
-        help=f"parts of the cross-validation (default {FOLDS}); with "
-        "--confirm, how many of the run's to train on (default all)",
+        help=f"parts of the cross-validation (default {FOLDS}), or {GIVEN_FOLDS}: the data's own "
+        "split; with --confirm, how many of the run's to train on (default all)",
     )
     group.add_argument("--fold", type=int, metavar="N", help="the part that validates, 0 to K-1 (default 0)")
     group.add_argument("--cache-dir", type=_path, metavar="DIR", help="decoded photos (default ~/.cache/trashsweep)")
@@ -212,7 +230,15 @@ def _add_model(group: Any) -> None:
         metavar="W",
         help="none, imagenet (downloaded) or a folder with ENCODER.safetensors (default none / imagenet)",
     )
-    group.add_argument("--image-size", type=int, metavar="PX", help=f"pixels per side ({_default('image_size')})")
+    group.add_argument(
+        "--image-size", type=_image_size, metavar="PX", help=f"of the longer side, or HxW ({_default('image_size')})"
+    )
+    group.add_argument("--tile-size", type=int, metavar="PX", help="train on crops, validate by windows of so many px")
+    group.add_argument(
+        "--score-size",
+        metavar="S",
+        help="where val_miou looks: HxW, PX or native (default 256x256; own classes native)",
+    )
     group.add_argument("--precision", choices=PRECISIONS, help="default auto: the fastest here, measured on a CPU")
     group.add_argument("--compile", action="store_true", help="train through torch.compile")
     group.add_argument("--batch-size", type=int, metavar="N", help=f"photos per step ({_default('batch_size')})")

@@ -7,14 +7,19 @@ from typing import Any
 from spaces.optimizers import FREEZE_SHARES
 from spaces.parts import Scope
 from spaces.table import NONE, find_space, unknown_functions
+from trainable.classes import COMPETITION, Classes
 from trainable.config import TrialConfig
 from trainable.counts import counted
+from trainable.geometry import COMPETITION_GEOMETRY, Geometry, shape_text
 from trainable.storage.remote import is_uri
 
 DEFAULT_SPACE = "losses"
 
 FORECAST, ASHA, NO_STOPPING = STOPPERS = "forecast", "asha", "none"
 """What decides that a trial does not go on: see `search/tuning/freeze_thaw.py`, Ray's ASHA, or nothing."""
+
+GIVEN_FOLDS = "given"
+"""As --folds: the data says which photos train and which validate. The plan then counts one fold."""
 
 FOLDS = 5
 """Parts of the cross-validation where --folds does not say otherwise."""
@@ -36,7 +41,7 @@ class Plan:
     reduction: int
     folds: int
     base: dict[str, Any]  # the TrialConfig of what the space leaves out
-    image_sizes: list[int]  # pixels per side that the space may choose from, the base's first
+    image_sizes: list[int]  # pixels of the longer side that the space may choose from, the base's first
     models: list[list[str]]  # architecture and encoder of each model that the space may choose; [] if it does not
     strides: dict[str, list[int]]  # output strides that it may choose, by architecture
     extra: str | None = None  # absolute; further photos, which train in every fold
@@ -49,6 +54,9 @@ class Plan:
     by_kind: bool = False  # whether transformers have ranges of their own; runs of before draw all from one
     gpu: bool = False  # whether it was planned for GPUs: its first trials are then recipes that won in public
     batch_sizes: list[int] = field(default_factory=list)  # photos per step to choose from; [] leaves the base's
+    tile_sizes: list[int] = field(default_factory=list)  # pixels per side of crops to choose from; [] leaves the base's
+    class_table: dict[str, Any] = field(default_factory=COMPETITION.to_dict)  # the classes of the data
+    geometry: dict[str, Any] = field(default_factory=COMPETITION_GEOMETRY.to_dict)  # the frames of the photos
 
     @property
     def scope(self) -> Scope:
@@ -67,7 +75,20 @@ class Plan:
             self.by_kind,
             self.gpu,
             tuple(self.batch_sizes),
+            tuple(self.tile_sizes),
+            bool(self.classes.mirror),
+            self.classes.background,
         )
+
+    @property
+    def classes(self) -> Classes:
+        """The classes of the data."""
+        return Classes.from_dict(self.class_table)
+
+    @property
+    def frames(self) -> Geometry:
+        """How photos lie in the frames of networks and of the score."""
+        return Geometry.from_dict(self.geometry)
 
     @property
     def config(self) -> TrialConfig:
@@ -95,9 +116,18 @@ class Plan:
         return (
             f"run {name}: space {self.space}, {counted(self.trials, 'trial')} of at most "
             f"{counted(config.epochs, 'epoch')}; {stopping[self.stopper]}\n"
-            f"{model} (weights: {config.encoder_weights}), {' or '.join(map(str, self.image_sizes))} px, "
-            f"fold {config.fold} of {self.folds}"
+            f"{model} (weights: {config.encoder_weights}), {self.describe_sizes()}, {self.describe_fold()}"
         )
+
+    def describe_sizes(self) -> str:
+        """Return at which sizes photos train, in words."""
+        sizes = " or ".join(shape_text(self.frames.frame(size)) for size in self.image_sizes)
+        tiles = self.tile_sizes or [self.config.tile_size]
+        return f"{sizes} px" + (f" in crops of {' or '.join(map(str, tiles))} px" if any(tiles) else "")
+
+    def describe_fold(self) -> str:
+        """Return on which photos trials validate, in words."""
+        return f"fold {self.config.fold} of {self.folds}" if self.folds > 1 else "validated on the data's own split"
 
 
 def place(given: str | Path) -> str:
@@ -123,7 +153,7 @@ def check_plan(plan: Plan) -> None:
     """
     if not unknown_functions(plan.space):  # those who only read the run need none of them
         find_space(plan.space, plan.scope)
-    for name, value, low in (("trials", plan.trials, 1), ("reduction", plan.reduction, 2), ("folds", plan.folds, 2)):
+    for name, value, low in (("trials", plan.trials, 1), ("reduction", plan.reduction, 2), ("folds", plan.folds, 1)):
         if value < low:
             raise ValueError(f"--{name} must be at least {low}, found {value}")
     if plan.keep_gb is not None and not plan.keep_gb > 0:

@@ -1,7 +1,7 @@
 """The plan of a new search: what was asked for, and what fits the machine and the data where nothing was."""
 
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from search.settings.allocation import TEST_ENCODER, Machine, default_options
@@ -21,16 +21,24 @@ from search.settings.settings import Settings, given_or
 from spaces.encoders import STRIDES, group_for, pairs
 from spaces.optimizers import freeze_shares
 from spaces.table import NONE, space_names
+from trainable.classes import COMPETITION
 from trainable.config import TrialConfig
 from trainable.encoder_families import licence
+from trainable.geometry import NATIVE, OF_COMPETITION, Geometry, parsed_shape
+from trainable.labelled_photos import Dataset
 from trainable.storage.atomic_write import read_json
 from trainable.storage.cache_dir import default_cache_dir
 
 SMOKE = {"trials": 4, "epochs": 4, "image_size": 64}
 
 
-def new_plan(settings: Settings, machine: Machine) -> Plan:
+def new_plan(settings: Settings, machine: Machine, dataset: Dataset | None = None) -> Plan:
     """Resolve the settings of a new run; whether the model can be built is left to a worker to try.
+
+    Args:
+        settings: as given.
+        machine: to search on.
+        dataset: the photos as read; without them they count as the competition's.
 
     Raises:
         ValueError: a value out of range.
@@ -49,7 +57,12 @@ def new_plan(settings: Settings, machine: Machine) -> Plan:
     if figures and given_or(settings.stopper, ASHA) != ASHA:
         other = f"found --stopper {settings.stopper}"
         raise ValueError(f"--{figures[0]} belongs to --stopper {ASHA}, {other}; leave one of them out")
-    chosen = {**defaults, **base, **settings.given()}
+    classes = dataset.classes if dataset else COMPETITION
+    geometry = _geometry(settings, dataset)
+    of_data = {"aspect": geometry.aspect, "num_classes": len(classes)}
+    chosen = {**defaults, **base, **settings.given(), **of_data}
+    if isinstance(settings.image_size, str):
+        chosen["image_size"] = max(parsed_shape(settings.image_size, "--image-size"))
     chosen["encoder_weights"] = weights_place(chosen["encoder_weights"])
     config_fields = {field.name for field in fields(TrialConfig)}
     config = TrialConfig.from_dict({name: value for name, value in chosen.items() if name in config_fields})
@@ -67,7 +80,7 @@ def new_plan(settings: Settings, machine: Machine) -> Plan:
         trials=chosen["trials"],
         grace=given_or(settings.grace, default_grace(config.epochs)),
         reduction=given_or(settings.reduction, REDUCTION),
-        folds=given_or(settings.folds, FOLDS),
+        folds=fold_count(settings),
         base=config.to_dict(),
         image_sizes=image_sizes(config.image_size, names, gpu=machine.gpus > 0),
         models=[list(pair) for pair in models] if "encoders" in names else [],
@@ -81,9 +94,39 @@ def new_plan(settings: Settings, machine: Machine) -> Plan:
         by_kind=True,
         gpu=machine.gpus > 0,
         batch_sizes=[] if "batch_size" in base else _batch_sizes(settings, config, machine, names),
+        tile_sizes=_tile_sizes(config, names),
+        class_table=classes.to_dict(),
+        geometry=geometry.to_dict(),
     )
     check_plan(plan)
     return plan
+
+
+def fold_count(settings: Settings) -> int:
+    """Return the folds of a new run: one where the data says which photos validate."""
+    if isinstance(settings.folds, str):
+        return 1
+    return given_or(settings.folds, FOLDS)
+
+
+def _geometry(settings: Settings, dataset: Dataset | None) -> Geometry:
+    """Return the frames of photos in a new run; without photos, those of squares."""
+    photos = [(photo.height, photo.width) for photo in dataset.photos] if dataset else []
+    aspect = None if photos else 0.0
+    if isinstance(settings.image_size, str):
+        height, width = parsed_shape(settings.image_size, "--image-size")
+        aspect = round(height / width, 4)
+    of_competition = dataset is None or dataset.classes.names == COMPETITION.names
+    return Geometry.of(photos, aspect, settings.score_size or (OF_COMPETITION if of_competition else NATIVE))
+
+
+def _tile_sizes(config: TrialConfig, names: Iterable[str]) -> list[int]:
+    """Return the sizes of crops that a search chooses from, its own first: a quarter below and above it."""
+    if "augmentations" not in names or not config.tile_size:
+        return []
+    around = {max(round(config.tile_size * factor / 32), 1) * 32 for factor in (0.75, 1.25)} - {config.tile_size}
+    smallest = max(replace(config, tile_size=0, image_size=min(image_sizes(config.image_size, names))).frame)
+    return [config.tile_size, *sorted(size for size in around if size <= smallest)]
 
 
 def _check_batch(settings: Settings, batch_size: int) -> None:

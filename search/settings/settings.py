@@ -67,14 +67,17 @@ class Settings:
     data: str | Path | None = None
     extra: str | Path | None = None
     skip_bad: bool = False
-    folds: int | None = None
+    folds: int | str | None = None  # a number, or `given`
+    classes: str | None = None  # a file, or one that comes with the product
+    score_size: str | None = None
     fold: int | None = None
     cache_dir: Path | None = None
     # model
     architecture: str | None = None
     encoder: str | None = None
     encoder_weights: str | None = None
-    image_size: int | None = None  # pixels per side
+    image_size: int | str | None = None  # pixels of the longer side, or HxW
+    tile_size: int | None = None  # pixels per side
     precision: str | None = None
     compile: bool = False
     batch_size: int | None = None
@@ -107,6 +110,11 @@ class Settings:
 def given_or(value: Value | None, default: Value) -> Value:
     """Return a value if it was given, else the default."""
     return default if value is None else value
+
+
+def whole(value: int | str | None) -> int | None:
+    """Return a setting that may be said in words too as a number, where it is one."""
+    return value if isinstance(value, int) else None
 
 
 def option(name: str) -> str:

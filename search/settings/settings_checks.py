@@ -11,9 +11,9 @@ from spaces import own
 from spaces.table import space_names
 
 FIXED_BY_RUN = (
-    "space", "name", "skip_bad", "folds", "fold", "trials", "epochs", "grace", "reduction", "seed",
-    "architecture", "encoder", "encoder_weights", "image_size", "batch_size", "smoke", "base", "encoders", "precision",
-    "compile", "keep_gb", "stopper", "warm_start",
+    "space", "name", "skip_bad", "folds", "classes", "score_size", "fold", "trials", "epochs", "grace", "reduction",
+    "seed", "architecture", "encoder", "encoder_weights", "image_size", "tile_size", "batch_size", "smoke", "base",
+    "encoders", "precision", "compile", "keep_gb", "stopper", "warm_start",
 )  # fmt: skip
 """Options that a resumed run keeps: another value would make its trials incomparable."""
 
@@ -26,7 +26,7 @@ FREE: dict[str, tuple[str, ...]] = {
 
 LOWEST = {
     "trials": 1, "epochs": 1, "grace": 1, "reduction": 2, "seed": 0, "folds": 2, "fold": 0, "image_size": 32,
-    "batch_size": 1, "gpus": 1, "concurrent": 1, "top": 1, "include": 0, "seeds": 1, "vary": 0,
+    "tile_size": 32, "batch_size": 1, "gpus": 1, "concurrent": 1, "top": 1, "include": 0, "seeds": 1, "vary": 0,
 }  # fmt: skip
 """The smallest value of each option that is a whole number."""
 
@@ -68,6 +68,13 @@ def check_settings(settings: Settings) -> None:
     if earlier:
         _check_fixed(settings, earlier[0])
     of_confirm = OF_CONFIRM[2:] if settings.promote is not None else OF_CONFIRM
+    if earlier and isinstance(settings.folds, str):
+        raise ValueError(f"--folds with --confirm is how many of the run's to train on, found {settings.folds!r}")
+    if earlier and isinstance(settings.image_size, str):
+        raise ValueError(
+            f"--image-size with --promote is pixels of the longer side, as the run fixes the aspect; found "
+            f"{settings.image_size!r}"
+        )
     if settings.confirm is None and (alone := list(settings.given(of_confirm))):
         raise ValueError(f"{option(alone[0])} belongs to --confirm NAME; add that, or leave it out")
     if settings.vary is not None and settings.promote is None:
@@ -94,6 +101,8 @@ def _check_ranges(settings: Settings) -> None:
     for name, given in settings.given(lowest).items():
         low = lowest[name]
         for value in given if isinstance(given, tuple) else [given]:
+            if isinstance(value, str):  # a word that stands for it, or another way to say it
+                continue
             high = HIGHEST.get(name, value)
             if not low <= value <= high:
                 limits = f"{low} to {high}" if name in HIGHEST else f"at least {low}"

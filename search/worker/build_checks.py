@@ -50,22 +50,20 @@ def try_parts(configs: list[TrialConfig]) -> str | None:
     import torch
     from torch import nn
 
-    from trainable.classes import CLASSES
     from trainable.model.losses import ClassCounts, build_loss
     from trainable.model.optim import build_optimizer
     from trainable.model.schedules import build_schedule
     from trainable.pipeline.augmentation import build_augmentation
     from trainable.pipeline.mixing import build_mixing
 
-    ones = torch.ones(len(CLASSES))
-    toy, logits = nn.Conv2d(3, 1, 1), torch.randn(2, len(CLASSES), 8, 8)
-    target = torch.zeros(2, 8, 8, dtype=torch.int64)
+    toy, target = nn.Conv2d(3, 1, 1), torch.zeros(2, 8, 8, dtype=torch.int64)
     try:
         for config in configs:
+            ones, logits = torch.ones(config.num_classes), torch.randn(2, config.num_classes, 8, 8)
             build_loss(config.loss, ClassCounts(ones, ones))(logits, target)
             build_optimizer(config.optimizer, toy)
             build_schedule(config.scheduler, config.epochs)
-            build_augmentation(config.augmentation, config.operations, config.image_size)
+            build_augmentation(config.augmentation, config.operations, config.input_shape)
             build_mixing(config.mixing)
     except (ValueError, TypeError, RuntimeError) as error:
         return str(error)

@@ -58,7 +58,7 @@ def need_of(config: TrialConfig, weights_mb: float, photo_mb: float, accumulatio
     """
     photos = math.ceil(config.batch_size / accumulation)
     wide = 2 if config.precision == "fp32" else 1
-    megapixels = photos * config.image_size**2 / 1e6
+    megapixels = photos * math.prod(config.input_shape) / 1e6
     return Need(config.architecture, config.encoder, weights_mb, wide * photos * photo_mb, megapixels)
 
 

@@ -23,9 +23,10 @@ from search.worker.gpu_memory_model import CONTEXT_MB
 from search.worker.lease import Claim, SupersededError
 from search.worker.messages import Assignment, Broken, Epoch, Excused, Halted, Placed
 from search.worker.remote_trial import WorkerCopy
-from trainable.classes import METRIC
+from trainable.classes import COMPETITION, METRIC, Classes
 from trainable.config import TrialConfig
 from trainable.engine.halting import HaltedError
+from trainable.geometry import COMPETITION_GEOMETRY, Geometry
 from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.trial_record import BROKEN, FAILED, INVALID, OOM
 from trainable.storage.checksums import Manifest
@@ -50,6 +51,8 @@ class TrialSetting:
     skip_bad: bool
     extra: str | None = None  # further photos, which train in every fold
     uri: str | None = None  # of the run, where that is no path
+    classes: Classes = COMPETITION  # of the data
+    geometry: Geometry = COMPETITION_GEOMETRY  # of the photos
     gpus: float = 0.0  # that each trial gets, where what was sampled does not say so itself
 
 
@@ -208,7 +211,8 @@ def fold_data(config: TrialConfig, setting: TrialSetting) -> "FoldData":
     from trainable.dataset.folds import Folds
 
     folds = Folds.read(RunFolder(setting.run).folds)
-    cache, extra = _cache(setting, config.image_size), _extra(setting, config, folds)
+    cache = _cache(setting, config.image_size)
+    extra = _extra(setting, config, folds, cache)
     return FoldData.of(cache, folds, config.fold, extra, setting.skip_bad)
 
 
@@ -237,7 +241,7 @@ def _first_line(message: str) -> str:
     return message.splitlines()[0] if message else "no reason given"
 
 
-def _extra(setting: TrialSetting, config: TrialConfig, folds: "Folds") -> "Cache | None":
+def _extra(setting: TrialSetting, config: TrialConfig, folds: "Folds", labelled: "Cache") -> "Cache | None":
     from trainable.dataset.extra_photos import Extra
     from trainable.storage.remote_data import local_data
 
@@ -245,18 +249,19 @@ def _extra(setting: TrialSetting, config: TrialConfig, folds: "Folds") -> "Cache
         return None
     cache_dir = setting.caches[config.image_size].parent
     extra = Extra.read(local_data(setting.extra, cache_dir))
-    return extra.cache(config.fold, folds, config.image_size, cache_dir, setting.skip_bad)
+    return extra.cache(config.fold, folds, labelled, config.image_size, cache_dir, setting.skip_bad)
 
 
 def _cache(setting: TrialSetting, image_size: int) -> "Cache":
-    from trainable.coco.reader import read_training
     from trainable.dataset.cache import build_cache, open_cache
     from trainable.dataset.demo import find_data
+    from trainable.formats.reading import read_data
     from trainable.storage.remote_data import local_data
 
     path = setting.caches[image_size]
     if (path / "index.json").exists():
         return open_cache(path)
     # A node that has not trained yet makes its own.
-    data = read_training(find_data(local_data(setting.data, path.parent) if setting.data else None, path.parent))
-    return build_cache(data, image_size, path.parent, skip_bad=setting.skip_bad)[0]
+    folder = find_data(local_data(setting.data, path.parent) if setting.data else None, path.parent)
+    data = read_data(folder, setting.classes)
+    return build_cache(data, image_size, path.parent, geometry=setting.geometry, skip_bad=setting.skip_bad)[0]

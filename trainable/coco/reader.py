@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from trainable.classes import Classes
 from trainable.coco.entries import Annotations, Categories
 from trainable.coco.images import plain_name, read_images
 from trainable.coco.json_file import load, not_a_folder
@@ -16,12 +17,13 @@ from trainable.data_errors import DataError, Note, Problem
 from trainable.labelled_photos import Dataset, Photo
 
 
-def read_training(root: Path, names: Sequence[str] = ()) -> Dataset:
+def read_training(root: Path, names: Sequence[str] = (), classes: Classes | None = None) -> Dataset:
     """Read the annotated photos of a data folder: `train_all.json`, else `train.json` and `val.json` together.
 
     Args:
         root: the folder.
         names: the json files to read in place of those.
+        classes: what the categories are to be; else those of the data.
 
     Raises:
         DataError: the folder or its json files are missing or unreadable as a whole. Faults of single photos and

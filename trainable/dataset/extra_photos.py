@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from trainable.classes import COMPETITION, Classes
 from trainable.coco.json_file import not_a_folder
 from trainable.coco.reader import read_training
 from trainable.config import NO_FOLD
@@ -84,18 +85,18 @@ class Extra:
         pseudo = self.pseudo or {}
         return {"hash": self.hash, "pseudo": {name: pseudo[name] for name in ("round", "mode") if name in pseudo}}
 
-    def dataset(self, fold: int, folds: Folds) -> Dataset:
-        """Read the labels for a training that validates on a fold.
+    def dataset(self, fold: int, folds: Folds, classes: Classes = COMPETITION) -> Dataset:
+        """Read the labels for a training that validates on a fold, in the classes of the labelled photos.
 
         Raises:
             ExtraError: pseudo labels that have none for the fold, or were made on another split of the photos.
             DataError: the labels cannot be read as a whole.
         """
         if self.pseudo is None:
-            return read_training(self.root)
+            return read_training(self.root, classes=classes)
         self.check(fold, folds)
         name = labels_name(fold)
-        dataset = read_training(self.root, (f"{name}.json",))
+        dataset = read_training(self.root, (f"{name}.json",), classes)
         if self.pseudo["mode"] != SOFT:
             return dataset
         photos = tuple(
@@ -107,6 +108,7 @@ class Extra:
         self,
         fold: int,
         folds: Folds,
+        labelled: Cache,
         image_size: int,
         cache_dir: Path,
         skip_bad: bool,
@@ -114,13 +116,17 @@ class Extra:
     ) -> Cache:
         """Return the photos with the labels for a training that validates on a fold, see `dataset` and `build_cache`.
 
+        Their classes and frames are those of the labelled photos.
+
         Raises:
             ExtraError: see `dataset`.
             DataError: the labels or photos have problems.
             DiskFullError: the disk cannot hold the cache.
         """
-        dataset = self.dataset(fold, folds)
-        cache, skipped = build_cache(dataset, image_size, cache_dir, skip_bad=skip_bad, announce=announce)
+        dataset = self.dataset(fold, folds, labelled.classes)
+        cache, skipped = build_cache(
+            dataset, image_size, cache_dir, geometry=labelled.geometry, skip_bad=skip_bad, announce=announce
+        )
         for line in data_notes(dataset.notes, skipped):
             announce(f"note: {line} (of {self.root})")
         return cache

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainable.classes import Classes
 from trainable.dataset.cache import Cache
 from trainable.dataset.concat import Rows, join, safe_positions
 from trainable.dataset.folds import Folds
+from trainable.geometry import Geometry
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,15 @@ class FoldData:
     @classmethod
     def from_described(cls, content: dict[str, Any]) -> "FoldData":
         """Open the arrays that `described` has described."""
-        cache = {name: _opened(value) for name, value in content["cache"].items()}
-        cache |= {"path": Path(cache["path"]), "file_names": tuple(cache["file_names"])}
+        cache = {
+            name: _opened(value) for name, value in content["cache"].items() if name not in ("classes", "geometry")
+        }
+        cache |= {
+            "path": Path(cache["path"]),
+            "file_names": tuple(cache["file_names"]),
+            "classes": Classes.from_dict(content["cache"]["classes"]),
+            "geometry": Geometry.from_dict(content["cache"]["geometry"]),
+        }
         return cls(Cache(**cache), _opened(content["train"]), _opened(content["val"]))
 
 
@@ -72,6 +81,8 @@ def _described(value: Any, path: Path) -> Any:
         file = path.with_suffix(".npy")
         np.save(file, value)
         return {"saved": str(file)}
+    if isinstance(value, Classes | Geometry):
+        return value.to_dict()
     return str(value) if isinstance(value, Path) else value
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.classes import CLASSES
+from trainable.classes import COMPETITION
 from trainable.config import NO_FOLD
 from trainable.dataset.fold_balancing import even
 from trainable.storage.atomic_write import write_json
@@ -28,6 +28,7 @@ class Folds:
     largest_scene: int = 1  # photos
     example: str = ""  # a photo of the largest scene; not known of older runs
     fewer: int = 0  # folds that these photos can be dealt into evenly where these are uneven; 0: none is known
+    classes: tuple[str, ...] = COMPETITION.names
 
     @property
     def hash(self) -> str:
@@ -56,7 +57,7 @@ class Folds:
     def absent(self) -> list[tuple[int, str]]:
         """Return (fold, class name) of each class that no photo of a fold holds."""
         table = self.photos_with_class
-        return [(k, CLASSES[c]) for k in range(self.count) for c in range(len(CLASSES)) if not table[k][c]]
+        return [(k, name) for k in range(self.count) for c, name in enumerate(self.classes) if not table[k][c]]
 
     def split(self, file_names: tuple[str, ...], fold: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the positions in `file_names` of the training and the validation photos of a fold; -1: all train.
@@ -72,12 +73,14 @@ class Folds:
                 f"the folds do not know {unknown[0]} ({len(unknown)} such photos): they were made from other data; "
                 "start a new run"
             )
+        if fold == NO_FOLD:
+            return np.arange(len(file_names)), np.array([], np.int64)
         fold_of = np.array([self.fold_of[name] for name in file_names])
         return np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
 
     def write(self, path: Path) -> None:
         """Write `folds.json`."""
-        write_json(path, {**self.__dict__, "warning": self.warning, "classes": CLASSES, "hash": self.hash})
+        write_json(path, {**self.__dict__, "warning": self.warning, "hash": self.hash})
 
     @classmethod
     def read(cls, path: Path) -> "Folds":
@@ -89,4 +92,7 @@ class Folds:
         content: dict[str, Any] = read_record(path, folds_rule)
         table = tuple(tuple(row) for row in content["photos_with_class"])
         later = {name: content[name] for name in ("largest_scene", "example", "fewer") if name in content}
-        return cls(content["count"], content["seed"], content["fold_of"], table, content["scenes"], **later)
+        classes = tuple(content["classes"])
+        return cls(
+            content["count"], content["seed"], content["fold_of"], table, content["scenes"], classes=classes, **later
+        )

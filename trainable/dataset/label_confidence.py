@@ -1,6 +1,6 @@
 """How sure the labels of further training photos are, at the size of their masks.
 
-Labels and confidences are made at one size (256 x 256) and go two ways: labels become masks at the photo's own size,
+Labels and confidences are made where the score looks and go two ways: labels become masks at the photo's own size,
 which are shrunk to the training size, confidences stay pictures. Here the second follows the first, so that a pixel's
 confidence is that of its label and not of what lies beside it.
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from trainable.geometry import COMPETITION_GEOMETRY, Geometry
 from trainable.images.photo_files import open_photo
 from trainable.images.resampling import resized, unscored_mask
 
@@ -26,18 +27,22 @@ def read_confidence(path: Path) -> NDArray[np.uint8]:
 
 
 def shrink_confidence(
-    confidence: NDArray[np.uint8], mask: NDArray[np.uint8], small_mask: NDArray[np.uint8]
+    confidence: NDArray[np.uint8],
+    mask: NDArray[np.uint8],
+    small_mask: NDArray[np.uint8],
+    geometry: Geometry = COMPETITION_GEOMETRY,
 ) -> NDArray[np.uint8]:
-    """Return how sure each pixel's label is once a mask was brought to another size by `resize_mask`, (S, S).
+    """Return how sure each pixel's label is once a mask was brought to another size by `resize_mask`, (h, w).
 
     It is the mean over those pixels of the mask under it that have its label, by the area that they cover.
 
     Args:
-        confidence: (h, w) of the labels at any size, 255 is certain.
+        confidence: of the labels at any size, 255 is certain.
         mask: (H, W) labels at the photo's own size.
-        small_mask: (S, S) the same at the training size.
+        small_mask: (h, w) the same at the training size.
+        geometry: of the photos.
     """
-    sure = unscored_mask(confidence, *mask.shape).astype(np.float32)
+    sure = unscored_mask(confidence, mask.shape[0], mask.shape[1], geometry).astype(np.float32)
     shrunk = np.zeros(small_mask.shape, np.float32)
     for value in np.unique(small_mask):
         has_it = (mask == value).astype(np.float32)

@@ -1,8 +1,11 @@
 """Deals the photos into k folds of the same make-up, keeping photos of one scene together."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
+from trainable.config import NO_FOLD
 from trainable.dataset.cache import Cache
 from trainable.dataset.fold_balancing import SWAPPED, WITHIN, balanced, even, ratio
 from trainable.dataset.folds import Folds
@@ -15,8 +18,15 @@ DEALS = 10
 """Dealings tried, the most even one is kept: one alone leaves a class of 100 photos up to 14% off its share."""
 
 
-def make_folds(cache: Cache, count: int, seed: int) -> Folds:
+def make_folds(cache: Cache, count: int, seed: int, given: Mapping[str, str] | None = None) -> Folds:
     """Deal the photos of a cache into `count` folds; the same photos and seed give the same folds at any image size.
+
+    Args:
+        cache: the photos.
+        count: of folds.
+        seed: of the deal.
+        given: by file name, `train` or `val`, where nothing is dealt: fold 0 validates on what the data says, and the
+            others train in every fold.
 
     Raises:
         ValueError: fewer than 2 folds, or more than there are scenes.
@@ -25,14 +35,23 @@ def make_folds(cache: Cache, count: int, seed: int) -> Folds:
     groups = group_scenes(cache.scene_hashes, cache.file_names)
     sizes = np.bincount(groups)
     example = min(name for name, group in zip(cache.file_names, groups, strict=True) if group == sizes.argmax())
+    if given is not None:
+        by_data = {name: 0 if given.get(name) == "val" else NO_FOLD for name in cache.file_names}
+        validates = np.array([fold == 0 for fold in by_data.values()])
+        counts = tuple(int(n) for n in present[validates].sum(axis=0))
+        return Folds(1, seed, by_data, (counts,), int((sizes > 1).sum()), 1, example, classes=cache.classes.names)
     if count > len(sizes):
         raise ValueError(_too_few_scenes(len(groups), len(sizes), int(sizes.max()), example, count))
     annotation_counts = np.asarray(cache.annotation_counts)
-    fold = stratify(present, annotation_counts, groups, count, seed)
-    fewer = 0 if even(_sizes(fold, count)) else _even_fewer(present, annotation_counts, groups, count, seed)
+    # Classes without background get a column in its place that no photo has.
+    labels = present if cache.classes.background else np.pad(present, ((0, 0), (1, 0)))
+    fold = stratify(labels, annotation_counts, groups, count, seed)
+    fewer = 0 if even(_sizes(fold, count)) else _even_fewer(labels, annotation_counts, groups, count, seed)
     table = tuple(tuple(int(n) for n in present[fold == k].sum(axis=0)) for k in range(count))
     fold_of = {name: int(k) for name, k in zip(cache.file_names, fold, strict=True)}
-    return Folds(count, seed, fold_of, table, int((sizes > 1).sum()), int(sizes.max()), example, fewer)
+    return Folds(
+        count, seed, fold_of, table, int((sizes > 1).sum()), int(sizes.max()), example, fewer, cache.classes.names
+    )
 
 
 def _even_fewer(

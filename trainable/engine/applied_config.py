@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from trainable.classes import CLASSES, IGNORE_INDEX
+from trainable.classes import IGNORE_INDEX
 from trainable.config import TrialConfig
 from trainable.dataset.class_counts import class_counts
 from trainable.engine.config_defaults import spelled_out
@@ -118,7 +118,8 @@ class Attestation:
         yield "seed", [self.config.seed] * 2, [training.photos.seed, training.sampler.seed]
         yield "workers", self.config.workers, training.loader.num_workers
         yield "batch_size", self.config.batch_size, getattr(training.loader.batch_sampler, "batch_size", None)
-        yield "image_size", self.config.image_size, training.data.cache.images.shape[1]
+        yield "photos", list(self.config.frame), list(training.data.cache.frame)
+        yield "tile_size", self.config.tile_size, training.photos.tile
 
     def _average(self) -> Iterator[Finding]:
         """Compare which weights are validated and kept, and how they are averaged."""
@@ -195,7 +196,8 @@ class Attestation:
 
     @cached_property
     def _asked_steps(self) -> list[str]:
-        return _steps(build_augmentation(self.config.augmentation, self.config.operations, self.config.image_size))
+        config, classes = self.config, self.training.data.cache.classes
+        return _steps(build_augmentation(config.augmentation, config.operations, config.input_shape, classes))
 
     @cached_property
     def _spelled(self) -> dict[str, Any]:
@@ -208,9 +210,9 @@ class Attestation:
     def _probe(self, loss: Loss) -> float:
         """Return the loss of made-up logits, the same each time, on patches of classes with some unlabelled pixels."""
         generator = torch.Generator().manual_seed(0)
-        target = torch.randint(0, len(CLASSES), (2, 2, 2), generator=generator)
+        target = torch.randint(0, self.config.num_classes, (2, 2, 2), generator=generator)
         target = target.repeat_interleave(12, 1).repeat_interleave(12, 2)
-        logits = 3 * torch.randn(2, len(CLASSES), 24, 24, generator=generator)
+        logits = 3 * torch.randn(2, self.config.num_classes, 24, 24, generator=generator)
         logits.scatter_add_(1, target[:, None], torch.full((2, 1, 24, 24), 4.0))  # right more often than not
         target[:, 3:6, 4:9] = IGNORE_INDEX
         return float(loss(logits, target))

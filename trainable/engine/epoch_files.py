@@ -13,9 +13,8 @@ from torch import Tensor
 from trainable.engine.checkpoint import save_tensors
 from trainable.engine.fold_training import FoldTraining, Row
 from trainable.engine.validation import Validated
-from trainable.images.resampling import SCORE_SIZE
 from trainable.run_folder.folders import TrialFolder
-from trainable.run_folder.out_of_fold import write_maps
+from trainable.run_folder.out_of_fold import kept_shape, write_maps
 
 
 class EpochWriter:
@@ -112,9 +111,10 @@ def _write_best(
 ) -> None:
     """Write the weights, and what they make of the validation photos, all with the epoch they are of."""
     if validated:
-        names = [training.data.cache.file_names[position] for position in training.data.val]
-        folder.write_confusion(names, validated.at_256, validated.full)
-        size = min(training.config.image_size, SCORE_SIZE)
-        write_maps(folder.out_of_fold, zip(names, validated.maps, strict=True), size, int(row["epoch"]))
+        cache = training.data.cache
+        names = [cache.file_names[position] for position in training.data.val]
+        folder.write_confusion(names, validated.scored, validated.full)
+        shape, rows = kept_shape(cache.frame, cache.geometry), zip(names, validated.maps, strict=True)
+        write_maps(folder.out_of_fold, rows, shape, int(row["epoch"]), cache.classes.names)
     facts = {name: row[name] for name in ("epoch", "val_miou") if name in row}
     save_tensors(folder.best_weights, weights, **facts)

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainable.classes import CLASSES
 from trainable.config import NO_FOLD, TrialConfig
 from trainable.counts import counted
 from trainable.dataset.class_counts import class_counts
@@ -28,6 +27,7 @@ from trainable.engine.precision_autotune import searches_algorithms, settle
 from trainable.engine.replicas import ALONE, MemoryLevel, MemoryShortError, Replica
 from trainable.engine.train_step import Stepper
 from trainable.engine.validation import Validated, validate
+from trainable.geometry import shape_text
 from trainable.machine.device import (
     algorithms_searched,
     is_memory_short,
@@ -82,8 +82,11 @@ class FoldTraining:
         Raises:
             ValueError: the config names something unknown, or does not fit the data.
         """
-        if data.cache.images.shape[1] != config.image_size:
-            raise ValueError(f"image_size is {config.image_size}, the cache is at {data.cache.images.shape[1]} px")
+        if data.cache.frame != config.frame:
+            asked, cached = shape_text(config.frame), shape_text(data.cache.frame)
+            raise ValueError(f"image_size is {asked}, the cache is at {cached} px")
+        if len(data.cache.classes) != config.num_classes:
+            raise ValueError(f"num_classes is {config.num_classes}, the data has {len(data.cache.classes)} classes")
         if not len(data.train) or (not len(data.val) and config.fold != NO_FOLD):
             raise ValueError(f"fold {config.fold} has {len(data.train)} training and {len(data.val)} validation photos")
         torch.set_num_threads(config.threads)
@@ -106,11 +109,15 @@ class FoldTraining:
         self.validation_batch = config.batch_size  # photos at a time; halved while memory is short
         self.copies = HostCopies()
         self.halting_s = 0.0  # spent in `halt` so far, which may tell of the epoch before
-        augmentation = build_augmentation(config.augmentation, config.operations, config.image_size)
+        augmentation = build_augmentation(
+            config.augmentation, config.operations, config.input_shape, data.cache.classes
+        )
         draws = build_draws(config.oversampling, data.cache, data.train)
         # Each GPU's loading processes have streams of their own.
         first = replica.rank * max(config.workers, 1)
-        self.photos = TrainingPhotos(data.cache, draws, build_mixing(config.mixing), augmentation, config.seed, first)
+        self.photos = TrainingPhotos(
+            data.cache, draws, build_mixing(config.mixing), augmentation, config.seed, first, config.tile_size
+        )
         self.loader, self.sampler = training_batches(
             self.photos,
             batch_size=config.batch_size,
@@ -132,8 +139,9 @@ class FoldTraining:
             folder: where the state goes if the training is halted in its midst.
 
         Returns:
-            The row: losses, `val_miou` (as the competition scores: 256 x 256), `val_miou_full` (at the training size),
-            `iou_CLASS` (at 256 x 256, NaN for a class in neither truth nor prediction), `lr` at the epoch's end,
+            The row: losses, `val_miou` (where the score looks: at 256 x 256 in the competition), `val_miou_full` (at
+            the training size), `iou_CLASS` (as `val_miou`, NaN for a class in neither truth nor prediction), `lr` at
+            the epoch's end,
             `images_per_s` in training, seconds (`data_s`: waited for photos), peak memory in MB, the parts a batch
             was split into and `recomputed`: 1 with activation checkpointing, else 0. And what the validation found:
             None, and nothing of it in the row, if no photo validates.
@@ -153,7 +161,7 @@ class FoldTraining:
         row = {
             "epoch": epoch,
             "train_loss": train_loss,
-            **(_figures(validated) if validated else {}),
+            **(_figures(validated, self.data.cache.classes.names) if validated else {}),
             "lr": self.optimizer.param_groups[0]["lr"],
             "images_per_s": photo_count / train_s,
             "train_s": train_s,
@@ -328,11 +336,11 @@ def _readable(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         return None
 
 
-def _figures(validated: Validated) -> Row:
-    at_256, full = (torch.from_numpy(matrices.sum(0)) for matrices in (validated.at_256, validated.full))
+def _figures(validated: Validated, classes: Sequence[str]) -> Row:
+    scored, full = (torch.from_numpy(matrices.sum(0)) for matrices in (validated.scored, validated.full))
     return {
         "val_loss": validated.loss,
-        "val_miou": mean_iou(at_256),
+        "val_miou": mean_iou(scored),
         "val_miou_full": mean_iou(full),
-        **{f"iou_{name}": float(iou) for name, iou in zip(CLASSES, class_iou(at_256), strict=True)},
+        **{f"iou_{name}": float(iou) for name, iou in zip(classes, class_iou(scored), strict=True)},
     }

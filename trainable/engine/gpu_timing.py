@@ -182,10 +182,10 @@ def _in_own_thread(function: Callable[[], T]) -> T:
 
 def _batch(config: TrialConfig, photos: int) -> tuple[Tensor, Tensor]:
     """Return photos and masks on the device."""
-    shape = (photos, config.image_size, config.image_size)
+    shape = (photos, *config.input_shape)
     return (
         torch.randint(0, 256, (*shape, 3), dtype=torch.uint8, device=config.device),
-        torch.randint(0, 11, shape, device=config.device),
+        torch.randint(0, config.num_classes, shape, device=config.device),
     )
 
 

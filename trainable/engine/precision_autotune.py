@@ -95,7 +95,7 @@ def _measured(config: TrialConfig, folder: Path, ways: list[Way]) -> Way:
     if len(ways) < 2:
         return ways[0] if ways else (config.precision, "channels_last")
     gpu = config.device == "cuda"
-    model = (config.architecture, config.encoder, config.decoder, config.image_size, ways)
+    model = (config.architecture, config.encoder, config.decoder, config.num_classes, config.input_shape, ways)
     place = ("cuda", torch.__version__, torch.cuda.get_device_name()) if gpu else _cpu(config)
     path = folder / f"speed-{_digest([*model, *place])}.json"
     if not path.exists():
@@ -129,7 +129,7 @@ def _guess(ways: list[Way]) -> Way:
 
 def _search_file(config: TrialConfig, folder: Path) -> Path:
     """Return where it is kept what cuDNN's search brings a config: that depends on the shapes of its batches too."""
-    model = (config.architecture, config.encoder, config.decoder, config.image_size)
+    model = (config.architecture, config.encoder, config.decoder, config.num_classes, config.input_shape)
     shape = (config.batch_size, config.accumulation, config.precision, config.memory_format)
     place = (torch.__version__, torch.backends.cudnn.version(), torch.cuda.get_device_name())
     return folder / f"cudnn-{_digest([*model, *shape, *place])}.json"
@@ -145,12 +145,12 @@ def _digest(key: list[Any]) -> str:
 
 def measure(config: TrialConfig, ways: list[Way], rounds: int = 4) -> dict[Way, float]:
     """Return the CPU-seconds of a training step of two photos each way; the ways take turns."""
-    side = min(config.image_size, SIZE)
+    small = replace(config, image_size=min(*config.input_shape, SIZE), aspect=0.0, tile_size=0)
     try:
-        check_model(replace(config, encoder_weights="none", image_size=side))
+        check_model(replace(small, encoder_weights="none"))
     except ValueError:
-        side = config.image_size  # the only one it takes
-    steps = {way: _step(replace(config, precision=way[0], memory_format=way[1], image_size=side)) for way in ways}
+        small = config  # its size is the only one it takes
+    steps = {way: _step(replace(small, precision=way[0], memory_format=way[1])) for way in ways}
     seconds: dict[Way, list[float]] = {way: [] for way in ways}
     start = time.process_time()
     for turn in range(rounds + 1):
@@ -169,8 +169,8 @@ def _step(config: TrialConfig) -> Callable[[], object]:
     optimizer = build_optimizer({"name": "adamw"}, model)
     plain = replace(config, compile=False, ema_decay=0.0, clip_norm=0.0, accumulation=1)
     stepper = Stepper(plain, model.train(), cross_entropy(), optimizer)
-    photos = torch.randint(0, 256, (PHOTOS, config.image_size, config.image_size, 3), dtype=torch.uint8)
-    masks = torch.randint(0, 11, photos.shape[:3])
+    photos = torch.randint(0, 256, (PHOTOS, *config.input_shape, 3), dtype=torch.uint8)
+    masks = torch.randint(0, config.num_classes, photos.shape[:3])
     return lambda: stepper.step(photos, masks)
 
 

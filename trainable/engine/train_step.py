@@ -14,6 +14,7 @@ from torch.utils.checkpoint import CheckpointError
 from trainable.config import TrialConfig
 from trainable.counts import counted
 from trainable.engine.replicas import ALONE, MemoryLevel, MemoryShortError, Replica
+from trainable.geometry import shape_text
 from trainable.machine.device import (
     OutOfMemoryError,
     is_memory_short,
@@ -219,7 +220,7 @@ class Stepper:
             raise ValueError(f"{architecture} cannot train on one photo at a time: it normalises over them") from error
         if parts <= self._too_few:
             raise OutOfMemoryError(
-                f"2 photos of {self.config.image_size} px at a time do not fit (peak "
+                f"2 photos of {shape_text(self.config.input_shape)} px at a time do not fit (peak "
                 f"{peak_memory_mb(self.config.device):,.0f} MB), and {architecture} cannot train on one: it normalises "
                 "over them"
             ) from error

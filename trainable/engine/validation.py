@@ -10,12 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainable.classes import CLASSES
 from trainable.dataset.cache import Cache
 from trainable.dataset.fold_data import FoldData
 from trainable.engine.train_step import Stepper
 from trainable.metric.confusion import confusion_matrices
-from trainable.run_folder.out_of_fold import classes_at_256, encoded, quantised
+from trainable.run_folder.out_of_fold import encoded, quantised, scored_classes
 
 Positions = NDArray[np.int64]
 
@@ -25,7 +24,7 @@ class Validated:
     """A model's predictions of N validation photos."""
 
     loss: float  # mean over the photos
-    at_256: NDArray[np.int64]  # (N, C, C) confusion matrices as the competition scores
+    scored: NDArray[np.int64]  # (N, C, C) confusion matrices where the score looks
     full: NDArray[np.int64]  # (N, C, C) the same at the training size
     maps: list[bytes]  # (N,) probabilities, see `trainable/run_folder/out_of_fold.py`
 
@@ -35,9 +34,9 @@ class Batch:
     """B validation photos, in the CPU's memory."""
 
     positions: Positions
-    images: Tensor  # (B, S, S, 3) uint8
-    masks: Tensor  # (B, S, S) uint8
-    score_masks: Tensor  # (B, 256, 256) uint8
+    images: Tensor  # (B, H, W, 3) uint8
+    masks: Tensor  # (B, H, W) uint8
+    score_masks: Tensor  # (B, h, w) uint8
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Share:
 
     loss: float  # summed over them
     positions: Positions  # in the order of the rest
-    at_256: NDArray[np.int64]
+    scored: NDArray[np.int64]
     full: NDArray[np.int64]
     maps: list[bytes]
 
@@ -75,7 +74,7 @@ def _joined(shares: Sequence[Share], val: Positions) -> Validated:
     maps = [photo_map for share in shares for photo_map in share.maps]
     return Validated(
         sum(share.loss for share in shares) / len(val),
-        np.concatenate([share.at_256 for share in shares])[rows],
+        np.concatenate([share.scored for share in shares])[rows],
         np.concatenate([share.full for share in shares])[rows],
         [maps[row] for row in rows],
     )
@@ -89,8 +88,9 @@ def _share(stepper: Stepper, cache: Cache, batches: Sequence[Positions], batch_s
     """
     model, device = stepper.evaluated.eval(), stepper.device
     total = torch.zeros((), dtype=torch.float64, device=device)
-    empty = torch.zeros(0, len(CLASSES), len(CLASSES), dtype=torch.int64, device=device)
-    at_256, full = [empty], [empty]
+    count, geometry = len(cache.classes), cache.geometry
+    empty = torch.zeros(0, count, count, dtype=torch.int64, device=device)
+    scored, full = [empty], [empty]
     maps: list[Future[list[bytes]]] = []
     with ThreadPoolExecutor(1, "validation-photos") as reader, ThreadPoolExecutor(1, "validation-maps") as encoder:
         for batch in _ahead(reader, [partial(_read, cache, positions, device) for positions in batches]):
@@ -98,15 +98,15 @@ def _share(stepper: Stepper, cache: Cache, batches: Sequence[Positions], batch_s
             logits = torch.cat([stepper.logits(model, photos) for photos in batch.images.split(batch_size)])
             total += stepper.loss_of(logits, masks).double() * len(batch.positions)
             classes = logits.max(1).indices.to(torch.uint8)  # 4 times as fast as argmax on a CPU
-            full.append(confusion_matrices(masks, classes, len(CLASSES)))
+            full.append(confusion_matrices(masks, classes, count))
             sizes = cache.photo_sizes[batch.positions]
-            kept = quantised(logits, sizes)
+            kept = quantised(logits, sizes, geometry)
             score_masks = batch.score_masks.to(device, non_blocking=True)
-            at_256.append(confusion_matrices(score_masks, classes_at_256(kept, sizes), len(CLASSES)))
+            scored.append(confusion_matrices(score_masks, scored_classes(kept, sizes, geometry), count))
             maps.append(encoder.submit(_encoded, *_on_cpu(kept)))
         rows = [row for encoded_maps in maps for row in encoded_maps.result()]
         positions = np.concatenate([np.zeros(0, np.int64), *batches])
-        return Share(float(total), positions, torch.cat(at_256).cpu().numpy(), torch.cat(full).cpu().numpy(), rows)
+        return Share(float(total), positions, torch.cat(scored).cpu().numpy(), torch.cat(full).cpu().numpy(), rows)
 
 
 def _read(cache: Cache, positions: Positions, device: torch.device) -> Batch:

@@ -16,6 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from trainable.classes import IGNORE_INDEX
+from trainable.geometry import COMPETITION_GEOMETRY, Geometry, Shape
+
 SCORE_SIZE = 256
 """Pixels per side at which the competition scores."""
 
@@ -46,29 +49,58 @@ def resize_mask(mask: NDArray[np.uint8], height: int, width: int | None = None) 
     return result
 
 
-def score_mask(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a mask (H, W) at (256, 256) as the competition shrinks it."""
-    return np.asarray(cv2.resize(mask, (SCORE_SIZE, SCORE_SIZE), interpolation=cv2.INTER_NEAREST), np.uint8)
+def padded(pixels: NDArray[np.uint8], frame: Shape, fill: int = 0) -> NDArray[np.uint8]:
+    """Return pixels (h, w, ...) at the top left of a frame (H, W, ...)."""
+    if pixels.shape[:2] == tuple(frame):
+        return pixels
+    result = np.full((*frame, *pixels.shape[2:]), fill, np.uint8)
+    result[: pixels.shape[0], : pixels.shape[1]] = pixels
+    return result
 
 
-def unscored_mask(mask: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Return a mask as the score sees it, (256, 256), at a photo's own size: each pixel as the nearest that is scored.
+def mirrored_mask(mask: NDArray[np.uint8], mirrored: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return a mask with each class's pixels as those of the class that it is in a mirror, see `Classes.mirrored`."""
+    table = np.arange(256, dtype=np.uint8)
+    table[: len(mirrored)] = mirrored
+    return table[mask]
 
-    `score_mask` gives the same mask back for photos of 256 pixels or more per side. A mask of another size is enlarged
-    in the same way.
+
+def score_mask(mask: NDArray[np.uint8], geometry: Geometry = COMPETITION_GEOMETRY) -> NDArray[np.uint8]:
+    """Return a mask (H, W) where the score looks, shrunk as the competition shrinks it; padding is ignored."""
+    height, width = geometry.scored((mask.shape[0], mask.shape[1]))
+    looked_at = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)
+    return padded(np.asarray(looked_at, np.uint8), geometry.score, IGNORE_INDEX)
+
+
+def unscored_mask(
+    mask: NDArray[np.uint8], height: int, width: int, geometry: Geometry = COMPETITION_GEOMETRY
+) -> NDArray[np.uint8]:
+    """Return a mask as the score sees it at a photo's own size: each pixel as the nearest that is scored.
+
+    `score_mask` gives the same mask back for photos that are no smaller than the score's frame. A mask of another size
+    than that is enlarged in the same way.
     """
-    rows, columns = (_nearest_scored(length, side) for length, side in zip((height, width), mask.shape, strict=True))
+    content = geometry.scored((height, width)) if mask.shape == tuple(geometry.score) else mask.shape
+    rows, columns = (_nearest_scored(length, side) for length, side in zip((height, width), content, strict=True))
     return mask[rows[:, None], columns]
 
 
 @lru_cache(maxsize=256)
-def score_positions(length: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def score_positions(
+    length: int, size: int, scored: int = SCORE_SIZE, frame: int = SCORE_SIZE
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Return where the score looks at a photo side of `length` pixels, as pixels of `size`.
 
+    Args:
+        length: of the photo.
+        size: of what was made of the photo.
+        scored: pixels of the side that count.
+        frame: pixels of the side of the score's frame; those beyond look where the last that counts does.
+
     Returns:
-        Of each of the 256 the pixel before, the pixel after and how far it is from the first, in `STEPS`.
+        Of each of the frame's pixels the pixel before, the pixel after and how far it is from the first, in `STEPS`.
     """
-    looked_at = np.arange(SCORE_SIZE) * length // SCORE_SIZE
+    looked_at = np.minimum(np.arange(frame), scored - 1) * length // scored
     steps = np.rint(((looked_at + 0.5) / length * size - 0.5) * STEPS).astype(np.int64)
     steps = steps.clip(0, (size - 1) * STEPS)
     before = steps // STEPS

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from trainable.config import TrialConfig
+from trainable.geometry import shape_text
 
 MEMORY_SHORT = (
     # PyTorch: "CUDA out of memory", "DefaultCPUAllocator: can't allocate memory", and what C++ throws
@@ -131,7 +132,7 @@ def peak_memory_mb(device: str) -> float:
 def too_short(config: TrialConfig, photos: str, error: Exception, more: str = "") -> OutOfMemoryError:
     """Return the error that ends a trial whose `photos` do not fit, with the peak."""
     peak, line = peak_memory_mb(config.device), (str(error).splitlines() or [type(error).__name__])[0]
-    what = f"{photos} of {config.image_size} px at a time does not fit"
+    what = f"{photos} of {shape_text(config.input_shape)} px at a time does not fit"
     return OutOfMemoryError(f"{what}: peak {peak:,.0f} MB, then {line}{more}")
 
 

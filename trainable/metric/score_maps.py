@@ -1,6 +1,7 @@
 """Reads predictions off where the score looks, the same in a training, an ensemble and a submission.
 
-N photos, C classes, S pixels per side.
+N photos, C classes; H x W is the frame that the network saw, h x w the frame where the score looks, see
+`trainable/geometry.py`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainable.images.resampling import SCORE_SIZE, STEPS, score_positions
+from trainable.geometry import COMPETITION_GEOMETRY, Geometry, Shape
+from trainable.images.resampling import STEPS, score_positions
 
 COMPETITION_SIZE = (512, 512)
 """Height and width of the competition's photos, in pixels."""
@@ -19,34 +21,39 @@ COMPETITION_SIZE = (512, 512)
 Sizes = Sequence[tuple[int, int]] | NDArray[np.int64]
 """Height and width of each photo, (N, 2), in pixels."""
 
+Positions = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+"""See `score_positions`."""
 
-def at_score_size(maps: Tensor, sizes: Sizes | None = None) -> Tensor:
-    """Return maps (N, C, S, S) where the score looks, (N, C, 256, 256) float32, linear between the pixels.
+
+def at_score_size(maps: Tensor, sizes: Sizes | None = None, geometry: Geometry = COMPETITION_GEOMETRY) -> Tensor:
+    """Return maps (N, C, H, W) where the score looks, (N, C, h, w) float32, linear between the pixels.
 
     Args:
         maps: probabilities, or whole numbers of at most 8 bits, for which the result is exact.
         sizes: of the photos; those of the competition if not given.
+        geometry: of the photos. Beyond a photo its edge goes on.
     """
-    scaled = torch.empty(*maps.shape[:2], SCORE_SIZE, SCORE_SIZE, device=maps.device)
+    scaled = torch.empty(*maps.shape[:2], *geometry.score, device=maps.device)
     for size, rows in _by_size(len(maps), sizes):
-        down, across = (_weights(length, side, maps.device) for length, side in zip(size, maps.shape[2:], strict=True))
+        down, across = _weights(size, _shape(maps), geometry, maps.device)
         scaled[rows] = down @ maps[rows].float() @ across.T
     return scaled / STEPS**2
 
 
-def classes_at_score_size(maps: Tensor, sizes: Sizes | None = None) -> Tensor:
-    """Return the likeliest class of maps (N, C, S, S) of bytes where the score looks, (N, 256, 256) uint8.
+def classes_at_score_size(
+    maps: Tensor, sizes: Sizes | None = None, geometry: Geometry = COMPETITION_GEOMETRY
+) -> Tensor:
+    """Return the likeliest class of maps (N, C, H, W) of bytes where the score looks, (N, h, w) uint8.
 
-    The same as `at_score_size(maps, sizes).max(1).indices`, in a fraction of the time: where the four pixels around
-    have one class, what lies between them has it too.
+    The same as `at_score_size(maps, sizes, geometry).max(1).indices`, in a fraction of the time: where the four pixels
+    around have one class, what lies between them has it too.
     """
     if maps.device.type != "cpu":  # where it would wait to know how many pixels differ, and a product costs little
-        return at_score_size(maps, sizes).max(1).indices.to(torch.uint8)
+        return at_score_size(maps, sizes, geometry).max(1).indices.to(torch.uint8)
     classes = maps.max(1).indices.to(torch.uint8)
-    likeliest = torch.empty(len(maps), SCORE_SIZE, SCORE_SIZE, dtype=torch.uint8, device=maps.device)
-    for (height, width), rows in _by_size(len(maps), sizes):
-        top, bottom, _ = score_positions(height, maps.shape[2])
-        left, right, _ = score_positions(width, maps.shape[3])
+    likeliest = torch.empty(len(maps), *geometry.score, dtype=torch.uint8, device=maps.device)
+    for size, rows in _by_size(len(maps), sizes):
+        (top, bottom, _), (left, right, _) = _positions(size, _shape(maps), geometry)
         here = classes[rows]
         around = [
             here[:, torch.from_numpy(row)[:, None], torch.from_numpy(column)]
@@ -55,26 +62,34 @@ def classes_at_score_size(maps: Tensor, sizes: Sizes | None = None) -> Tensor:
         ]
         differ = (around[0] != around[1]) | (around[0] != around[2]) | (around[0] != around[3])
         photo, row, column = differ.nonzero(as_tuple=True)
-        at = at_score_pixels(maps[rows], photo, row, column, (height, width))
+        at = at_score_pixels(maps[rows], photo, row, column, size, geometry)
         around[0][photo, row, column] = at.max(1).indices.to(torch.uint8)
         likeliest[rows] = around[0]
     return likeliest
 
 
-def at_score_pixels(maps: Tensor, photo: Tensor, row: Tensor, column: Tensor, size: tuple[int, int]) -> Tensor:
+def at_score_pixels(
+    maps: Tensor,
+    photo: Tensor,
+    row: Tensor,
+    column: Tensor,
+    size: Shape,
+    geometry: Geometry = COMPETITION_GEOMETRY,
+) -> Tensor:
     """Return `at_score_size` at P pixels alone, (P, C) float32.
 
     Args:
-        maps: (N, C, S, S) of photos of one size.
+        maps: (N, C, H, W) of photos of one size.
         photo: (P,) index of the photo.
-        row: (P,) of the 256.
-        column: (P,) of the 256.
+        row: (P,) of the score's frame.
+        column: (P,) of the score's frame.
         size: height and width of the photos.
+        geometry: of the photos.
     """
     last = maps.permute(0, 2, 3, 1)
     (top, bottom, down), (left, right, across) = (
-        [torch.from_numpy(positions).to(maps.device)[index] for positions in score_positions(length, side)]
-        for length, side, index in ((size[0], maps.shape[2], row), (size[1], maps.shape[3], column))
+        [torch.from_numpy(positions).to(maps.device)[index] for positions in side]
+        for side, index in zip(_positions(size, _shape(maps), geometry), (row, column), strict=True)
     )
     down, across = down[:, None].float(), across[:, None].float()
     upper = last[photo, top, left] * (STEPS - across) + last[photo, top, right] * across
@@ -82,7 +97,7 @@ def at_score_pixels(maps: Tensor, photo: Tensor, row: Tensor, column: Tensor, si
     return (upper * (STEPS - down) + lower * down) / STEPS**2
 
 
-def _by_size(photos: int, sizes: Sizes | None) -> Iterator[tuple[tuple[int, int], Tensor | slice]]:
+def _by_size(photos: int, sizes: Sizes | None) -> Iterator[tuple[Shape, Tensor | slice]]:
     """Yield each size that there is and which photos have it."""
     listed = [(int(height), int(width)) for height, width in sizes] if sizes is not None else [COMPETITION_SIZE]
     if len(set(listed)) == 1:
@@ -92,11 +107,27 @@ def _by_size(photos: int, sizes: Sizes | None) -> Iterator[tuple[tuple[int, int]
         yield photo_size, torch.tensor([row for row, size in enumerate(listed) if size == photo_size])
 
 
+def _shape(maps: Tensor) -> Shape:
+    return maps.shape[2], maps.shape[3]
+
+
+def _positions(photo: Shape, frame: Shape, geometry: Geometry) -> tuple[Positions, Positions]:
+    """Return where the score looks at a network's frame, by row and by column."""
+    content, scored = geometry.content(photo, frame), geometry.scored(photo)
+    down, across = (
+        score_positions(length, size, looked_at, side)
+        for length, size, looked_at, side in zip(photo, content, scored, geometry.score, strict=True)
+    )
+    return down, across
+
+
 @cache
-def _weights(length: int, size: int, device: torch.device) -> Tensor:
-    """Return what each of `size` pixels counts for each of the 256, in `STEPS`, (256, size)."""
-    before, after, step = score_positions(length, size)
-    weights, pixels = np.zeros((SCORE_SIZE, size), np.float32), np.arange(SCORE_SIZE)
-    np.add.at(weights, (pixels, before), STEPS - step)
-    np.add.at(weights, (pixels, after), step)
-    return torch.from_numpy(weights).to(device)
+def _weights(photo: Shape, frame: Shape, geometry: Geometry, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return what each pixel of a network's frame counts for each where the score looks, (h, H) and (w, W)."""
+    both = []
+    for (before, after, step), size in zip(_positions(photo, frame, geometry), frame, strict=True):
+        weights, pixels = np.zeros((len(before), size), np.float32), np.arange(len(before))
+        np.add.at(weights, (pixels, before), STEPS - step)
+        np.add.at(weights, (pixels, after), step)
+        both.append(torch.from_numpy(weights).to(device))
+    return both[0], both[1]

@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.checkpoint import checkpoint
 
 from trainable.config import TrialConfig
+from trainable.geometry import Shape
 from trainable.model.segmenter import build_empty
 
 PHOTOS = 2
@@ -52,8 +53,8 @@ class Recording:
         return sum(self.sizes[key] for key in keys)
 
 
-def record(network: nn.Module, side: int) -> Recording:
-    """Record a forward pass of a network on the meta device, for photos of `side` pixels: no memory is taken.
+def record(network: nn.Module, shape: Shape) -> Recording:
+    """Record a forward pass of a network on the meta device, for photos of a shape: no memory is taken.
 
     Raises:
         ValueError, RuntimeError, AssertionError: the network cannot take the size.
@@ -97,7 +98,7 @@ def record(network: nn.Module, side: int) -> Recording:
     hooks = [module.register_forward_pre_hook(entered(name), with_kwargs=True) for name, module in modules.items()]
     hooks += [module.register_forward_hook(exited, with_kwargs=True) for module in modules.values()]
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        logits = network(torch.empty(PHOTOS, 3, side, side, device="meta"))
+        logits = network(torch.empty(PHOTOS, 3, *shape, device="meta"))
     for hook in hooks:
         hook.remove()
     recording.unfit.update(name for name, tensor, version in inputs if tensor._version != version)
@@ -131,7 +132,7 @@ def planned(config: TrialConfig) -> list[str]:
     """Return the modules of a config's network to compute twice: none where that saves too little memory."""
     try:
         network = build_empty(config).train()
-        return sorted(cheapest(network, record(network, config.image_size)))
+        return sorted(cheapest(network, record(network, config.input_shape)))
     except (ValueError, RuntimeError, AssertionError):  # what cannot be run without memory cannot be read off
         return []
 

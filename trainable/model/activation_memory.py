@@ -23,6 +23,6 @@ def footprint(config: TrialConfig) -> Footprint:
         ValueError: the network cannot be built, or not take the image size.
     """
     network = build_empty(config).train()
-    recording = record(network, config.image_size)
+    recording = record(network, config.input_shape)
     least = recording.total - recording.peak(set()) + recording.peak(cheapest(network, recording))
     return Footprint(4 * parameter_count(network) / 1e6, recording.total / PHOTOS / 1e6, least / PHOTOS / 1e6)

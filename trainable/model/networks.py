@@ -11,7 +11,6 @@ import torch
 from timm.layers import resample_abs_pos_embed, resize_rel_pos_bias_table
 from torch import Tensor, nn
 
-from trainable.classes import CLASSES
 from trainable.config import TrialConfig
 from trainable.encoder_families import is_plain
 from trainable.model.vit_encoder import GridDPT, GridEncoder, PyramidEncoder
@@ -33,7 +32,7 @@ def create_network(config: TrialConfig, published: bool = False) -> Any:
             build it.
     """
     option = size_option(config.encoder)
-    sized = {option: config.image_size if option == "img_size" else True} if option else {}
+    sized = {option: config.input_shape if option == "img_size" else True} if option else {}
     # Tables whose shape depends on the size come as published and are resampled then.
     resample = published and option == "img_size"
     with warnings.catch_warnings():
@@ -103,7 +102,7 @@ def _create(config: TrialConfig, options: dict[str, Any], published: bool) -> An
     if config.drop_path:
         options = {**options, "drop_path_rate": config.drop_path}
     if is_plain(encoder) and config.architecture == "dpt":
-        return GridDPT(encoder, weights, len(CLASSES), **config.decoder, **options)
+        return GridDPT(encoder, weights, config.num_classes, **config.decoder, **options)
     if is_plain(encoder):
         params = {"name": encoder.removeprefix("tu-"), "pretrained": published, "num_classes": 0, **options}
         entry = {"encoder": PyramidEncoder, "params": params, "pretrained_settings": {}}
@@ -111,7 +110,7 @@ def _create(config: TrialConfig, options: dict[str, Any], published: bool) -> An
         smp.encoders.encoders[encoder] = entry
     options = {**config.decoder, **options}
     try:
-        return smp.create_model(config.architecture, encoder, weights, classes=len(CLASSES), **options)
+        return smp.create_model(config.architecture, encoder, weights, classes=config.num_classes, **options)
     finally:
         if encoder.startswith(PYRAMID):
             del smp.encoders.encoders[encoder]

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from trainable.classes import CLASSES
 from trainable.config import TrialConfig
+from trainable.geometry import shape_text
 from trainable.machine.called_as import command_line
 from trainable.model.networks import create_network, fits, fitted
 from trainable.spelling import did_you_mean
@@ -82,7 +82,7 @@ _checked: set[str] = set()
 
 def _check_once(config: TrialConfig) -> None:
     network = (config.architecture, config.encoder, config.encoder_weights, config.decoder, config.drop_path)
-    key = repr((*network, config.image_size, config.batch_size, config.accumulation))
+    key = repr((*network, config.num_classes, config.input_shape, config.batch_size, config.accumulation))
     if key not in _checked:
         check_model(config)
         _checked.add(key)
@@ -104,21 +104,22 @@ def check_model(config: TrialConfig) -> None:
     if config.encoder_weights not in ("none", "imagenet"):
         _check_file(network, config)
     divisor = int(network.encoder.output_stride) if network.requires_divisible_input_shape else 1
-    if config.image_size % divisor:
-        low = config.image_size // divisor * divisor
+    shape = config.input_shape
+    if odd := [side for side in shape if side % divisor]:
+        low = odd[0] // divisor * divisor
         sizes = " or ".join(str(size) for size in (low, low + divisor) if size)
         raise ValueError(
-            f"image size {config.image_size} is not divisible by {divisor}, as {config.architecture} with "
-            f"{config.encoder} needs; use {sizes}"
+            f"{'tile' if config.tile_size else 'image'} size {odd[0]} is not divisible by {divisor}, as "
+            f"{config.architecture} with {config.encoder} needs; use {sizes}"
         )
-    pair, side = f"{config.architecture} on {config.encoder}", config.image_size
+    pair, size = f"{config.architecture} on {config.encoder}", shape_text(shape)
     try:
-        logits = network.eval()(torch.empty(1, 3, side, side, device="meta"))
+        logits = network.eval()(torch.empty(1, 3, *shape, device="meta"))
     except (RuntimeError, ValueError, AssertionError) as error:
         why = " ".join(str(error).split()) or "no reason given"
-        raise ValueError(f"{pair} cannot take photos of {side} px: {why}; try another size") from error
-    if logits.shape != (1, len(CLASSES), side, side):
-        raise ValueError(f"{pair} gives logits of {tuple(logits.shape[2:])} px for photos of {side} px")
+        raise ValueError(f"{pair} cannot take photos of {size} px: {why}; try another size") from error
+    if logits.shape != (1, config.num_classes, *shape):
+        raise ValueError(f"{pair} gives logits of {shape_text(tuple(logits.shape[2:]))} px for photos of {size} px")
     if config.batch_size // config.accumulation == 1:
         _check_lone_photo(network, config)
 
@@ -126,7 +127,7 @@ def check_model(config: TrialConfig) -> None:
 def _check_lone_photo(network: Any, config: TrialConfig) -> None:
     """Try what a micro-batch of one photo does to batch norms after a global pooling."""
     try:
-        network.train()(torch.empty(1, 3, config.image_size, config.image_size, device="meta"))
+        network.train()(torch.empty(1, 3, *config.input_shape, device="meta"))
     except ValueError as error:
         raise ValueError(
             f"{config.architecture} on {config.encoder} cannot train on one photo at a time (batch_size "

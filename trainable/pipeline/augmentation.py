@@ -14,12 +14,16 @@ from albumentations.augmentations.geometric.distortion import BaseDistortion
 from pydantic import Field
 
 from trainable.builders import build
-from trainable.classes import IGNORE_INDEX
+from trainable.classes import COMPETITION, IGNORE_INDEX, Classes
 from trainable.config import Choice
+from trainable.geometry import Shape
+from trainable.images.resampling import mirrored_mask
 
 
-def build_augmentation(choice: Choice, operations: list[Choice], size: int) -> A.Compose:
-    """Return the base pipeline that `choice` names with further operations after it, for photos of `size` px.
+def build_augmentation(
+    choice: Choice, operations: list[Choice], shape: Shape, classes: Classes = COMPETITION
+) -> A.Compose:
+    """Return the base pipeline that `choice` names with further operations after it, for photos of a height and width.
 
     It is to be seeded before use, with `set_random_seed`.
 
@@ -27,8 +31,8 @@ def build_augmentation(choice: Choice, operations: list[Choice], size: int) -> A
         ValueError: an unknown pipeline, operation or parameter, or a value out of range.
     """
     try:
-        steps = build("augmentation", choice, AUGMENTATIONS, size=size)
-        steps = steps + [build("operation", operation, OPERATIONS, size=size) for operation in operations]
+        steps = build("augmentation", choice, AUGMENTATIONS, shape=shape, classes=classes)
+        steps = steps + [build("operation", operation, OPERATIONS, shape=shape) for operation in operations]
     except ValueError as error:
         if "validation error" not in str(error):
             raise
@@ -54,11 +58,44 @@ def none() -> list[Any]:
     return []
 
 
-def reference() -> list[Any]:
+class HorizontalMirror(A.HorizontalFlip):
+    """A flip that gives the pixels of each class to the one that it is in a mirror, as left becomes right."""
+
+    def __init__(self, mirrored: tuple[int, ...] = (), p: float = 0.5):
+        super().__init__(p=p)
+        self.mirrored = mirrored
+
+    def apply_to_mask(self, mask: Any, *args: Any, **params: Any) -> Any:
+        """Flip a mask and change the sides' names."""
+        return mirrored_mask(super().apply_to_mask(mask, *args, **params), self.mirrored)
+
+
+class VerticalMirror(A.VerticalFlip):
+    """The same upside down, which is a mirror too."""
+
+    def __init__(self, mirrored: tuple[int, ...] = (), p: float = 0.5):
+        super().__init__(p=p)
+        self.mirrored = mirrored
+
+    def apply_to_mask(self, mask: Any, *args: Any, **params: Any) -> Any:
+        """Flip a mask and change the sides' names."""
+        return mirrored_mask(super().apply_to_mask(mask, *args, **params), self.mirrored)
+
+
+def flip(classes: Classes, horizontal: float, vertical: float = 0.0) -> list[Any]:
+    """Flips with their chances; none where a mirrored photo is none of this world."""
+    if not classes.may_mirror:
+        return []
+    if not classes.mirror:
+        return [A.HorizontalFlip(p=horizontal), *([A.VerticalFlip(p=vertical)] if vertical else [])]
+    mirrored = classes.mirrored
+    return [HorizontalMirror(mirrored, horizontal), *([VerticalMirror(mirrored, vertical)] if vertical else [])]
+
+
+def reference(classes: Classes = COMPETITION, flips: bool = True) -> list[Any]:
     """The reference recipe: flips, shift and scale, perspective, grey, brightness and gamma."""
     return [
-        A.HorizontalFlip(p=0.5),
-        A.VerticalFlip(p=0.25),
+        *(flip(classes, 0.5, 0.25) if flips else []),
         A.Affine(translate_percent=(-0.1, 0.1), scale=(0.8, 1.25), p=0.5, **BORDER),
         A.Perspective(scale=(0.03, 0.08), p=0.3, **BORDER),
         A.ToGray(p=0.1),
@@ -66,20 +103,23 @@ def reference() -> list[Any]:
     ]
 
 
-def light() -> list[Any]:
+def light(classes: Classes = COMPETITION, flips: bool = True) -> list[Any]:
     """A flip and a little brightness and contrast."""
-    return [A.HorizontalFlip(p=0.5), A.RandomBrightnessContrast(brightness_limit=0.1, contrast_limit=0.1, p=0.5)]
+    return [
+        *(flip(classes, 0.5) if flips else []),
+        A.RandomBrightnessContrast(brightness_limit=0.1, contrast_limit=0.1, p=0.5),
+    ]
 
 
-def heavy(size: int) -> list[Any]:
+def heavy(shape: Shape, classes: Classes = COMPETITION, flips: bool = True) -> list[Any]:
     """The reference with crops, warps, blur, colour and holes, as long trainings stand it."""
     return [
-        *reference(),
-        random_resized_crop(size, p=0.5),
+        *reference(classes, flips),
+        random_resized_crop(shape, p=0.5),
         A.OneOf([elastic(p=1.0), grid_distortion(p=1.0)], p=0.3),
         A.OneOf([blur(p=1.0), clahe(p=1.0)], p=0.2),
         colour(p=0.3),
-        grid_dropout(size, p=0.2),
+        grid_dropout(shape, p=0.2),
     ]
 
 
@@ -91,15 +131,16 @@ AUGMENTATIONS: dict[str, Callable[..., list[Any]]] = {
 }
 
 
-def random_resized_crop(size: int, p: float = 0.5, smallest: float = 0.4) -> Any:
+def random_resized_crop(shape: Shape, p: float = 0.5, smallest: float = 0.4) -> Any:
     """A crop of at least `smallest` of the photo's area, brought back to its size."""
-    return A.RandomResizedCrop((size, size), scale=(smallest, 1.0), ratio=(0.75, 1.33), p=p, **RESIZED)
+    wide = shape[1] / shape[0]
+    return A.RandomResizedCrop(shape, scale=(smallest, 1.0), ratio=(0.75 * wide, 1.33 * wide), p=p, **RESIZED)
 
 
-def multi_scale(size: int, p: float = 0.5, low: float = 0.5, high: float = 1.5) -> Any:
+def multi_scale(shape: Shape, p: float = 0.5, low: float = 0.5, high: float = 1.5) -> Any:
     """The photo at `low` to `high` of its scale, padded or cropped back to its size at a random spot."""
-    pad = A.PadIfNeeded(size, size, position="random", **BORDER)
-    return A.Sequential([A.RandomScale((low - 1, high - 1), p=1.0, **RESIZED), pad, A.RandomCrop(size, size)], p=p)
+    pad = A.PadIfNeeded(*shape, position="random", **BORDER)
+    return A.Sequential([A.RandomScale((low - 1, high - 1), p=1.0, **RESIZED), pad, A.RandomCrop(*shape)], p=p)
 
 
 def elastic(p: float = 0.3, strength: float = 0.15) -> Any:
@@ -159,9 +200,9 @@ def grid_distortion(p: float = 0.3, limit: float = 0.3) -> Any:
     return A.GridDistortion(num_steps=5, distort_limit=limit, p=p, **BORDER)
 
 
-def grid_dropout(size: int, p: float = 0.3, ratio: float = 0.4) -> Any:
+def grid_dropout(shape: Shape, p: float = 0.3, ratio: float = 0.4) -> Any:
     """A grid of black holes with `ratio` of a cell's side; the truth under them stays. Source: Chen et al. 2020."""
-    cells = max(min(CELLS, size // LEAST_CELL), 1)
+    cells = max(min(CELLS, min(shape) // LEAST_CELL), 1)
     return A.GridDropout(ratio=ratio, random_offset=True, holes_number_xy=(cells, cells), p=p)
 
 

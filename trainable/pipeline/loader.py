@@ -14,6 +14,7 @@ from trainable.dataset.cache import Cache
 from trainable.pipeline.mixing import Mix, find_others
 from trainable.pipeline.object_patches import paste
 from trainable.pipeline.oversampling import Draws
+from trainable.pipeline.tiles import tile_of
 from trainable.seeding import stream_seed
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -32,18 +33,26 @@ class TrainingPhotos(Dataset[tuple[NDArray[np.uint8], NDArray[np.uint8]]]):
     """
 
     def __init__(
-        self, cache: Cache, draws: Draws, mixing: list[Mix], augmentation: A.Compose, seed: int, first_worker: int = 0
+        self,
+        cache: Cache,
+        draws: Draws,
+        mixing: list[Mix],
+        augmentation: A.Compose,
+        seed: int,
+        first_worker: int = 0,
+        tile: int = 0,
     ):
+        self.tile = tile
         self.cache, self.draws, self.mixing, self.augmentation, self.seed = cache, draws, mixing, augmentation, seed
         self.first_worker = first_worker  # where several GPUs have loading processes
-        self.others = find_others(cache, draws.positions, mixing)
+        self.others = find_others(cache, draws.positions, mixing, tile)
         self.epoch = -1
 
     def __getitem__(self, key: Key) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         epoch, position, pasted = key
         if epoch != self.epoch:
             self._start(epoch)
-        image, mask = self.cache.images[position], self.cache.labels(position, self.rng)
+        image, mask = tile_of(self.cache, position, self.tile, self.rng)
         if pasted:
             image, mask = image.copy(), mask.copy()
             patch = self.draws.patch(self.rng)

@@ -1,6 +1,6 @@
 """Operations that mix a training photo with others: copy-paste, mosaic and cutmix.
 
-Each takes the photo (S, S, 3), its mask (S, S), the other training photos and a random stream, and gives a new photo
+Each takes the photo (H, W, 3), its mask (H, W), the other training photos and a random stream, and gives a new photo
 and mask of the same size.
 """
 
@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainable.builders import build
-from trainable.classes import CLASSES, IGNORE_INDEX
+from trainable.classes import IGNORE_INDEX
 from trainable.config import Choice
 from trainable.dataset.cache import Cache
 from trainable.images.resampling import resize_mask, resize_photo
 from trainable.pipeline.object_patches import Patch, find_patches, paste
+from trainable.pipeline.tiles import tile_of
 
 Sample = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 RESIZES = ("jitter", "small_to_large", "large_to_small")
@@ -28,11 +29,12 @@ class Others:
     cache: Cache
     positions: NDArray[np.int64]
     patches: tuple[Patch, ...]
+    tile: int = 0  # pixels per side of the crops that are drawn; 0: whole photos
 
     def draw(self, rng: np.random.Generator) -> Sample:
         """Return one of the photos and its mask."""
         position = self.positions[rng.integers(len(self.positions))]
-        return self.cache.images[position], self.cache.labels(position, rng)
+        return tile_of(self.cache, int(position), self.tile, rng)
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,11 @@ def build_mixing(choices: list[Choice]) -> list[Mix]:
     return [build("mixing", choice, MIXING) for choice in choices]
 
 
-def find_others(cache: Cache, positions: NDArray[np.int64], mixing: list[Mix]) -> Others:
+def find_others(cache: Cache, positions: NDArray[np.int64], mixing: list[Mix], tile: int = 0) -> Others:
     """Return the training photos, with their objects where an operation needs them."""
     needed = any(isinstance(mix, CopyPaste) for mix in mixing)
-    patches = find_patches(cache, positions, range(1, len(CLASSES))) if needed else ()
-    return Others(cache, positions, patches)
+    patches = find_patches(cache, positions, cache.classes.objects) if needed else ()
+    return Others(cache, positions, patches, tile)
 
 
 @dataclass(frozen=True)
@@ -133,12 +135,12 @@ class Mosaic(Mix):
         self, image: NDArray[np.uint8], mask: NDArray[np.uint8], others: Others, rng: np.random.Generator
     ) -> Sample:
         """Keep one corner of the photo and take three from others."""
-        size = len(mask)
-        row, column = (round(size * rng.uniform(0.5 - self.spread, 0.5 + self.spread)) for _ in range(2))
+        height, width = mask.shape
+        row, column = (round(side * rng.uniform(0.5 - self.spread, 0.5 + self.spread)) for side in (height, width))
         corners = [
             (rows, columns)
-            for rows in (slice(0, row), slice(row, size))
-            for columns in (slice(0, column), slice(column, size))
+            for rows in (slice(0, row), slice(row, height))
+            for columns in (slice(0, column), slice(column, width))
         ]
         kept_index = rng.integers(4)
         image, mask = image.copy(), mask.copy()
@@ -165,10 +167,12 @@ class CutMix(Mix):
         self, image: NDArray[np.uint8], mask: NDArray[np.uint8], others: Others, rng: np.random.Generator
     ) -> Sample:
         """Put the rectangle in."""
-        size = len(mask)
         share, aspect = rng.uniform(0, self.area), rng.uniform(0.5, 2)
-        height, width = (min(max(round(size * (share * ratio) ** 0.5), 1), size) for ratio in (aspect, 1 / aspect))
-        top, left = rng.integers(size - height + 1), rng.integers(size - width + 1)
+        height, width = (
+            min(max(round(side * (share * ratio) ** 0.5), 1), side)
+            for side, ratio in zip(mask.shape, (aspect, 1 / aspect), strict=True)
+        )
+        top, left = (rng.integers(whole - part + 1) for whole, part in zip(mask.shape, (height, width), strict=True))
         box = (slice(top, top + height), slice(left, left + width))
         image, mask = image.copy(), mask.copy()
         other, truth = others.draw(rng)
@@ -181,13 +185,15 @@ MIXING: dict[str, Callable[..., Mix]] = {"copy_paste": CopyPaste, "mosaic": Mosa
 
 def jitter_scale(image: NDArray[np.uint8], mask: NDArray[np.uint8], scale: float, rng: np.random.Generator) -> Sample:
     """Return a photo and mask scaled, cropped or padded to their size at a random spot; the padding is ignored."""
-    size, scaled = len(mask), max(round(len(mask) * scale), 1)
-    image, mask = resize_photo(image, scaled), resize_mask(mask, scaled)
-    top, left = (int(offset) for offset in rng.integers(abs(scaled - size) + 1, size=2))
-    if scaled >= size:
-        box = (slice(top, top + size), slice(left, left + size))
+    shape, scaled = mask.shape, tuple(max(round(side * scale), 1) for side in mask.shape)
+    image, mask = resize_photo(image, *scaled), resize_mask(mask, *scaled)
+    most = [abs(new - old) + 1 for new, old in zip(scaled, shape, strict=True)]
+    square = most[0] == most[1]  # numpy draws other numbers where it is given two limits
+    top, left = (int(offset) for offset in rng.integers(most[0] if square else most, size=2))
+    if scale >= 1:
+        box = (slice(top, top + shape[0]), slice(left, left + shape[1]))
         return image[box].copy(), mask[box].copy()
-    wide, wide_mask = np.zeros((size, size, 3), np.uint8), np.full((size, size), IGNORE_INDEX, np.uint8)
-    box = (slice(top, top + scaled), slice(left, left + scaled))
+    wide, wide_mask = np.zeros((*shape, 3), np.uint8), np.full(shape, IGNORE_INDEX, np.uint8)
+    box = (slice(top, top + scaled[0]), slice(left, left + scaled[1]))
     wide[box], wide_mask[box] = image, mask
     return wide, wide_mask

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.classes import CLASSES, IGNORE_INDEX
+from trainable.classes import IGNORE_INDEX
 from trainable.dataset.cache import Cache
-from trainable.images.resampling import resize_mask, resize_photo
+from trainable.images.resampling import mirrored_mask, resize_mask, resize_photo
 
 KNOWN_SIZES = 3
 """Files of masks, one for each image size, whose pieces are kept: those that the trials of a search choose from."""
@@ -56,7 +56,7 @@ def find_patches(cache: Cache, positions: NDArray[np.int64], classes: Iterable[i
 def rarest_classes(cache: Cache, positions: NDArray[np.int64], count: int) -> tuple[int, ...]:
     """Return the `count` classes on the fewest of some photos, the rarest first; those on none are left out."""
     photos = (np.asarray(cache.class_pixels)[positions] > 0).sum(0)
-    present = [index for index in range(1, len(CLASSES)) if photos[index]]
+    present = [index for index in cache.classes.objects if photos[index]]
     return tuple(sorted(present, key=lambda index: int(photos[index]))[:count])
 
 
@@ -87,17 +87,20 @@ def paste(
     scale: float,
     rng: np.random.Generator,
 ) -> None:
-    """Put a patch on a photo (S, S, 3) and its mask (S, S), in place: at a random spot, resized and perhaps flipped."""
-    size = len(mask)
-    limit = size / max(patch.shape.shape)
+    """Put a patch on a photo (H, W, 3) and its mask (H, W), in place: at a random spot, resized and perhaps flipped.
+
+    A flipped patch has the class that its own is in a mirror.
+    """
+    limit = min(side / own for side, own in zip(mask.shape, patch.shape.shape, strict=True))
     height, width = (max(round(min(scale, limit) * side), 1) for side in patch.shape.shape)
     pixels = resize_photo(patch.pixels(cache), height, width)
     shape = resize_mask(patch.shape.view(np.uint8), height, width).astype(bool)
     labels = resize_mask(patch.labels(cache, rng), height, width)
-    for axis in (0, 1):
+    for axis in (0, 1) if cache.classes.may_mirror else ():
         if rng.random() < 0.5:
             pixels, shape, labels = (np.flip(array, axis) for array in (pixels, shape, labels))
-    top, left = rng.integers(size - height + 1), rng.integers(size - width + 1)
+            labels = mirrored_mask(labels, cache.classes.mirrored) if cache.classes.mirror else labels
+    top, left = rng.integers(mask.shape[0] - height + 1), rng.integers(mask.shape[1] - width + 1)
     image[top : top + height, left : left + width][shape] = pixels[shape]
     mask[top : top + height, left : left + width][shape] = labels[shape]
 

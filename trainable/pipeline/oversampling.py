@@ -125,6 +125,8 @@ def paste(
     patches = within(find_patches(cache, positions, rarest_classes(cache, positions, rare)), min_area, max_area)
     weights = np.ones(len(positions))
     if backgrounds == "plain":
+        if not cache.classes.background:
+            raise ValueError("these data have no background class to paste on; take backgrounds any")
         pixels = np.asarray(cache.class_pixels)[positions]
         weights = (pixels[:, 0] >= PLAIN * np.asarray(cache.photo_pixels)[positions]).astype(float)
         if not weights.any():
@@ -141,8 +143,8 @@ OVERSAMPLING: dict[str, Callable[..., Draws]] = {
 
 
 def _classes(cache: Cache, positions: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which photos have which class but background, (N, C - 1)."""
-    return np.asarray(cache.class_pixels)[positions, 1:] > 0
+    """Return which photos have which class but background, (N, C - 1), or (N, C) where none is background."""
+    return np.asarray(cache.class_pixels)[positions][:, cache.classes.objects] > 0
 
 
 def _check_ratio(ratio: float) -> None:

@@ -45,7 +45,7 @@ def trainings(trial: TrialFolder) -> dict[Cell, TrialFolder]:
 def matrices_of(folder: TrialFolder) -> NDArray[np.int32]:
     """Return a training's confusion matrices (N, C, C) as the competition scores, photos by name."""
     confusion = folder.confusion()
-    matrices: NDArray[np.int32] = confusion["at_256"][np.argsort(confusion["file_names"])]
+    matrices: NDArray[np.int32] = confusion["scored"][np.argsort(confusion["file_names"])]
     return matrices
 
 
@@ -73,12 +73,12 @@ def broken(trial: TrialFolder) -> bool:
     return any(folder.status().state in BROKEN for folder in trial.further_folds())
 
 
-def pooled_confusion(models: Mapping[int, TrialFolder], size: str = "at_256") -> tuple[list[str], NDArray[np.int32]]:
+def pooled_confusion(models: Mapping[int, TrialFolder], size: str = "scored") -> tuple[list[str], NDArray[np.int32]]:
     """Return the validation photos of all folds and their confusion matrices (N, C, C), each by the model it validated.
 
     Args:
         models: by fold, see `fold_models`.
-        size: `at_256` or `full`.
+        size: `scored` or `full`.
     """
     parts = [folder.confusion() for folder in models.values()]
     names = [str(name) for part in parts for name in part["file_names"]]

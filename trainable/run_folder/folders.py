@@ -229,19 +229,26 @@ class TrialFolder:
         with undamaged(self.curve_file), self.curve_file.open(newline="") as file:
             return checked_curve([{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)])
 
-    def write_confusion(self, file_names: Sequence[str], at_256: NDArray[Any], full: NDArray[Any]) -> None:
-        """Write the N x C x C confusion matrices (truth, prediction) of the validation photos."""
+    def write_confusion(self, file_names: Sequence[str], scored: NDArray[Any], full: NDArray[Any]) -> None:
+        """Write the N x C x C confusion matrices (truth, prediction) of the validation photos.
+
+        Args:
+            file_names: of the photos.
+            scored: counted where the score looks.
+            full: counted in the training's frames.
+        """
         buffer = io.BytesIO()
         np.savez_compressed(
-            buffer, file_names=np.array(file_names), at_256=at_256.astype(np.int32), full=full.astype(np.int32)
+            buffer, file_names=np.array(file_names), scored=scored.astype(np.int32), full=full.astype(np.int32)
         )
         write_bytes(self.path / "confusion.npz", buffer.getvalue())
 
     def confusion(self) -> dict[str, NDArray[Any]]:
-        """Return `file_names`, `at_256` and `full`, see `write_confusion`."""
+        """Return `file_names`, `scored` and `full`, see `write_confusion`; older files call the second `at_256`."""
         path = self.path / "confusion.npz"
         with undamaged(path), np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in ("file_names", "at_256", "full")}
+            of_score = "scored" if "scored" in arrays.files else "at_256"
+            return {"file_names": arrays["file_names"], "scored": arrays[of_score], "full": arrays["full"]}
 
 
 @dataclass(frozen=True)

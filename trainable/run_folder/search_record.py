@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainable.classes import COMPETITION, Classes
+from trainable.geometry import COMPETITION_GEOMETRY, Geometry
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class SearchRecord:
     folds_hash: str | None
     extended: tuple[Extension, ...]  # oldest first
     classes: Classes  # of the data
+    geometry: Geometry  # of the photos
     content: dict[str, Any]  # all of the file
 
     @classmethod
@@ -68,6 +70,7 @@ class SearchRecord:
             folds_hash=content.get("folds_hash"),
             extended=tuple(Extension.of(extension) for extension in content.get("extended", ())),
             classes=_classes(content),
+            geometry=Geometry.from_dict(plan["geometry"]) if plan.get("geometry") else COMPETITION_GEOMETRY,
             content=content,
         )
 
@@ -89,8 +92,8 @@ class SearchRecord:
 
 def _classes(content: dict[str, Any]) -> Classes:
     """Return the classes; runs of before knew their names alone, and those of before that had the competition's."""
-    if "class_table" in content:
-        return Classes.from_dict(content["class_table"])
+    if table := content["plan"].get("class_table"):
+        return Classes.from_dict(table)
     names = content.get("classes")
     if not isinstance(names, list) or tuple(names) == COMPETITION.names:
         return COMPETITION

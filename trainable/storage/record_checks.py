@@ -170,7 +170,7 @@ def folds_rule(content: Any) -> str | None:
     """Say what is wrong with a `folds.json`."""
     if not isinstance(content, dict) or texts_rule(content.get("classes")):
         return "it has no classes"
-    if not is_count(content.get("count"), 2) or not is_count(content.get("scenes")):
+    if not is_count(content.get("count"), 1) or not is_count(content.get("scenes")):
         return "count and scenes must be whole numbers"
     if not is_count(content.get("largest_scene", 1), 1) or not isinstance(content.get("example", ""), str):
         return "largest_scene must be a whole number and example a file name"
@@ -180,7 +180,9 @@ def folds_rule(content: Any) -> str | None:
         return "seed must be a whole number"
     fold_of, table = content.get("fold_of"), content.get("photos_with_class")
     dealt = list(fold_of.values()) if isinstance(fold_of, dict) else [None]
-    if not all(is_count(fold) and fold < content["count"] for fold in dealt):
+    # Where the data says which photos validate, there is one fold, and the others have -1: they always train.
+    always = [-1] if content["count"] == 1 else []
+    if not all((is_count(fold) and fold < content["count"]) or fold in always for fold in dealt):
         return f"fold_of must give each photo a fold of 0 to {content['count'] - 1}"
     if not isinstance(table, list) or not all(isinstance(row, list) and all(map(is_count, row)) for row in table):
         return "photos_with_class must be a table of counts"
