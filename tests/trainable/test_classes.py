@@ -33,7 +33,9 @@ def test_files_that_come_with_the_product_are_the_competitions_classes(path):
 
 def test_taco_becomes_the_competitions_classes():
     taco = Classes.from_file(Path("taco"))
-    assert taco.names[taco.index_of("Crisp packet")] == "Plastic bag" and taco.names[taco.index_of("Shoe")] == "Clothing"
+    assert (
+        taco.names[taco.index_of("Crisp packet")] == "Plastic bag" and taco.names[taco.index_of("Shoe")] == "Clothing"
+    )
     assert len(taco.sources) + len(taco) - 1 >= 60
 
 

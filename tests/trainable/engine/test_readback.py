@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from trainable.dataset.class_counts import class_counts
 from trainable.config_names import GIVEN
+from trainable.dataset.class_counts import class_counts
 from trainable.engine.applied_config import Attestation, ConfigNotAppliedError
 from trainable.engine.fold_training import FoldTraining
 from trainable.engine.readback import IMPLEMENTATION, OURS, optimizer_findings, settings, settings_findings, unlisted

@@ -1,6 +1,7 @@
 """Predictions by windows: every pixel counted once, the same as all at once, and no more memory for taller photos."""
 
 import tracemalloc
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def test_windows_cover_a_side_and_overlap(length, tile):
     found = starts(length, tile)
     assert found[0] == 0 and found == sorted(set(found))
     assert found[-1] == max(length - tile, 0)
-    assert all(after - before <= tile * (1 - OVERLAP) + 1 for before, after in zip(found, found[1:], strict=False))
+    assert all(after - before <= tile * (1 - OVERLAP) + 1 for before, after in pairwise(found))
 
 
 @pytest.mark.parametrize("shape", [(20, 33), (64, 64), (65, 200), (301, 64), (150, 170)])

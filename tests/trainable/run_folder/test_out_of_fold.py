@@ -45,7 +45,12 @@ def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
     maps = np.random.default_rng(0).integers(0, 256, (3, C, 8, 8), np.uint8)
     write_maps(tmp_path / "maps.parquet", zip("abc", encoded(maps), strict=True), (8, 8), 3)
     found = Maps.open(tmp_path / "maps.parquet")
-    assert found.shape == (8, 8) and found.classes == CLASSES and found.epoch == 3 and list(found.row_of) == ["a", "b", "c"]
+    assert (
+        found.shape == (8, 8)
+        and found.classes == CLASSES
+        and found.epoch == 3
+        and list(found.row_of) == ["a", "b", "c"]
+    )
     np.testing.assert_array_equal(list(found.read(["c", "a"])), maps[[2, 0]])
 
 
