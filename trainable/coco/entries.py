@@ -44,8 +44,8 @@ class Categories:
         """Return the names of the categories that annotations use, each with its lowest id."""
         ids = {as_id(each.get("category_id")) for each in annotations if isinstance(each, dict)}
         used: dict[str, Id] = {}
-        for category_id in sorted((own for own in ids if own in self.name_of), key=id_order):  # type: ignore[arg-type]
-            used.setdefault(self.name_of[category_id], category_id)  # type: ignore[index,arg-type]
+        for category_id in sorted((own for own in ids if own in self.name_of), key=id_order):
+            used.setdefault(self.name_of[category_id], category_id)
         return used
 
     def problems(self, used: Counter[Id], unlisted: bool, classes: Classes) -> Iterator[str]:
