@@ -14,7 +14,7 @@ from trainable.counts import counted
 from trainable.data_errors import Note, Problem
 from trainable.formats.class_list import ListError, Named, as_classes
 from trainable.formats.data_format import fail
-from trainable.images.mask_files import read_pixels
+from trainable.images.mask_files import MaskTable, read_pixels
 from trainable.images.photo_files import UNREADABLE, name_fault, photo_path, read_header
 from trainable.labelled_photos import Dataset, MaskFile, Photo
 from trainable.machine.cores import cpu_count
@@ -73,6 +73,7 @@ def read_masks(data: MaskData, given: Classes | None) -> Dataset:
     except ListError as error:
         raise fail(data.root, str(error)) from None
     if scan:
+        table = MaskTable(table.values)  # the colours are only those of one mask's palette
         data.notes.append(Note(SCANNED, ", ".join(classes.names)))
     photos = tuple(
         Photo(look.photo.file_name, look.photo.path, look.photo.height, look.photo.width, (),

@@ -108,13 +108,13 @@ def read_mask(path: Path, table: MaskTable) -> NDArray[np.uint8]:
 
 
 def _by_palette(used: list[int], palette: Any, colours: dict[Colour, int], meant: dict[int, int]) -> dict[int, int]:
-    """Return what values mean by their colours in a palette, where all of them are colours of classes.
+    """Return what values mean by their colours in a palette, where all of them are colours of classes and differ.
 
     Raises:
         ValueError: a value is of one class, and its colour of another.
     """
     own = {value: colours.get(palette[value]) if value < len(palette) else None for value in used}
-    if any(index is None for index in own.values()):
+    if any(index is None for index in own.values()) or len({palette[value] for value in used}) < len(used):
         return {}
     for value, index in own.items():
         if meant.get(value, index) != index:
