@@ -56,7 +56,8 @@ def read(root: Path, classes: Classes | None) -> Dataset:
         DataError: no photo has a mask.
     """
     masks = set(photos_below(root, MASKS))
-    kind = LABEL_IDS if any(name.endswith(f"_{LABEL_IDS}.png") for name in masks) else TRAIN_IDS
+    kinds = [kind for kind in (LABEL_IDS, TRAIN_IDS) if any(name.endswith(f"_{kind}.png") for name in masks)]
+    kind = kinds[0] if kinds else LABEL_IDS
     data = MaskData(root, [], f"Cityscapes ({PHOTOS}/, {MASKS}/ with {kind})", _named(kind == TRAIN_IDS, classes))
     for folder, split in _splits(root):
         for photo in photos_below(root, f"{PHOTOS}/{folder}"):

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from trainable.classes import IGNORE_INDEX, MOST, Classes, Colour, is_background, is_void
+from trainable.counts import agrees
 from trainable.images.mask_files import MaskTable
-from trainable.spelling import did_you_mean
+from trainable.spelling import nearest
 
 CLASS_LISTS = (
     "classes.txt", "class_names.txt", "labelmap.txt", "label_map.txt", "labels.txt", "codes.txt", "class_dict.csv",
@@ -19,6 +20,9 @@ CLASS_LISTS = (
 """Files that tools write them to."""
 
 RULE = "a list of classes has one name a line, or lines id,name,#rrggbb"
+
+SHOWN = 5
+"""Names that are told."""
 
 LONGEST = 1_000_000
 """Bytes."""
@@ -130,13 +134,19 @@ def _indices(named: Sequence[Named], kept: Sequence[Named], given: Classes) -> d
     unknown = [each.name for each in kept if index[each.value] is None]
     if unknown:
         known = [*given.names, *given.sources]
-        told = "; ".join(f"{name!r:.60}{did_you_mean(name, known, 10)}" for name in unknown[:5])
-        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+        told = ", ".join(_with_nearest(name, known) for name in unknown[:SHOWN])
+        more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+        names = ", ".join(given.names[: 2 * SHOWN]) + (", ..." if len(given) > 2 * SHOWN else "")
         raise ListError(
-            f"the classes of --classes do not have {told}{more}. Name each under 'from' of the class that takes it, or "
-            "under 'ignore'"
+            f"{agrees(len(unknown), 'a class', 'classes')} of the masks that --classes does not have: {told}{more}. "
+            f"Its classes are {names}: name each under 'from' of the class that takes it, or under 'ignore'"
         )
     return {value: own for value, own in index.items() if own is not None}
+
+
+def _with_nearest(name: str, known: Sequence[str]) -> str:
+    near = nearest(name, known)
+    return f"{name!r:.60} (did you mean {near[0]!r}?)" if near else f"{name!r:.60}"
 
 
 def _parse(lines: list[str]) -> list[Named]:

@@ -123,14 +123,17 @@ class Places:
         self.folders = [folder for folder in dict.fromkeys(folders) if not folder or (root / folder).is_dir()] or [""]
 
     def find(self, file_name: str) -> str:
-        """Return the name of a photo from the data folder on; tools write paths of other machines, or backslashes."""
+        """Return the name of a photo from the data folder on.
+
+        Tools write paths of other machines, or backslashes: then the photo of that last part is meant.
+        """
         plain = file_name.replace("\\", "/")
-        for name in (plain, PurePosixPath(plain).name):
+        inside = name_fault(file_name) is None
+        for name in (plain,) if inside else (plain, PurePosixPath(plain).name):
             for folder in self.folders:
                 whole = f"{folder}/{name}" if folder else name
                 if name_fault(whole) is None and photo_path(self.root, whole).is_file():
                     return PurePosixPath(whole).as_posix()
-        inside = name_fault(file_name) is None
         return f"{self.folders[0]}/{file_name}" if inside and self.folders[0] else file_name
 
 

@@ -6,7 +6,6 @@ from trainable.classes import Classes
 from trainable.coco.json_file import listed_names, not_a_folder
 from trainable.data_errors import DataError, Problem
 from trainable.formats.cityscapes import CITYSCAPES
-from trainable.formats.class_list import CLASS_LISTS
 from trainable.formats.coco_folders import COCO_FOLDERS
 from trainable.formats.competition import COMPETITION_FORMAT, RECORDS
 from trainable.formats.data_format import DataFormat, bad_names, entries, fail, files_below
@@ -96,15 +95,14 @@ def find_format(root: Path) -> DataFormat:
 def _unknown(root: Path) -> str:
     """Say what was looked for and found."""
     inside = entries(root)
-    told = [f"{name}/" if (root / name).is_dir() else name for name in inside[:SHOWN]]
+    told = [(name if name.isprintable() else repr(name)) + "/" * (root / name).is_dir() for name in inside[:SHOWN]]
     holds = f"it holds {', '.join(told)}" if inside else "it is empty"
     more = f" and {len(inside) - SHOWN} more" if len(inside) > SHOWN else ""
-    known = "; ".join(f"{each.name}: {each.looks_for}" for each in FORMATS)
+    known = "".join(f"\n    {each.looks_for} ({each.name})" for each in FORMATS)
     inner = [name for name in inside[:SHOWN] if (root / name).is_dir() and _recognised(root / name)]
     if inner:
         return f"no labels of a known format ({holds}{more}); {inner[0]}/ has some: pass --data {root / inner[0]}"
-    lists = f". Masks need {CLASS_LISTS[0]} beside them" if any(name in CLASS_LISTS for name in inside) else ""
-    return f"no labels of a known format: {holds}{more}. Known are {known}{lists}"
+    return f"no labels of a known format: {holds}{more}. Looked for one of{known}"
 
 
 def _recognised(folder: Path) -> bool:

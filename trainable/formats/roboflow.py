@@ -25,7 +25,7 @@ def read(root: Path, classes: Classes | None) -> Dataset:
     if not labelled:
         raise fail(root, f"only test/{FILE} found; training needs train/{FILE}, or valid/{FILE}")
     parts = [located_part(root, f"{folder}/{FILE}", [folder], split) for folder, split in labelled.items()]
-    return read_parts(root, parts, classes, f"COCO as Roboflow exports it ({recognise(root)})")
+    return read_parts(root, parts, classes, f"COCO as Roboflow exports it ({', '.join(part.name for part in parts)})")
 
 
 def test_photos(root: Path) -> tuple[str, ...]:

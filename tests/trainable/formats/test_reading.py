@@ -103,7 +103,7 @@ def test_split_of_train_all_is_told_by_train_and_val(photos):
 @pytest.mark.parametrize(("make", "words"), [
     (lambda root: root / "none", "does not exist; pass --data"),
     (lambda root: cvat(root) / "annotations" / "instances_default.json", "is a file; name the folder that holds it"),
-    (lambda root: root, r"no labels of a known format: it is empty. Known are the competition's layout: train_all"),
+    (lambda root: root, r"no labels of a known format: it is empty. Looked for one of\n    train_all.json"),
     (lambda root: cvat(root / "export").parent, r"export/ has some: pass --data .*/export"),
     (lambda root: yolo(mask_folders(root)), r"it may be of 2 formats: YOLO with outlines \(data.yaml\); mask folders"),
     (lambda root: voc(cvat(root)), r"it may be of 2 formats: COCO of CVAT, .*Move what is not to train out"),
@@ -118,7 +118,7 @@ def test_folder_of_no_format_or_of_two_is_told(tmp_path, make, words):
 def test_what_a_folder_holds_instead_is_told(tmp_path):
     (tmp_path / "notes.md").write_text("")
     (tmp_path / "images").mkdir()
-    with pytest.raises(DataError, match=r"it holds images/, notes.md. Known are"):
+    with pytest.raises(DataError, match=r"it holds images/, notes.md. Looked for one of"):
         read_data(tmp_path)
 
 
@@ -137,7 +137,7 @@ def test_given_classes_are_what_the_data_is_read_as(tmp_path, name):
         {"classes": ["Plant", {"name": "Soil", "from": ["dirt", "x", "things"]}], "background": "background"}
     )
     if name == "mask_folders":
-        with pytest.raises(DataError, match=r"--classes do not have 'leaf'; known are background, Plant, Soil"):
+        with pytest.raises(DataError, match=r"--classes does not have: 'leaf'. Its classes are background, Plant"):
             read_data(root, given)
     else:
         (problem, *_) = read_data(root, given).problems
