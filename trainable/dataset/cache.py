@@ -29,7 +29,7 @@ from trainable.dataset.scene_groups import scene_hashes
 from trainable.geometry import COMPETITION_GEOMETRY, Geometry, Shape, shape_text
 from trainable.images.photo_files import UNREADABLE, upright
 from trainable.images.resampling import padded, resize_mask, resize_photo, score_mask
-from trainable.labelled_photos import Dataset, Photo, check, draw_mask
+from trainable.labelled_photos import Dataset, MaskError, Photo, check, draw_mask
 from trainable.storage.atomic_write import read_json, write_json
 
 VERSION = 2
@@ -281,7 +281,10 @@ def _decode(photo: Photo, index: int, arrays: dict[str, Any], geometry: Geometry
         sure = read_confidence(photo.confidence) if photo.confidence else None
     except UNREADABLE as error:
         return Problem(photo.file_name, f"photo {photo.file_name} cannot be decoded ({error}); replace it")
-    mask = draw_mask(photo)
+    try:
+        mask = draw_mask(photo)
+    except MaskError as error:
+        return Problem(photo.file_name, str(error))
     content = geometry.content((mask.shape[0], mask.shape[1]), frame)
     small = resize_mask(mask, *content)
     arrays["images"][index] = padded(resize_photo(np.asarray(image), *content), frame)
