@@ -17,7 +17,8 @@ ORDER = (
     "trainable.classes", "trainable.geometry", "trainable.config", "trainable.counts", "trainable.seeding",
     "trainable.data_errors", "trainable.machine", "trainable.storage", "trainable.images", "trainable.labelled_photos",
     "trainable.metric", "trainable.run_folder", "trainable.parameter_ranges", "trainable.builders", "trainable.model",
-    "trainable.coco", "trainable.formats", "trainable.dataset", "trainable.pipeline", "trainable.engine",
+    "trainable.coco", "trainable.formats", "trainable.dataset", "trainable.data_facts",
+    "trainable.pipeline", "trainable.engine",
     "trainable.config_names", "trainable.fold",
     # spaces/: what is searched; pure functions
     "spaces",
@@ -36,7 +37,7 @@ ORDER = (
 COMMANDS = {
     "trainable.taco", "trainable.encoder_weights",
     "search.run", "search.status", "search.preflight", "search.aws_roles",
-    "analysis.check_submission", "analysis.compare_runs", "analysis.ensemble", "analysis.ensemble_predict",
+    "analysis.check_submission", "analysis.compare_runs", "analysis.data_report", "analysis.ensemble", "analysis.ensemble_predict",
     "analysis.gallery", "analysis.leaderboard", "analysis.predict", "analysis.pseudo_label", "analysis.refit",
     "analysis.report", "analysis.verify", "analysis.vote", "trashsweep.cli", "trashsweep.__main__",
 }  # fmt: skip

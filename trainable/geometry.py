@@ -18,6 +18,9 @@ MULTIPLE = 32
 LARGEST_SCORED = 1024
 """Pixels of the longer side up to which `native` scores at a photo's own size; larger photos are shrunk to it."""
 
+SIZE_ON_GPU, SIZE_ON_CPU = 512, 96
+"""Pixels of a photo's longer side in training where nobody has said how many: an epoch ends in sensible time."""
+
 NATIVE, OF_COMPETITION = "native", "256x256"
 
 

@@ -59,6 +59,7 @@ GROUPS = {
         "pseudo-label": "training data of unlabelled photos",
     },
     "data and set-up": {
+        "data-report": "a look at the data before a search, on one page",
         "train": "train one fold of one config, without a search",
         "taco": "TACO's annotations in the competition's classes",
         "encoder-weights": "download encoder weights into a folder",

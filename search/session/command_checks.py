@@ -30,6 +30,7 @@ from trainable.dataset.folds import Folds
 from trainable.formats.reading import read_data
 from trainable.labelled_photos import Dataset
 from trainable.machine.cores import cpu_count
+from trainable.machine.gpu_devices import GPU_DEVICES, has_gpu
 from trainable.model.schedules import build_schedule
 from trainable.pipeline.mixing import build_mixing
 from trainable.run_folder.folders import RunFolder
@@ -38,9 +39,6 @@ from trainable.storage.remote import is_uri
 from trainable.storage.remote_data import local_data
 
 Result = TypeVar("Result")
-
-GPU_DEVICES = ("nvidia[0-9]*", "kfd", "dxg")
-"""Files in /dev that drivers of GPUs make: Nvidia's, AMD's, WSL's."""
 
 UNKNOWN = (Machine(1_000_000, 0), Machine(1_000_000, 1_000_000, 80.0))
 """A cluster as far as it is known before it is joined: with whatever a command can ask for, without GPUs or with."""
@@ -218,7 +216,7 @@ def likely_machines(address: str, devices: Path) -> tuple[Machine, ...]:
         return UNKNOWN
     cores = cpu_count()
     plain = Machine(cores, 0)
-    if not any(next(devices.glob(pattern), None) for pattern in GPU_DEVICES):
+    if not has_gpu(devices):
         return (plain,)
     # Ray counts the GPUs that the driver lets it see: at most these.
     count = max(len(list(devices.glob(GPU_DEVICES[0]))), 1)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainable.counts import counted
+from trainable.geometry import SIZE_ON_CPU, SIZE_ON_GPU
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def default_options(machine: Machine, demo: bool, gpus_per_trial: float | str | 
         cores = min(node_cores // gpus for node_cores, gpus in machine.shares if gpus)
         workers = max(min(int(cores * share), 8) - 1, 0)
         return {
-            "image_size": 128 if demo else 512,
+            "image_size": 128 if demo else SIZE_ON_GPU,
             "batch_size": 8,
             "epochs": 15 if demo else 30,
             "trials": 16 if demo else 50,
@@ -123,7 +124,7 @@ def default_options(machine: Machine, demo: bool, gpus_per_trial: float | str | 
             "decoder": {},
         }
     return {
-        "image_size": 64 if demo else 96,
+        "image_size": 64 if demo else SIZE_ON_CPU,
         "batch_size": 4 if demo else 8,
         "epochs": 12,
         "trials": 12,

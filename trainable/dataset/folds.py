@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from trainable.classes import COMPETITION
 from trainable.config import NO_FOLD
+from trainable.counts import agrees, counted
 from trainable.dataset.fold_balancing import even
 from trainable.storage.atomic_write import write_json
 from trainable.storage.record_checks import folds_rule, read_record
@@ -29,6 +30,8 @@ class Folds:
     example: str = ""  # a photo of the largest scene; not known of older runs
     fewer: int = 0  # folds that these photos can be dealt into evenly where these are uneven; 0: none is known
     classes: tuple[str, ...] = COMPETITION.names
+    both_sides: int = 0  # scenes with photos that validate and photos that train, where the data says which do
+    known: int = 0  # photos that validate in such scenes
 
     @property
     def hash(self) -> str:
@@ -43,7 +46,12 @@ class Folds:
 
     @property
     def warning(self) -> str:
-        """Say why folds are not within 20% of each other; empty where they are, or differ by one photo."""
+        """Say what makes scores less sure: scenes on both sides, or folds that are not within 20% of each other.
+
+        Empty where there is nothing to say, or folds differ by one photo.
+        """
+        if self.both_sides:
+            return both_sides_text(self.both_sides, self.known, sum(self.sizes))
         if even(self.sizes) or not self.example:
             return ""
         least, most, scene = min(self.sizes), max(self.sizes), self.largest_scene
@@ -91,8 +99,27 @@ class Folds:
         """
         content: dict[str, Any] = read_record(path, folds_rule)
         table = tuple(tuple(row) for row in content["photos_with_class"])
-        later = {name: content[name] for name in ("largest_scene", "example", "fewer") if name in content}
+        later = {
+            name: content[name]
+            for name in ("largest_scene", "example", "fewer", "both_sides", "known")
+            if name in content
+        }
         classes = tuple(content["classes"])
         return cls(
             content["count"], content["seed"], content["fold_of"], table, content["scenes"], classes=classes, **later
         )
+
+
+def both_sides_text(scenes: int, photos: int, val: int) -> str:
+    """Return what it means that scenes lie on both sides of the data's own split.
+
+    Args:
+        scenes: that do, one at least.
+        photos: of them that validate.
+        val: photos that validate in all.
+    """
+    return (
+        f"{counted(scenes, 'scene')} {agrees(scenes, 'lies', 'lie')} on both sides of the data's own split: {photos} of "
+        f"the {val} photos that validate {agrees(photos, 'looks', 'look')} like one that trains. Where they show the "
+        "same things, scores come out too high; without --folds given, photos that look alike share a fold"
+    )

@@ -64,3 +64,13 @@ def group_scenes(hashes: NDArray[np.uint64], file_names: Sequence[str]) -> NDArr
     in_given_order = np.empty_like(group)
     in_given_order[order] = group
     return np.unique(in_given_order, return_inverse=True)[1].astype(np.int64)
+
+
+def on_both_sides(groups: NDArray[np.int64], validates: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the groups that have photos that validate and photos that do not, see `group_scenes`.
+
+    Args:
+        groups: (N,).
+        validates: (N,).
+    """
+    return np.intersect1d(groups[validates], groups[~validates])

@@ -9,7 +9,7 @@ from trainable.config import NO_FOLD
 from trainable.dataset.cache import Cache
 from trainable.dataset.fold_balancing import SWAPPED, WITHIN, balanced, even, ratio
 from trainable.dataset.folds import Folds
-from trainable.dataset.scene_groups import group_scenes
+from trainable.dataset.scene_groups import group_scenes, on_both_sides
 
 ANNOTATION_BINS = (1, 2, 3, 5, 9, 17)
 """Lower edges of the bins of annotations per photo: about even on the competition's photos, with 8 on average."""
@@ -39,7 +39,11 @@ def make_folds(cache: Cache, count: int, seed: int, given: Mapping[str, str] | N
         by_data = {name: 0 if given.get(name) == "val" else NO_FOLD for name in cache.file_names}
         validates = np.array([fold == 0 for fold in by_data.values()])
         counts = tuple(int(n) for n in present[validates].sum(axis=0))
-        return Folds(1, seed, by_data, (counts,), int((sizes > 1).sum()), 1, example, classes=cache.classes.names)
+        both = on_both_sides(groups, validates)
+        known, several = int(np.isin(groups[validates], both).sum()), int((sizes > 1).sum())
+        return Folds(
+            1, seed, by_data, (counts,), several, 1, example, 0, cache.classes.names, both_sides=len(both), known=known
+        )
     if count > len(sizes):
         raise ValueError(_too_few_scenes(len(groups), len(sizes), int(sizes.max()), example, count))
     annotation_counts = np.asarray(cache.annotation_counts)

@@ -15,6 +15,7 @@ SUBCOMMANDS = {
     "analysis/report.py": "report",
     "analysis/gallery.py": "gallery",
     "analysis/compare_runs.py": "compare",
+    "analysis/data_report.py": "data-report",
     "analysis/verify.py": "verify",
     "analysis/ensemble.py": "ensemble",
     "analysis/predict.py": "predict",

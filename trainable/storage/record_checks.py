@@ -174,8 +174,8 @@ def folds_rule(content: Any) -> str | None:
         return "count and scenes must be whole numbers"
     if not is_count(content.get("largest_scene", 1), 1) or not isinstance(content.get("example", ""), str):
         return "largest_scene must be a whole number and example a file name"
-    if not is_count(content.get("fewer", 0)):
-        return "fewer must be a whole number"
+    if not all(is_count(content.get(name, 0)) for name in ("fewer", "both_sides", "known")):
+        return "fewer, both_sides and known must be whole numbers"
     if not isinstance(content.get("seed"), int):
         return "seed must be a whole number"
     fold_of, table = content.get("fold_of"), content.get("photos_with_class")
