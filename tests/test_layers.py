@@ -37,7 +37,8 @@ ORDER = (
 COMMANDS = {
     "trainable.taco", "trainable.encoder_weights",
     "search.run", "search.status", "search.preflight", "search.aws_roles",
-    "analysis.check_submission", "analysis.compare_runs", "analysis.data_report", "analysis.ensemble", "analysis.ensemble_predict",
+    "analysis.check_submission", "analysis.compare_runs", "analysis.data_report", "analysis.ensemble",
+    "analysis.ensemble_predict",
     "analysis.gallery", "analysis.leaderboard", "analysis.predict", "analysis.pseudo_label", "analysis.refit",
     "analysis.report", "analysis.verify", "analysis.vote", "trashsweep.cli", "trashsweep.__main__",
 }  # fmt: skip

@@ -18,12 +18,15 @@ from search.tuning.compatibility import MEASURED
 from search.worker.trial_runner import TrialSetting
 from trainable.counts import agrees, counted
 from trainable.data_errors import Problem, data_notes
+from trainable.data_facts.advice import advice, summary
+from trainable.data_facts.facts import DataFacts
 from trainable.dataset.cache import Cache, build_cache
 from trainable.dataset.extra_photos import Extra
 from trainable.dataset.fold_data import FoldData
 from trainable.dataset.folds import Folds
 from trainable.dataset.stratified_folds import make_folds
 from trainable.labelled_photos import Dataset
+from trainable.machine.called_as import command_line
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.atomic_write import write_json
 from trainable.storage.record_checks import SEARCH_FORMAT
@@ -96,11 +99,26 @@ def prepare(plan: Plan, run: RunFolder, dataset: Dataset, resume: bool, console:
             extra.cache(fold, folds, size_cache, size, Path(plan.cache_dir), plan.skip_bad, announce) if extra else None
         )
         data[size] = FoldData.of(size_cache, folds, fold, extra_cache, plan.skip_bad)
+    if plan.data and not resume:
+        for line in data_lines(dataset, cache, plan.config.image_size):
+            console.print(line, style="bold", highlight=False, soft_wrap=True)
     _print_split(data[plan.config.image_size], cache, extra, console)
     print_notes(cache, folds, data_notes(dataset.notes, skipped), console)
     if not resume:
         console.print(fold_table(folds, console.width))
     return Prepared(dataset, caches, folds, skipped, extra, data)
+
+
+def data_lines(dataset: Dataset, cache: Cache, image_size: int) -> tuple[str, str]:
+    """Return what a data set was read as, and the most important thing to mind of it.
+
+    Args:
+        dataset: as read.
+        cache: of its usable photos, at an image size.
+        image_size: that size.
+    """
+    facts = DataFacts.of_cache(dataset, cache, image_size)
+    return summary(facts), f"{advice(facts)[0].text} ({command_line('analysis/data_report.py')} --data has more)"
 
 
 def create(
@@ -211,7 +229,7 @@ def print_notes(cache: Cache, folds: Folds, of_data: list[str], console: Console
     if empty:
         have, are = agrees(empty, "has", "have"), agrees(empty, "it is", "they are")
         notes.append(f"{counted(empty, 'photo')} {have} no annotation: {are} all background")
-    if folds.scenes:
+    if folds.scenes and folds.count > 1:  # where the data says what validates, folds.warning tells of scenes
         notes.append(f"scenes of several photos, each kept in one fold: {folds.scenes}")
     notes += [f"{line} (all in search.json)" for line in of_data]
     absent: dict[str, list[str]] = {}

@@ -95,12 +95,10 @@ def print_results(run: RunFolder, plan: Plan, console: Console) -> None:
         again += ["--cache-dir", plan.cache_dir] if not is_default_cache_dir(plan.cache_dir) else []
         again += ["--skip-bad"] if plan.skip_bad else []
         report = command_line("analysis/report.py", "--run", str(path), "--out", "report.html")
-        confirm = command_line("search/run.py", "--confirm", run.path.name, *runs_dir_option(run))
-        lines += [
-            "next:",
-            f"  {report}    # everything on one page, with predictions beside the truth",
-            f"  {confirm}    # the best configs on the other folds, for an ensemble",
-        ]
+        lines += ["next:", f"  {report}    # everything on one page, with predictions beside the truth"]
+        if plan.folds > 1:  # there are no others where the data says which photos validate
+            confirm = command_line("search/run.py", "--confirm", run.path.name, *runs_dir_option(run))
+            lines.append(f"  {confirm}    # the best configs on the other folds, for an ensemble")
         if not any(map(is_uri, (path, plan.data, plan.extra))):  # these take paths
             lines.append(f"  {command_line('trainable.fold', *again)}    # train the best config again")
             lines.append(f"  {shlex.join(['tensorboard', '--logdir', f'{path}/trials'])}")

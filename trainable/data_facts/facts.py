@@ -8,16 +8,19 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.classes import Classes
+from trainable.classes import COMPETITION, Classes
 from trainable.data_facts.measuring import PhotoFacts
 from trainable.data_facts.objects import Objects, annotated, pieces
 from trainable.dataset.cache import Cache
 from trainable.dataset.scene_groups import group_scenes, on_both_sides
-from trainable.geometry import Geometry, Shape
-from trainable.labelled_photos import Dataset
+from trainable.geometry import NATIVE, OF_COMPETITION, Geometry, Shape
+from trainable.labelled_photos import Dataset, Photo
 
 MASKS_OF_CACHE = 100
 """Masks of a cache whose pieces are counted: a search that begins does not wait for more."""
+
+COMPARED = 500
+"""Photos of a scene on each side among which the pair that looks most alike is searched."""
 
 DARK, BRIGHT, BLANK = 25.0, 235.0, 3.0
 """Mean grey of photos that are nearly black or nearly white, and the contrast below which a photo shows nothing."""
@@ -37,10 +40,15 @@ class DataFacts:
     scenes: NDArray[np.int64] | None = None  # (N,) photos that look alike share a number; None: not looked at
     brightness: NDArray[np.float64] | None = None  # (N,) mean grey, 0 to 255
     contrast: NDArray[np.float64] | None = None  # (N,) standard deviation of grey
-    identical: int = 0  # photos that look exactly like one before them
+    hashes: NDArray[np.uint64] | None = None  # (N, 8), see `scene_hashes`
 
     def __len__(self) -> int:
         return len(self.file_names)
+
+    @cached_property
+    def photo_by_name(self) -> dict[str, Photo]:
+        """Return the photos of the data set by their names."""
+        return {photo.file_name: photo for photo in self.dataset.photos}
 
     @property
     def classes(self) -> Classes:
@@ -127,6 +135,20 @@ class DataFacts:
         parts = np.split(order, np.flatnonzero(np.diff(self.scenes[order])) + 1)
         return sorted((part.tolist() for part in parts if len(part) > 1), key=lambda part: (-len(part), part[0]))
 
+    @property
+    def identical(self) -> int:
+        """Return how many photos have the very hash of one before them: most are the same picture."""
+        return 0 if self.hashes is None else len(self) - len(np.unique(self.hashes[:, 0]))
+
+    def nearest_pair(self, scene: Sequence[int]) -> tuple[int, int]:
+        """Return, of a scene on both sides of the split, the train and the val photo that look most alike."""
+        assert self.hashes is not None
+        val = [at for at in scene if self.dataset.given.get(self.file_names[at]) == "val"][:COMPARED]
+        train = [at for at in scene if at not in set(val)][:COMPARED]
+        differing = np.bitwise_count(self.hashes[train][:, None, :] ^ self.hashes[val][None, :, :1]).min(axis=2)
+        row, column = np.unravel_index(int(differing.argmin()), differing.shape)
+        return train[row], val[column]
+
     def by_brightness(self) -> dict[str, list[str]]:
         """Return the photos that are blank, nearly black or nearly white, by what they are."""
         if self.brightness is None or self.contrast is None:
@@ -152,12 +174,12 @@ class DataFacts:
             np.array([each.class_pixels for each in photos]),
             np.array(sizes, np.int64),
             Objects.of([(at, each.areas) for at, each in enumerate(photos) if each.areas is not None]),
-            Geometry.of(sizes),
+            Geometry.of(sizes, score_size=OF_COMPETITION if dataset.classes.names == COMPETITION.names else NATIVE),
             image_size,
             group_scenes(hashes, names),
             np.array([each.brightness for each in photos]),
             np.array([each.contrast for each in photos]),
-            len(photos) - len(np.unique(hashes[:, 0])),
+            hashes,
         )
 
     @classmethod
@@ -166,8 +188,8 @@ class DataFacts:
 
         Objects of masks are the pieces of some masks at the training size.
         """
-        by_name = {photo.file_name: photo for photo in dataset.photos}
-        photos = [by_name[name] for name in cache.file_names]
+        of_name = {photo.file_name: photo for photo in dataset.photos}
+        photos = [of_name[name] for name in cache.file_names]
         found: list[tuple[int, list[tuple[int, float]]]] = [
             (at, annotated(photo, dataset.classes)) for at, photo in enumerate(photos) if not photo.mask
         ]

@@ -118,8 +118,9 @@ def both_sides_text(scenes: int, photos: int, val: int) -> str:
         photos: of them that validate.
         val: photos that validate in all.
     """
+    like = agrees(photos, "looks", "look")
     return (
-        f"{counted(scenes, 'scene')} {agrees(scenes, 'lies', 'lie')} on both sides of the data's own split: {photos} of "
-        f"the {val} photos that validate {agrees(photos, 'looks', 'look')} like one that trains. Where they show the "
-        "same things, scores come out too high; without --folds given, photos that look alike share a fold"
+        f"{counted(scenes, 'scene')} {agrees(scenes, 'lies', 'lie')} on both sides of the data's own split: {photos} "
+        f"of the {val} photos that validate {like} like one that trains. Where they show the same things, scores come "
+        "out too high; without --folds given, photos that look alike share a fold"
     )
