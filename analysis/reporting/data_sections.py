@@ -1,9 +1,11 @@
 """What the page on a data set tells, one function per section; each returns html."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.reporting import page
 from analysis.reporting.data_pictures import legend, pairs, samples, thumbnails, with_masks
@@ -48,9 +50,8 @@ def head(facts: DataFacts, told: Sequence[Advice], command: str) -> str:
         )
     parts.append(page.facts(_key_numbers(facts)))
     parts.append("<h3>What to mind</h3>")
-    for each in told:
-        parts.append(paragraph(_sentence(each.text), "note" if each.warning else ""))
-    parts.append(f"<h3>A search that suits it</h3><p><code>{text(command)}</code></p>")
+    parts += [_words(each.text, "note" if each.warning else "") for each in told]
+    parts.append(f"<h3>A search that suits it</h3><p><code>{_unbroken(command)}</code></p>")
     return "".join(parts)
 
 
@@ -64,7 +65,11 @@ def _key_numbers(facts: DataFacts) -> list[tuple[str, str, str]]:
         ("Classes", str(len(facts.classes.objects)), "and background" if own else "without background"),
         ("Objects", f"{objects:,}", part or f"{objects / len(facts):.1f} a photo"),
         ("Ignored", share(facts.ignored), "of the pixels have no class"),
-        ("Scenes of several photos", str(len(facts.large_scenes)), f"{facts.identical} photos are the same as another"),
+        (
+            "Scenes of several photos",
+            str(len(facts.large_scenes)),
+            f"{counted(facts.identical, 'photo')} {agrees(facts.identical, 'looks', 'look')} the same as another",
+        ),
         ("Problems", str(len({problem.text for problem in facts.dataset.problems})), "photos or entries left out"),
     ]
 
@@ -82,7 +87,7 @@ def classes(facts: DataFacts) -> str:
     titles = ["class", "of the data", "pixels", "photos", *(facts.splits if facts.gives_split else ()), "objects"]
     titles += ["in a mirror"] if facts.classes.mirror else []
     rows = [_class_row(facts, index, int(objects[index])) for index in range(len(facts.classes))]
-    return "".join(map(paragraph, _class_words(facts))) + page.table(titles, rows, "classes")
+    return listing(_class_words(facts)) + page.table(titles, rows, "classes")
 
 
 def _class_row(facts: DataFacts, index: int, objects: int) -> list[Cell | str]:
@@ -173,8 +178,8 @@ def photo_sizes(facts: DataFacts) -> str:
     )
     words = (
         f"In training at --image-size {facts.image_size} each photo lies in a frame of {frame} px (height x width), "
-        f"where most are {change}. {share(facts.padding)} of the frames is padding, which is black and ignored. val_miou is "
-        f"measured at {facts.geometry.score_text}."
+        f"where most are {change}. {share(facts.padding)} of the frames is padding, which is black and ignored. "
+        f"val_miou is measured at {facts.geometry.score_text}."
     )
     counts = Counter((int(height), int(width)) for height, width in facts.photo_sizes)
     titles = ("width x height", "photos", "width : height", "in training", "padding")
@@ -199,13 +204,12 @@ def _size_row(facts: DataFacts, size: tuple[int, int], count: int) -> list[Cell 
 def object_sizes(facts: DataFacts) -> str:
     """Sizes of objects by class."""
     words = (
-        "The side of an object is that of a square of as many pixels. "
-        f"Of objects below {TINY} px in training little is left where networks see most, at a quarter of the size. "
-        "Of ten objects one is smaller than the first figure, and one larger than the last."
+        "The side of an object is that of a square of as many pixels. One of ten objects is smaller than the first "
+        f"figure, and one larger than the last. Of objects below {TINY} px in training little is left where networks "
+        "see most, at a quarter of the size."
     )
-    heads = ("small", "median", "large")
-    titles = ["class", "objects", *(f"{each}, of the photo" for each in heads), *(f"{each}, px" for each in heads)]
-    titles += [f"below {TINY} px", ""]
+    titles = ["class", "objects", "side, of the photo: 10%, median, 90%", "10%, px", "median, px", "90%, px"]
+    titles.append(f"below {TINY} px")
     median = medians(facts)
     rows = []
     for index in facts.classes.objects:
@@ -215,16 +219,16 @@ def object_sizes(facts: DataFacts) -> str:
     return paragraph(words) + page.table(titles, rows, "objects")
 
 
-def _object_row(facts: DataFacts, index: int, own: "np.ndarray", tiny: bool) -> list[Cell | str]:
+def _object_row(facts: DataFacts, index: int, own: NDArray[np.int64], tiny: bool) -> list[Cell | str]:
     parts, pixels = (np.quantile(values[own], (0.1, 0.5, 0.9)) for values in (facts.side_shares, facts.sides))
     below = float((facts.sides[own] < TINY).mean())
+    tag = ' <span class="group">tiny</span>' if tiny else ""
     return [
         facts.classes.names[index],
         number(len(own), str(len(own))),
-        *(number(float(part), share(float(part))) for part in parts),
+        Cell(", ".join(map(share, map(float, parts))), float(parts[1])),
         *(number(float(side), f"{side:.1f}" if side < 20 else f"{side:.0f}") for side in pixels),
-        number(below, share(below)),
-        Cell('<span class="group">tiny</span>' if tiny else "", ""),
+        Cell(f"{share(below)}{tag}", below),
     ]
 
 
@@ -242,7 +246,7 @@ def scenes(facts: DataFacts) -> str:
     )
     parts = [paragraph(words)]
     if told := shared_scenes(facts):
-        parts += [paragraph(_sentence(told), "note"), "<h3>On both sides of the data's own split</h3>"]
+        parts += [_words(told, "note"), "<h3>On both sides of the data's own split</h3>"]
         parts.append(pairs(facts, [facts.nearest_pair(scene) for scene in facts.shared_scenes[:PAIRS]]))
     elif facts.gives_split:
         parts.append(paragraph("None lies on both sides of the data's own split."))
@@ -255,24 +259,14 @@ def scenes(facts: DataFacts) -> str:
 
 def odd_photos(facts: DataFacts) -> str:
     """Photos without objects, and those that are blank, black or white."""
-    parts = (
-        [_named(f"without any class but {facts.classes.names[0]}", facts.without_objects)]
-        if facts.classes.background
-        else [_named("without any class", facts.without_objects)]
-    )
-    place = {name: at for at, name in enumerate(facts.file_names)}
-    for kind, names in facts.by_brightness().items():
-        parts.append(_named(f"that {agrees(len(names), 'is', 'are')} {kind}", names))
-        parts.append(thumbnails(facts, [place[name] for name in names[:OF_SCENE]]) if names else "")
-    return "".join(parts)
-
-
-def _named(what: str, names: Sequence[str]) -> str:
-    if not names:
-        return paragraph(
-            f"No photo {what.replace('that are', 'is')}." if what.startswith("that") else f"No photo {what}."
-        )
-    return _details(f"{counted(len(names), 'photo')} {what}", names)
+    what = f"without any class but {facts.classes.names[0]}" if facts.classes.background else "without any class"
+    empty, place = facts.without_objects, {name: at for at, name in enumerate(facts.file_names)}
+    parts = [_details(f"{counted(len(empty), 'photo')} {what}", empty) if empty else paragraph(f"No photo is {what}.")]
+    odd = {kind: names for kind, names in facts.by_brightness().items() if names}
+    for kind, names in odd.items():
+        parts.append(_details(f"{counted(len(names), 'photo')} {agrees(len(names), 'is', 'are')} {kind}", names))
+        parts.append(thumbnails(facts, [place[name] for name in names[:OF_SCENE]]))
+    return "".join(parts) + ("" if odd else paragraph("None is blank, nearly black or nearly white."))
 
 
 def _details(title: str, lines: Sequence[str]) -> str:
@@ -303,5 +297,11 @@ def provenance(facts: DataFacts, more: Sequence[str]) -> str:
     return listing([*lines, f"labels and classes: sha256 {facts.dataset.json_hash[:16]}", *more])
 
 
-def _sentence(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:]}."
+def _words(words: str, style: str = "") -> str:
+    """Return words as a sentence of a paragraph."""
+    return f'<p class="{style}">{_unbroken(words[:1].upper() + words[1:])}.</p>'
+
+
+def _unbroken(words: str) -> str:
+    """Return text as html whose options are not broken at the end of a line."""
+    return re.sub(r"--[\w-]+", lambda option: f'<span style="white-space:nowrap">{option[0]}</span>', text(words))

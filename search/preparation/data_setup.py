@@ -18,7 +18,7 @@ from search.tuning.compatibility import MEASURED
 from search.worker.trial_runner import TrialSetting
 from trainable.counts import agrees, counted
 from trainable.data_errors import Problem, data_notes
-from trainable.data_facts.advice import advice, summary
+from trainable.data_facts.advice import advice, alike, summary
 from trainable.data_facts.facts import DataFacts
 from trainable.dataset.cache import Cache, build_cache
 from trainable.dataset.extra_photos import Extra
@@ -100,7 +100,7 @@ def prepare(plan: Plan, run: RunFolder, dataset: Dataset, resume: bool, console:
         )
         data[size] = FoldData.of(size_cache, folds, fold, extra_cache, plan.skip_bad)
     if plan.data and not resume:
-        for line in data_lines(dataset, cache, plan.config.image_size):
+        for line in data_lines(dataset, cache, folds, plan.config.image_size):
             console.print(line, style="bold", highlight=False, soft_wrap=True)
     _print_split(data[plan.config.image_size], cache, extra, console)
     print_notes(cache, folds, data_notes(dataset.notes, skipped), console)
@@ -109,16 +109,19 @@ def prepare(plan: Plan, run: RunFolder, dataset: Dataset, resume: bool, console:
     return Prepared(dataset, caches, folds, skipped, extra, data)
 
 
-def data_lines(dataset: Dataset, cache: Cache, image_size: int) -> tuple[str, str]:
+def data_lines(dataset: Dataset, cache: Cache, folds: Folds, image_size: int) -> tuple[str, str]:
     """Return what a data set was read as, and the most important thing to mind of it.
 
     Args:
         dataset: as read.
         cache: of its usable photos, at an image size.
-        image_size: that size.
+        folds: of the photos; that scenes lie on both sides of a given split is their warning.
+        image_size: that of the cache.
     """
     facts = DataFacts.of_cache(dataset, cache, image_size)
-    return summary(facts), f"{advice(facts)[0].text} ({command_line('analysis/data_report.py')} --data has more)"
+    first = (folds.count > 1 and alike(facts, folds.largest_scene)) or advice(facts)[0]
+    look = command_line("analysis/data_report.py", "--data", str(dataset.root))
+    return summary(facts), f"{first.text}; more: {look}"
 
 
 def create(

@@ -86,17 +86,25 @@ def run_command(facts: DataFacts, gpu: bool, given: Sequence[str] = ()) -> str:
 
 
 def _alike(facts: DataFacts) -> Advice | None:
-    """Tell of photos so many of which look alike that folds come out uneven."""
-    largest = len(facts.large_scenes[0]) if facts.large_scenes else 0
+    return alike(facts, len(facts.large_scenes[0])) if facts.large_scenes else None
+
+
+def alike(facts: DataFacts, largest: int) -> Advice | None:
+    """Return what to mind where so many photos look alike that folds come out uneven.
+
+    Args:
+        facts: of the data.
+        largest: photos of the largest scene.
+    """
     if largest <= ALIKE * len(facts):
         return None
-    own = "--folds given takes the data's own split"
-    most = max(len(facts) // largest, 2)
-    remedy = f"{own}; the folds are even then, but look whether they are of the same things"
+    few = str(max(len(facts) // largest, 2))
+    remedy = f"--folds {few} is more even, and photos of other scenes would help"
+    if facts.gives_split:
+        remedy = "if they are of different things, --folds given, the data's own split, is better than such folds"
     return Advice(
-        f"{largest} of {len(facts)} photos look alike and would share a fold, which comes out larger than the others: "
-        + (remedy if facts.gives_split else f"--folds {most} is more even, and photos of other scenes would help"),
-        ("--folds", "given" if facts.gives_split else str(most)),
+        f"{largest} of {len(facts)} photos look alike and share a fold, which is then larger than the others: {remedy}",
+        ("--folds", "given" if facts.gives_split else few),
         warning=True,
     )
 

@@ -43,7 +43,7 @@ def pieces(mask: NDArray[np.uint8], classes: Classes) -> list[tuple[int, float]]
     present = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
     found = []
     for index in present[np.isin(present, list(classes.objects))].tolist():
-        own = np.asarray(cv2.compare(mask, float(index), cv2.CMP_EQ))
+        own = (mask == index).astype(np.uint8)
         x, y, width, height = cv2.boundingRect(own)
         cut = np.ascontiguousarray(own[y : y + height, x : x + width])
         areas = cv2.connectedComponentsWithStats(cut, connectivity=8)[2][1:, cv2.CC_STAT_AREA]
