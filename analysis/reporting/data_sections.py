@@ -25,7 +25,6 @@ from trainable.data_facts.advice import (
 )
 from trainable.data_facts.facts import DataFacts
 from trainable.data_facts.problem_kinds import by_kind
-from trainable.geometry import shape_text
 
 MOST_SIZES = 12
 """Sizes of photos that are told."""
@@ -84,7 +83,7 @@ def sample_photos(facts: DataFacts, count: int) -> str:
 def classes(facts: DataFacts) -> str:
     """Each class: where it comes from, and its share."""
     objects = np.bincount(facts.objects.class_index, minlength=len(facts.classes))
-    titles = ["class", "of the data", "pixels", "photos", *(facts.splits if facts.gives_split else ()), "objects"]
+    titles = ["class", "in the data", "pixels", "photos", *(facts.splits if facts.gives_split else ()), "objects"]
     titles += ["in a mirror"] if facts.classes.mirror else []
     rows = [_class_row(facts, index, int(objects[index])) for index in range(len(facts.classes))]
     return listing(_class_words(facts)) + page.table(titles, rows, "classes")
@@ -172,12 +171,12 @@ def _mirror_words(facts: DataFacts) -> str:
 
 def photo_sizes(facts: DataFacts) -> str:
     """Sizes of photos, and the frame that they train in."""
-    frame, grown = shape_text(facts.frame), facts.enlarged
+    (height, width), grown = facts.frame, facts.enlarged
     change = (
         f"shrunk {1 / grown:.1f} times" if grown < 0.95 else f"enlarged {grown:.1f} times" if grown > 1.05 else "kept"
     )
     words = (
-        f"In training at --image-size {facts.image_size} each photo lies in a frame of {frame} px (height x width), "
+        f"In training at --image-size {facts.image_size} each photo lies in a frame of {width}x{height} px, "
         f"where most are {change}. {share(facts.padding)} of the frames is padding, which is black and ignored. "
         f"val_miou is measured at {facts.geometry.score_text}."
     )

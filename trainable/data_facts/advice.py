@@ -44,10 +44,11 @@ class Advice:
 def summary(facts: DataFacts) -> str:
     """Return in one line what a data folder was read as."""
     classes, root = facts.classes, facts.dataset.root
-    count = f"{len(classes.objects)} classes and background" if classes.background else f"{len(classes)} classes"
+    count = len(classes.objects)
+    told = f"{count} {agrees(count, 'class', 'classes')} {'and' if classes.background else 'without'} background"
     parts = [
         f"{root.name}: {facts.dataset.format}, {counted(len(facts), 'photo')} of {sizes(facts)}",
-        count + ("" if classes.background else " without background"),
+        told,
     ]
     if facts.ignored >= 0.0005:
         parts.append(f"{facts.ignored:.1%} ignored")
@@ -252,7 +253,7 @@ def share(value: float) -> str:
     """Return a share in per cent, with as many digits as tell it from none."""
     if value == 0:
         return "0%"
-    if value >= 0.1:
+    if value >= 0.0995:
         return f"{value:.0%}"
     return f"{value:.1%}" if value >= 0.001 else f"{100 * value:.1g}%"
 

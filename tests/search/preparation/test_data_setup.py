@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -15,13 +16,19 @@ from trainable.dataset.folds import Folds
 from trainable.run_folder.folders import RunFolder
 
 
-def prepared(sizes, run, tmp_path, resume=False):
+def prepared(sizes, run, tmp_path, resume=False, val=None):
+    """Return what is printed; with `val` the data says that the photos from that one on validate."""
     if not resume:
         write_scenes(tmp_path / "data", sizes)
-    options = {"data": tmp_path / "data", "image_size": SIDE, "folds": 3, "cache_dir": tmp_path / "cache"}
+    folds = 3 if val is None else "given"
+    options = {"data": tmp_path / "data", "image_size": SIDE, "folds": folds, "cache_dir": tmp_path / "cache"}
     plan = new_plan(Settings(**options), Machine(cores=2, gpus=0))
     console = Console(record=True, width=400)
-    found = prepare(plan, run, read_training(tmp_path / "data"), resume, console)
+    dataset = read_training(tmp_path / "data")
+    if val is not None:
+        names = [photo.file_name for photo in dataset.photos]
+        dataset = replace(dataset, given={name: "val" if at >= val else "train" for at, name in enumerate(names)})
+    found = prepare(plan, run, dataset, resume, console)
     if not resume:
         create(plan, run, found)
     return console.export_text()
@@ -44,6 +51,30 @@ def test_one_scene_ends_with_what_to_do_and_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match=r"all 12 photos look like .* Add photos of 2 other scenes"):
         prepared([12], RunFolder(tmp_path / "runs" / "a"), tmp_path)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_new_search_begins_with_two_lines_on_its_data(tmp_path):
+    run = RunFolder(tmp_path / "runs" / "a")
+    first, second, *rest = prepared([1] * 12, run, tmp_path).splitlines()[1:]  # after that of the cache
+    assert first == "data: COCO (train_all.json), 12 photos of 32x32, 10 classes and background"
+    assert second.startswith("the rarest class is ")
+    assert second.endswith(f"; more: python analysis/data_report.py --data {tmp_path / 'data'}")
+    assert rest[0].startswith("12 photos: ")
+    assert "data_report" not in prepared([], run, tmp_path, resume=True)
+
+
+def test_scenes_on_both_sides_of_the_datas_own_split_are_a_warning(tmp_path):
+    run = RunFolder(tmp_path / "runs" / "a")
+    text = prepared([1, 1, 1, 1, 3, 1, 1, 1], run, tmp_path, val=6)  # the eighth looks like the first by chance
+    told = "warning: 2 scenes lie on both sides of the data's own split: 2 of the 4 photos that validate look like one"
+    assert told in text and "each kept in one fold" not in text
+    assert json.loads(run.folds.read_text())["both_sides"] == 2
+    assert told in prepared([], run, tmp_path, resume=True, val=6)
+
+
+def test_a_split_that_keeps_scenes_together_is_told_nothing_of(tmp_path):
+    text = prepared([1, 1, 1, 1, 3, 1, 1, 1], RunFolder(tmp_path / "runs" / "a"), tmp_path, val=8)
+    assert "scenes" not in text and "2 validate" in text
 
 
 @pytest.mark.parametrize("width", [40, 80, 160])

@@ -1,6 +1,7 @@
 import io
 import shlex
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -346,3 +347,9 @@ def test_minutes_of_trials_are_those_that_they_held_their_share(tmp_path):
 def test_resume_command_keeps_resources_and_services(tmp_path):
     command = resume_command(RunFolder(tmp_path / "a b"), Settings(concurrent=1, wandb="p", epochs=3))
     assert command == f"python search/run.py --resume 'a b' --runs-dir {tmp_path} --concurrent 1 --wandb p"
+
+
+def test_other_folds_are_not_next_where_the_data_says_what_validates(run):
+    plan = replace(PLAN, folds=1)
+    text = printed(lambda console: print_results(run, plan, console))
+    assert "--confirm" not in text and "python analysis/report.py" in text
