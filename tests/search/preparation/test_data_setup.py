@@ -74,7 +74,7 @@ def test_scenes_on_both_sides_of_the_datas_own_split_are_a_warning(tmp_path):
 
 def test_a_split_that_keeps_scenes_together_is_told_nothing_of(tmp_path):
     text = prepared([1, 1, 1, 1, 3, 1, 1, 1], RunFolder(tmp_path / "runs" / "a"), tmp_path, val=8)
-    assert "scenes" not in text and "2 validate" in text
+    assert "both sides" not in text and "each kept in one fold" not in text and "2 validate" in text
 
 
 @pytest.mark.parametrize("width", [40, 80, 160])
