@@ -29,6 +29,7 @@ from search.settings.phase_names import (
 from search.settings.plan import Plan
 from search.settings.settings import Settings, option, typed
 from trainable.dataset.demo import find_data
+from trainable.dataset.folds import Folds
 from trainable.formats.reading import read_data
 from trainable.machine.called_as import command_line
 from trainable.run_folder.chain_phases import EXPECTED, Phase
@@ -156,7 +157,7 @@ class Commands:
             command = ["--resume", self.long.path.name, *runs_dir, "--to", SEARCH]
         else:
             plan, longer = stored_plan(self.run), self.longer()
-            description = f"{longer.describe()}, on a fold that the search did not see"
+            description = longer.describe() + (", on a fold that the search did not see" if plan.folds > 1 else "")
             command = ["--promote", self.run.path.name, *runs_dir, "--name", self.long.path.name, "--to", SEARCH]
             command += ["--top", "0", "--include", *map(str, longer.numbers), "--epochs", str(longer.epochs)]
             command += ["--vary", str(longer.variants)] if longer.variants else []
@@ -217,7 +218,10 @@ class Commands:
     def _model(self) -> Phase:
         plan, best = stored_plan(self.long), self.long.best_trial()
         timing = epoch_seconds(self.long, best.number)
-        needed = timing[0] * plan.config.epochs * plan.folds / (plan.folds - 1) if timing else math.inf
+        folds = Folds.read(self.long.folds)
+        photos = len(folds.fold_of)
+        more = photos / (photos - folds.sizes[plan.config.fold])  # what validated trains too
+        needed = timing[0] * plan.config.epochs * more if timing else math.inf
         command = ["analysis/refit.py", "--run", place_of(self.long)]
         if needed > self.hours.left():
             reason = f"it takes {show_span(needed)} and {show_span(max(self.hours.left(), 0))} are left"
