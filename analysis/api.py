@@ -217,9 +217,12 @@ class Run:
                 than the competition's: `masks` writes of any.
         """
         from analysis.prediction.chunked_prediction import Outputs, predict_test
+        from analysis.prediction.submission import check_csv
         from trainable.machine.terminal import open_console
 
         folder = Path(data) if data else self.data
+        search = self.folders[0].record()
+        check_csv(search.classes, search.geometry)  # before the hours that an ensemble takes
         csv = Path(out).absolute()
         outputs = Outputs(csv, masks, probabilities)
         predict_test(ensemble or self.ensemble(), folder, outputs, open_console(wide=True), skip_bad=skip_bad)

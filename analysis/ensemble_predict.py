@@ -66,9 +66,6 @@ def main(options: argparse.Namespace) -> int:
     from analysis.api import open_run
 
     run = open_run(*runs)
-    if options.out:
-        first = run.folders[0].record()
-        check_csv(first.classes, first.geometry)  # before hours of an ensemble in the making
     more = {"data": data, "probabilities": options.probabilities, "skip_bad": options.skip_bad}
     ensemble = _ensemble(runs, options, console)
     if not options.out:
@@ -97,6 +94,9 @@ def _ensemble(runs: list[Path], options: argparse.Namespace, console: Console) -
         together = " together" if len(runs) > 1 else ""
         message = f"no ensemble of {names}{together} is stored yet: making one"
         console.print(message, highlight=False, soft_wrap=True)
+        if options.out:  # what it cannot be written to is told before the hours that it takes
+            search = RunFolder.open(runs[0]).record()
+            check_csv(search.classes, search.geometry)
         build_shown(runs, console)
         ensemble = Ensemble.read(runs)
     if count := newer(ensemble, runs):

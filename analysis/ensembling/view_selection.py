@@ -133,8 +133,8 @@ def usable_views(
 
 
 def _problem(config: TrialConfig, frame: Shape) -> str | None:
-    """Return why a network cannot take photos in a frame other than it was trained at, or None."""
-    if frame == config.input_shape:
+    """Return why a network cannot take photos in a frame; None for its own, and for all where it has learnt tiles."""
+    if config.tile_size or frame == config.input_shape:
         return None
     try:
         # Its own weights follow, so that those of its encoder need not be at hand.

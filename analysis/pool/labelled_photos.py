@@ -126,7 +126,8 @@ def scene_parts(scenes: NDArray[np.int64], seed: int = 0) -> NDArray[np.int64]:
         confirm = command_line("search/run.py", "--confirm", "NAME")
         raise ValueError(
             f"the {len(scenes)} photos that these trials validated on are of one scene: what is chosen on them cannot "
-            f"be scored on others. Train on more folds ({confirm}), then make the ensemble again"
+            f"be scored on others. Train on more folds ({confirm}), or on data "
+            "whose one fold has more scenes, then make the ensemble again"
         )
     part, dealt = np.empty(len(sizes), np.int64), np.zeros(min(PARTS, len(sizes)), np.int64)
     by_chance = np.argsort(np.random.default_rng(seed).permutation(len(sizes)))

@@ -132,9 +132,10 @@ def _all_photos(data: Path, outputs: Outputs) -> list[str]:
     Raises:
         ValueError: there are none.
     """
-    masks = outputs.masks.resolve() if outputs.masks else None
+    masks, root = outputs.main.resolve(), data.resolve()
+    inside = masks != root and masks.is_relative_to(root)
     paths = ((name, (data / name).resolve()) for name in names_to_predict(data))
-    names = [name for name, path in paths if masks is None or not path.is_relative_to(masks)]
+    names = [name for name, path in paths if not (inside and path.is_relative_to(masks))]
     if not names:
         raise ValueError(f"{data} has no photo to predict; name by --data a folder with test.json, or of photos")
     return names

@@ -77,7 +77,7 @@ def class_heatmap(board: Board, count: int = 20) -> go.Figure:
     """Return IoU by class of the best trials."""
     entries = board.ranked[:count]
     rows = [list(entry.class_ious.values()) for entry in entries]
-    names = [short(name) for name in board.found.classes.names]
+    names = list(board.found.classes.names)
     text = [["–" if math.isnan(value) else f"{value:.2f}" for value in row] for row in rows]
     figure = go.Figure(
         go.Heatmap(
@@ -97,7 +97,7 @@ def class_heatmap(board: Board, count: int = 20) -> go.Figure:
     )
     figure.update_layout(height=140 + 26 * len(entries))
     figure.update_yaxes(autorange="reversed", type="category")
-    figure.update_xaxes(tickangle=-40)
+    figure.update_xaxes(tickangle=-40, tickvals=names, ticktext=[short(name) for name in names])
     return _plain(figure)
 
 
