@@ -87,9 +87,9 @@ class Prediction:
 
     def save_mask(self, out: str | Path) -> None:
         """Write the mask as a PNG at the photo's own size, with class indices as values and colours as palette."""
-        from analysis.prediction.mask_files import write_mask
+        from analysis.prediction.mask_files import Table, write_mask
 
-        write_mask(Path(out), self.mask(), self.table)
+        write_mask(Path(out), self.mask(), Table.of(self.table))
 
     def overlay(self) -> NDArray[np.uint8]:
         """Return the photo (H, W, 3) with the classes' colours over it; background stays as it is."""

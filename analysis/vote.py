@@ -1,7 +1,7 @@
 """Hard voting of submission files: python analysis/vote.py A.csv B.csv C.csv --out voted.csv --weights 2 1 1.
 
 Folders of masks, as `analysis/ensemble_predict.py --masks` writes them, vote in the same way: their classes are those
-of their palettes, which must be the same.
+that their files name, which must be the same.
 
 Each pixel becomes the class whose files have the largest sum of weights; of classes with the same sum, the one that the
 file named first has. Photos are read one at a time, so that memory does not grow with the files.
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.prediction.mask_files import read_mask, write_picture
+from analysis.prediction.mask_files import Table, read_mask, write_mask
 from analysis.prediction.submission import (
     LINE_LIMIT,
     Map,
@@ -132,12 +132,12 @@ def vote_folders(paths: Sequence[Path], weights: Sequence[float], out: Path) -> 
     for path in paths:
         lacking, besides = sorted(names - _mask_names(path)), sorted(_mask_names(path) - names)
         _check_alike(path, lacking, besides, str(paths[0]))
-    palette = read_mask(paths[0] / min(names))[1]
+    table = read_mask(paths[0] / min(names))[1]
     for name in sorted(names):
-        masks = [_mask(path, name, paths[0], palette) for path in paths]
+        masks = [_mask(path, name, paths[0], table) for path in paths]
         if sizes := {mask.shape for mask in masks} - {masks[0].shape}:
             raise ValueError(f"masks of a photo have its size; those of {name} have {masks[0].shape} and {min(sizes)}")
-        write_picture(out / name, vote(np.stack(masks), weights), palette)
+        write_mask(out / name, vote(np.stack(masks), weights), table)
     return len(names)
 
 
@@ -148,12 +148,12 @@ def _mask_names(folder: Path) -> set[str]:
     return names
 
 
-def _mask(folder: Path, name: str, first: Path, palette: tuple[int, ...]) -> Map:
+def _mask(folder: Path, name: str, first: Path, table: Table) -> Map:
     mask, own = read_mask(folder / name)
-    if own != palette:
+    if own != table:
         raise ValueError(
-            f"masks that vote have the same classes; the palette of {folder / name} is not that of {first}: name only "
-            "folders of runs that share them"
+            f"masks that vote have the same classes; {folder / name} has {own.names or 'other colours'}, {first} has "
+            f"{table.names or 'others'}: name only folders of runs that share them"
         )
     return mask
 

@@ -99,4 +99,5 @@ def doors(doors_once: RunFolder) -> Iterator[RunFolder]:
     dataset = write_doors(Path(doors_once.search()["plan"]["data"]), COUNT)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("analysis.pool.run_data.read_data", lambda root, classes: dataset)
+        patched.setattr("analysis.prediction.networks.cpu_count", lambda: 1)  # threads of tiny convolutions wait
         yield doors_once

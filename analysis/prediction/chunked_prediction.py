@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from analysis.prediction.ensemble_file import Ensemble
 from analysis.prediction.filters import class_maps
-from analysis.prediction.mask_files import check_mask_places, mask_name, write_mask
+from analysis.prediction.mask_files import Table, check_mask_places, mask_name, write_mask
 from analysis.prediction.networks import Networks, predict_photos
 from analysis.prediction.photo_input import UnreadablePhotoError, as_scored, read_photo
 from analysis.prediction.photos_to_predict import names_to_predict
@@ -204,7 +204,7 @@ def _predict_chunk(
         for name in names:
             height, width = own_size(photo_path(data, name), geometry)
             mask = unscored_mask(map_of.get(name, nothing), height, width, geometry)
-            write_mask(outputs.masks / mask_name(name), mask, classes)
+            write_mask(outputs.masks / mask_name(name), mask, Table.of(classes))
     rows_of_csv = np.stack([map_of.get(name, nothing) for name in names]).tobytes() if outputs.csv else b""
     write_bytes(_part(outputs, index), rows_of_csv)  # last: the chunk is done
 

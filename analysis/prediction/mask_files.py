@@ -1,14 +1,19 @@
 """Masks as pictures: PNG files whose pixels are class indices and whose palette gives them the classes' colours."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from trainable.classes import Classes
-from trainable.images.photo_files import MAX_PIXELS
+from trainable.images.photo_files import MAX_PIXELS, UNREADABLE
+
+NAMES = "classes"
+"""Of the text in a mask's file that has the names of its classes."""
 
 IGNORED_COLOUR = (255, 255, 255)
 """Of pixels that are of no class."""
@@ -21,21 +26,30 @@ def colours(classes: Classes) -> NDArray[np.uint8]:
     return table
 
 
-def write_mask(path: Path, mask: NDArray[np.uint8], classes: Classes) -> None:
-    """Write a mask (H, W) of class indices."""
-    write_picture(path, mask, [part for colour in classes.colours for part in colour])
+@dataclass(frozen=True)
+class Table:
+    """What a mask's file says of its classes: two files with equal tables are of the same classes."""
+
+    palette: tuple[int, ...]  # red, green and blue of each class
+    names: str  # with commas between; empty in files of other programs
+
+    @classmethod
+    def of(cls, classes: Classes) -> "Table":
+        """Return the table of some classes."""
+        return cls(tuple(part for colour in classes.colours for part in colour), ",".join(classes.names))
 
 
-def write_picture(path: Path, mask: NDArray[np.uint8], palette: Sequence[int]) -> None:
-    """Write a mask (H, W) with a palette: red, green and blue of each value."""
+def write_mask(path: Path, mask: NDArray[np.uint8], table: Table) -> None:
+    """Write a mask (H, W) of class indices, and the folder that it lies in."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    image = Image.fromarray(mask, "P")
-    image.putpalette(list(palette))
-    image.save(path)
+    image, more = Image.fromarray(mask, "P"), PngInfo()
+    image.putpalette(list(table.palette))
+    more.add_itxt(NAMES, table.names)
+    image.save(path, pnginfo=more)
 
 
-def read_mask(path: Path) -> tuple[NDArray[np.uint8], tuple[int, ...]]:
-    """Return the class indices (H, W) of a picture that `write_mask` has written, and its palette as it is stored.
+def read_mask(path: Path) -> tuple[NDArray[np.uint8], Table]:
+    """Return the class indices (H, W) of a picture that `write_mask` has written, and its table.
 
     Raises:
         ValueError: it is none.
@@ -43,9 +57,11 @@ def read_mask(path: Path) -> tuple[NDArray[np.uint8], tuple[int, ...]]:
     try:
         with Image.open(path, formats=["PNG"]) as image:
             if image.mode != "P" or image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"{path} has the mode {image.mode}; a mask is a PNG with a palette")
-            return np.asarray(image, np.uint8), tuple(image.getpalette() or ())
-    except (OSError, SyntaxError, EOFError, UnidentifiedImageError) as error:
+                raise ValueError(f"it is {image.width}x{image.height} of mode {image.mode}, not P for palette")
+            mask = np.asarray(image, np.uint8)
+            names = getattr(image, "text", {}).get(NAMES, "")
+            return mask, Table(tuple(image.getpalette() or ()), str(names))
+    except UNREADABLE as error:
         raise ValueError(f"mask {path} cannot be read ({error}); write it again") from error
 
 

@@ -24,7 +24,7 @@ from analysis.pool.labelled_photos import open_labelled
 from analysis.pool.pixel_samples import whole_map
 from analysis.predict import main as photo_main
 from analysis.prediction.ensemble_file import Ensemble, Voter, ensemble_file
-from analysis.prediction.mask_files import read_mask
+from analysis.prediction.mask_files import Table, read_mask, write_mask
 from analysis.prediction.networks import Networks, mixed
 from analysis.prediction.photo_input import in_frame, read_photo
 from analysis.prediction.views import PLAIN, VIEWS
@@ -206,9 +206,9 @@ def test_csv_is_refused_and_masks_have_the_photos_own_sizes(built, unseen, tmp_p
         str(Path(name).with_suffix(".png")) for name in names
     )
     for name in names:
-        mask, palette = read_mask((masks / name).with_suffix(".png"))
+        mask, table = read_mask((masks / name).with_suffix(".png"))
         assert mask.shape == Image.open(unseen / name).size[::-1] and mask.max() < 3
-        assert palette[:9] == tuple(part for colour in DOORS.colours for part in colour)
+        assert table == Table.of(DOORS)
     assert not list(tmp_path.glob(".*parts"))
 
 
@@ -283,11 +283,10 @@ def test_folders_of_masks_vote(built, unseen, tmp_path, capsys):
     assert vote_main([*map(str, folders), "--out", str(tmp_path / "no")]) == 2
     assert "lacks photos/more0.png" in told(capsys)
     shutil.copy(folders[0] / "photos" / "more0.png", folders[2] / "photos" / "more0.png")
-    image = Image.open(folders[2] / "photos" / "more1.png")
-    image.putpalette([1, 2, 3] * 3)
-    image.save(folders[2] / "photos" / "more1.png")
+    path = folders[2] / "photos" / "more1.png"
+    write_mask(path, read_mask(path)[0], Table.of(replace(DOORS, names=("a", "b", "c"))))  # in the same colours
     assert vote_main([*map(str, folders), "--out", str(tmp_path / "no")]) == 2
-    assert "masks that vote have the same classes" in told(capsys)
+    assert "more1.png has a,b,c" in told(capsys)
 
 
 @pytest.mark.parametrize(
