@@ -15,7 +15,7 @@ ORDER = (
     # trainable/: one training; knows nothing of Ray
     "trainable.spelling", "trainable.encoder_families",
     "trainable.classes", "trainable.geometry", "trainable.config", "trainable.counts", "trainable.seeding",
-    "trainable.data_errors", "trainable.labelled_photos", "trainable.machine", "trainable.storage", "trainable.images",
+    "trainable.data_errors", "trainable.machine", "trainable.storage", "trainable.images", "trainable.labelled_photos",
     "trainable.metric", "trainable.run_folder", "trainable.parameter_ranges", "trainable.builders", "trainable.model",
     "trainable.coco", "trainable.formats", "trainable.dataset", "trainable.pipeline", "trainable.engine",
     "trainable.config_names", "trainable.fold",

@@ -35,6 +35,10 @@ BUILT_IN = Path(__file__).parent / "class_files"
 
 Colour = tuple[int, int, int]
 
+BACKGROUND_NAMES = frozenset({"background", "_background_", "__background__", "bg"})
+VOID_NAMES = frozenset({"void", "ignore", "ignored", "__ignore__", "unlabelled", "unlabeled"})
+"""What data calls pixels of no object, and those of no known class, in lower case."""
+
 SIDES = re.compile(r"(?<![a-z])(left|right)(?![a-z])", re.IGNORECASE)
 """What makes a name another in a mirror: `left_mirror`, `front-right door`; not `copyright`."""
 
@@ -173,6 +177,16 @@ class Classes:
         """Return classes of a data set's own names, those of left and right being each other's in a mirror."""
         pairs, alone = sides(names)
         return cls(tuple(names), background, tuple(colours), sources or {}, pairs, not alone)
+
+
+def is_background(name: str) -> bool:
+    """Tell whether a name in the data is that of what no object covers."""
+    return name.strip().casefold() in BACKGROUND_NAMES
+
+
+def is_void(name: str) -> bool:
+    """Tell whether a name in the data is that of pixels to ignore."""
+    return name.strip().casefold() in VOID_NAMES
 
 
 def sides(names: Sequence[str]) -> tuple[tuple[tuple[int, int], ...], list[str]]:

@@ -11,6 +11,8 @@ from pycocotools import mask as rle_masks
 
 from trainable.classes import COMPETITION, IGNORE_INDEX, Classes
 from trainable.data_errors import DataError, Note, Problem
+from trainable.images.mask_files import MaskTable, read_mask
+from trainable.images.photo_files import UNREADABLE
 
 Rle = dict[str, Any]
 """Compressed run-length code, as pycocotools has it."""
@@ -31,8 +33,23 @@ class Annotation:
 
 
 @dataclass(frozen=True)
+class MaskFile:
+    """A picture of a photo's labels, and what its pixels mean."""
+
+    path: Path
+    table: MaskTable
+
+
+class MaskError(ValueError):
+    """A photo's mask file cannot be used; the text names the photo."""
+
+
+@dataclass(frozen=True)
 class Photo:
-    """One photo and its annotations. `file_name` is its name everywhere: ids differ between the json files."""
+    """One photo and its annotations, or its mask file.
+
+    `file_name` is its name everywhere: ids differ between the json files.
+    """
 
     file_name: str
     path: Path
@@ -40,6 +57,8 @@ class Photo:
     width: int  # pixels
     annotations: tuple[Annotation, ...]
     confidence: Path | None = None  # grey picture of how sure each pixel's label is, 255 is certain
+    mask: MaskFile | None = None  # in place of annotations
+    uncovered: int = 0  # class index of what no annotation covers, or IGNORE_INDEX
 
 
 @dataclass(frozen=True)
@@ -49,7 +68,7 @@ class Dataset:
     root: Path
     photos: tuple[Photo, ...]
     problems: tuple[Problem, ...]
-    json_hash: str  # sha256 over the json files read
+    json_hash: str  # sha256 over the files of labels, and over classes that are not the competition's
     notes: tuple[Note, ...] = ()  # what was mended or left out of photos that are kept
     classes: Classes = COMPETITION
     format: str = "COCO"  # what the folder was read as, in words
@@ -76,9 +95,25 @@ def draw_mask(photo: Photo) -> NDArray[np.uint8]:
 
     Larger annotations are drawn first and smaller ones over them (painter's order, ties in file order), rasterised by
     pycocotools: `cv2.fillPoly` gives other edges. An annotation is as large as what it covers: the json's `area` is
-    that of the box in some tools' files, or 0, and where it is right the order is the same.
+    that of the box in some tools' files, or 0, and where it is right the order is the same. A mask file is read now.
+
+    Raises:
+        MaskError: the mask file cannot be read, is of another size, or holds a value of no class.
     """
-    mask = np.zeros((photo.height, photo.width), np.uint8)
+    if photo.mask:
+        return _read(photo, photo.mask)
+    mask = np.full((photo.height, photo.width), photo.uncovered, np.uint8)
     for annotation in sorted(photo.annotations, key=lambda annotation: annotation.area, reverse=True):
         mask[rle_masks.decode(annotation.rle) == 1] = IGNORE_INDEX if annotation.ignore else annotation.class_index
+    return mask
+
+
+def _read(photo: Photo, file: MaskFile) -> NDArray[np.uint8]:
+    try:
+        mask = read_mask(file.path, file.table)
+    except UNREADABLE as error:
+        raise MaskError(f"the mask of {photo.file_name}, {file.path.name}, cannot be used: {error}") from None
+    if mask.shape != (photo.height, photo.width):
+        size = f"{mask.shape[1]}x{mask.shape[0]}"
+        raise MaskError(f"photo {photo.file_name} is {photo.width}x{photo.height}, its mask {size}; mend one of them")
     return mask

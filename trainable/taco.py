@@ -16,11 +16,14 @@ from trainable.classes import CLASSES
 from trainable.coco.entries import Categories
 from trainable.coco.ids import Id, as_id
 from trainable.coco.json_file import load, not_a_folder
-from trainable.coco.taco_categories import CLASS_OF
+from trainable.coco.own_classes import TACO
 from trainable.counts import counted
 from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
 from trainable.storage.atomic_write import write_json
+
+CLASS_OF = {**TACO.sources, "Battery": TACO.names.index("Battery")}
+"""Class index of each of TACO's categories, of which one has a class's name."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def _classes(categories: list[Any], annotations: list[dict[str, Any]]) -> dict[I
         raise ValueError(ambiguous[0])
     if unknown := sorted(set(used.values()) - set(CLASS_OF)):
         raise ValueError(f"not categories of TACO: {', '.join(unknown)}; is this TACO's annotations.json?")
-    return {category_id: CLASSES.index(CLASS_OF[name]) for category_id, name in used.items()}
+    return {category_id: CLASS_OF[name] for category_id, name in used.items()}
 
 
 def _finite(entry: dict[str, Any]) -> dict[str, Any]:

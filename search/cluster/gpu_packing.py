@@ -154,7 +154,7 @@ def whole_rate(row: dict[str, Any]) -> float:
 
 def _network(config: TrialConfig) -> str:
     network = f"{config.architecture} {config.encoder} {sorted(config.decoder.items())}"
-    return f"{network} {config.num_classes} {config.input_shape}"
+    return f"{network} {shape_text(config.input_shape)}"
 
 
 def _trained(config: TrialConfig) -> str:

@@ -228,7 +228,7 @@ def _add_model(group: Any) -> None:
     group.add_argument(
         "--encoder-weights",
         metavar="W",
-        help="none, imagenet (downloaded) or a folder with ENCODER.safetensors (default none / imagenet)",
+        help="none, imagenet (downloaded), or a folder of ENCODER.safetensors (none / imagenet)",
     )
     group.add_argument(
         "--image-size", type=_image_size, metavar="PX", help=f"of the longer side, or HxW ({_default('image_size')})"
@@ -254,20 +254,20 @@ def _add_machine(group: Any) -> None:
     group.add_argument(
         "--submit",
         metavar="URL",
-        help="send the search to a cluster's job server, such as http://127.0.0.1:8265, and return",
+        help="send the search to a cluster's job server, such as http://127.0.0.1:8265",
     )
     group.add_argument(
         "--gpus",
         type=int,
         metavar="N",
-        help="of a cluster that grows: GPUs to use (default: what is there, or what its configuration allows)",
+        help="of a cluster that grows: GPUs to use (default: what is there, or allowed)",
     )
     group.add_argument("--concurrent", type=int, metavar="N", help="trials at a time (default: one per core or GPU)")
     group.add_argument(
         "--gpus-per-trial",
         type=_gpus,
         metavar="X",
-        help="0.5 shares a GPU between two, 2 trains one on two; auto packs them by the memory they need (default 1)",
+        help="0.5 shares a GPU between two, 2 trains one on two, auto packs them (default 1)",
     )
     group.add_argument("--wandb", metavar="PROJECT", help="log to Weights & Biases (pip install wandb)")
     group.add_argument("--mlflow", metavar="URI", help="log to MLflow (pip install mlflow)")

@@ -10,6 +10,7 @@ from search.settings.plan import (
     DEFAULT_SPACE,
     FOLDS,
     FORECAST,
+    GIVEN_FOLDS,
     REDUCTION,
     Plan,
     check_plan,
@@ -103,9 +104,15 @@ def new_plan(settings: Settings, machine: Machine, dataset: Dataset | None = Non
 
 
 def fold_count(settings: Settings) -> int:
-    """Return the folds of a new run: one where the data says which photos validate."""
+    """Return the folds of a new run: one where the data says which photos validate.
+
+    Raises:
+        ValueError: there are fewer than two otherwise.
+    """
     if isinstance(settings.folds, str):
         return 1
+    if settings.folds is not None and settings.folds < 2:
+        raise ValueError(f"--folds must be at least 2, found {settings.folds}; or {GIVEN_FOLDS}: the data's own split")
     return given_or(settings.folds, FOLDS)
 
 

@@ -71,7 +71,7 @@ def test_search_leaves_a_run_folder_others_can_read(ended_search):
     assert {"torch", "ray", "optuna"} < set(record["versions"])
     folder = run.best_trial()
     assert TrialConfig.from_dict(folder.config()).device == "cpu"
-    assert folder.confusion()["at_256"].sum() % (256 * 256) == 0
+    assert folder.confusion()["scored"].sum() % (256 * 256) == 0
     events = EventAccumulator(str(folder.path)).Reload()
     assert [event.step for event in events.Scalars("miou/val_miou")] == [row["epoch"] for row in folder.curve()]
     values = [event.value for event in events.Scalars("miou/val_miou")]

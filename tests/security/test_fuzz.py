@@ -29,7 +29,7 @@ from search.tuning.study import open_study
 from spaces.parts import Scope
 from spaces.table import find_space
 from tests.conftest import write_photos
-from trainable.classes import CLASSES, IGNORE_INDEX
+from trainable.classes import IGNORE_INDEX
 from trainable.coco.reader import read_training
 from trainable.data_errors import DataError
 from trainable.labelled_photos import check, draw_mask
@@ -124,7 +124,7 @@ def read_or_refuse(folder):
         assert photo.path.resolve().is_relative_to(folder.resolve())
         mask = draw_mask(photo)
         assert mask.shape == (photo.height, photo.width)
-        assert set(np.unique(mask)) <= {*range(len(CLASSES)), IGNORE_INDEX}
+        assert set(np.unique(mask)) <= {*range(len(dataset.classes)), IGNORE_INDEX}
         for each in photo.annotations:
             assert each.rle["size"] == [photo.height, photo.width]
             assert 0 < each.area <= photo.height * photo.width

@@ -126,7 +126,7 @@ def draws_of(config, photos):
 
 
 def augmented(config, _):
-    return str(build_augmentation(config.augmentation, config.operations, SIDE).to_dict())
+    return str(build_augmentation(config.augmentation, config.operations, (SIDE, SIDE)).to_dict())
 
 
 def network(config, _):

@@ -75,7 +75,7 @@ def test_200_configs_build_and_take_a_step(space, tiny_cache):
         image, mask = cache.images[position], cache.masks[position]
         for mix in mixing:
             image, mask = mix(image, mask, others, rng)
-        out = build_augmentation(config.augmentation, config.operations, 32)(image=image, mask=mask)
+        out = build_augmentation(config.augmentation, config.operations, (32, 32))(image=image, mask=mask)
         photo = torch.from_numpy(out["image"]).permute(2, 0, 1)[None] / 255
         target = torch.from_numpy(out["mask"])[None].long()
 

@@ -46,9 +46,9 @@ def test_writes_what_a_reader_needs(tiny_config, tiny_data, tmp_path):
     assert {f"iou_{name}" for name in CLASSES} < set(curve[0])
     best = max(curve, key=lambda row: row["val_miou"])
     confusion = folder.confusion()
-    assert confusion["at_256"].shape == (len(tiny_data.val), 11, 11)
-    assert confusion["at_256"].sum() == len(tiny_data.val) * 256 * 256
-    assert mean_iou(torch.from_numpy(confusion["at_256"]).sum(0)) == best["val_miou"]
+    assert confusion["scored"].shape == (len(tiny_data.val), 11, 11)
+    assert confusion["scored"].sum() == len(tiny_data.val) * 256 * 256
+    assert mean_iou(torch.from_numpy(confusion["scored"]).sum(0)) == best["val_miou"]
     assert mean_iou(torch.from_numpy(confusion["full"]).sum(0)) == best["val_miou_full"]
 
 

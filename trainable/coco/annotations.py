@@ -142,10 +142,12 @@ def _overhang(polygon: list[float], height: int, width: int) -> float:
         points = np.asarray(polygon, np.float64).reshape(-1, 2)  # x, y
     except OverflowError:  # a whole number that no float can hold
         points = np.full((1, 2), np.inf)
-    if not np.isfinite(points).all():
-        raise OutlineError("has a polygon with NaN or infinite coordinates; mend it")
     sides = np.array([width, height])
     beyond = np.maximum(-points, points - sides)
+    if (most := beyond.max()) <= OUTSIDE_TOLERANCE:  # of most outlines; false of NaN
+        return float(most)
+    if not np.isfinite(points).all():
+        raise OutlineError("has a polygon with NaN or infinite coordinates; mend it")
     too_far = (beyond > np.maximum(LEAST_OVERHANG, OVERHANG * sides)).any(axis=1)
     if too_far.any():
         x, y = points[too_far][0]
@@ -153,7 +155,7 @@ def _overhang(polygon: list[float], height: int, width: int) -> float:
             f"has the point ({x:g}, {y:g}) outside the photo of {width}x{height}; see whether its outline is of "
             "another photo, or of another size of this one"
         )
-    return float(beyond.max())
+    return float(most)
 
 
 def _read_rle(segmentation: dict[str, Any], height: int, width: int) -> Rle:

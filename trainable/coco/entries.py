@@ -3,19 +3,16 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
-from trainable.classes import CLASSES
+from trainable.classes import IGNORE_INDEX, Classes
 from trainable.coco.annotations import EMPTY, OutlineError, read_outline
 from trainable.coco.ids import Id, as_id
 from trainable.coco.images import Images, Listed
-from trainable.coco.taco_categories import CLASS_OF
+from trainable.coco.own_classes import is_tacos, nearest_class
 from trainable.counts import agrees, counted
 from trainable.data_errors import Note, Problem
 from trainable.labelled_photos import Annotation
-from trainable.machine.called_as import command_line
 
 SHOWN = 10
 """Names of unknown categories that are listed."""
@@ -43,17 +40,21 @@ class Categories:
                 result.ambiguous[category_id] = f"category id {category_id} is used twice; ids must differ"
         return result
 
-    def class_index(self, category_id: Id) -> int:
-        """Return the class of a listed category; of one that is no class background: `problems` tells of those."""
-        name = self.name_of[category_id]
-        return CLASSES.index(name) if name in CLASSES else 0
+    def names_used(self, annotations: list[Any]) -> dict[str, Id]:
+        """Return the names of the categories that annotations use, each with its lowest id."""
+        ids = {as_id(each.get("category_id")) for each in annotations if isinstance(each, dict)}
+        used: dict[str, Id] = {}
+        for category_id in sorted((own for own in ids if own in self.name_of), key=id_order):
+            used.setdefault(self.name_of[category_id], category_id)
+        return used
 
-    def problems(self, used: Counter[Id], unlisted: bool) -> Iterator[str]:
+    def problems(self, used: Counter[Id], unlisted: bool, classes: Classes) -> Iterator[str]:
         """Yield what is wrong with the categories that annotations use.
 
         Args:
             used: annotations of each id.
             unlisted: there are annotations of an id that is not listed, perhaps because it cannot be read.
+            classes: what they are to be.
         """
         if unlisted:
             yield from self.without_id
@@ -63,48 +64,47 @@ class Categories:
         names: Counter[str] = Counter()
         own = {self.name_of[category_id] for category_id in used}
         for category_id, count in used.items():
-            if self.name_of[category_id] not in CLASSES:
+            if classes.index_of(self.name_of[category_id]) is None:
                 names[self.name_of[category_id]] += count
         if len(names) == 1:
             ((name, count),) = names.items()
-            hint = f"; did you mean {near!r}?" if (near := _nearest(name)) else "."
+            hint = f"; did you mean {near!r}?" if (near := nearest_class(name, classes)) else "."
             have = f"{counted(count, 'annotation')} {agrees(count, 'has', 'have')}"
-            yield f"unknown category {name!r:.60}{hint} {have} it. {_remedy(names, own)}"
+            yield f"unknown category {name!r:.60}{hint} {have} it. {_remedy(own, classes)}"
         elif names:
-            described = ", ".join(_described(name) for name, _ in names.most_common(SHOWN))
+            described = ", ".join(_described(name, classes) for name, _ in names.most_common(SHOWN))
             others = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
             problem = f"{len(names)} categories of annotations are none of the classes: {described}{others}"
-            yield f"{problem}. {_remedy(names, own)}"
+            yield f"{problem}. {_remedy(own, classes)}"
 
 
-def _remedy(unknown: Counter[str], used: set[str]) -> str:
-    if used <= set(CLASS_OF):  # the command refuses any other
-        return f"They are TACO's: {command_line('trainable.taco', '--taco', 'DIR')} maps them to the classes"
-    renamed = [f"{name!r} to {CLASS_OF[name]!r}" for name, _ in unknown.most_common() if name in CLASS_OF][:SHOWN]
-    taco = f". Rename TACO's as trainable/coco/taco_categories.py maps them: {', '.join(renamed)}" if renamed else ""
+def id_order(value: Id) -> tuple[bool, Id]:
+    """Return what ids are sorted by: numbers come before texts."""
+    return isinstance(value, str), value
+
+
+def _remedy(used: set[str], classes: Classes) -> str:
+    if is_tacos(used):
+        return "They are TACO's: --classes taco makes them the competition's classes"
+    objects = [classes.names[index] for index in classes.objects]
+    names = ", ".join(objects[: 2 * SHOWN]) + (f" and {len(objects) - 2 * SHOWN} more" if objects[2 * SHOWN :] else "")
     return (
-        f"The classes are {', '.join(CLASSES[1:])}: name each category as the class that it belongs to; others cannot "
-        f"be trained on{taco}"
+        f"The classes are {names}: name each category as the class that it belongs to, or pass --classes FILE, a file "
+        "of classes that takes it by 'from' or 'ignore'"
     )
 
 
-def _nearest(name: str) -> str | None:
-    """Return the class that a name is a misspelling of, or None."""
-    spelled = {class_name.casefold(): class_name for class_name in CLASSES[1:]}
-    plain = name.strip().casefold().replace("_", " ").replace("-", " ")
-    close = get_close_matches(plain, spelled, n=1, cutoff=0.85)
-    return spelled[close[0]] if close else None
-
-
-def _described(name: str) -> str:
-    return f"{name!r:.60} (did you mean {near!r}?)" if (near := _nearest(name)) else f"{name!r:.60}"
+def _described(name: str, classes: Classes) -> str:
+    near = nearest_class(name, classes)
+    return f"{name!r:.60} (did you mean {near!r}?)" if near else f"{name!r:.60}"
 
 
 class Annotations:
     """The annotations of a json, sorted by what is to become of them."""
 
-    def __init__(self, path: Path, images: Images, categories: Categories):
-        self.path, self.images, self.categories = path, images, categories
+    def __init__(self, file: str, images: Images, categories: Categories, classes: Classes):
+        self.file, self.images, self.categories = file, images, categories
+        self._indices = {own: classes.index_of(name) for own, name in categories.name_of.items()}
         self.sound: dict[Id, list[Annotation]] = {image_id: [] for image_id in images.by_id}
         self.problems: list[Problem] = []
         self.notes: list[Note] = []
@@ -123,12 +123,12 @@ class Annotations:
             if self.sound[image_id]:
                 self.notes += [Note(EMPTY, text) for text in texts]
             else:  # without them it would be all background
-                self.problems += [Problem(file_name, f"{self.path.name}: {text}") for text in texts]
+                self.problems += [Problem(file_name, f"{self.file}: {text}") for text in texts]
         self._tell_strangers()
 
     def _read(self, position: int, annotation: Any) -> None:
         if not isinstance(annotation, dict):
-            text = f"{self.path.name}: annotation {position} must be an object, found {annotation!r:.40}"
+            text = f"{self.file}: annotation {position} must be an object, found {annotation!r:.40}"
             self.problems.append(Problem(f"annotation {position}", text))
             self._strangers.setdefault("", [])
             return
@@ -144,7 +144,7 @@ class Annotations:
         try:
             self._add(annotation, image_id, image, named)
         except OutlineError as fault:
-            self.problems.append(Problem(image.file_name, f"{self.path.name}: {named} {fault}"))
+            self.problems.append(Problem(image.file_name, f"{self.file}: {named} {fault}"))
 
     def _add(self, annotation: dict[str, Any], image_id: Id, image: Listed, named: str) -> None:
         category_id, ignore = as_id(annotation.get("category_id")), annotation.get("ignore", 0)
@@ -163,8 +163,9 @@ class Annotations:
             self._empty.setdefault(image_id, []).append(f"{named} {outline.left_out}")
             return
         self.notes += [Note(kind, named) for kind in outline.mended]
-        class_index = self.categories.class_index(category_id)
-        self.sound[image_id].append(Annotation(class_index, outline.rle, bool(ignore)))
+        index = self._indices[category_id] or 0  # where it is no class, `problems` tells of it
+        void = index == IGNORE_INDEX
+        self.sound[image_id].append(Annotation(0 if void else index, outline.rle, bool(ignore) or void))
 
     def _tell_strangers(self) -> None:
         """Tell of annotations of no listed image; photos that they may belong to are bad as well."""
@@ -173,8 +174,8 @@ class Annotations:
                 continue
             others = f" (and so are {len(names) - 1} more)" if len(names) > 1 else ""
             text = f"{names[0]} is of image {stranger}, which is not listed{others}; list it, or mend the id"
-            self.problems.append(Problem(f"image {stranger}", f"{self.path.name}: {text}"))
+            self.problems.append(Problem(f"image {stranger}", f"{self.file}: {text}"))
         for image_id, image in self.images.by_id.items() if self._strangers else ():
             if image_id not in self._named and image.sound:
                 text = f"photo {image.file_name} has no annotation, and those of images that are not listed may be its"
-                self.problems.append(Problem(image.file_name, f"{self.path.name}: {text}"))
+                self.problems.append(Problem(image.file_name, f"{self.file}: {text}"))

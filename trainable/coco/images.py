@@ -33,15 +33,23 @@ class Images:
     unusable: set[Id] = field(default_factory=set)  # ids of entries whose problem leaves nothing to draw on
 
 
-def read_images(path: Path, images: list[Any], problems: list[Problem], notes: list[Note]) -> Images:
-    """Read the image entries of a json, adding to `problems` and `notes`."""
+def read_images(file: str, root: Path, images: list[Any], problems: list[Problem], notes: list[Note]) -> Images:
+    """Read the image entries of a json, adding to `problems` and `notes`.
+
+    Args:
+        file: the json's name, for what is told.
+        root: folder that the photos' names begin at.
+        images: the entries.
+        problems: what is wrong is added to them.
+        notes: what is mended is added to them.
+    """
     result = Images()
     entries: dict[Id, dict[str, Any]] = {}  # the first of each id
     for position, image in enumerate(images):
         image_id = as_id(image.get("id")) if isinstance(image, dict) else None
         fault = _entry_fault(image, image_id)
         if fault:
-            problems.append(Problem(f"image entry {position}", f"{path.name}: image entry {position} {fault}"))
+            problems.append(Problem(f"image entry {position}", f"{file}: image entry {position} {fault}"))
         if image_id is None or fault:
             if image_id is not None:
                 result.unusable.add(image_id)
@@ -51,11 +59,11 @@ def read_images(path: Path, images: list[Any], problems: list[Problem], notes: l
             if ambiguous := _ambiguous(first, image, image_id):
                 # Which of the two an annotation means cannot be known, so both are bad.
                 both = sorted({first["file_name"], image["file_name"]})
-                problems += [Problem(file_name, f"{path.name}: {ambiguous}") for file_name in both]
+                problems += [Problem(file_name, f"{file}: {ambiguous}") for file_name in both]
             else:
                 notes.append(Note(REPEATED, first["file_name"]))
             continue
-        if listed := _look(path, image, problems, notes):
+        if listed := _look(file, root, image, problems, notes):
             result.by_id[image_id] = listed
         else:
             result.unusable.add(image_id)
@@ -100,10 +108,10 @@ def _side(image: dict[str, Any], key: str) -> Id | None:
     return side if side is not None else "unknown"
 
 
-def _look(path: Path, image: dict[str, Any], problems: list[Problem], notes: list[Note]) -> Listed | None:
+def _look(file: str, root: Path, image: dict[str, Any], problems: list[Problem], notes: list[Note]) -> Listed | None:
     """Compare an entry with its photo; None where there is no size to draw on."""
     file_name, height, width = image["file_name"], _side(image, "height"), _side(image, "width")
-    photo = photo_path(path.parent, file_name)
+    photo = photo_path(root, file_name)
     header, fault = None, None
     try:
         header = read_header(photo)
@@ -121,7 +129,7 @@ def _look(path: Path, image: dict[str, Any], problems: list[Problem], notes: lis
         if header.pages:
             notes.append(Note(PAGES, file_name))
     if fault:
-        problems.append(Problem(file_name, f"{path.name}: {fault}"))
+        problems.append(Problem(file_name, f"{file}: {fault}"))
     if height is None or width is None:
         return None
     return Listed(file_name, photo, int(height), int(width), sound=fault is None)

@@ -29,7 +29,7 @@ from trainable.dataset.scene_groups import scene_hashes
 from trainable.geometry import COMPETITION_GEOMETRY, Geometry, Shape, shape_text
 from trainable.images.photo_files import UNREADABLE, upright
 from trainable.images.resampling import padded, resize_mask, resize_photo, score_mask
-from trainable.labelled_photos import Dataset, Photo, check, draw_mask
+from trainable.labelled_photos import Dataset, MaskError, Photo, check, draw_mask
 from trainable.storage.atomic_write import read_json, write_json
 
 VERSION = 2
@@ -229,7 +229,9 @@ def _build(
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             bad = {problem.file_name for problem in dataset.problems}
             good = [index for index, photo in enumerate(dataset.photos) if photo.file_name not in bad]
-            faults = pool.map(lambda index: _decode(dataset.photos[index], index, arrays, geometry), good)
+            faults = pool.map(
+                lambda index: _decode(dataset.photos[index], index, arrays, geometry, dataset.classes), good
+            )
             new_problems = tuple(fault for fault in faults if fault)
         dataset = replace(dataset, problems=dataset.problems + new_problems)
         kept_names = {photo.file_name for photo in check(dataset, skip_bad).photos}
@@ -274,14 +276,17 @@ def _arrays(folder: Path, count: int, frame: Shape, score: Shape, classes: int, 
     return {name: open_memmap(folder / f"{name}.npy", "w+", dtype, shape) for name, (shape, dtype) in shapes.items()}
 
 
-def _decode(photo: Photo, index: int, arrays: dict[str, Any], geometry: Geometry) -> Problem | None:
+def _decode(photo: Photo, index: int, arrays: dict[str, Any], geometry: Geometry, classes: Classes) -> Problem | None:
     frame = arrays["masks"].shape[1:]
     try:
         image = upright(photo.path)
         sure = read_confidence(photo.confidence) if photo.confidence else None
     except UNREADABLE as error:
         return Problem(photo.file_name, f"photo {photo.file_name} cannot be decoded ({error}); replace it")
-    mask = draw_mask(photo)
+    try:
+        mask = draw_mask(photo)
+    except MaskError as error:
+        return Problem(photo.file_name, str(error))
     content = geometry.content((mask.shape[0], mask.shape[1]), frame)
     small = resize_mask(mask, *content)
     arrays["images"][index] = padded(resize_photo(np.asarray(image), *content), frame)
@@ -293,6 +298,7 @@ def _decode(photo: Photo, index: int, arrays: dict[str, Any], geometry: Geometry
         arrays["confidence"][index] = CERTAIN
     arrays["class_pixels"][index] = np.bincount(mask.ravel(), minlength=IGNORE_INDEX)[: arrays["class_pixels"].shape[1]]
     arrays["photo_sizes"][index] = mask.shape
-    arrays["annotation_counts"][index] = len(photo.annotations)
+    objects = arrays["class_pixels"][index][classes.objects]  # where a mask has no annotations, its classes count
+    arrays["annotation_counts"][index] = np.count_nonzero(objects) if photo.mask else len(photo.annotations)
     arrays["scene_hashes"][index] = scene_hashes(image)
     return None

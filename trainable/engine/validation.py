@@ -10,11 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainable.classes import IGNORE_INDEX
 from trainable.dataset.cache import Cache
 from trainable.dataset.fold_data import FoldData
 from trainable.engine.train_step import Stepper
+from trainable.images.resampling import padded
 from trainable.metric.confusion import confusion_matrices
-from trainable.run_folder.out_of_fold import encoded, quantised, scored_classes
+from trainable.model.windows import Predict, ScoreFrame, blended_rows
+from trainable.run_folder.out_of_fold import encoded, kept, kept_shape, quantised, rounded, scored_classes
 
 Positions = NDArray[np.int64]
 
@@ -86,6 +89,8 @@ def _share(stepper: Stepper, cache: Cache, batches: Sequence[Positions], batch_s
 
     A GPU is not waited for before the last photo: batches are read ahead, maps encoded behind, figures added up there.
     """
+    if stepper.config.tile_size:
+        return _share_by_windows(stepper, cache, np.concatenate([np.zeros(0, np.int64), *batches]), batch_size)
     model, device = stepper.evaluated.eval(), stepper.device
     total = torch.zeros((), dtype=torch.float64, device=device)
     count, geometry = len(cache.classes), cache.geometry
@@ -107,6 +112,57 @@ def _share(stepper: Stepper, cache: Cache, batches: Sequence[Positions], batch_s
         rows = [row for encoded_maps in maps for row in encoded_maps.result()]
         positions = np.concatenate([np.zeros(0, np.int64), *batches])
         return Share(float(total), positions, torch.cat(scored).cpu().numpy(), torch.cat(full).cpu().numpy(), rows)
+
+
+def _share_by_windows(stepper: Stepper, cache: Cache, positions: Positions, batch_size: int) -> Share:
+    """Predict some photos by windows, `batch_size` at a time; the loss is the mean of that of each window."""
+    model, count = stepper.evaluated.eval(), len(cache.classes)
+    loss, scored, full, maps = 0.0, [], [], []
+    for position in positions:
+        losses: list[tuple[float, int]] = []
+        mask = cache.masks[position]
+
+        def predict(
+            windows: NDArray[np.uint8],
+            corners: list[tuple[int, int]],
+            mask: NDArray[np.uint8] = mask,
+            losses: list[tuple[float, int]] = losses,
+        ) -> Tensor:
+            tile = windows.shape[1]
+            logits = stepper.logits(model, torch.from_numpy(windows))
+            truths = [padded(mask[y : y + tile, x : x + tile], (tile, tile), IGNORE_INDEX) for y, x in corners]
+            losses.append((float(stepper.loss_of(logits, torch.from_numpy(np.stack(truths)))), len(corners)))
+            return logits.softmax(1)
+
+        kept_map, counts = _by_windows(predict, cache, int(position), stepper.config.tile_size, batch_size)
+        sizes = cache.photo_sizes[[position]]
+        truth = torch.from_numpy(np.asarray(cache.score_masks[position]))[None]
+        classes = scored_classes(kept_map, sizes, cache.geometry).cpu()
+        loss += sum(mean * windows for mean, windows in losses) / sum(windows for _, windows in losses)
+        scored.append(confusion_matrices(truth, classes, count))
+        full.append(counts)
+        maps += encoded(kept_map.cpu().numpy())
+    empty = torch.zeros(0, count, count, dtype=torch.int64)
+    return Share(loss, positions, torch.cat([empty, *scored]).numpy(), torch.cat([empty, *full]).numpy(), maps)
+
+
+def _by_windows(predict: Predict, cache: Cache, position: int, tile: int, batch_size: int) -> tuple[Tensor, Tensor]:
+    """Return the kept map (1, C, H, W) of a photo, and its confusion matrix (1, C, C) in the training's frame."""
+    photo, count = (int(cache.photo_sizes[position][0]), int(cache.photo_sizes[position][1])), len(cache.classes)
+    height, width = cache.geometry.content(photo, cache.frame)
+    counts = torch.zeros(1, count, count, dtype=torch.int64)
+    frame = ScoreFrame(photo, cache.frame, cache.geometry)
+    whole = torch.zeros(1, count, *cache.frame) if kept_shape(cache.frame, cache.geometry) == cache.frame else None
+    for first, rows in blended_rows(predict, cache.images[position][:height, :width], tile, batch_size):
+        truth = torch.from_numpy(np.asarray(cache.masks[position][first : first + rows.shape[1], :width]))[None]
+        counts += confusion_matrices(truth, rows.max(0).indices[None].to(torch.uint8).cpu(), count)
+        if whole is None:
+            frame.add(first, rows)
+        else:
+            whole[0, :, first : first + rows.shape[1], :width] = rows.cpu()
+    if whole is None:
+        return rounded(frame.maps()[None]), counts
+    return kept(whole, np.array([photo]), cache.geometry), counts
 
 
 def _read(cache: Cache, positions: Positions, device: torch.device) -> Batch:

@@ -53,7 +53,7 @@ def classes_at_score_size(
     classes = maps.max(1).indices.to(torch.uint8)
     likeliest = torch.empty(len(maps), *geometry.score, dtype=torch.uint8, device=maps.device)
     for size, rows in _by_size(len(maps), sizes):
-        (top, bottom, _), (left, right, _) = _positions(size, _shape(maps), geometry)
+        (top, bottom, _), (left, right, _) = score_grid(size, _shape(maps), geometry)
         here = classes[rows]
         around = [
             here[:, torch.from_numpy(row)[:, None], torch.from_numpy(column)]
@@ -89,7 +89,7 @@ def at_score_pixels(
     last = maps.permute(0, 2, 3, 1)
     (top, bottom, down), (left, right, across) = (
         [torch.from_numpy(positions).to(maps.device)[index] for positions in side]
-        for side, index in zip(_positions(size, _shape(maps), geometry), (row, column), strict=True)
+        for side, index in zip(score_grid(size, _shape(maps), geometry), (row, column), strict=True)
     )
     down, across = down[:, None].float(), across[:, None].float()
     upper = last[photo, top, left] * (STEPS - across) + last[photo, top, right] * across
@@ -111,8 +111,8 @@ def _shape(maps: Tensor) -> Shape:
     return maps.shape[2], maps.shape[3]
 
 
-def _positions(photo: Shape, frame: Shape, geometry: Geometry) -> tuple[Positions, Positions]:
-    """Return where the score looks at a network's frame, by row and by column."""
+def score_grid(photo: Shape, frame: Shape, geometry: Geometry) -> tuple[Positions, Positions]:
+    """Return where the score looks at a photo in a network's frame, by row and by column."""
     content, scored = geometry.content(photo, frame), geometry.scored(photo)
     down, across = (
         score_positions(length, size, looked_at, side)
@@ -125,7 +125,7 @@ def _positions(photo: Shape, frame: Shape, geometry: Geometry) -> tuple[Position
 def _weights(photo: Shape, frame: Shape, geometry: Geometry, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return what each pixel of a network's frame counts for each where the score looks, (h, H) and (w, W)."""
     both = []
-    for (before, after, step), size in zip(_positions(photo, frame, geometry), frame, strict=True):
+    for (before, after, step), size in zip(score_grid(photo, frame, geometry), frame, strict=True):
         weights, pixels = np.zeros((len(before), size), np.float32), np.arange(len(before))
         np.add.at(weights, (pixels, before), STEPS - step)
         np.add.at(weights, (pixels, after), step)

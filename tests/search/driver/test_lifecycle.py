@@ -264,11 +264,11 @@ def test_what_was_heard_is_in_the_record(run, lost):
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_signal_before_the_first_trial_is_one_line(tmp_path, photos, monkeypatch, capsys, number):
-    def read(data):
+    def read(data, classes):
         os.kill(os.getpid(), number)
         time.sleep(20)
 
-    monkeypatch.setattr("search.session.command_checks.read_training", read)
+    monkeypatch.setattr("search.session.command_checks.read_data", read)
     status = main(["--data", str(photos), "--runs-dir", str(tmp_path / "runs")])
     told = capsys.readouterr()
     end = ends.CAUSES[SIGNALS[number]]
@@ -277,7 +277,7 @@ def test_signal_before_the_first_trial_is_one_line(tmp_path, photos, monkeypatch
 
 
 def test_own_error_before_the_first_trial_is_a_bug(tmp_path, photos, monkeypatch, capsys):
-    monkeypatch.setattr("search.session.command_checks.read_training", lambda data: data.no_such_thing)
+    monkeypatch.setattr("search.session.command_checks.read_data", lambda data, classes: data.no_such_thing)
     status = main(["--data", str(photos), "--runs-dir", str(tmp_path / "runs")])
     told = capsys.readouterr()
     assert status == 1

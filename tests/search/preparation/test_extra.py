@@ -46,7 +46,10 @@ def test_run_records_further_photos_and_trials_get_them(options, extra, tmp_path
     assert run.search()["plan"]["extra"] == str(extra)
     assert run.search()["extra"] == {"hash": found.extra.hash, "pseudo": {}}
     setting = setting_of(plan, run, found)
-    assert _extra(setting, plan.config, found.folds).file_names == found.data[SIDE].cache.file_names[:6]
+    assert (
+        _extra(setting, plan.config, found.folds, found.caches[SIDE]).file_names
+        == found.data[SIDE].cache.file_names[:6]
+    )
     assert stored_plan(run, Settings(extra=tmp_path)).extra == str(tmp_path)
 
 

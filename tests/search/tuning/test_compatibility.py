@@ -12,6 +12,7 @@ from search.settings.settings import Settings
 from search.tuning.compatibility import MEASURED, check_comparable
 from search.tuning.journal import directions
 from trainable.classes import CLASSES
+from trainable.geometry import COMPETITION_GEOMETRY, Geometry
 from trainable.run_folder.folders import RunFolder
 from trainable.storage.atomic_write import write_json
 
@@ -43,7 +44,8 @@ OTHERS = [
 @pytest.mark.parametrize(("more", "told"), OTHERS)
 def test_another_metric_direction_or_classes_are_refused_with_the_remedy(run, more, told):
     write_json(run.path / "search.json", {"plan": PLAN, **MEASURED, **more})
-    for check in (check_comparable, lambda each: stored_plan(each)):
+    # A run that goes on has the classes it has.
+    for check in (lambda each: check_comparable(each, CLASSES), *(() if "classes" in more else (stored_plan,))):
         with pytest.raises(ValueError, match=f"{told}.*cannot be compared.*name another run, or start a new search"):
             check(run)
 
@@ -63,8 +65,15 @@ def test_runs_of_before_this_was_stored_are_taken_by_their_folds_and_study(run):
     check_comparable(run)
     folds = {"count": 2, "scenes": 0, "seed": 0, "fold_of": {}, "photos_with_class": [], "classes": ["a", "b"]}
     write_json(run.folds, folds)
+    check_comparable(run, ("a", "b"))
     with pytest.raises(ValueError, match="class 0 is 'a' there and 'Background' here"):
-        check_comparable(run)
+        check_comparable(run, CLASSES)
+
+
+def test_runs_that_are_scored_elsewhere_are_refused(run):
+    check_comparable(run, CLASSES, COMPETITION_GEOMETRY)
+    with pytest.raises(ValueError, match=r"scored at 256x256, this search at .* 40x50.*--score-size"):
+        check_comparable(run, CLASSES, Geometry(0.5, (40, 50), False))
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"op_code": 0}\n', b'{"op_code": 0, "directions": 2}\n', b"[]\n"])

@@ -269,8 +269,15 @@ def plan_like(run, **changes):
     base = run.search()["plan"]["base"]
     names = ("epochs", "image_size", "batch_size", "architecture", "encoder", "encoder_weights", "fold")
     plan = new_plan(Settings(**({name: base[name] for name in names} | changes)), Machine(cores=2, gpus=0))
+    plain = {"classes": plan.classes, "frames": plan.frames}
     return SimpleNamespace(
-        **{**vars(plan), "base": {**plan.base, "decoder": base["decoder"]}, "scope": plan.scope, "config": plan.config}
+        **{
+            **vars(plan),
+            "base": {**plan.base, "decoder": base["decoder"]},
+            "scope": plan.scope,
+            "config": plan.config,
+            **plain,
+        }
     )
 
 

@@ -8,15 +8,17 @@ import lzma
 import math
 import pickle
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as rle_masks
 
-from trainable.classes import CLASSES
+from trainable.classes import CLASSES, COMPETITION, IGNORE_INDEX, Classes
 from trainable.coco.annotations import CLIPPED, EMPTY, FLAT, PAIRS, STRAY, read_outline, to_rle
 from trainable.coco.images import PAGES, REPEATED, SIZES
+from trainable.coco.own_classes import TACO_NOTE, UNUSED
 from trainable.coco.reader import read_training
 from trainable.data_errors import DataError, data_notes
 from trainable.labelled_photos import check, draw_mask
@@ -237,37 +239,96 @@ def test_categories_that_no_annotation_uses_are_ignored(write, category):
     assert read_training(folder).problems == ()
 
 
-def test_categories_of_ones_own_are_one_clear_statement(write):
+def test_categories_of_ones_own_are_the_classes(write):
     def change(content):
         content["categories"] = [{"id": index, "name": f"Glass part {index}"} for index in range(1, 20)]
 
-    (problem,) = read_training(write(*plain(*range(1, 11), 11, 12), change=change)).problems
+    dataset = check(read_training(write(*plain(*range(1, 11), 11, 12), change=change)))
+    assert dataset.classes.names == ("Background", *(f"Glass part {index}" for index in range(1, 13)))
+    assert dataset.classes.background
+    assert [(note.kind, note.text) for note in dataset.notes] == [
+        (UNUSED, f"'Glass part {index}'") for index in range(13, 20)
+    ]
+
+
+def test_categories_that_given_classes_do_not_have_are_one_clear_statement(write):
+    def change(content):
+        content["categories"] = [{"id": index, "name": f"Glass part {index}"} for index in range(1, 20)]
+
+    folder = write(*plain(*range(1, 11), 11, 12), change=change)
+    (problem,) = read_training(folder, classes=COMPETITION).problems
     assert problem.file_name is None
     assert problem.text.startswith("train_all.json: 12 categories of annotations are none of the classes: 'Glass part")
     assert "and 2 more. The classes are General trash, Paper," in problem.text
     assert "did you mean" not in problem.text
+    assert problem.text.endswith("or pass --classes FILE, a file of classes that takes it by 'from' or 'ignore'")
 
 
-def test_tacos_own_categories_name_the_command_that_maps_them(write):
+def tacos(content):
+    names = {1: "Glass bottle", 2: "Battery", 3: "Shoe"}
+    content["categories"] = [{"id": index, "name": name} for index, name in names.items()]
+
+
+def test_tacos_own_categories_train_and_name_the_classes_that_take_them(write):
+    folder = write(*plain(1, 2, 3), change=tacos)
+    dataset = check(read_training(folder))
+    assert dataset.classes.names == ("Background", "Glass bottle", "Battery", "Shoe")
+    assert data_notes(dataset.notes, ()) == [f"{TACO_NOTE}: 3 of them"]
+    dataset = check(read_training(folder, classes=Classes.from_file(Path("taco"))))
+    assert [CLASSES[photo.annotations[0].class_index] for photo in dataset.photos] == ["Glass", "Battery", "Clothing"]
+
+
+def test_tacos_categories_for_the_competitions_classes_name_the_file(write):
+    (problem,) = read_training(write(*plain(1, 2, 3), change=tacos), classes=COMPETITION).problems
+    assert problem.text.endswith("They are TACO's: --classes taco makes them the competition's classes")
+
+
+def test_another_category_beside_the_competitions_makes_own_classes(write):
+    folder = write(*plain(2, 6, 7), change=lambda content: content["categories"][5].update(name="Cigarette"))
+    assert check(read_training(folder)).classes.names == ("Background", "Paper", "Cigarette", "Styrofoam")
+
+
+def test_category_that_is_to_be_ignored_is(write):
     def change(content):
-        names = {1: "Glass bottle", 2: "Battery", 3: "Shoe"}
-        content["categories"] = [{"id": index, "name": name} for index, name in names.items()]
+        content["categories"] = [{"id": 1, "name": "leaf"}, {"id": 2, "name": "void"}, {"id": 3, "name": "dirt"}]
 
-    (problem,) = read_training(write(*plain(1, 2, 3), change=change)).problems
-    assert "python -m trainable.taco --taco DIR" in problem.text
+    folder = write([(1, [box(20, 20, 60, 40)], {}), (2, [box(100, 20, 10, 10)], {})], *plain(3), change=change)
+    dataset = check(read_training(folder))
+    assert dataset.classes.names == ("Background", "leaf", "dirt")
+    assert (draw_mask(dataset.photos[0]) == IGNORE_INDEX).sum() == 100
+    given = Classes.from_dict({"classes": ["leaf"], "background": "rest", "ignore": ["dirt", "void"]})
+    dataset = check(read_training(folder, classes=given))
+    assert (draw_mask(dataset.photos[1]) == IGNORE_INDEX).sum() == 2400
 
 
-def test_tacos_categories_beside_classes_are_to_be_renamed(write):
-    """The command refuses what is not TACO's."""
+def test_what_nothing_covers_is_ignored_where_no_class_is_background(write):
+    given = Classes.from_dict({"classes": ["Paper", "Glass"], "background": None})
+    mask = draw_mask(check(read_training(write(*plain(2, 5)), classes=given)).photos[1])
+    assert (mask == IGNORE_INDEX).sum() == WIDTH * HEIGHT - 2400
+    assert (mask == 1).sum() == 2400
 
+
+def test_category_called_background_is_the_first_class(write):
     def change(content):
-        content["categories"][5]["name"] = "Cigarette"
+        content["categories"] = [{"id": 1, "name": "leaf"}, {"id": 2, "name": "_background_"}]
 
-    (problem,) = read_training(write(*plain(2, 6, 7), change=change)).problems
-    assert "unknown category 'Cigarette'. 1 annotation has it. The classes are General trash, " in problem.text
-    told = "Rename TACO's as trainable/coco/taco_categories.py maps them: 'Cigarette' to 'General trash'"
-    assert problem.text.endswith(told)
-    assert "python -m" not in problem.text
+    dataset = check(read_training(write(*plain(1, 2), change=change)))
+    assert dataset.classes.names == ("_background_", "leaf")
+    assert [photo.annotations[0].class_index for photo in dataset.photos] == [1, 0]
+
+
+@pytest.mark.parametrize(("names", "words"), [
+    ([f"kind {index}" for index in range(200)], "200 categories are more than the 199 that can be trained"),
+    (["background"], "there is no class to train"),
+    (["a,b"], "a class name is a text of printable characters without commas, found 'a,b'"),
+])  # fmt: skip
+def test_categories_that_cannot_be_classes_are_told(write, names, words):
+    def change(content):
+        content["categories"] = [{"id": index, "name": name} for index, name in enumerate(names)]
+        content["annotations"] = [{**content["annotations"][0], "category_id": index} for index in range(len(names))]
+
+    with pytest.raises(DataError, match=words):
+        read_training(write(*plain(1), change=change))
 
 
 def test_no_categories_are_told_once(write):

@@ -57,7 +57,7 @@ def test_content_is_that_of_its_version(tmp_path):
     digest = hashlib.sha256()
     for content in (cache.images, cache.masks, cache.score_masks, cache.class_pixels, cache.photo_sizes):
         digest.update(np.ascontiguousarray(content).tobytes())
-    assert (VERSION, digest.hexdigest()[:16]) == (1, "01dbb4ebb9560b00")
+    assert (VERSION, digest.hexdigest()[:16]) == (2, "01dbb4ebb9560b00")  # of version 1 too, which had squares alone
 
 
 def test_cut_off_photo_is_a_problem_found_on_decoding(photos, tmp_path):

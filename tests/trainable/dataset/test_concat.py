@@ -142,7 +142,7 @@ def test_soft_labels_repeat_by_seed_and_reach_pastes_and_mixes(tiny_cache, soft)
 
     def masks(mixing, seed=0):
         draws = build_draws({"name": "paste", "rare": 10, "min_area": 0.0, "max_area": 1.0}, cache, further)
-        pipeline = build_augmentation({"name": "none"}, [], SIDE)
+        pipeline = build_augmentation({"name": "none"}, [], (SIDE, SIDE))
         photos = TrainingPhotos(cache, draws, build_mixing(mixing), pipeline, seed)
         return np.stack([photos[1, position, True][1] for position in further])
 

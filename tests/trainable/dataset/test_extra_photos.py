@@ -79,28 +79,28 @@ def write_confidences(pseudo, labels, *values):
         Image.fromarray(np.full((256, 256), value, np.uint8)).save(path)
 
 
-def test_confidences_are_cached_by_fold(pseudo, tiny_folds, tmp_path):
+def test_confidences_are_cached_by_fold(pseudo, tiny_folds, tiny_cache, tmp_path):
     hard = Extra.read(pseudo)
-    assert hard.cache(0, tiny_folds, SIDE, tmp_path / "cache", skip_bad=False).confidence is None
+    assert hard.cache(0, tiny_folds, tiny_cache, SIDE, tmp_path / "cache", skip_bad=False).confidence is None
     write_confidences(pseudo, "fold_0", 10, 60, 0, 255)
     write_confidences(pseudo, "fold_2", 20, 20, 20, 20)
     extra = Extra.read(pseudo)
     assert extra.hash != hard.hash
     for fold, values in ((0, [10, 60, 0, 255]), (2, [20] * 4)):
-        cache = extra.cache(fold, tiny_folds, SIDE, tmp_path / "cache", skip_bad=False)
+        cache = extra.cache(fold, tiny_folds, tiny_cache, SIDE, tmp_path / "cache", skip_bad=False)
         assert [int(each.min()) for each in cache.confidence] == values
     key = cache_key(extra.dataset(0, tiny_folds), SIDE)
     write_confidences(pseudo, "fold_0", 10, 60, 0, 254)
     assert cache_key(extra.dataset(0, tiny_folds), SIDE) != key
 
 
-def test_broken_or_missing_confidence_is_a_problem_of_its_photo(pseudo, tiny_folds, tmp_path):
+def test_broken_or_missing_confidence_is_a_problem_of_its_photo(pseudo, tiny_folds, tiny_cache, tmp_path):
     write_confidences(pseudo, "fold_0", 60, 60, 60)
     confidence_path(pseudo, "fold_0", "batch_01_vt/0001.jpg").write_bytes(b"no picture")
     extra = Extra.read(pseudo)
     with pytest.raises(ValueError, match=r"0001\.jpg cannot be decoded[\s\S]*0003.jpg cannot be decoded"):
-        extra.cache(0, tiny_folds, SIDE, tmp_path / "cache", skip_bad=False)
-    assert len(extra.cache(0, tiny_folds, SIDE, tmp_path / "cache", skip_bad=True).file_names) == 2
+        extra.cache(0, tiny_folds, tiny_cache, SIDE, tmp_path / "cache", skip_bad=False)
+    assert len(extra.cache(0, tiny_folds, tiny_cache, SIDE, tmp_path / "cache", skip_bad=True).file_names) == 2
 
 
 def test_damaged_record_is_told(pseudo):
@@ -135,7 +135,7 @@ def test_photos_without_any_label_leave_losses_and_counts_finite(tiny_config, ti
     for each in content["annotations"]:
         each |= {"ignore": 1, "segmentation": [[0, 0, SIDE, 0, SIDE, SIDE, 0, SIDE]]}
     (pseudo / "fold_0.json").write_text(json.dumps(content))
-    cache = Extra.read(pseudo).cache(0, tiny_folds, SIDE, tmp_path / "cache", skip_bad=False)
+    cache = Extra.read(pseudo).cache(0, tiny_folds, tiny_cache, SIDE, tmp_path / "cache", skip_bad=False)
     data = FoldData.of(tiny_cache, tiny_folds, 0, cache)
     assert class_counts(data).pixels.isfinite().all()
     for name in ("cross_entropy", "ce_lovasz"):
@@ -145,7 +145,7 @@ def test_photos_without_any_label_leave_losses_and_counts_finite(tiny_config, ti
 
 def test_resumed_training_on_soft_labels_is_the_same_to_the_bit(tiny_config, tiny_cache, tiny_folds, pseudo, tmp_path):
     write_confidences(pseudo, "fold_0", 120, 120, 120, 120)
-    cache = Extra.read(pseudo).cache(0, tiny_folds, SIDE, tmp_path / "cache", skip_bad=False)
+    cache = Extra.read(pseudo).cache(0, tiny_folds, tiny_cache, SIDE, tmp_path / "cache", skip_bad=False)
     data = FoldData.of(tiny_cache, tiny_folds, 0, cache)
 
     def stop(row):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from trainable.config_names import GIVEN
 from trainable.dataset.class_counts import class_counts
 from trainable.engine.applied_config import Attestation, ConfigNotAppliedError
 from trainable.engine.fold_training import FoldTraining
@@ -43,7 +44,8 @@ def other(name, value):
 def parameters(builder):
     """Return what a config can set of a builder, with the defaults."""
     found = inspect.signature(builder).parameters
-    return {name: each.default for name, each in found.items() if each.default is not inspect.Parameter.empty}
+    empty = inspect.Parameter.empty
+    return {name: each.default for name, each in found.items() if each.default is not empty and name not in GIVEN}
 
 
 def model():
@@ -162,7 +164,7 @@ def put(training, key, config):
         photos.mixing = build_mixing(config.mixing)
         photos.others = find_others(data.cache, data.train, photos.mixing)
     else:
-        photos.augmentation = build_augmentation(config.augmentation, config.operations, config.image_size)
+        photos.augmentation = build_augmentation(config.augmentation, config.operations, config.input_shape)
 
 
 ALIKE = {"min_area", "max_area", "backgrounds"}

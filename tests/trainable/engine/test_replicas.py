@@ -52,10 +52,10 @@ def test_two_processes_come_to_the_curve_of_one(plain_config, tiny_data, tmp_pat
     for name in ("train_loss", "val_loss", "val_miou", "val_miou_full"):
         assert [row[name] for row in together] == pytest.approx([row[name] for row in alone], rel=2e-4), name
     first, second = (TrialFolder(tmp_path / name) for name in ("0000", "0001"))
-    for name in ("file_names", "at_256", "full"):
+    for name in ("file_names", "scored", "full"):
         assert first.confusion()[name].shape == second.confusion()[name].shape
     assert list(first.confusion()["file_names"]) == list(second.confusion()["file_names"])
-    assert np.abs(first.confusion()["at_256"] - second.confusion()["at_256"]).sum() < 100  # pixels on the fence
+    assert np.abs(first.confusion()["scored"] - second.confusion()["scored"]).sum() < 100  # pixels on the fence
 
 
 def test_parts_of_parts_come_to_it_too(plain_config, tiny_data, tmp_path):
@@ -156,7 +156,7 @@ def test_parts_are_the_batch(tiny_data, plain_config):
     from trainable.pipeline.oversampling import build_draws
 
     draws = build_draws({"name": "none"}, tiny_data.cache, tiny_data.train)
-    photos = TrainingPhotos(tiny_data.cache, draws, [], build_augmentation({"name": "none"}, [], 32), 0)
+    photos = TrainingPhotos(tiny_data.cache, draws, [], build_augmentation({"name": "none"}, [], (32, 32)), 0)
     loaders = [
         training_batches(photos, batch_size=4, workers=0, pin=False, rank=rank, world_size=count)[0]
         for rank, count in ((0, 1), (0, 2), (1, 2))

@@ -14,7 +14,7 @@ from trainable.labelled_photos import draw_mask
 from trainable.metric.score_maps import at_score_size, classes_at_score_size
 from trainable.pipeline.augmentation import random_resized_crop
 from trainable.pipeline.mixing import jitter_scale
-from trainable.run_folder.out_of_fold import at_256, classes_at_256, kept
+from trainable.run_folder.out_of_fold import kept, scored, scored_classes
 
 SIZES = (64, 96, 100, 128, 160, 192, 224, 256, 320, 333, 384, 448, 512, 576, 640)
 PHOTOS = ((512, 512), (300, 1000), (97, 131))
@@ -120,8 +120,8 @@ def test_classes_at_the_score_are_those_of_the_whole_maps(size: int) -> None:
         maps = kept(smooth.softmax(1), sizes)
         whole = at_score_size(maps, sizes)
         assert torch.equal(classes_at_score_size(maps, sizes).long(), whole.argmax(1))
-        assert torch.equal(classes_at_256(maps, sizes), classes_at_score_size(maps, sizes))
-        assert torch.equal(at_256(maps, sizes), whole)
+        assert torch.equal(scored_classes(maps, sizes), classes_at_score_size(maps, sizes))
+        assert torch.equal(scored(maps, sizes), whole)
         # whole numbers of 65,536ths: exact on every device
         assert torch.equal((whole.double() * 65536).round() / 65536, whole.double())
 
@@ -137,7 +137,7 @@ def test_mixed_photos_keep_their_masks_beside_them() -> None:
 
 def test_crops_keep_their_masks_beside_them() -> None:
     photo, mask = disc(96, 96)
-    crop = random_resized_crop(96, p=1.0)
+    crop = random_resized_crop((96, 96), p=1.0)
     crop.set_random_seed(0)
     apart = []
     for _ in range(100):

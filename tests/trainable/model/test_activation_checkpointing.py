@@ -86,7 +86,7 @@ def blocks(inplace=False, count=6):
 
 def test_takes_the_blocks_and_leaves_their_parts():
     network = blocks().to("meta")
-    recording = record(network, 32)
+    recording = record(network, (32, 32))
     assert cheapest(network, recording) == {f"{number}" for number in range(1, 7)}
     six, two, none = (recording.peak(names) for names in (cheapest(network, recording), {"1", "2"}, set()))
     assert six < two < none == recording.total - OUTPUT
@@ -98,21 +98,21 @@ OUTPUT = 4 * 2 * 8 * 32 * 32
 
 def test_leaves_modules_whose_input_is_changed_in_place():
     network = blocks(inplace=True).to("meta")
-    assert {"2", "3", "2.first"} <= record(network, 32).unfit
-    assert not cheapest(network, record(network, 32)) & {"2", "3", "2.first"}
+    assert {"2", "3", "2.first"} <= record(network, (32, 32)).unfit
+    assert not cheapest(network, record(network, (32, 32))) & {"2", "3", "2.first"}
 
 
 def test_leaves_modules_that_hooks_look_into():
     network = blocks().to("meta")
     network.get_submodule("2.norm").register_forward_hook(lambda *_: None)
-    found = record(network, 32)
+    found = record(network, (32, 32))
     assert found.unfit == {"2"}
     assert {"1", "3", "4", "5", "6"} <= cheapest(network, found)
 
 
 def test_what_saves_little_is_not_worth_a_second_forward_pass():
     network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Sigmoid()).to("meta")
-    assert cheapest(network, record(network, 32)) == set()
+    assert cheapest(network, record(network, (32, 32))) == set()
 
 
 class Dense(nn.Module):
@@ -172,7 +172,7 @@ class Branches(nn.Module):
 
 
 def test_leaves_modules_that_write_into_the_list_they_are_given():
-    assert record(Branches().to("meta"), 32).unfit == {"filling"}
+    assert record(Branches().to("meta"), (32, 32)).unfit == {"filling"}
 
 
 def test_can_be_ended():

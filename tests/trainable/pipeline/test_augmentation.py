@@ -19,7 +19,7 @@ def sample():
 
 
 def augmented(choice, operations, seed=0):
-    pipeline = build_augmentation(choice, operations, SIZE)
+    pipeline = build_augmentation(choice, operations, (SIZE, SIZE))
     pipeline.set_random_seed(seed)
     image, mask = sample()
     out = pipeline(image=image, mask=mask)
@@ -111,7 +111,9 @@ def test_elastic_is_the_same_warp_at_every_size_and_folds_little_over(strength, 
 def test_holes_have_the_share_of_a_cell_that_is_asked_for_to_a_pixel(size, pixel):
     photo, sides = np.full((size, size, 3), 255, np.uint8), []
     for ratio in (0.2, 0.3, 0.4, 0.5, 0.6):
-        pipeline = build_augmentation({"name": "none"}, [{"name": "grid_dropout", "p": 1.0, "ratio": ratio}], size)
+        pipeline = build_augmentation(
+            {"name": "none"}, [{"name": "grid_dropout", "p": 1.0, "ratio": ratio}], (size, size)
+        )
         pipeline.set_random_seed(0)
         black = [(pipeline(image=photo, mask=photo[..., 0])["image"] == 0).all(2).mean() for _ in range(20)]
         sides.append(np.mean(black) ** 0.5)
@@ -130,4 +132,4 @@ def test_holes_have_the_share_of_a_cell_that_is_asked_for_to_a_pixel(size, pixel
 )
 def test_what_cannot_be_is_told(choice, operations, text):
     with pytest.raises(ValueError, match=text):
-        build_augmentation(choice, operations, SIZE)
+        build_augmentation(choice, operations, (SIZE, SIZE))

@@ -13,7 +13,7 @@ from trainable.pipeline.oversampling import Draws, build_draws
 
 
 def batches(cache, positions, augmentation="reference", *, batch_size=5, workers=0, seed=0, draws=None, mixing=()):
-    pipeline = build_augmentation({"name": augmentation}, [], SIDE)
+    pipeline = build_augmentation({"name": augmentation}, [], (SIDE, SIDE))
     photos = TrainingPhotos(cache, draws or Draws(positions), build_mixing(list(mixing)), pipeline, seed)
     return training_batches(photos, batch_size=batch_size, workers=workers, pin=False)
 

@@ -43,9 +43,14 @@ def test_large_maps_are_kept_at_the_pixels_the_score_looks_at() -> None:
 
 def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
     maps = np.random.default_rng(0).integers(0, 256, (3, C, 8, 8), np.uint8)
-    write_maps(tmp_path / "maps.parquet", zip("abc", encoded(maps), strict=True), 8, 3)
+    write_maps(tmp_path / "maps.parquet", zip("abc", encoded(maps), strict=True), (8, 8), 3)
     found = Maps.open(tmp_path / "maps.parquet")
-    assert found.size == 8 and found.epoch == 3 and list(found.row_of) == ["a", "b", "c"]
+    assert (
+        found.shape == (8, 8)
+        and found.classes == CLASSES
+        and found.epoch == 3
+        and list(found.row_of) == ["a", "b", "c"]
+    )
     np.testing.assert_array_equal(list(found.read(["c", "a"])), maps[[2, 0]])
 
 
@@ -61,7 +66,7 @@ def test_writing_waits_for_room_on_the_disk(tmp_path: Path, monkeypatch: pytest.
     wait_for_room(waits.append)
     try:
         maps = encoded(quantised(torch.randn(2, C, 32, 32)).numpy())
-        write_maps(tmp_path / "maps.parquet", zip("ab", maps, strict=True), 32)
+        write_maps(tmp_path / "maps.parquet", zip("ab", maps, strict=True), (32, 32))
     finally:
         wait_for_room(None)
     assert list(Maps.open(tmp_path / "maps.parquet").row_of) == ["a", "b"]
@@ -70,7 +75,7 @@ def test_writing_waits_for_room_on_the_disk(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "maps.parquet"
-    write_maps(path, zip("ab", encoded(quantised(torch.randn(2, C, 32, 32)).numpy()), strict=True), 32)
+    write_maps(path, zip("ab", encoded(quantised(torch.randn(2, C, 32, 32)).numpy()), strict=True), (32, 32))
     with pytest.raises(DamagedMapsError, match="has no photo z"):
         list(Maps.open(path).read(["z"]))
     whole = bytearray(path.read_bytes())
