@@ -1,9 +1,12 @@
 """The photos of a folder that are there to be predicted."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from trainable.coco.json_file import listed_names
+from trainable.data_errors import DataError
+from trainable.formats.reading import find_test_photos
 from trainable.images.photo_files import SUFFIXES
 
 OTHER_SUFFIXES = (".heic", ".heif", ".hif", ".avif", ".gif", ".jp2", ".j2k", ".jxl")
@@ -11,7 +14,10 @@ OTHER_SUFFIXES = (".heic", ".heif", ".hif", ".avif", ".gif", ".jp2", ".j2k", ".j
 
 
 def names_to_predict(root: Path) -> Iterator[str]:
-    """Yield the names of the photos of `test.json` in a folder or, where there is none, of all in it and below.
+    """Yield the names of the photos that are to be predicted.
+
+    They are those of `test.json` in a folder or of the test split of its layout or, where there is none, of all in it
+    and below.
 
     Raises:
         ValueError: no such folder, or a damaged test.json.
@@ -22,8 +28,17 @@ def names_to_predict(root: Path) -> Iterator[str]:
     listing = root / "test.json"
     if listing.exists():
         yield from dict.fromkeys(listed_names(listing))
-    else:  # test photos of other layouts than the competition's are to be found here
+    elif found := _test_split(root):
+        yield from found
+    else:
         paths = (path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() in SUFFIXES + OTHER_SUFFIXES)
         # Hidden files with the names of photos are what macOS and notebooks keep beside them.
         visible = (path for path in paths if not any(part.startswith(".") for part in path.parts))
         yield from sorted(path.as_posix() for path in visible)
+
+
+def _test_split(root: Path) -> tuple[str, ...]:
+    """Return the test photos of a data set of any layout; none of a folder of photos alone, which is no data set."""
+    with suppress(DataError):
+        return find_test_photos(root)
+    return ()
