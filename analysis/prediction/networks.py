@@ -22,9 +22,10 @@ from trainable.engine.checkpoint import load_tensors
 from trainable.engine.train_step import DTYPES
 from trainable.geometry import COMPETITION_GEOMETRY, Geometry, Shape
 from trainable.machine.cores import cpu_count
-from trainable.metric.score_maps import Sizes
+from trainable.metric.score_maps import COMPETITION_SIZE, Sizes
 from trainable.model.networks import fitted, has_fixed_size
 from trainable.model.segmenter import Segmenter, build_model
+from trainable.model.windows import kept_by_windows
 from trainable.run_folder.folders import TrialFolder
 from trainable.run_folder.out_of_fold import Map, kept, rounded, scored
 
@@ -108,6 +109,8 @@ class Network:
             view: how they are shown.
             sizes: their own height and width; the competition's if not given.
         """
+        if self.config.tile_size:
+            return self._by_windows(photos, view, sizes)
         pixels, scored_pixels = math.prod(photos[0].shape[:2]), math.prod(self.geometry.score)
         step = max(min(BATCH_PIXELS // pixels, SCORED_PIXELS // scored_pixels), 1)
         parts = []
@@ -119,12 +122,23 @@ class Network:
             parts.append(scored(kept(turned, of_batch, self.geometry), of_batch, self.geometry) / 255)
         return torch.cat(parts)
 
-    def _logits(self, batch: Tensor) -> Tensor:
-        """Return the logits (N, C, H, W) of photos (N, H, W, 3), whole frames at once, those of tiles as well.
+    def _by_windows(self, photos: Sequence[Photo] | NDArray[np.uint8], view: View, sizes: Sizes | None) -> Tensor:
+        """Return `probabilities` by windows of the size of the crops that trained; each is shown, and turned back."""
+        tile, parts = self.config.tile_size, []
 
-        Where `config.tile_size` is above 0 the network has learnt from crops of that size: this is the place for
-        windows of it.
-        """
+        def predict(windows: NDArray[np.uint8], corners: list[tuple[int, int]]) -> Tensor:
+            maps = self._logits(view.show(torch.from_numpy(windows).to(self.device))).softmax(1)
+            return view.turn_back(maps, self.classes.mirrored)
+
+        for index, photo in enumerate(photos):
+            size = COMPETITION_SIZE if sizes is None else (int(sizes[index][0]), int(sizes[index][1]))
+            at_a_time = max(BATCH_PIXELS // tile**2, 1)
+            maps = kept_by_windows(predict, photo, size, self.geometry, tile, at_a_time)
+            parts.append(scored(maps, np.array([size]), self.geometry) / 255)
+        return torch.cat(parts)
+
+    def _logits(self, batch: Tensor) -> Tensor:
+        """Return the logits (N, C, H, W) of photos (N, H, W, 3)."""
         model = self._model_at((batch.shape[1], batch.shape[2]))
         with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
             return model(batch).float()
