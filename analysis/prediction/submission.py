@@ -24,6 +24,7 @@ from trainable.classes import COMPETITION, Classes
 from trainable.geometry import COMPETITION_GEOMETRY, Geometry
 from trainable.images.photo_files import has_control_characters
 from trainable.images.resampling import SCORE_SIZE
+from trainable.run_folder.search_record import is_of_competition
 from trainable.storage.atomic_write import temporary_of
 
 Map = NDArray[np.uint8]
@@ -65,12 +66,6 @@ def check_csv(classes: Classes, geometry: Geometry) -> None:
             f"a submission csv has the competition's {len(COMPETITION)} classes at {COMPETITION_GEOMETRY.score_text}, "
             f"this run has {found}: write masks, by --masks DIR in place of --out"
         )
-
-
-def is_of_competition(classes: Classes, geometry: Geometry) -> bool:
-    """Tell whether classes and frame are those of a submission csv."""
-    score = (geometry.score, geometry.stretched)
-    return classes.names == COMPETITION.names and score == (COMPETITION_GEOMETRY.score, COMPETITION_GEOMETRY.stretched)
 
 
 def predict_options(classes: Classes, geometry: Geometry) -> tuple[str, str]:

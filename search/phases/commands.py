@@ -36,6 +36,7 @@ from trainable.run_folder.chain_phases import EXPECTED, Phase
 from trainable.run_folder.ensemble_record import read_ensemble
 from trainable.run_folder.fold_models import fold_models
 from trainable.run_folder.folders import RunFolder, TrialFolder
+from trainable.run_folder.search_record import is_of_competition
 from trainable.run_folder.trial_record import BROKEN
 from trainable.storage.remote import Remote
 from trainable.storage.remote_data import local_data
@@ -43,7 +44,7 @@ from trainable.storage.remote_data import local_data
 MACHINE = ("address", "gpus", "concurrent", "gpus_per_trial")
 """Options that every command that trains gets."""
 
-LABELS, SUBMISSION_FILE = "pseudo_labels", "submission.csv"
+LABELS, SUBMISSION_FILE, MASKS = "pseudo_labels", "submission.csv", "masks"
 """In the search's run folder."""
 
 QUICK_S = 2 * 3600.0
@@ -88,7 +89,8 @@ class Commands:
         if name == LABEL:
             Remote(f"{self.run.uri}/{LABELS}").push(self.labels)
         if name == SUBMISSION:
-            Remote(self.run.uri).push(self.run.path, (SUBMISSION_FILE,))
+            masks = [str(path.relative_to(self.run.path)) for path in (self.run.path / MASKS).rglob("*.png")]
+            Remote(self.run.uri).push(self.run.path, (SUBMISSION_FILE, *masks))
         for run in (self.run, self.long, self.extra):
             Remote(str(run.uri)).pull(run.path, leave=LARGE)
         if self.chain.ended(LABEL):
@@ -210,9 +212,17 @@ class Commands:
         return Phase(TOGETHER, command, "the ensemble again, with the models of the pseudo labels")
 
     def _submission(self) -> Phase:
-        out = self.run.path / SUBMISSION_FILE
+        plan = stored_plan(self.long)
+        csv = is_of_competition(plan.classes, plan.frames)
+        out = self.run.path / (SUBMISSION_FILE if csv else MASKS)
         runs = [self.long, *([self.extra] if self.chain.ended(TOGETHER) else [])]
-        command = ["analysis/ensemble_predict.py", "--run", *map(place_of, runs), "--out", str(out)]
+        command = [
+            "analysis/ensemble_predict.py",
+            "--run",
+            *map(place_of, runs),
+            "--out" if csv else "--masks",
+            str(out),
+        ]
         return Phase(SUBMISSION, command, f"the test photos, to {out}")
 
     def _model(self) -> Phase:
