@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from analysis.results.board import Board, leaderboard
 from analysis.results.exports import record
-from trainable.classes import CLASSES
+from trainable.classes import COMPETITION, Classes
+from trainable.geometry import COMPETITION_GEOMETRY, Geometry
 from trainable.run_folder.folders import RunFolder, TrialFolder
 from trainable.storage.remote import local_copy
 
@@ -45,7 +46,7 @@ class OutOfFold:
     path: Path  # of the parquet file
 
     def probabilities(self, file_names: Iterable[str] | None = None) -> NDArray[np.uint8]:
-        """Return probabilities times 255, (N, C, S, S) uint8, with S the image size of the training, 256 at most.
+        """Return probabilities times 255, (N, C, H, W) uint8, in the training's frame, or the score's where smaller.
 
         Args:
             file_names: of some photos, in any order; all if not given. A photo takes up to 0.7 MB.
@@ -63,34 +64,44 @@ class OutOfFold:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What an ensemble makes of one photo of height H and width W. C classes."""
+    """What an ensemble makes of one photo of height H and width W, which is scored at h x w. C classes."""
 
     photo: NDArray[np.uint8]  # (H, W, 3) RGB
-    classes: NDArray[np.uint8]  # (256, 256) class index, as the competition scores it
-    probabilities: NDArray[np.uint8]  # (C, 256, 256) times 255, before the ensemble's filters
+    classes: NDArray[np.uint8]  # (h, w) class index, where the score looks; beyond the photo its edge goes on
+    probabilities: NDArray[np.uint8]  # (C, h, w) times 255, before the ensemble's filters
+    table: Classes = COMPETITION  # names and colours of the classes
+    geometry: Geometry = COMPETITION_GEOMETRY
 
     def shares(self) -> dict[str, float]:
         """Return the share of the pixels of each class that is there, the largest first."""
-        shares = np.bincount(self.classes.reshape(-1), minlength=len(CLASSES)) / self.classes.size
-        return {CLASSES[index]: float(shares[index]) for index in np.argsort(-shares) if shares[index]}
+        height, width = self.geometry.scored((self.photo.shape[0], self.photo.shape[1]))
+        found = self.classes[:height, :width]
+        shares = np.bincount(found.reshape(-1), minlength=len(self.table)) / found.size
+        return {self.table.names[index]: float(shares[index]) for index in np.argsort(-shares) if shares[index]}
 
     def mask(self) -> NDArray[np.uint8]:
         """Return the class of each pixel of the photo, (H, W)."""
         from trainable.images.resampling import unscored_mask
 
-        return unscored_mask(self.classes, *self.photo.shape[:2])
+        return unscored_mask(self.classes, self.photo.shape[0], self.photo.shape[1], self.geometry)
+
+    def save_mask(self, out: str | Path) -> None:
+        """Write the mask as a PNG at the photo's own size, with class indices as values and colours as palette."""
+        from analysis.prediction.mask_files import Table, write_mask
+
+        write_mask(Path(out), self.mask(), Table.of(self.table))
 
     def overlay(self) -> NDArray[np.uint8]:
         """Return the photo (H, W, 3) with the classes' colours over it; background stays as it is."""
         from analysis.reporting.overlay import overlay
 
-        return overlay(self.photo, self.classes)
+        return overlay(self.photo, self.mask(), self.table)
 
     def save(self, out: str | Path) -> None:
         """Write a picture: the photo, the mask over it, and the colours of its classes."""
         from analysis.reporting.overlay import write_overlay
 
-        write_overlay(Path(out), self.photo, self.classes)
+        write_overlay(Path(out), self.photo, self.mask(), self.table)
 
 
 @dataclass(frozen=True)
@@ -197,20 +208,54 @@ class Run:
             out: the csv to write.
             data: folder of test.json; that of the first run if not given.
             ensemble: what predicts; the stored one, or one made now, if not given.
-            masks: folder for the class maps as coloured PNGs, where they are wanted.
+            masks: folder for masks as coloured PNGs of the photos' sizes, where they are wanted.
             probabilities: folder for the probabilities as parquet, where they are wanted.
             skip_bad: photos that cannot be read become background.
 
         Raises:
-            ValueError: no test.json, photos that cannot be read, or damaged weights.
+            ValueError: no test.json, photos that cannot be read, damaged weights, or other classes or another score
+                than the competition's: `masks` writes of any.
+        """
+        from analysis.prediction.chunked_prediction import Outputs, predict_test
+        from analysis.prediction.submission import check_csv
+        from trainable.machine.terminal import open_console
+
+        folder = Path(data) if data else self.data
+        search = self.folders[0].record()
+        check_csv(search.classes, search.geometry)  # before the hours that an ensemble takes
+        csv = Path(out).absolute()
+        outputs = Outputs(csv, masks, probabilities)
+        predict_test(ensemble or self.ensemble(), folder, outputs, open_console(wide=True), skip_bad=skip_bad)
+        return csv
+
+    def masks(
+        self,
+        out: str | Path,
+        *,
+        data: str | Path | None = None,
+        ensemble: "Ensemble | None" = None,
+        probabilities: Path | None = None,
+        skip_bad: bool = False,
+    ) -> Path:
+        """Predict photos and write a mask for each: a PNG of the photo's size and name, class indices as values.
+
+        Args:
+            out: the folder to write to; those of the photos are kept in it.
+            data: folder of test.json, or of photos alone; that of the first run if not given.
+            ensemble: what predicts; the stored one, or one made now, if not given.
+            probabilities: folder for the probabilities as parquet, where they are wanted.
+            skip_bad: photos that cannot be read become background or, without one, class 0.
+
+        Raises:
+            ValueError: no photos, photos that cannot be read, or damaged weights.
         """
         from analysis.prediction.chunked_prediction import Outputs, predict_test
         from trainable.machine.terminal import open_console
 
         folder = Path(data) if data else self.data
-        outputs = Outputs(Path(out).absolute(), masks, probabilities)
+        outputs = Outputs(None, Path(out), probabilities)
         predict_test(ensemble or self.ensemble(), folder, outputs, open_console(wide=True), skip_bad=skip_bad)
-        return outputs.csv
+        return Path(out)
 
     def predict(self, photo: str | Path) -> Prediction:
         """Predict a photo with the stored ensemble, or with the best trial where there is none.
@@ -222,14 +267,13 @@ class Run:
         from analysis.prediction.ensemble_file import stored_or_best
         from analysis.prediction.filters import class_map
         from analysis.prediction.networks import predict_photos
-        from analysis.prediction.photo_input import read_photo
-        from trainable.images.resampling import SCORE_SIZE, resize_photo
+        from analysis.prediction.photo_input import as_scored, read_photo
 
         ensemble, pixels = stored_or_best(self.paths), read_photo(Path(photo))
         probabilities = next(iter(predict_photos(ensemble, [Path(photo)])))
-        return Prediction(
-            pixels, class_map(probabilities, resize_photo(pixels, SCORE_SIZE), ensemble.filters), probabilities
-        )
+        small = as_scored(pixels, ensemble.geometry)
+        found = class_map(probabilities, small, ensemble.filters, ensemble.classes.background)
+        return Prediction(pixels, found, probabilities, ensemble.classes, ensemble.geometry)
 
 
 def open_run(*runs: str | Path | RunFolder) -> Run:

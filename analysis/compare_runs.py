@@ -11,6 +11,7 @@ import sys
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.pool.same_scores import check_same_scores
 from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
 from trainable.metric.bootstrap import Interval, mean_ious, miou_interval, resamples
@@ -32,7 +33,9 @@ def _parser() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> int:
     """Print the table; returns the exit status."""
     console = open_console()
-    rows = [row(RunFolder(path)) for path in options.run]
+    runs = [RunFolder(path) for path in options.run]
+    rows = [row(run) for run in runs]
+    check_same_scores([(run.path.name, run.record()) for run in runs])
     for cells in (HEAD, ("---",) * len(HEAD), *rows):
         console.print(f"| {' | '.join(cells)} |", highlight=False, soft_wrap=True)
     return 0
@@ -54,9 +57,9 @@ def row(run: RunFolder) -> tuple[str, ...]:
     search = run.record()
     spent = sum(len(folder.curve()) for folder in run.trials())
     cells = (search.space, str(len(run.trials())), f"{spent} of {len(run.trials()) * search.epochs}")
-    of_best, reference, gain = best.confusion()["at_256"], "-", "-"
+    of_best, reference, gain = best.confusion()["scored"], "-", "-"
     if number is not None:
-        of_first = first.confusion()["at_256"]
+        of_first = first.confusion()["scored"]
         reference, gain = str(miou_interval(of_first)), f"{_gain(of_best, of_first, len(run.trials())):+}"
     return (*cells, reference, str(miou_interval(of_best)), gain, _config(best))
 

@@ -9,13 +9,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from analysis.pool.run_data import labelled_cache
+from analysis.prediction.mask_files import colours
 from analysis.prediction.networks import load_model, predict_classes
-from analysis.prediction.palette import PALETTE
-from trainable.classes import CLASSES
+from analysis.reporting.legend import add_legend
+from trainable.classes import Classes
 from trainable.config import TrialConfig
 from trainable.counts import counted
 from trainable.dataset.cache import Cache
@@ -68,7 +68,7 @@ def draw(run: RunFolder, trial: int | None, photos: int, out: Path | None) -> Pa
     positions = _most_varied(cache, confusion["file_names"], photos)
     predicted = predict_classes(model, cache.images[positions])
     titles = _titles(confusion, [cache.file_names[position] for position in positions])
-    figure = _figure(cache.images[positions], cache.masks[positions], predicted, titles)
+    figure = _figure(cache.images[positions], cache.masks[positions], predicted, titles, cache.classes)
     value = max(row["val_miou"] for row in folder.curve())
     figure.suptitle(f"{run.path.name}, trial {folder.number}: val_miou {value:.3f}", x=0.01, ha="left", fontsize=11)
     out = out or run.path / "predictions.png"
@@ -88,14 +88,17 @@ def _most_varied(cache: Cache, file_names: NDArray[Any], photos: int) -> NDArray
 
 
 def _titles(confusion: dict[str, NDArray[Any]], file_names: list[str]) -> list[str]:
-    matrix_of = dict(zip(confusion["file_names"], confusion["at_256"], strict=True))
+    matrix_of = dict(zip(confusion["file_names"], confusion["scored"], strict=True))
     return [f"{name}\nmIoU {mean_iou(torch.from_numpy(matrix_of[name])):.2f}" for name in file_names]
 
 
-def _figure(images: NDArray[Any], truth: NDArray[Any], predicted: NDArray[Any], titles: list[str]) -> Figure:
-    columns = len(images)
-    figure, axes = plt.subplots(3, columns, figsize=(1.35 * columns + 0.4, 5.4), squeeze=False)
-    rows = (("photo", images), ("truth", PALETTE[truth]), ("prediction", PALETTE[predicted]))
+def _figure(
+    images: NDArray[Any], truth: NDArray[Any], predicted: NDArray[Any], titles: list[str], classes: Classes
+) -> Figure:
+    columns, aspect, palette = len(images), images.shape[1] / images.shape[2], colours(classes)
+    size = (1.35 * columns + 0.4, max(4.05 * aspect, 2.0) + 1.35)
+    figure, axes = plt.subplots(3, columns, figsize=size, squeeze=False)
+    rows = (("photo", images), ("truth", palette[truth]), ("prediction", palette[predicted]))
     for row, (name, pictures) in enumerate(rows):
         for column in range(columns):
             axis = axes[row, column]
@@ -105,10 +108,10 @@ def _figure(images: NDArray[Any], truth: NDArray[Any], predicted: NDArray[Any], 
             if row == 0:
                 axis.set_title(titles[column], fontsize=6.5)
         axes[row, 0].set_ylabel(name)
-    classes = sorted(set(np.unique(truth)) | set(np.unique(predicted)))
-    patches = [Patch(facecolor=PALETTE[index] / 255, edgecolor="grey", label=CLASSES[index]) for index in classes]
-    figure.legend(handles=patches, loc="lower center", ncols=min(6, len(patches)), fontsize=7.5, frameon=False)
-    figure.subplots_adjust(left=0.05, right=0.99, top=0.87, bottom=0.11, wspace=0.05, hspace=0.05)
+    present = {*np.unique(truth).tolist(), *np.unique(predicted).tolist()}
+    taken = add_legend(figure, classes, present, fontsize=7.5)
+    top = 1 - 0.7 / size[1]
+    figure.subplots_adjust(left=0.05, right=0.99, top=top, bottom=max(taken, 0.11), wspace=0.05, hspace=0.05)
     return figure
 
 

@@ -17,14 +17,15 @@ from analysis.pool.run_data import labelled_cache
 from analysis.prediction.ensemble_file import Ensemble
 from analysis.prediction.networks import predict_photos
 from analysis.pseudo_labels.label_files import check_new
-from analysis.pseudo_labels.labelling import LabelSet, pseudo_record, write_labels
+from analysis.pseudo_labels.labelling import CLASSES_FILE, LabelSet, pseudo_record, write_labels
 from analysis.pseudo_labels.thresholds import Rule
 from analysis.pseudo_labels.unlabelled import Found, find_unlabelled
 from analysis.results.epoch_selection import choose
-from trainable.classes import CLASSES
+from trainable.classes import COMPETITION, Classes
 from trainable.config import NO_FOLD
 from trainable.counts import agrees, counted
 from trainable.dataset.extra_photos import MODES, SOFT, labels_name
+from trainable.geometry import COMPETITION_GEOMETRY
 from trainable.machine.called_as import command_line
 from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
@@ -75,7 +76,7 @@ def main(options: argparse.Namespace) -> int:
         pseudo_record(runs, ensemble, unlabelled, rule, options.mode),
         lambda line: console.print(line, highlight=False),
     )
-    console.print(table(sets))
+    console.print(table(sets, ensemble.classes))
     count = len(unlabelled.photos)
     message = f"{counted(count, 'photo')} {agrees(count, 'is', 'are')} in {options.out}; train on them with"
     console.print(message, f" {next_command(runs[0], options.out)}", sep="\n ", highlight=False, soft_wrap=True)
@@ -94,7 +95,7 @@ def print_found(found: Found, console: Console) -> None:
             console.print(message, style="yellow", highlight=False, soft_wrap=True)
 
 
-def table(sets: dict[str, LabelSet]) -> Table:
+def table(sets: dict[str, LabelSet], classes: Classes) -> Table:
     """Return what is kept of each class in the labels by all models, and the range of the folds' thresholds."""
     whole = sets[labels_name(NO_FOLD)]
     folds = np.array([label_set.thresholds for name, label_set in sets.items() if label_set is not whole]) / 255
@@ -102,7 +103,7 @@ def table(sets: dict[str, LabelSet]) -> Table:
     result.add_column("class")
     for name in ("pixels predicted", "kept", "share", "threshold", "by fold"):
         result.add_column(name, justify="right")
-    for index, name in enumerate(CLASSES):
+    for index, name in enumerate(classes.names):
         predicted, label_pixels = int(whole.predicted[index]), int(whole.kept[index])
         share = f"{label_pixels / predicted:.0%}" if predicted else ""
         low, high = folds[:, index].min(), folds[:, index].max()
@@ -125,7 +126,13 @@ def next_command(run: RunFolder, out: Path) -> str:
         command += ["--data", search.data]
     if search.skip_bad:
         command.append("--skip-bad")
-    command += ["--folds", str(search.folds), "--seed", str(search.base["seed"])]
+    command += ["--folds", str(search.folds) if search.folds > 1 else "given", "--seed", str(search.base["seed"])]
+    if search.classes != COMPETITION:
+        command += ["--classes", str(out / CLASSES_FILE)]
+    if search.geometry != COMPETITION_GEOMETRY:
+        height, width = search.geometry.score
+        size = f"{height}x{width}" if search.geometry.stretched else str(max(height, width))
+        command += ["--score-size", size]
     return command_line("search/run.py", *command, "--extra", str(out))
 
 

@@ -161,7 +161,7 @@ def _read(run: RunFolder, refit: Refit, data: Path | None) -> tuple[TrialConfig,
         return config, FoldData.of(cache, folds, NO_FOLD)
     search = run.record()
     further = Extra.read(Path(refit.extra))
-    extra = further.cache(NO_FOLD, folds, config.image_size, search.cache_dir, search.skip_bad)
+    extra = further.cache(NO_FOLD, folds, cache, config.image_size, search.cache_dir, search.skip_bad)
     return config, FoldData.of(cache, folds, NO_FOLD, extra, search.skip_bad)
 
 

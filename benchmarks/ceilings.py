@@ -20,12 +20,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainable.classes import CLASSES
+from trainable.classes import COMPETITION
 from trainable.coco.reader import read_training
 from trainable.images.resampling import SCORE_SIZE, resize_mask, score_mask
 from trainable.labelled_photos import draw_mask
 from trainable.metric.confusion import confusion_matrices, mean_iou, resize_classes
-from trainable.run_folder.out_of_fold import classes_at_256, kept
+from trainable.run_folder.out_of_fold import kept, scored_classes
 
 SIZES = (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640)
 """Pixels per side."""
@@ -40,8 +40,8 @@ def centred(mask: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 
 def product(masks: Tensor, sizes: NDArray[np.int64]) -> Tensor:
-    certain = F.one_hot(masks.long().clamp(max=len(CLASSES) - 1), len(CLASSES)).permute(0, 3, 1, 2).float()
-    return classes_at_256(kept(certain, sizes), sizes)
+    certain = F.one_hot(masks.long().clamp(max=len(COMPETITION) - 1), len(COMPETITION)).permute(0, 3, 1, 2).float()
+    return scored_classes(kept(certain, sizes), sizes)
 
 
 def enlarged(masks: Tensor, sizes: NDArray[np.int64]) -> Tensor:
@@ -52,10 +52,10 @@ def ceiling(
     masks: list[NDArray[np.uint8]], size: int, shrink: Callable[..., NDArray[np.uint8]], grow: Callable[..., Tensor]
 ) -> float:
     """Return the mIoU of a model that says of each photo what its shrunk mask says."""
-    total = torch.zeros(len(CLASSES), len(CLASSES), dtype=torch.int64)
+    total = torch.zeros(len(COMPETITION), len(COMPETITION), dtype=torch.int64)
     for mask in masks:
         said = grow(torch.from_numpy(shrink(mask, size))[None], np.array([mask.shape]))
-        total += confusion_matrices(torch.from_numpy(score_mask(mask))[None], said, len(CLASSES))[0]
+        total += confusion_matrices(torch.from_numpy(score_mask(mask))[None], said, len(COMPETITION))[0]
     return mean_iou(total)
 
 

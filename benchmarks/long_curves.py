@@ -85,7 +85,7 @@ def train(job: Job, config: TrialConfig, cache_of: Callable[[int], Cache], part:
                     best = row.get("val_miou", best)
                     best_counts[cycle] = {
                         "test": shares(counts),
-                        **({"val": shares(validated.at_256)} if validated else {}),
+                        **({"val": shares(validated.scored)} if validated else {}),
                     }
                     if len(job.cycles) == 1:
                         scored = part.test if job.whole else np.concatenate([part.val, part.test])

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainable.classes import CLASSES, IGNORE_INDEX
+from trainable.classes import COMPETITION, IGNORE_INDEX
 from trainable.config import TrialConfig
 from trainable.engine.train_step import Stepper
 from trainable.model.activation_checkpointing import compute_once, compute_twice, planned
@@ -58,7 +58,7 @@ def batch_of(setting: Setting) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     count, side = setting.batch, setting.side
     photos = torch.randint(0, 256, (count, side, side, 3), dtype=torch.uint8, generator=generator)
-    chances = 0.5 ** torch.arange(len(CLASSES), dtype=torch.float32)  # a class half as often as the one before
+    chances = 0.5 ** torch.arange(len(COMPETITION), dtype=torch.float32)  # a class half as often as the one before
     cells = torch.multinomial(chances, count * 64, replacement=True, generator=generator).view(count, 8, 8)
     masks = cells.repeat_interleave(side // 8, 1).repeat_interleave(side // 8, 2).to(torch.uint8)
     few = torch.rand(masks.shape, generator=generator) > 0.05
@@ -85,7 +85,7 @@ def stepper_of(setting: Setting, model: tuple[str, str], loss: dict[str, Any], m
             module.p = 0.0
         if hasattr(module, "_drop_connect_rate"):  # of SMP's efficientnets
             module._drop_connect_rate = 0.0  # type: ignore[assignment]
-    classes, photos = torch.arange(len(CLASSES)), masks.cpu().flatten(1)
+    classes, photos = torch.arange(len(COMPETITION)), masks.cpu().flatten(1)
     counts = ClassCounts((photos[..., None] == classes).sum((0, 1)), (photos[..., None] == classes).any(1).sum(0))
     return Stepper(config, network, build_loss(loss, counts), build_optimizer({"name": "sgd", "lr": 0.0}, network))
 

@@ -18,13 +18,16 @@ DECAY = (0.1, 10.0)
 """Times the weight decay, where the search varied it."""
 
 
-def variant(trial: optuna.Trial, config: dict[str, Any], spaces: tuple[str, ...]) -> dict[str, Any]:
+def variant(
+    trial: optuna.Trial, config: dict[str, Any], spaces: tuple[str, ...], background: bool = True
+) -> dict[str, Any]:
     """Return a config's parts with those knobs drawn anew whose best value depends on the budget.
 
     Args:
         trial: to draw by.
         config: parts with `optimizer` and `image_size` at least.
         spaces: names of those that were searched: knobs of others stay as they are, but for the rate.
+        background: whether the data has a class of what nothing covers.
     """
     optimizer = {**config["optimizer"]}
     if "lr" in optimizer:
@@ -35,5 +38,5 @@ def variant(trial: optuna.Trial, config: dict[str, Any], spaces: tuple[str, ...]
     if "augmentations" in spaces and trial.suggest_categorical("augment_anew", (False, True)):
         drawn |= augmentations(trial, (config["image_size"],))
     if "oversampling" in spaces and trial.suggest_categorical("oversample_anew", (False, True)):
-        drawn |= oversampling(trial)
+        drawn |= oversampling(trial, background)
     return {**config, **drawn}

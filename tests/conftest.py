@@ -48,7 +48,7 @@ SMALLEST = TrialConfig(
 )
 """The smallest real network."""
 
-pytest_plugins = ("tests.small_run",)
+pytest_plugins = ("tests.small_run", "tests.doors_run")
 
 settings.register_profile("all", max_examples=1000)  # of each fuzz test, with `make test-all`
 

@@ -14,7 +14,7 @@ from trainable.metric.bootstrap import Interval, difference_interval, mean_ious,
 from trainable.run_folder.ensemble_record import Tried
 
 Confusions = NDArray[np.integer]
-"""Per photo, (N, C, C), truth by prediction at 256 x 256."""
+"""Per photo, (N, C, C), truth by prediction where the score looks."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,6 @@ from analysis.prediction.ensemble_file import store
 from analysis.prediction.filters import scaled
 from analysis.prediction.networks import Networks
 from analysis.prediction.views import PLAIN, VIEWS
-from trainable.classes import CLASSES
 from trainable.counts import agrees, counted
 from trainable.machine.cores import cpu_count
 from trainable.metric.bootstrap import Interval, miou_interval, tallies
@@ -176,7 +175,7 @@ def _reference(job: Build) -> Interval | None:
     first = [member for member in job.pool.members if (member.run.path, member.number) == (run.path, run.reference())]
     if not first:
         return None
-    alone = {part: {"it": np.ones((1, len(CLASSES)))} for part in set(job.labelled.part.tolist())}
+    alone = {part: {"it": np.ones((1, len(job.labelled.classes)))} for part in set(job.labelled.part.tolist())}
     return miou_interval(nested_confusions([first[0].maps], job.labelled, alone)["it"])
 
 
@@ -184,7 +183,7 @@ def _views(job: Build, decision: Decision, views: Sequence[str]) -> tuple[FoldMa
     """Return the ensemble's out-of-fold maps over the chosen views, their confusion matrices, and the choice."""
     maps_of: dict[str, FoldMaps] = {}
     used = [member for member, weights in zip(job.pool.members, decision.weights, strict=True) if weights.any()]
-    costs, notes = usable_views(views, used)
+    costs, notes = usable_views(views, used, job.labelled.classes)
     for note in notes:
         job.say(f"note: {note}")
     for name in costs:

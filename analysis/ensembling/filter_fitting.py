@@ -3,6 +3,7 @@
 N photos, C classes.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -19,25 +20,26 @@ from analysis.ensembling.weights import sampled_miou
 from analysis.pool.labelled_photos import Labelled
 from analysis.pool.pixel_samples import FoldMaps, Samples, draw_samples
 from analysis.prediction import crf
-from analysis.prediction.filters import scaled, without_small
-from trainable.classes import CLASSES
-from trainable.images.resampling import SCORE_SIZE
+from analysis.prediction.filters import edge_padded, scaled, without_small
 from trainable.machine.cores import cpu_count
 from trainable.metric.bootstrap import mean_ious
 from trainable.metric.confusion import confusion_matrices
 from trainable.run_folder.out_of_fold import Map
 
-C = len(CLASSES)
 ClassMap = NDArray[np.uint8]
 
-CRF_PHOTOS = 120
-"""Photos on which parameters of the CRF are searched; those that are best are then scored on all."""
+SIDE = 256
+"""Pixels per side of maps that sizes, distances and numbers of photos here are given for; others have their share."""
+
+CRF_PHOTOS, FEWEST = 120, 24
+"""Photos on which parameters of the CRF are searched; those that are best are then scored on all. Fewer where maps are
+larger, which take as much longer."""
 
 WINDOW = 48
 """Photos that are handed to the CRF's processes at a time."""
 
 PIECES = (0, 16, 32, 64, 128, 256)
-"""Sizes in pixels of 256 x 256 below which connected pieces may be removed."""
+"""Sizes in pixels below which connected pieces may be removed."""
 
 FACTORS = (0.4, 0.6, 0.8, 0.9, 1.0, 1.1, 1.25, 1.6, 2.5)
 
@@ -45,12 +47,15 @@ FACTORS = (0.4, 0.6, 0.8, 0.9, 1.0, 1.1, 1.25, 1.6, 2.5)
 def confusions_of(
     maps: FoldMaps, labelled: Labelled, to_classes: Callable[[Map, int], Sequence[ClassMap]]
 ) -> list[Confusions]:
-    """Return the confusion matrices (N, C, C) of each of the class maps made of a photo's map and its part."""
+    """Return the confusion matrices (N, C, C) of each of the class maps made of a photo's map and its part.
+
+    A map is handed on without the padding of the score's frame, and class maps have none.
+    """
 
     def score(group: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         return [
             confusion(labelled, int(position), to_classes(probabilities, int(labelled.part[position])))
-            for position, probabilities in zip(group, read_all(maps, labelled, group), strict=True)
+            for position, probabilities in zip(group, _unpadded(maps, labelled, group), strict=True)
         ]
 
     groups = labelled.groups()
@@ -61,22 +66,40 @@ def confusions_of(
 
 
 def confusion(labelled: Labelled, position: int, classes: Sequence[ClassMap]) -> NDArray[np.int64]:
-    """Return the confusion matrices (K, C, C) of K class maps of a photo."""
-    truth = torch.from_numpy(labelled.truth([position])).expand(len(classes), SCORE_SIZE, SCORE_SIZE)
-    return confusion_matrices(truth, torch.from_numpy(np.stack(classes)), C).numpy()
+    """Return the confusion matrices (K, C, C) of K class maps of a photo, with padding or without."""
+    said = np.stack(classes)
+    height, width = said.shape[1:]
+    truth = torch.from_numpy(labelled.truth([position])[:, :height, :width]).expand(said.shape)
+    return confusion_matrices(truth, torch.from_numpy(said), len(labelled.classes)).numpy()
+
+
+def area(labelled: Labelled) -> float:
+    """Return the pixels of the score's frame, in those of `SIDE` x `SIDE`."""
+    return math.prod(labelled.geometry.score) / SIDE**2
+
+
+def _unpadded(maps: FoldMaps, labelled: Labelled, positions: NDArray[np.int64]) -> Iterator[Map]:
+    """Yield the part of each photo's map that the photo fills."""
+    for position, probabilities in zip(positions, read_all(maps, labelled, positions), strict=True):
+        height, width = labelled.content(int(position))
+        yield probabilities[:, :height, :width]
 
 
 def fit_pieces(
     maps: FoldMaps, labelled: Labelled, to_classes: Callable[[Map, int], ClassMap], before: Confusions
 ) -> Gate:
-    """Fit the size below which connected pieces become background."""
+    """Fit the size below which connected pieces are removed, see `without_small`."""
+    sizes = [round(size * area(labelled)) for size in PIECES]
+    background = labelled.classes.background
     options = confusions_of(
         maps,
         labelled,
-        lambda probabilities, part: [without_small(to_classes(probabilities, part), size) for size in PIECES],
+        lambda probabilities, part: [
+            without_small(to_classes(probabilities, part), size, background) for size in sizes
+        ],
     )
     after, _ = without_own_part(options, labelled.part)
-    size = PIECES[best_option(options, np.ones(len(before), bool))]
+    size = sizes[best_option(options, np.ones(len(before), bool))]
     return judge("small pieces", before, after, {"pixels": size})
 
 
@@ -96,10 +119,11 @@ def fit_factors(maps: FoldMaps, labelled: Labelled, before: Confusions) -> tuple
 
 def class_factors(samples: Samples, rounds: int = 2) -> NDArray[np.float32]:
     """Return factors (C,) of the classes' probabilities, improved one class at a time for the samples' mIoU."""
-    factors = np.ones(C, np.float32)
+    classes = samples.values.shape[1]
+    factors = np.ones(classes, np.float32)
     best = sampled_miou(samples, [0], factors)
     for _ in range(rounds):
-        for index in range(C):
+        for index in range(classes):
             for factor in FACTORS:
                 tried = factors.copy()
                 tried[index] = factor
@@ -108,10 +132,17 @@ def class_factors(samples: Samples, rounds: int = 2) -> NDArray[np.float32]:
     return factors
 
 
-def crf_options(count: int, seed: int = 0) -> Iterator[tuple[optuna.Study, optuna.Trial, dict[str, Any]]]:
+def crf_options(
+    count: int, seed: int = 0, scale: float = 1.0
+) -> Iterator[tuple[optuna.Study, optuna.Trial, dict[str, Any]]]:
     """Yield parameters of the CRF that cover their ranges evenly, asked of an Optuna study.
 
     A quasi-random sampler does not look at scores: else what is tried would depend on the photos that judge it.
+
+    Args:
+        count: of the options.
+        seed: of the sampler.
+        scale: sides of the maps, in those of `SIDE` pixels: distances grow with them.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
@@ -124,8 +155,8 @@ def crf_options(count: int, seed: int = 0) -> Iterator[tuple[optuna.Study, optun
             study,
             trial,
             {
-                "near": trial.suggest_float("near", 1, 6),
-                "alike": trial.suggest_float("alike", 8, 80, log=True),
+                "near": trial.suggest_float("near", 1 * scale, 6 * scale),
+                "alike": trial.suggest_float("alike", 8 * scale, 80 * scale, log=True),
                 "colour": trial.suggest_float("colour", 3, 30, log=True),
                 "smooth_weight": trial.suggest_float("smooth_weight", 0.3, 5, log=True),
                 "colour_weight": trial.suggest_float("colour_weight", 0.5, 10, log=True),
@@ -147,9 +178,10 @@ def fit_crf(
         options: parameters to try.
         tick: told of each photo.
     """
-    some = _some_of_each_part(labelled.part, CRF_PHOTOS)
+    photos = min(max(round(CRF_PHOTOS / area(labelled)), FEWEST), CRF_PHOTOS)
+    some = _some_of_each_part(labelled.part, photos)
     tried, scored = [], []
-    for study, trial, params in crf_options(options):
+    for study, trial, params in crf_options(options, scale=math.sqrt(area(labelled))):
         matrices = _crf_confusions(maps, labelled, some, params, executor, tick)
         study.tell(trial, float(mean_ious(matrices)[0]))
         tried.append(params)
@@ -169,10 +201,10 @@ def crf_maps(
 ) -> Iterator[tuple[int, Map]]:
     """Yield each photo's position and its map after the CRF that was chosen without it."""
     for group in labelled.groups():
-        photos = labelled.images(SCORE_SIZE, group)
-        params = nested[int(labelled.part[group[0]])]
-        refined = crf.refine_all(executor, list(read_all(maps, labelled, group)), list(photos), params)
-        yield from zip(group.tolist(), refined, strict=True)
+        photos, params = labelled.scored_photos(group), nested[int(labelled.part[group[0]])]
+        refined = crf.refine_all(executor, list(_unpadded(maps, labelled, group)), photos, params)
+        for position, probabilities in zip(group.tolist(), refined, strict=True):
+            yield position, edge_padded(probabilities, labelled.geometry.score)
 
 
 def _crf_confusions(
@@ -186,8 +218,8 @@ def _crf_confusions(
     matrices = []
     for start in range(0, len(positions), WINDOW):
         window = positions[start : start + WINDOW]
-        photos = list(labelled.images(SCORE_SIZE, window))
-        refined = crf.refine_all(executor, list(read_all(maps, labelled, window)), photos, params)
+        photos = labelled.scored_photos(window)
+        refined = crf.refine_all(executor, list(_unpadded(maps, labelled, window)), photos, params)
         for position, probabilities in zip(window, refined, strict=True):
             matrices.append(confusion(labelled, int(position), [probabilities.argmax(0).astype(np.uint8)])[0])
             tick(1)

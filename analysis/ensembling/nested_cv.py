@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from analysis.ensembling.weights import SINGLE, Weights, fit_weights
 from analysis.pool.labelled_photos import Labelled
 from analysis.pool.pixel_samples import FoldMaps, Samples, whole_map
-from trainable.classes import CLASSES
-from trainable.images.resampling import SCORE_SIZE
 from trainable.machine.cores import cpu_count
 from trainable.metric.bootstrap import Interval, difference_interval, mean_ious, miou_interval
 from trainable.metric.confusion import confusion_matrices
 
-C = len(CLASSES)
+THREAD_BYTES = 300_000_000
+"""Of the probabilities that a thread adds up; larger maps are added up by fewer threads."""
+
 Fits = dict[str, Weights]
 """Weights by the way of fitting them."""
 
@@ -76,7 +76,9 @@ def nested_confusions(
     """Return each method's confusion matrices (N, C, C) over all pixels, by weights fitted without the photo's part."""
     methods = list(next(iter(by_part.values())))
     weights = {part: np.stack(list(fits.values())).astype(np.float32) for part, fits in by_part.items()}
-    confusions = {method: np.zeros((len(labelled.file_names), C, C), np.int64) for method in methods}
+    count, (height, width) = len(labelled.classes), labelled.geometry.score
+    confusions = {method: np.zeros((len(labelled.file_names), count, count), np.int64) for method in methods}
+    photo_bytes = 4 * len(methods) * count * height * width
 
     def score(positions: NDArray[np.int64]) -> None:
         # All of one part and fold: the same members, whose files are read in order.
@@ -86,17 +88,18 @@ def nested_confusions(
         fold = int(labelled.fold[positions[0]])
         for position, *maps in zip(positions, *(members[index][fold].read(names) for index in used), strict=True):
             size = labelled.sizes([position])[0]
-            mixed = np.zeros((len(methods), C, SCORE_SIZE, SCORE_SIZE), np.float32)
+            mixed = np.zeros((len(methods), count, height, width), np.float32)
             for index, probabilities in zip(used, maps, strict=True):  # one at a time: there may be a hundred
-                whole = whole_map(probabilities, size)
+                whole = whole_map(probabilities, size, labelled.geometry)
                 for row in np.flatnonzero(of_part[:, index].any(1)):
                     mixed[row] += of_part[row, index, :, None, None] * whole
-            truth = torch.from_numpy(labelled.truth([position])).expand(len(methods), SCORE_SIZE, SCORE_SIZE)
-            matrices = confusion_matrices(truth, torch.from_numpy(mixed).max(1).indices, C).numpy()
+            truth = torch.from_numpy(labelled.truth([position])).expand(len(methods), height, width)
+            matrices = confusion_matrices(truth, torch.from_numpy(mixed).max(1).indices, count).numpy()
             for method, matrix in zip(methods, matrices, strict=True):
                 confusions[method][position] = matrix
 
-    with ThreadPoolExecutor(cpu_count()) as pool:
+    threads = max(min(cpu_count(), cpu_count() * THREAD_BYTES // photo_bytes), 1)
+    with ThreadPoolExecutor(threads) as pool:
         list(pool.map(score, labelled.groups()))
     return confusions
 

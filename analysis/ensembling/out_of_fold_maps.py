@@ -20,7 +20,6 @@ from analysis.pool.labelled_photos import Labelled
 from analysis.pool.pixel_samples import FoldMaps
 from analysis.prediction.ensemble_file import Ensemble, Voter, stamp
 from analysis.prediction.networks import Networks, mixed
-from trainable.images.resampling import SCORE_SIZE
 from trainable.run_folder.out_of_fold import DamagedMapsError, Map, Maps, encoded, write_maps
 
 VERSION = 2
@@ -65,7 +64,7 @@ def write_all(path: Path, labelled: Labelled, maps: Iterable[tuple[int, Map]]) -
     """Write a map of each photo, given with its position, and return them by fold."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = ((labelled.file_names[position], encoded([probabilities])[0]) for position, probabilities in maps)
-    write_maps(path, rows, SCORE_SIZE)
+    write_maps(path, rows, labelled.geometry.score, classes=labelled.classes.names)
     return dict.fromkeys(sorted(set(labelled.fold.tolist())), Maps.open(path))
 
 
@@ -95,14 +94,15 @@ def _predicted(
         if any(share.any() for share in folds)
         for folder in member.models.values()
     }
-    for group in labelled.groups(networks.chunk(list(used.values()))):
+    most = networks.chunk(list(used.values()), labelled.classes, labelled.geometry)
+    for group in labelled.groups(most):
         fold, weights = int(labelled.fold[group[0]]), nested[int(labelled.part[group[0]])]
         voters = tuple(
             Voter(member.models[fold], fold, share)
             for member, share in zip(members, weights, strict=True)
             if share.any()
         )
-        ensemble = Ensemble(Path(), voters, (view,), ())
+        ensemble = Ensemble(Path(), voters, (view,), (), classes=labelled.classes, geometry=labelled.geometry)
         predicted = mixed(
             ensemble, len(group), partial(labelled.images, positions=group), networks, labelled.sizes(group)
         )
@@ -117,5 +117,5 @@ def _open(path: Path, labelled: Labelled) -> FoldMaps | None:
         maps = Maps.open(path)
     except DamagedMapsError:
         return None  # cut off: it is made again
-    whole = set(maps.row_of) >= set(labelled.file_names)
+    whole = set(maps.row_of) >= set(labelled.file_names) and maps.shape == labelled.geometry.score
     return dict.fromkeys(sorted(set(labelled.fold.tolist())), maps) if whole else None

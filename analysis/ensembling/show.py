@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from analysis.prediction.submission import predict_options
 from trainable.machine.called_as import command_line
 from trainable.run_folder.ensemble_record import Stage, read_ensemble
 from trainable.storage.remote import push_back
@@ -25,8 +26,10 @@ def build_shown(runs: list[Path], console: Console, **options: Any) -> Path:
             return lambda done: bars.advance(task, done)
 
         path = build(runs, lambda message: console.print(message, highlight=False, soft_wrap=True), progress, **options)
-    console.print(stage_table(read_ensemble(path).stages))
-    again = command_line("analysis/ensemble_predict.py", "--run", *map(str, runs), "--out", "submission.csv")
+    record = read_ensemble(path)
+    console.print(stage_table(record.stages, record.geometry.score_text))
+    written = predict_options(record.classes, record.geometry)
+    again = command_line("analysis/ensemble_predict.py", "--run", *map(str, runs), *written)
     console.print(
         f"stored in {path}; next:\n  {again}",
         highlight=False,
@@ -36,9 +39,9 @@ def build_shown(runs: list[Path], console: Console, **options: Any) -> Path:
     return path
 
 
-def stage_table(stages: Sequence[Stage]) -> Table:
-    """Return the out-of-fold mIoU after each step."""
-    table = Table(title="Out-of-fold mIoU at 256 x 256", title_justify="left", box=None)
+def stage_table(stages: Sequence[Stage], score_text: str) -> Table:
+    """Return the out-of-fold mIoU after each step, measured where `Geometry.score_text` says."""
+    table = Table(title=f"Out-of-fold mIoU at {score_text}", title_justify="left", box=None)
     table.add_column("step")
     table.add_column("mIoU", justify="right")
     table.add_column("95% over photos", justify="right")

@@ -16,9 +16,11 @@ from analysis.ensembling.weights import sampled_miou
 from analysis.pool.candidates import Member
 from analysis.pool.labelled_photos import Labelled
 from analysis.pool.pixel_samples import FoldMaps, Samples, draw_samples
+from analysis.prediction.networks import for_frames
 from analysis.prediction.views import PLAIN, VIEWS
-from trainable.classes import CLASSES
+from trainable.classes import COMPETITION, Classes
 from trainable.config import TrialConfig
+from trainable.geometry import Shape, frame_of
 from trainable.metric.bootstrap import Interval, difference_interval, mean_ious
 from trainable.model.segmenter import check_model
 
@@ -63,7 +65,9 @@ def choose_views(
     chains = {part: _greedy(samples.of(labelled.part != part), costs, least_gain) for part in parts}
     # Of each part the first of its views, the first two, and so on.
     fits = {
-        part: {str(count): _share(views[:count], len(names)) for count in range(1, len(chain) + 1)}
+        part: {
+            str(count): _share(views[:count], len(names), len(labelled.classes)) for count in range(1, len(chain) + 1)
+        }
         for part, views in chains.items()
     }
     first = list(nested_confusions([maps[name] for name in names], labelled, fits).values())
@@ -100,10 +104,13 @@ def _added(chosen: Sequence[int], costs: Sequence[float]) -> float:
     return sum(costs[index] for index in chosen[1:])
 
 
-def usable_views(names: Sequence[str], members: Sequence[Member]) -> tuple[dict[str, float], list[str]]:
+def usable_views(
+    names: Sequence[str], members: Sequence[Member], classes: Classes = COMPETITION
+) -> tuple[dict[str, float], list[str]]:
     """Return the views that all members' networks can take, with their mean costs, and why others are left out.
 
-    A scale at which no network sees another size than in an earlier view is left out too.
+    A scale at which no network sees another size than in an earlier view is left out too, and mirrored photos where
+    classes may not be mirrored.
     """
     configs = [TrialConfig.from_dict(next(iter(member.models.values())).config()) for member in members]
     costs: dict[str, float] = {}
@@ -113,7 +120,9 @@ def usable_views(names: Sequence[str], members: Sequence[Member]) -> tuple[dict[
         view = VIEWS[name]
         sizes = [view.size(config.image_size) for config in configs]
         look = (view.flipped, view.turns, *sizes)
-        problem = next((fault for fault in map(_problem, configs, sizes) if fault), None)
+        frames = [view.seen(frame_of(size, config.aspect)) for config, size in zip(configs, sizes, strict=True)]
+        mirrored = "the classes tell sides apart that a mirror swaps" if view.flipped and not classes.may_mirror else ""
+        problem = mirrored or next((fault for fault in map(_problem, configs, frames) if fault), None)
         if problem or look in looks:
             why = problem or "it is the same size as another view"
             notes.append(f"photos {name} are left out of the test-time augmentation: {why}")
@@ -123,13 +132,13 @@ def usable_views(names: Sequence[str], members: Sequence[Member]) -> tuple[dict[
     return costs, notes
 
 
-def _problem(config: TrialConfig, size: int) -> str | None:
-    """Return why a network cannot take photos of a size other than it was trained at, or None."""
-    if size == config.image_size:
+def _problem(config: TrialConfig, frame: Shape) -> str | None:
+    """Return why a network cannot take photos in a frame; None for its own, and for all where it has learnt tiles."""
+    if config.tile_size or frame == config.input_shape:
         return None
     try:
         # Its own weights follow, so that those of its encoder need not be at hand.
-        check_model(replace(config, image_size=size, encoder_weights="none"))
+        check_model(replace(for_frames(config, frame), encoder_weights="none"))
     except ValueError as error:
         return str(error)
     return None
@@ -138,7 +147,7 @@ def _problem(config: TrialConfig, size: int) -> str | None:
 def view_scores(maps: Mapping[str, FoldMaps], labelled: Labelled) -> dict[str, float]:
     """Return the out-of-fold mIoU of each view alone."""
     parts = sorted(set(labelled.part.tolist()))
-    fits = {name: _share([index], len(maps)) for index, name in enumerate(maps)}
+    fits = {name: _share([index], len(maps), len(labelled.classes)) for index, name in enumerate(maps)}
     confusions = nested_confusions(list(maps.values()), labelled, dict.fromkeys(parts, fits))
     return {name: float(mean_ious(matrices)[0]) for name, matrices in confusions.items()}
 
@@ -157,6 +166,6 @@ def _greedy(samples: Samples, costs: Sequence[float], least_gain: float) -> list
     return chosen
 
 
-def _share(chosen: Sequence[int], views: int) -> NDArray[np.float64]:
+def _share(chosen: Sequence[int], views: int, classes: int) -> NDArray[np.float64]:
     shares = np.isin(np.arange(views), chosen) / len(chosen)
-    return np.repeat(shares[:, None], len(CLASSES), axis=1)
+    return np.repeat(shares[:, None], classes, axis=1)

@@ -78,7 +78,7 @@ def make_soup(member: Member, labelled: Labelled, out: TrialFolder) -> TrialFold
 
 @torch.no_grad()
 def measure_norms(model: Segmenter, photos: Tensor, batch: int = 8) -> None:
-    """Set the batch norms' statistics to those of photos (N, S, S, 3)."""
+    """Set the batch norms' statistics to those of photos (N, H, W, 3)."""
     norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
@@ -127,7 +127,9 @@ def _compared(soup: Voter, own: Sequence[Voter], views: Sequence[str], labelled:
     networks = Networks()
     confusions = []
     for voters in ([soup], own):
-        ensemble = Ensemble(Path(), tuple(voters), tuple(views), ()).evened()
+        ensemble = Ensemble(
+            Path(), tuple(voters), tuple(views), (), classes=labelled.classes, geometry=labelled.geometry
+        ).evened()
         maps = mixed(
             ensemble, len(positions), lambda size: labelled.images(size, positions), networks, labelled.sizes(positions)
         )

@@ -10,14 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from analysis.pool.pixel_samples import Samples
-from trainable.classes import CLASSES
-
-C = len(CLASSES)
-BITS = 4
-"""Bits that hold a class index."""
 
 PICKS = 12
-"""Of a greedy selection; 255 times it, shifted by `BITS`, is to fit into 16 bits."""
+"""Of a greedy selection; 255 times it has 12 bits, so that with at most 16 classes a sum and a class have 16."""
 
 BAGS = 4
 FEW = 5
@@ -32,12 +27,12 @@ def fit_weights(samples: Samples, seed: int = 0) -> dict[str, Weights]:
     members = len(samples.values)
     ious = np.array([_class_iou(_confusion(samples, probabilities.argmax(0))) for probabilities in samples.values])
     ranked = np.argsort(-np.nanmean(ious, 1), kind="stable")
-    picked = greedy(samples, seed)
+    picked, classes = greedy(samples, seed), samples.values.shape[1]
     return {
-        SINGLE: _even(np.eye(members)[ranked[0]]),
-        "equal": _even(np.isin(np.arange(members), ranked[:FEW]).astype(float)),
-        "greedy": _even(picked),
-        "fitted": _even(fitted(samples, picked)),
+        SINGLE: _even(np.eye(members)[ranked[0]], classes),
+        "equal": _even(np.isin(np.arange(members), ranked[:FEW]).astype(float), classes),
+        "greedy": _even(picked, classes),
+        "fitted": _even(fitted(samples, picked), classes),
         "class weighted": class_weighted(ious, picked),
     }
 
@@ -70,7 +65,7 @@ def fitted(samples: Samples, start: NDArray[np.float64]) -> NDArray[np.float64]:
     for _ in range(STEPS):
         optimizer.zero_grad()
         mixed = torch.einsum("m,mcp->cp", logits.softmax(0), values) * weight
-        confusion = agreed + torch.zeros(C, C).index_add(0, truth, mixed.T)
+        confusion = agreed + torch.zeros_like(agreed).index_add(0, truth, mixed.T)
         hits = confusion.diagonal()
         union = confusion.sum(0) + confusion.sum(1) - hits
         loss = -(hits / union.clamp(min=1e-6))[union > 0].mean()
@@ -90,12 +85,15 @@ def class_weighted(ious: NDArray[np.float64], start: NDArray[np.float64]) -> Wei
 
 def _greedy(samples: Samples) -> NDArray[np.float64]:
     """Return how often each member was picked, as shares, (M,)."""
-    shifted = np.left_shift(samples.values, BITS, dtype=np.uint16)
-    truth = samples.truth.astype(np.int64) << BITS
+    count, pixels = samples.values.shape[1:]
+    bits = (count - 1).bit_length()  # that hold a class index
+    kind = np.dtype(np.uint16 if bits <= 4 else np.uint32)
+    shifted = np.left_shift(samples.values, bits, dtype=kind)
+    truth = samples.truth.astype(np.int64) << bits
     agreed = samples.agreed.sum(0)
     # The lowest bits hold the class, the first one largest, so that a maximum over sums tells its class.
-    total = np.repeat((C - 1 - np.arange(C, dtype=np.uint16))[:, None], samples.values.shape[2], axis=1)
-    candidate, best = np.empty_like(total), np.empty(total.shape[1], np.uint16)
+    total = np.repeat((count - 1 - np.arange(count, dtype=kind))[:, None], pixels, axis=1)
+    candidate, best = np.empty_like(total), np.empty(pixels, kind)
     picks: list[int] = []
     scores: list[float] = []
     for _ in range(PICKS):
@@ -103,9 +101,9 @@ def _greedy(samples: Samples) -> NDArray[np.float64]:
         for member in shifted:
             np.add(total, member, out=candidate)
             np.maximum.reduce(candidate, axis=0, out=best)
-            classes = C - 1 - (best & (2**BITS - 1)).astype(np.int64)
-            counts = np.bincount(truth | classes, samples.weight, 1 << 2 * BITS)
-            mious.append(_miou(counts.reshape(1 << BITS, 1 << BITS)[:C, :C] + agreed))
+            classes = count - 1 - (best & (2**bits - 1)).astype(np.int64)
+            counts = np.bincount(truth | classes, samples.weight, 1 << 2 * bits)
+            mious.append(_miou(counts.reshape(1 << bits, 1 << bits)[:count, :count] + agreed))
         picks.append(int(np.argmax(mious)))
         scores.append(max(mious))
         total += shifted[picks[-1]]
@@ -120,8 +118,9 @@ def sampled_miou(samples: Samples, members: Sequence[int], factors: NDArray[np.f
 
 
 def _confusion(samples: Samples, classes: NDArray[np.integer]) -> NDArray[np.float64]:
-    counts = np.bincount(samples.truth.astype(np.int64) * C + classes, samples.weight, C * C)
-    return counts.reshape(C, C) + samples.agreed.sum(0)
+    count = samples.values.shape[1]
+    counts = np.bincount(samples.truth.astype(np.int64) * count + classes, samples.weight, count**2)
+    return counts.reshape(count, count) + samples.agreed.sum(0)
 
 
 def _class_iou(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -134,6 +133,6 @@ def _miou(confusion: NDArray[np.float64]) -> float:
     return float(np.nanmean(_class_iou(confusion)))
 
 
-def _even(weights: NDArray[np.float64]) -> Weights:
+def _even(weights: NDArray[np.float64], classes: int) -> Weights:
     """Return weights (M,) as those of every class, (M, C)."""
-    return np.repeat((weights / weights.sum())[:, None], C, axis=1)
+    return np.repeat((weights / weights.sum())[:, None], classes, axis=1)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trainable.classes import CLASSES
+from analysis.pool.same_scores import check_same_scores
+from trainable.config import NO_FOLD
 from trainable.counts import agrees, counted
 from trainable.dataset.folds import Folds
 from trainable.engine.checkpoint import saved_header
@@ -73,7 +74,7 @@ def read_pool(paths: Sequence[Path], top: int | None = None) -> Pool:
             f"no trial in {' or '.join(str(run.path) for run in runs)} has kept its weights and out-of-fold "
             f"probabilities{''.join(f'; {note}' for note in notes)}; search again, or with a larger --keep-gb"
         )
-    covered = _covered(members, len(set(folds.fold_of.values())))
+    covered = _covered(members, len(set(folds.fold_of.values()) - {NO_FOLD}))
     fitting = [member.only(covered) for member in members if set(covered) <= set(member.models)]
     if len(fitting) < len(members):
         count, which = len(members) - len(fitting), ", ".join(map(str, covered))
@@ -88,10 +89,10 @@ def read_pool(paths: Sequence[Path], top: int | None = None) -> Pool:
 
 
 def check_same(runs: Sequence[RunFolder]) -> Folds:
-    """Return the folds of some runs, which must be of the same photos, split alike.
+    """Return the folds of some runs, which must be of the same photos and classes, split alike.
 
     Raises:
-        ValueError: runs whose data, folds or classes differ: both are named.
+        ValueError: runs whose data, folds, classes or frames differ: both are named.
     """
     for name, count in Counter(run.path.name for run in runs).items():
         if count > 1:
@@ -108,11 +109,21 @@ def check_same(runs: Sequence[RunFolder]) -> Folds:
                     f"{first.path.name} and {run.path.name} cannot be used together: their {what} differ "
                     f"({str(ours)[:16]} and {str(theirs)[:16]}); name runs of the same data and folds"
                 )
-    for run in runs:
-        classes = tuple(run.folds_classes())
-        if classes != CLASSES:
-            raise ValueError(f"{run.path} is of the classes {', '.join(classes)}; this version's: {', '.join(CLASSES)}")
-    return Folds.read(first.folds)
+    records = [(run.path.name, run.record()) for run in runs]
+    check_same_scores(records)
+    for name, other in records[1:]:
+        if other.geometry.aspect != record.geometry.aspect:
+            raise ValueError(
+                f"networks that vote see photos in frames of one aspect; that of {first.path.name} is "
+                f"{record.geometry.aspect:g}, of {name} {other.geometry.aspect:g}: name only runs that share it"
+            )
+    folds = Folds.read(first.folds)
+    if folds.classes != record.classes.names:
+        raise ValueError(
+            f"{first.path.name} is damaged: search.json has the classes {', '.join(record.classes.names)}, folds.json "
+            f"{', '.join(folds.classes)}; bring both back from a copy of the run"
+        )
+    return folds
 
 
 def _covered(members: Sequence[Member], every: int) -> tuple[int, ...]:
@@ -144,6 +155,7 @@ def score(member: Member) -> float:
 
 
 def _members(run: RunFolder) -> tuple[list[Member], list[str]]:
+    classes = run.record().classes.names
     members: list[Member] = []
     damaged, dropped, going, broken = [], [], [], []
     for trial in run.trials():
@@ -161,13 +173,13 @@ def _members(run: RunFolder) -> tuple[list[Member], list[str]]:
             if models and not usable:
                 dropped.append(trial.number)
             elif usable:
-                members.append(_read(run, trial.number, usable))
+                members.append(_read(run, trial.number, usable, classes))
         except DAMAGE as error:
             damaged.append(f"{trial.number} ({(str(error).splitlines() or [type(error).__name__])[0]})")
     return members, _notes(run.path.name, damaged, dropped, going, broken)
 
 
-def _read(run: RunFolder, number: int, models: dict[int, TrialFolder]) -> Member:
+def _read(run: RunFolder, number: int, models: dict[int, TrialFolder], classes: tuple[str, ...]) -> Member:
     """Read of each of a member's files as much as tells that they are whole and of the same epoch."""
     maps = {}
     for fold, folder in models.items():
@@ -178,6 +190,8 @@ def _read(run: RunFolder, number: int, models: dict[int, TrialFolder]) -> Member
         maps[fold] = Maps.open(folder.out_of_fold)
         if set(maps[fold].row_of) != names:
             raise ValueError(f"{folder.out_of_fold} is of other photos than confusion.npz")
+        if maps[fold].classes != classes:
+            raise ValueError(f"{folder.out_of_fold} is of other classes than search.json")
         epoch = saved_header(folder.best_weights).get("epoch")
         if maps[fold].epoch not in (0, epoch):
             raise ValueError(f"{folder.out_of_fold} is of epoch {maps[fold].epoch}, best.safetensors of {epoch}")

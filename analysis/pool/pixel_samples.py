@@ -17,13 +17,10 @@ import torch
 from numpy.typing import NDArray
 
 from analysis.pool.labelled_photos import Labelled
-from trainable.classes import CLASSES
-from trainable.images.resampling import SCORE_SIZE
+from trainable.geometry import COMPETITION_GEOMETRY, Geometry
 from trainable.machine.cores import cpu_count
 from trainable.metric.score_maps import COMPETITION_SIZE, at_score_pixels
-from trainable.run_folder.out_of_fold import DamagedMapsError, Map, Maps, at_256
-
-C = len(CLASSES)
+from trainable.run_folder.out_of_fold import DamagedMapsError, Map, Maps, scored
 
 FoldMaps = Mapping[int, Maps]
 """Out-of-fold probabilities by fold: of a member, or of whatever else is combined like one."""
@@ -70,10 +67,13 @@ def draw_samples(
     """
     photos = len(labelled.file_names)
     count = int(np.clip(budget / (len(members) * photos), LEAST, MOST))
-    truth = labelled.truth(np.arange(photos))
-    rng = np.random.default_rng(seed)
-    drawn = [_draw(mask, count, rng) for mask in truth]
-    values = np.empty((len(members), C, sum(len(pixels) for pixels, _ in drawn)), np.uint8)
+    names, rng = len(labelled.classes), np.random.default_rng(seed)
+    drawn, classes_of = [], []
+    for position in range(photos):  # one at a time: masks as large as photos do not all fit into memory
+        mask = labelled.truth([position])[0]
+        drawn.append(_draw(mask, count, rng, names))
+        classes_of.append(mask.reshape(-1)[drawn[-1][0]])
+    values = np.empty((len(members), names, sum(len(pixels) for pixels, _ in drawn)), np.uint8)
     threads = cpu_count()
     with ThreadPoolExecutor(threads) as pool:
         tasks = [pool.submit(_fill, values[index], member, labelled, drawn) for index, member in enumerate(members)]
@@ -83,36 +83,44 @@ def draw_samples(
         except DamagedMapsError as error:
             raise DamagedMemberError(index, str(error)) from error
     photo = np.repeat(np.arange(photos, dtype=np.int32), [len(pixels) for pixels, _ in drawn])
-    classes = np.concatenate([mask.reshape(-1)[pixels] for mask, (pixels, _) in zip(truth, drawn, strict=True)])
+    classes = np.concatenate(classes_of)
     weight = np.concatenate([weight for _, weight in drawn])
     if not split:
-        return Samples(values, classes, weight, photo, np.zeros((photos, C, C)))
+        return Samples(values, classes, weight, photo, np.zeros((photos, names, names)))
     return _split(values, classes, weight, photo, photos)
 
 
-def whole_map(each: Map, size: Sequence[int] | NDArray[np.int64] = COMPETITION_SIZE) -> NDArray[np.float32]:
-    """Return a map (C, S, S) of a photo of a height and width at 256 x 256, float32 times 255."""
-    return at_256(torch.from_numpy(each)[None], np.array([size]))[0].numpy()
+def whole_map(
+    each: Map,
+    size: Sequence[int] | NDArray[np.int64] = COMPETITION_SIZE,
+    geometry: Geometry = COMPETITION_GEOMETRY,
+) -> NDArray[np.float32]:
+    """Return a map (C, H, W) of a photo of a height and width where the score looks, (C, h, w) float32 times 255."""
+    return scored(torch.from_numpy(each)[None], np.array([size]), geometry)[0].numpy()
 
 
 def at_pixels(
-    each: Map, pixels: NDArray[np.int64], size: Sequence[int] | NDArray[np.int64] = COMPETITION_SIZE
+    each: Map,
+    pixels: NDArray[np.int64],
+    size: Sequence[int] | NDArray[np.int64] = COMPETITION_SIZE,
+    geometry: Geometry = COMPETITION_GEOMETRY,
 ) -> NDArray[np.uint8]:
-    """Return `whole_map` at some pixels (p,) of the 256 x 256, (C, p), rounded, without working out the others."""
-    rows, columns = pixels // SCORE_SIZE, pixels % SCORE_SIZE
-    if each.shape[-1] == SCORE_SIZE:
+    """Return `whole_map` at some pixels (p,) of the score's frame, (C, p), rounded, without working out the others."""
+    rows, columns = pixels // geometry.score[1], pixels % geometry.score[1]
+    if each.shape[1:] == geometry.score:
         return each[:, rows, columns]
     photo, row, column = (torch.from_numpy(index) for index in (np.zeros_like(pixels), rows, columns))
-    probabilities = at_score_pixels(torch.from_numpy(each)[None], photo, row, column, (int(size[0]), int(size[1])))
+    own = (int(size[0]), int(size[1]))
+    probabilities = at_score_pixels(torch.from_numpy(each)[None], photo, row, column, own, geometry)
     return probabilities.round_().to(torch.uint8).numpy().T
 
 
 def _draw(
-    mask: NDArray[np.uint8], count: int, rng: np.random.Generator
+    mask: NDArray[np.uint8], count: int, rng: np.random.Generator, classes: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Draw about `count` pixels of a mask, each class by the root of its pixels, and what each stands for."""
     flat = mask.reshape(-1)
-    pixels = np.bincount(flat, minlength=C)[:C]
+    pixels = np.bincount(flat, minlength=classes)[:classes]
     share = np.sqrt(pixels)
     counts = np.minimum(np.ceil(count * share / max(share.sum(), 1)).astype(np.int64), pixels)
     chosen, weights = [], []
@@ -133,7 +141,7 @@ def _fill(values: NDArray[np.uint8], member: FoldMaps, labelled: Labelled, drawn
         names = [labelled.file_names[position] for position in positions]
         for position, probabilities in zip(positions, maps.read(names), strict=True):
             values[:, starts[position] : starts[position + 1]] = at_pixels(
-                probabilities, drawn[int(position)][0], labelled.sizes([int(position)])[0]
+                probabilities, drawn[int(position)][0], labelled.sizes([int(position)])[0], labelled.geometry
             )
 
 
@@ -145,11 +153,11 @@ def _split(
     photos: int,
 ) -> Samples:
     """Count the pixels on which all members have the same class and keep the others."""
-    first = values[0].argmax(0)
+    first, classes = values[0].argmax(0), values.shape[1]
     agree = np.ones(len(truth), bool)
     for probabilities in values[1:]:
         agree &= probabilities.argmax(0) == first
-    index = (photo[agree].astype(np.int64) * C + truth[agree]) * C + first[agree]
-    agreed = np.bincount(index, weight[agree], photos * C * C).reshape(photos, C, C).astype(np.float64)
+    index = (photo[agree].astype(np.int64) * classes + truth[agree]) * classes + first[agree]
+    agreed = np.bincount(index, weight[agree], photos * classes**2).reshape(photos, classes, classes).astype(np.float64)
     differ = ~agree
     return Samples(np.ascontiguousarray(values[:, :, differ]), truth[differ], weight[differ], photo[differ], agreed)

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from trainable.coco.reader import read_training
+from analysis.pool.same_scores import classes_differ
 from trainable.dataset.cache import Cache, build_cache
 from trainable.dataset.demo import find_data
+from trainable.formats.reading import read_data
 from trainable.labelled_photos import Dataset
 from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.search_record import SearchRecord
@@ -18,19 +19,26 @@ def data_folder(search: SearchRecord, data: Path | None = None) -> Path:
 
 
 def run_dataset(search: SearchRecord, data: Path | None = None) -> Dataset:
-    """Read the annotations of a run, given its record.
+    """Read the annotations of a run, given its record, in its classes.
 
     Raises:
-        ValueError: they are not those that the run began with.
+        ValueError: they, or their classes, are not those that the run began with.
         DataError: they are gone or damaged.
     """
-    dataset = read_training(data_folder(search, data))
+    dataset = read_data(data_folder(search, data), search.classes)
     if dataset.json_hash != search.data_hash:
         raise ValueError(
             f"the annotations in {dataset.root} are not those of the run: their hash is {dataset.json_hash[:16]}, "
             f"recorded {str(search.data_hash)[:16]}; restore them, or name by --data the folder they have moved to"
         )
+    if differing := classes_differ(search.classes, dataset.classes):
+        raise ValueError(f"the classes of the run and of {dataset.root} differ: {differing}; restore the annotations")
     return dataset
+
+
+def run_cache(search: SearchRecord, dataset: Dataset, image_size: int) -> Cache:
+    """Return a run's photos at an image size in the run's frames, given its record, cached where it cached them."""
+    return build_cache(dataset, image_size, search.cache_dir, geometry=search.geometry, skip_bad=search.skip_bad)[0]
 
 
 def labelled_cache(run: RunFolder, image_size: int, data: Path | None = None) -> Cache:
@@ -41,4 +49,4 @@ def labelled_cache(run: RunFolder, image_size: int, data: Path | None = None) ->
         DataError: the photos are gone or damaged.
     """
     search = run.record()
-    return build_cache(run_dataset(search, data), image_size, search.cache_dir, skip_bad=search.skip_bad)[0]
+    return run_cache(search, run_dataset(search, data), image_size)

@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.pool.candidates import Pool, read_pool
+from analysis.pool.same_scores import classes_differ, scores_differ
 from analysis.prediction.views import PLAIN
-from trainable.classes import CLASSES
+from trainable.classes import COMPETITION, Classes
 from trainable.config import NO_FOLD
 from trainable.engine.checkpoint import saved_header
+from trainable.geometry import COMPETITION_GEOMETRY, Geometry
 from trainable.machine.called_as import command_line
 from trainable.run_folder.chain_phases import longer_runs
 from trainable.run_folder.ensemble_record import EnsembleRecord, MemberRecord, Model, read_ensemble
@@ -54,6 +56,8 @@ class Ensemble:
     views: tuple[str, ...]
     filters: tuple[Mapping[str, Any], ...]
     record: EnsembleRecord | None = None  # the file's content; None where none is stored
+    classes: Classes = COMPETITION  # that its models tell apart
+    geometry: Geometry = COMPETITION_GEOMETRY  # of the photos it was made on
 
     @property
     def folds(self) -> list[int]:
@@ -63,7 +67,8 @@ class Ensemble:
     @property
     def hash(self) -> str:
         """Identify the ensemble: all that its predictions depend on."""
-        digest = hashlib.sha256(json.dumps([self.views, self.filters], sort_keys=True).encode())
+        of_data = [self.classes.to_dict(), self.geometry.to_dict()]
+        digest = hashlib.sha256(json.dumps([self.views, self.filters, of_data], sort_keys=True).encode())
         for voter in self.voters:
             digest.update(f"{voter.name} {voter.weight.tolist()} {stamp(voter.folder.best_weights)}".encode())
         return digest.hexdigest()[:16]
@@ -116,7 +121,7 @@ class Ensemble:
             for member in record.members
             for model in member.models
         ]
-        return cls(files[0], tuple(voters), record.views, record.filters, record)
+        return cls(files[0], tuple(voters), record.views, record.filters, record, record.classes, record.geometry)
 
 
 class NoEnsembleError(FileNotFoundError):
@@ -186,6 +191,13 @@ def _check_fits(file: Path, record: EnsembleRecord, runs: dict[str, RunFolder]) 
             if here != (recorded := getattr(record, key)):
                 difference = f"{recorded[:16]}, {run.path.name} has {str(here)[:16]}"
                 raise ValueError(f"{file} was made with the {key} {difference}; {again}")
+        differing = classes_differ(record.classes, search.classes) or scores_differ(record.geometry, search.geometry)
+        if differing or record.geometry != search.geometry:
+            differing = differing or "networks see photos in frames of another aspect"
+            raise ValueError(
+                f"an ensemble is of its runs' classes and frames; those of {file} and {run.path.name} differ: "
+                f"{differing}; {again}"
+            )
     for member in record.members:
         for model in member.models:
             weights = runs[member.run].path / model.path / "best.safetensors"
@@ -205,10 +217,11 @@ def stored_or_best(paths: Sequence[Path]) -> Ensemble:
     try:
         return Ensemble.read(paths)
     except NoEnsembleError:
-        best = read_pool(paths).members[0]
-        share = np.full(len(CLASSES), 1 / len(best.models))
+        pool = read_pool(paths)
+        best, classes, geometry = pool.members[0], pool.search.classes, pool.search.geometry
+        share = np.full(len(classes), 1 / len(best.models))
         voters = tuple(Voter(folder, fold, share) for fold, folder in best.models.items())
-        return Ensemble(best.run.path / "ensemble", voters, (PLAIN,), ())
+        return Ensemble(best.run.path / "ensemble", voters, (PLAIN,), (), classes=classes, geometry=geometry)
 
 
 def refitted(paths: Sequence[Path]) -> Ensemble:
@@ -224,7 +237,9 @@ def refitted(paths: Sequence[Path]) -> Ensemble:
                 views = Ensemble.read(paths).views
             except NoEnsembleError:
                 views = (PLAIN,)
-            return Ensemble(folder.path, (Voter(folder, NO_FOLD, np.ones(len(CLASSES))),), views, ())
+            search = RunFolder(path.absolute()).record()
+            voter = Voter(folder, NO_FOLD, np.ones(len(search.classes)))
+            return Ensemble(folder.path, (voter,), views, (), classes=search.classes, geometry=search.geometry)
     make = command_line("analysis/refit.py", "--run", str(paths[0]))
     raise FileNotFoundError(f"no final model in {' or '.join(map(str, paths))}; make one: {make}")
 
@@ -247,6 +262,8 @@ def store(pool: Pool, weights: NDArray[np.float64], paths: Sequence[Path], **mor
         "runs": tuple(runs),
         "data_hash": pool.search.data_hash,
         "folds_hash": pool.search.folds_hash,
+        "classes": pool.search.classes,
+        "geometry": pool.search.geometry,
         "members": tuple(
             MemberRecord(
                 member.run.path.name,

@@ -20,9 +20,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.classes import CLASSES
+from trainable.classes import COMPETITION, Classes
+from trainable.geometry import COMPETITION_GEOMETRY, Geometry
 from trainable.images.photo_files import has_control_characters
 from trainable.images.resampling import SCORE_SIZE
+from trainable.run_folder.search_record import is_of_competition
 from trainable.storage.atomic_write import temporary_of
 
 Map = NDArray[np.uint8]
@@ -30,8 +32,8 @@ Map = NDArray[np.uint8]
 
 HEADER = b"image_id,PredictionString\n"
 PIXELS = SCORE_SIZE**2
-LARGEST = len(CLASSES) - 1
-TEXTS = frozenset(str(value).encode() for value in range(len(CLASSES)))
+LARGEST = len(COMPETITION) - 1
+TEXTS = frozenset(str(value).encode() for value in range(len(COMPETITION)))
 
 DIGIT_AND_SPACE = np.uint16(0x2030)
 """The bytes "0 " as a little-endian number. With a class id added, its digit; with 10, a colon, which comes after 9."""
@@ -50,6 +52,25 @@ class Row:
     offset: int  # bytes before it
     image_id: str
     values: bytes
+
+
+def check_csv(classes: Classes, geometry: Geometry) -> None:
+    """See that the competition's file can hold predictions of some classes and of a score's frame.
+
+    Raises:
+        ValueError: it cannot; masks can.
+    """
+    if not is_of_competition(classes, geometry):
+        found = f"{len(classes)} classes" if classes.names != COMPETITION.names else f"maps at {geometry.score_text}"
+        raise ValueError(
+            f"a submission csv has the competition's {len(COMPETITION)} classes at {COMPETITION_GEOMETRY.score_text}, "
+            f"this run has {found}: write masks, by --masks DIR in place of --out"
+        )
+
+
+def predict_options(classes: Classes, geometry: Geometry) -> tuple[str, str]:
+    """Return the option of `analysis/ensemble_predict.py` for what a run's predictions are written to."""
+    return ("--out", "submission.csv") if is_of_competition(classes, geometry) else ("--masks", "masks")
 
 
 def prediction_bytes(classes: Map) -> bytes:

@@ -12,7 +12,7 @@ from analysis.prediction.ensemble_file import Ensemble
 from analysis.pseudo_labels.label_files import LabelFile, check_space, put_photos, scratch_maps, whole_folder
 from analysis.pseudo_labels.thresholds import Histogram, Rule, histogram_of, kept_pixels, labels_of
 from analysis.pseudo_labels.unlabelled import Found, Unlabelled
-from trainable.classes import CLASSES
+from trainable.classes import COMPETITION, Classes
 from trainable.config import NO_FOLD
 from trainable.counts import counted
 from trainable.dataset.extra_photos import PSEUDO, labels_name
@@ -21,7 +21,11 @@ from trainable.run_folder.out_of_fold import Map
 from trainable.storage.atomic_write import write_json
 
 Predict = Callable[[Ensemble, Sequence[Path]], Iterable[Map]]
-"""Gives the probabilities times 255 of each photo, (C, 256, 256)."""
+"""Gives the probabilities times 255 of each photo where the score looks, (C, h, w)."""
+
+
+CLASSES_FILE = "classes.json"
+"""In the folder of labels: its classes, where they are not the competition's, as `--classes` of a search takes them."""
 
 
 @dataclass(frozen=True)
@@ -65,16 +69,21 @@ def write_labels(
         DiskFullError: the disk cannot hold it.
     """
     makers = {fold: ensemble.of_fold(fold) for fold in ensemble.folds} | {NO_FOLD: ensemble}
-    check_space(out.parent, found.photos, len(makers))
+    classes, geometry = ensemble.classes, ensemble.geometry
+    check_space(out.parent, found.photos, len(makers), geometry.score)
     sets = {}
     with whole_folder(out) as folder:
         put_photos(folder, found.photos)
         for fold, maker in makers.items():
             name, models = labels_name(fold), len(maker.voters)
             announce(f"{name}: {counted(len(found.photos), 'photo')} by {counted(models, 'model')}")
-            with scratch_maps(folder, len(found.photos)) as scratch:
-                sets[name] = _label(LabelFile(folder, name, soft), maker, found.photos, predict, rule, scratch)
-        write_json(folder / PSEUDO, {**record, "labels": {name: _facts(label_set) for name, label_set in sets.items()}})
+            with scratch_maps(folder, len(found.photos), geometry.score) as scratch:
+                file = LabelFile(folder, name, soft, classes, geometry)
+                sets[name] = _label(file, maker, found.photos, predict, rule, scratch)
+        labels = {name: _facts(label_set, classes) for name, label_set in sets.items()}
+        write_json(folder / PSEUDO, {**record, "labels": labels})
+        if classes != COMPETITION:
+            write_json(folder / CLASSES_FILE, classes.to_dict())
     return sets
 
 
@@ -104,14 +113,18 @@ def _label(
     rule: Rule,
     scratch: NDArray[np.uint8],
 ) -> LabelSet:
-    """Write one set of labels; `scratch` (N, 2, 256, 256) holds classes and confidences until thresholds are known."""
-    histogram: Histogram = np.zeros((len(CLASSES), 256), np.int64)
-    for row, probabilities in enumerate(predict(maker, [photo.path for photo in photos])):
-        scratch[row] = probabilities.argmax(0), probabilities.max(0)
-        histogram += histogram_of(*scratch[row])
+    """Write one set of labels; `scratch` (N, 2, h, w) holds classes and confidences until thresholds are known."""
+    classes = len(maker.classes)
+    histogram: Histogram = np.zeros((classes, 256), np.int64)
+    predicted = predict(maker, [photo.path for photo in photos])
+    for row, (photo, probabilities) in enumerate(zip(photos, predicted, strict=True)):
+        scratch[row, 0], scratch[row, 1] = probabilities.argmax(0), probabilities.max(0)
+        height, width = maker.geometry.scored((photo.height, photo.width))
+        likeliest, confidence = scratch[row, :, :height, :width]
+        histogram += histogram_of(likeliest, confidence, classes)
     thresholds = rule.thresholds(histogram)
-    for photo, (classes, confidence) in zip(photos, scratch, strict=True):
-        file.add(photo, labels_of(classes, confidence, thresholds), confidence)
+    for photo, (likeliest, confidence) in zip(photos, scratch, strict=True):
+        file.add(photo, labels_of(likeliest, confidence, thresholds), confidence)
     if not file.images:
         surest = int(np.flatnonzero(histogram.sum(0)).max())
         raise ValueError(f"no label of {file.name} is sure enough: the surest is {surest / 255:.2f}; ask for less")
@@ -120,9 +133,9 @@ def _label(
     return LabelSet(len(maker.voters), thresholds, histogram.sum(1), label_pixels, len(file.images))
 
 
-def _facts(label_set: LabelSet) -> dict[str, Any]:
+def _facts(label_set: LabelSet, classes: Classes) -> dict[str, Any]:
     def by_class(values: NDArray[Any]) -> dict[str, float]:
-        return {name: round(float(value), 4) for name, value in zip(CLASSES, values, strict=True)}
+        return {name: round(float(value), 4) for name, value in zip(classes.names, values, strict=True)}
 
     shares = label_set.kept / np.maximum(label_set.predicted, 1)
     return {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.classes import CLASSES, IGNORE_INDEX
+from trainable.classes import IGNORE_INDEX
 
 Histogram = NDArray[np.int64]
 """(C, 256): pixels predicted as each class, by how sure of it the ensemble is, in 255ths."""
@@ -42,10 +42,10 @@ class Rule:
         return np.maximum(highest, _up(self.min_confidence))
 
 
-def histogram_of(classes: NDArray[np.uint8], confidence: NDArray[np.uint8]) -> Histogram:
-    """Count the pixels of a photo by class and confidence."""
+def histogram_of(classes: NDArray[np.uint8], confidence: NDArray[np.uint8], count: int) -> Histogram:
+    """Count the pixels of a photo by class, of `count`, and confidence."""
     joint = classes.astype(np.int64) * 256 + confidence
-    return np.bincount(joint.ravel(), minlength=len(CLASSES) * 256).reshape(len(CLASSES), 256)
+    return np.bincount(joint.ravel(), minlength=count * 256).reshape(count, 256)
 
 
 def kept_pixels(histogram: Histogram, thresholds: NDArray[np.int64]) -> NDArray[np.int64]:

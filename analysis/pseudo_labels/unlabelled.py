@@ -1,6 +1,5 @@
 """The photos to give pseudo labels: those of a folder that are whole, and neither labelled ones nor of their scenes."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from trainable.coco.json_file import listed_names
+from analysis.prediction.photos_to_predict import names_to_predict
 from trainable.dataset.cache import Cache
 from trainable.dataset.scene_groups import same_scenes, scene_hashes
-from trainable.images.photo_files import FORMATS, SUFFIXES, UNREADABLE, name_fault, photo_path, upright
+from trainable.images.photo_files import FORMATS, UNREADABLE, name_fault, photo_path, upright
 from trainable.machine.cores import cpu_count
-
-OTHER_SUFFIXES = (".heic", ".heif", ".hif", ".avif", ".gif", ".jp2", ".j2k", ".jxl")
-"""How names of photos end that are of other formats: they are told of, and read where they only are named so."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,7 @@ def find_unlabelled(root: Path, labelled: Cache) -> Found:
     Raises:
         ValueError: no such folder, a damaged test.json, or no photo is left.
     """
-    names = list(_names(root))
+    names = list(names_to_predict(root))
     with ThreadPoolExecutor(cpu_count()) as pool:
         looked = list(pool.map(lambda name: _look(root, name), names))
     unreadable = {name: fault for name, fault in zip(names, looked, strict=True) if isinstance(fault, str)}
@@ -70,20 +66,6 @@ def find_unlabelled(root: Path, labelled: Cache) -> Found:
 
 def _example(unreadable: dict[str, str]) -> str:
     return next((f", such as {name} ({why})" for name, why in unreadable.items()), "")
-
-
-def _names(root: Path) -> Iterator[str]:
-    if not root.is_dir():
-        why = f"is a file; name the folder that holds it, {root.parent}" if root.exists() else "does not exist"
-        raise ValueError(f"--data {root} {why}; name a folder with test.json, or of photos")
-    listing = root / "test.json"
-    if listing.exists():
-        yield from dict.fromkeys(listed_names(listing))
-    else:
-        paths = (path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() in SUFFIXES + OTHER_SUFFIXES)
-        # Hidden files with the names of photos are what macOS and notebooks keep beside them.
-        visible = (path for path in paths if not any(part.startswith(".") for part in path.parts))
-        yield from sorted(path.as_posix() for path in visible)
 
 
 def _look(root: Path, name: str) -> tuple[Unlabelled, NDArray[np.uint64]] | str:

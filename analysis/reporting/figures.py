@@ -6,9 +6,9 @@ import optuna
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
+from analysis.reporting.legend import short
 from analysis.results.board import Board, Entry
 from analysis.results.importances import MOST, complete_trials, quiet
-from trainable.classes import CLASSES
 from trainable.run_folder.trial_record import STOPPED
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6BB1")
@@ -17,6 +17,10 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8
 OTHERS = "#9AA0A6"
 SCALE = sample_colorscale("Viridis", [0.25 + 0.07 * step for step in range(11)])
 """Without the ends, which are lost on a dark and on a light page."""
+
+
+MOST_NUMBERS = 24
+"""Classes whose IoUs are written into their cells; of more they are told where the pointer is."""
 
 
 def learning_curves(board: Board) -> go.Figure:
@@ -73,14 +77,15 @@ def class_heatmap(board: Board, count: int = 20) -> go.Figure:
     """Return IoU by class of the best trials."""
     entries = board.ranked[:count]
     rows = [list(entry.class_ious.values()) for entry in entries]
+    names = list(board.found.classes.names)
     text = [["–" if math.isnan(value) else f"{value:.2f}" for value in row] for row in rows]
     figure = go.Figure(
         go.Heatmap(
             z=[[None if math.isnan(value) else value for value in row] for row in rows],
-            x=list(CLASSES),
+            x=names,
             y=[f"{entry.rank}. trial {entry.trial.label}" for entry in entries],
             text=text,
-            texttemplate="%{text}",
+            texttemplate="%{text}" if len(names) <= MOST_NUMBERS else None,
             colorscale="Viridis",
             zmin=0,
             zmax=1,
@@ -92,7 +97,7 @@ def class_heatmap(board: Board, count: int = 20) -> go.Figure:
     )
     figure.update_layout(height=140 + 26 * len(entries))
     figure.update_yaxes(autorange="reversed", type="category")
-    figure.update_xaxes(tickangle=-40)
+    figure.update_xaxes(tickangle=-40, tickvals=names, ticktext=[short(name) for name in names])
     return _plain(figure)
 
 

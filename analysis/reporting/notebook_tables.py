@@ -1,6 +1,7 @@
 """What follows a search, as the notebook shows it: finalists, the ensemble's steps, and what is next to type."""
 
 from analysis.prediction.ensemble_file import ensemble_file
+from analysis.prediction.submission import predict_options
 from trainable.machine.called_as import command_line
 from trainable.run_folder.ensemble_record import read_ensemble
 from trainable.run_folder.folders import RunFolder
@@ -47,7 +48,7 @@ def member_table(run: RunFolder) -> str:
 
 def next_commands(run: RunFolder) -> str:
     """Return markdown of the commands from here to a submission."""
-    name, place = run.path.name, f"runs/{run.path.name}"
+    search, name, place = run.record(), run.path.name, f"runs/{run.path.name}"
     confirm = command_line("search/run.py", "--confirm", name, "--top", "3")
     label = command_line("analysis/pseudo_label.py", "--run", place, "--data", "DIR", "--out", "extra/")
     return "\n".join(
@@ -55,7 +56,9 @@ def next_commands(run: RunFolder) -> str:
             "```sh",
             f"{confirm}    # the best configs on the folds they lack",
             f"{command_line('analysis/ensemble.py', '--run', place)}    # weights, views and filters",
-            command_line("analysis/ensemble_predict.py", "--run", place, "--out", "submission.csv"),
+            command_line(
+                "analysis/ensemble_predict.py", "--run", place, *predict_options(search.classes, search.geometry)
+            ),
             f"{label}    # then search with --extra extra/",
             f"{command_line('analysis/refit.py', '--run', place)}    # the best config on all photos",
             "```",

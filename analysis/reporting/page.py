@@ -12,12 +12,15 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.offline import get_plotlyjs
 
-from analysis.prediction.palette import PALETTE
+from analysis.prediction.mask_files import colours
 from analysis.reporting.pictures import Picture
-from trainable.classes import CLASSES
+from trainable.classes import Classes
 from trainable.metric.bootstrap import Interval
 
 TEMPLATE = Path(__file__).with_name("report_page.html")
+
+LARGEST = 512
+"""Pixels of the longer side of a picture; larger ones are shrunk, as the page holds them all."""
 
 FIGURE = "data-figure="
 """What marks a figure on the page: one without any gets no script of 5 MB."""
@@ -116,12 +119,13 @@ def facts(values: Sequence[tuple[str, str, str]]) -> str:
     return f'<div class="facts">{cards}</div>'
 
 
-def gallery(shown: Sequence[Picture]) -> str:
+def gallery(shown: Sequence[Picture], classes: Classes) -> str:
     """Return photos beside their truth and prediction."""
+    palette = colours(classes)
     cards = "".join(
         '<figure class="photo"><div>'
-        f"{_image(_jpeg(picture.photo), f'photo {picture.file_name}')}{_image(_png(picture.truth), 'truth')}"
-        f"{_image(_png(picture.prediction), 'prediction')}</div><figcaption><b>{text(picture.file_name)}</b> "
+        f"{_image(picture.photo, f'photo {picture.file_name}')}{_image(picture.truth, 'truth', palette)}"
+        f"{_image(picture.prediction, 'prediction', palette)}</div><figcaption><b>{text(picture.file_name)}</b> "
         f"mIoU {picture.miou:.2f}, {picture.wrong:.0%} of pixels wrong"
         f"{f'; most: {text(picture.mistake)}' if picture.mistake else ''}</figcaption></figure>"
         for picture in shown
@@ -129,17 +133,24 @@ def gallery(shown: Sequence[Picture]) -> str:
     return f'<div class="gallery">{cards}</div>'
 
 
-def legend() -> str:
+def legend(classes: Classes) -> str:
     """Return the classes' colours."""
-    colours = "".join(
-        f'<span><i style="background:rgb{tuple(colour.tolist())}"></i>{text(name)}</span>'
-        for name, colour in zip(CLASSES, PALETTE, strict=True)
+    named = "".join(
+        f'<span><i style="background:rgb{colour}"></i>{text(name)}</span>'
+        for name, colour in zip(classes.names, classes.colours, strict=True)
     )
-    return f'<div class="legend">{colours}</div>'
+    return f'<div class="legend">{named}</div>'
 
 
-def _image(encoded: str, what: str) -> str:
-    return f'<img src="{encoded}" alt="{text(what)}" width="256" height="256" loading="lazy">'
+def _image(pixels: NDArray[np.uint8], what: str, palette: NDArray[np.uint8] | None = None) -> str:
+    """Return a picture of a photo (H, W, 3) or, with a palette, of a mask (H, W)."""
+    height, width = pixels.shape[:2]
+    if (longer := max(height, width)) > LARGEST:
+        height, width = (max(round(side * LARGEST / longer), 1) for side in (height, width))
+        how = cv2.INTER_AREA if palette is None else cv2.INTER_NEAREST
+        pixels = np.asarray(cv2.resize(pixels, (width, height), interpolation=how), np.uint8)
+    encoded = _jpeg(pixels) if palette is None else _png(palette[pixels])
+    return f'<img src="{encoded}" alt="{text(what)}" width="{width}" height="{height}" loading="lazy">'
 
 
 def _jpeg(photo: NDArray[np.uint8]) -> str:
@@ -147,8 +158,8 @@ def _jpeg(photo: NDArray[np.uint8]) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(content.tobytes()).decode()}"
 
 
-def _png(classes: NDArray[np.uint8]) -> str:
-    content = cv2.imencode(".png", cv2.cvtColor(PALETTE[classes], cv2.COLOR_RGB2BGR))[1]
+def _png(picture: NDArray[np.uint8]) -> str:
+    content = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
     return f"data:image/png;base64,{base64.b64encode(content.tobytes()).decode()}"
 
 

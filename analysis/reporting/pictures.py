@@ -10,20 +10,19 @@ from numpy.typing import NDArray
 from analysis.pool.run_data import labelled_cache
 from analysis.results.board import Board
 from analysis.results.trials import Trial
-from trainable.classes import CLASSES
 from trainable.counts import counted
-from trainable.images.resampling import SCORE_SIZE, resize_photo
+from trainable.images.resampling import resize_photo
 from trainable.metric.bootstrap import mean_ious
 from trainable.run_folder.folders import RunFolder
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A photo with truth and prediction at 256 x 256."""
+    """A photo with truth and prediction, as large as it is scored."""
 
     file_name: str
-    photo: NDArray[np.uint8]  # (256, 256, 3)
-    truth: NDArray[np.uint8]  # (256, 256) class index
+    photo: NDArray[np.uint8]  # (h, w, 3)
+    truth: NDArray[np.uint8]  # (h, w) class index, or IGNORE_INDEX
     prediction: NDArray[np.uint8]
     miou: float  # of this photo alone
     wrong: float  # share of its pixels
@@ -66,11 +65,11 @@ def pictures(run: RunFolder, trial: Trial, file_names: Sequence[str]) -> list[Pi
     Raises:
         ValueError: the data, or the trial's predictions, are gone or damaged.
         OSError: they cannot be read.
-        ImportError: PyTorch, which brings predictions to 256 x 256, is not installed.
+        ImportError: PyTorch, which brings predictions to where the score looks, is not installed.
     """
     import torch
 
-    from trainable.run_folder.out_of_fold import Maps, classes_at_256
+    from trainable.run_folder.out_of_fold import Maps, scored_classes
 
     cache = labelled_cache(run, trial.config["image_size"])
     position_of = {name: position for position, name in enumerate(cache.file_names)}
@@ -82,17 +81,19 @@ def pictures(run: RunFolder, trial: Trial, file_names: Sequence[str]) -> list[Pi
     result = []
     for name, probabilities in zip(file_names, maps, strict=True):
         position, matrix = position_of[name], _confusion(trial)[row_of[name]]
-        photo = resize_photo(np.asarray(cache.images[position]), SCORE_SIZE)
-        classes = classes_at_256(torch.from_numpy(probabilities)[None], cache.photo_sizes[[position]])
+        own = int(cache.photo_sizes[position][0]), int(cache.photo_sizes[position][1])
+        part, (height, width) = cache.geometry.content(own, cache.frame), cache.geometry.scored(own)
+        photo = resize_photo(np.asarray(cache.images[position][: part[0], : part[1]]), height, width)
+        classes = scored_classes(torch.from_numpy(probabilities)[None], np.array([own]), cache.geometry)
         result.append(
             Picture(
                 name,
                 photo,
-                np.asarray(cache.score_masks[position]),
-                classes[0].numpy(),
+                np.asarray(cache.score_masks[position])[:height, :width],
+                classes[0].numpy()[:height, :width],
                 _miou(matrix),
                 float(_wrong(matrix[None])[0]),
-                _mistake(matrix),
+                _mistake(matrix, cache.classes.names),
             )
         )
     return result
@@ -105,7 +106,7 @@ def _miou(matrix: NDArray[Any]) -> float:
 def _confusion(trial: Trial) -> NDArray[Any]:
     if trial.confusion is None:
         raise ValueError(f"trial {trial.label} has no readable confusion.npz")
-    return trial.confusion["at_256"]
+    return trial.confusion["scored"]
 
 
 def _file_names(trial: Trial) -> NDArray[Any]:
@@ -121,7 +122,7 @@ def _wrong(matrices: NDArray[Any]) -> NDArray[np.float64]:
     return (totals - np.trace(matrices, axis1=1, axis2=2)) / np.maximum(totals, 1)
 
 
-def _mistake(matrix: NDArray[Any]) -> str:
+def _mistake(matrix: NDArray[Any], names: Sequence[str]) -> str:
     off = matrix - np.diag(np.diagonal(matrix))
     truth, predicted = np.unravel_index(np.argmax(off), off.shape)
-    return f"{CLASSES[truth]} taken for {CLASSES[predicted]}" if off[truth, predicted] else ""
+    return f"{names[int(truth)]} taken for {names[int(predicted)]}" if off[truth, predicted] else ""

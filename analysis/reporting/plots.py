@@ -11,16 +11,15 @@ from typing import Any, ParamSpec
 import matplotlib.pyplot as plt
 import numpy as np
 import optuna
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
-from analysis.prediction.palette import PALETTE
+from analysis.prediction.mask_files import colours
 from analysis.reporting.figures import COLOURS, OTHERS
+from analysis.reporting.legend import add_legend, short
 from analysis.reporting.pictures import Picture, pictures, trial_to_draw, varied, worst
 from analysis.results.board import Board
 from analysis.results.importances import MOST, important, open_study, quiet
-from trainable.classes import CLASSES
+from trainable.classes import Classes
 from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.trial_record import STOPPED
 from trainable.storage.record_checks import DAMAGE
@@ -140,13 +139,15 @@ def class_heatmap(board: Board, count: int = 15) -> Figure:
     entries = board.ranked[:count]
     if not entries:
         raise ValueError("no trial has ended an epoch yet")
+    names = [short(name) for name in entries[0].class_ious]
     values = np.array([list(entry.class_ious.values()) for entry in entries])
-    figure, axis = plt.subplots(figsize=(9, 1.4 + 0.32 * len(entries)))
+    size = max(9, 2.2 + 0.42 * len(names)), 0.6 + 0.055 * max(15, *map(len, names)) + 0.32 * len(entries)
+    figure, axis = plt.subplots(figsize=size)
     image = axis.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
         label = "–" if math.isnan(value) else f"{value:.2f}"
         axis.text(column, row, label, ha="center", va="center", fontsize=8, color="black" if value > 0.6 else "white")
-    axis.set_xticks(range(len(CLASSES)), CLASSES, rotation=40, ha="right", fontsize=8)
+    axis.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=8)
     axis.set_yticks(range(len(entries)), [f"{entry.rank}. trial {entry.trial.label}" for entry in entries], fontsize=8)
     axis.set_facecolor("#808890")
     figure.colorbar(image, ax=axis, label="IoU", fraction=0.03, pad=0.02)
@@ -158,14 +159,14 @@ def class_heatmap(board: Board, count: int = 15) -> Figure:
 def best_predictions(board: Board, photos: int = 6) -> Figure:
     """Return the best trial's predictions beside the truth, of the validation photos of most classes."""
     trial = trial_to_draw(board)
-    return _gallery(pictures(_run_of(board), trial, varied(trial, photos)), f"trial {trial.label}")
+    return _gallery(pictures(_run_of(board), trial, varied(trial, photos)), f"trial {trial.label}", board.found.classes)
 
 
 @_or_why
 def worst_predictions(board: Board, photos: int = 6) -> Figure:
     """Return the photos that went worst with the best trial, by their mIoU and by their share of wrong pixels."""
     trial = trial_to_draw(board)
-    return _gallery(pictures(_run_of(board), trial, worst(trial, photos)), f"trial {trial.label}")
+    return _gallery(pictures(_run_of(board), trial, worst(trial, photos)), f"trial {trial.label}", board.found.classes)
 
 
 def _run_of(board: Board) -> RunFolder:
@@ -173,10 +174,12 @@ def _run_of(board: Board) -> RunFolder:
     return next(run for run in board.found.runs if trial.folder.path.is_relative_to(run.path))
 
 
-def _gallery(photos: list[Picture], title: str) -> Figure:
-    figure, axes = plt.subplots(3, len(photos), figsize=(1.6 * len(photos) + 0.3, 5.9), squeeze=False)
+def _gallery(photos: list[Picture], title: str, classes: Classes) -> Figure:
+    aspect, palette = max(picture.truth.shape[0] / picture.truth.shape[1] for picture in photos), colours(classes)
+    size = (1.6 * len(photos) + 0.3, max(4.6 * aspect, 2.4) + 1.3)
+    figure, axes = plt.subplots(3, len(photos), figsize=size, squeeze=False)
     for column, picture in enumerate(photos):
-        drawn = (picture.photo, PALETTE[picture.truth], PALETTE[picture.prediction])
+        drawn = (picture.photo, palette[picture.truth], palette[picture.prediction])
         for axis, pixels in zip(axes[:, column], drawn, strict=True):
             axis.imshow(pixels, interpolation="nearest")
             axis.set(xticks=[], yticks=[])
@@ -186,12 +189,10 @@ def _gallery(photos: list[Picture], title: str) -> Figure:
         axes[2, column].set_xlabel(picture.mistake.replace(" taken", "\ntaken"), fontsize=6.5)
     for axis, name in zip(axes[:, 0], ("photo", "truth", title), strict=True):
         axis.set_ylabel(name, fontsize=8)
-    classes = sorted(
-        {int(value) for picture in photos for value in (*np.unique(picture.truth), *np.unique(picture.prediction))}
-    )
-    patches = [
-        Patch(facecolor=to_rgb(PALETTE[index] / 255), edgecolor="grey", label=CLASSES[index]) for index in classes
-    ]
-    figure.legend(handles=patches, loc="lower center", ncols=min(6, len(patches)), fontsize=7, frameon=False)
-    figure.subplots_adjust(left=0.04, right=0.99, top=0.93, bottom=0.15, wspace=0.05, hspace=0.04)
+    present = {
+        int(value) for picture in photos for value in (*np.unique(picture.truth), *np.unique(picture.prediction))
+    }
+    taken = add_legend(figure, classes, present, fontsize=7)
+    top, bottom = 1 - 0.41 / size[1], max(taken + 0.47 / size[1], 0.15)  # above and below are titles and mistakes
+    figure.subplots_adjust(left=0.04, right=0.99, top=top, bottom=bottom, wspace=0.05, hspace=0.04)
     return figure

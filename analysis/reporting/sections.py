@@ -7,7 +7,7 @@ from analysis.reporting import figures, page
 from analysis.reporting.page import Cell, number, paragraph, text
 from analysis.reporting.pictures import pictures, trial_to_draw, varied, worst
 from analysis.results.board import Board, Entry
-from analysis.results.exports import EXPLAINED, finalists_explained, folds_of, millions
+from analysis.results.exports import explained, finalists_explained, folds_of, millions
 from analysis.results.importances import important, open_study
 from analysis.results.params import shared
 from trainable.counts import counted
@@ -154,7 +154,7 @@ def standing(board: Board) -> str:
         "memory",
     )
     rows = [_standing_row(board, entry, low, high) for entry in board.ranked]
-    return paragraph(EXPLAINED.replace("`", "")) + page.table(titles, rows, "leaderboard")
+    return paragraph(explained(board).replace("`", "")) + page.table(titles, rows, "leaderboard")
 
 
 def _standing_row(board: Board, entry: Entry, low: float, high: float) -> list[Cell | str]:
@@ -270,7 +270,7 @@ def _parameters(run: RunFolder, prefix: str) -> str:
 def classes(board: Board) -> str:
     """IoU by class."""
     best = counted(min(len(board.ranked), 20), "trial")
-    explanation = f"Of the best {best} at 256x256; a dash: in neither truth nor prediction."
+    explanation = f"Of the best {best} at {board.found.geometry.score_text}; a dash: in neither truth nor prediction."
     return f'{paragraph(explanation)}<div class="wide">{page.figure("classes", figures.class_heatmap(board))}</div>'
 
 
@@ -292,7 +292,9 @@ def galleries(board: Board, photos: int) -> str:
         trial = trial_to_draw(board)
         run = next(run for run in board.found.runs if trial.folder.path.is_relative_to(run.path))
         chosen = {"Photos of most classes": varied(trial, photos), "Photos that went worst": worst(trial, photos)}
-        drawn = {title: page.gallery(pictures(run, trial, names)) for title, names in chosen.items()}
+        drawn = {
+            title: page.gallery(pictures(run, trial, names), board.found.classes) for title, names in chosen.items()
+        }
     except DAMAGE as error:
         return paragraph(f"No pictures: {error}", "note")
     except ImportError:
@@ -300,7 +302,7 @@ def galleries(board: Board, photos: int) -> str:
     explanation = f"Trial {trial.label}, on photos it did not train on. From left to right: photo, truth, prediction."
     return (
         paragraph(explanation)
-        + page.legend()
+        + page.legend(board.found.classes)
         + "".join(f"<h3>{title}</h3>{content}" for title, content in drawn.items())
     )
 

@@ -9,8 +9,10 @@ from analysis.results.params import ORIGIN, config_in_short, in_short, varying
 from analysis.results.reading import read_runs
 from analysis.results.significance import Place, places
 from analysis.results.trials import Trial, Trials
-from trainable.classes import CLASSES
 from trainable.counts import agrees, counted
+
+IOU = "iou_"
+"""What begins the columns of a curve that hold the IoU of a class."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,9 @@ class Entry:
 
     @property
     def class_ious(self) -> dict[str, float]:
-        """IoU by class at 256x256 in its best epoch; NaN for a class in neither truth nor prediction."""
-        best = self.trial.best
-        return {name: best[f"iou_{name}"] for name in CLASSES} if best else {}
+        """IoU by class where the score looks, in its best epoch; NaN for a class in neither truth nor prediction."""
+        columns = (self.trial.best or {}).items()
+        return {name.removeprefix(IOU): value for name, value in columns if name.startswith(IOU)}
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def leaderboard(paths: Sequence[Path]) -> Board:
     placed = dict(
         zip(
             (trial.label for trial in paired),
-            places([trial.confusion["at_256"] for trial in paired if trial.confusion]),
+            places([trial.confusion["scored"] for trial in paired if trial.confusion]),
             strict=True,
         )
     )

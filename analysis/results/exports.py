@@ -6,10 +6,10 @@ import math
 from pathlib import Path
 from typing import Any
 
+from analysis.prediction.submission import predict_options
 from analysis.results.board import Board, Entry
 from analysis.results.cross_validated import Finalist
 from analysis.results.params import shared, shown_value
-from trainable.classes import CLASSES
 from trainable.counts import counted
 from trainable.machine.called_as import command_line
 from trainable.storage.atomic_write import write_bytes, write_json
@@ -105,7 +105,13 @@ def _finalist(finalist: Finalist) -> dict[str, Any]:
 def as_markdown(board: Board) -> str:
     """Return the tables with what is to be known about them."""
     names = ", ".join(run.path.name for run in board.found.runs)
-    parts = [f"# Leaderboard of {names}", EXPLAINED, standing_table(board), "## IoU by class", class_table(board)]
+    parts = [
+        f"# Leaderboard of {names}",
+        explained(board),
+        standing_table(board),
+        "## IoU by class",
+        class_table(board),
+    ]
     if board.finalists:
         parts += [f"## Finalists over {counted(len(folds_of(board)), 'fold')}"]
         parts += [f"**{board.verdict}**"] if board.verdict else []
@@ -119,11 +125,15 @@ def as_markdown(board: Board) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-EXPLAINED = (
-    "`val_miou` is that of the best epoch at 256x256, with its 95% interval from resampling the validation photos. "
-    "Trials of one group cannot be told apart: none is shown to be worse than the group's best, by intervals of paired "
-    "differences that hold for all pairs together in 95% of cases."
-)
+def explained(board: Board) -> str:
+    """Return how to read the leaderboard."""
+    return (
+        f"`val_miou` is that of the best epoch at {board.found.geometry.score_text}, with its 95% interval from "
+        "resampling the validation photos. Trials of one group cannot be told apart: none is shown to be worse than "
+        "the group's best, by intervals of paired differences that hold for all pairs together in 95% of cases."
+    )
+
+
 FOLDS_EXPLAINED = "Each photo is predicted by the model of the fold that did not train on it."
 FINALISTS_EXPLAINED = (
     "Those of group A cannot be told apart: none is shown to be worse than the first by paired differences over the "
@@ -168,7 +178,7 @@ def class_table(board: Board, count: int | None = None) -> str:
     for entry in board.ranked[:count]:
         values = ["" if math.isnan(value) else f"{value:.2f}" for value in entry.class_ious.values()]
         rows.append([str(entry.rank), entry.trial.label, *values])
-    return _table(["rank", "trial", *CLASSES], rows)
+    return _table(["rank", "trial", *board.found.classes.names], rows)
 
 
 def shared_table(board: Board, count: int) -> str:
@@ -199,10 +209,11 @@ def picked(board: Board) -> str:
         return "No trial has ended an epoch yet."
     run = board.found.runs[0].path.name
     numbers = ", ".join(entry.trial.label for entry in best)
+    written = predict_options(board.found.classes, board.found.geometry)
     confirm = command_line("search/run.py", "--confirm", run, "--top", str(len(best)))
     commands = (
         f"{confirm}    # train the best on the other folds too",
-        command_line("analysis/ensemble_predict.py", "--run", f"runs/{run}", "--out", "submission.csv"),
+        command_line("analysis/ensemble_predict.py", "--run", f"runs/{run}", *written),
     )
     return "\n".join([f"{which}: **{numbers}**.", "", "```sh", *commands, "```"])
 

@@ -10,8 +10,8 @@ import numpy as np
 import safetensors
 from numpy.typing import NDArray
 
+from analysis.pool.same_scores import check_same_scores
 from analysis.results.trials import Part, Trial, Trials
-from trainable.classes import CLASSES
 from trainable.counts import counted
 from trainable.metric.bootstrap import mean_ious
 from trainable.run_folder.folders import RunFolder, TrialFolder
@@ -20,15 +20,15 @@ from trainable.run_folder.trial_record import ENDED, FAILED, TrialRecord
 from trainable.storage.atomic_write import read_json
 from trainable.storage.record_checks import DamagedError
 
-FIGURES = ("val_miou", "val_miou_full", "train_s", "val_s", "peak_memory_mb", *(f"iou_{name}" for name in CLASSES))
-"""What is read of every epoch."""
+FIGURES = ("val_miou", "val_miou_full", "train_s", "val_s", "peak_memory_mb")
+"""What is read of every epoch, beside the IoU of each class."""
 
 BUFFERS = ("mean", "std", "running_mean", "running_var", "num_batches_tracked")
 """Tensors of a model that no optimizer changes."""
 
 
 def read_runs(paths: Sequence[Path]) -> Trials:
-    """Read the trials of runs that share data, folds and the fold that validates.
+    """Read the trials of runs that share data, classes, folds and the fold that validates.
 
     Raises:
         ValueError: no run folder, or runs that cannot be compared.
@@ -39,7 +39,7 @@ def read_runs(paths: Sequence[Path]) -> Trials:
     for run, search in zip(runs, results.searches, strict=True):
         for folder in run.trials():
             label = f"{run.path.name}/{folder.number}" if len(runs) > 1 else str(folder.number)
-            results.trials.append(_trial(results, folder, label, search.epochs))
+            results.trials.append(_trial(results, folder, label, search))
     _leave_out_other_photos(results)
     return results
 
@@ -65,14 +65,16 @@ def _check_comparable(results: Trials) -> None:
                 f"runs are compared on the same {what}: {results.runs[0].path.name} has the {name} {values[0]}, "
                 f"{results.runs[other].path.name} has {values[other]}; give only runs that share it"
             )
+    names = [run.path.name for run in results.runs]
+    check_same_scores(list(zip(names, results.searches, strict=True)))
 
 
-def _trial(results: Trials, folder: TrialFolder, label: str, budget: int) -> Trial:
+def _trial(results: Trials, folder: TrialFolder, label: str, search: SearchRecord) -> Trial:
     def part(read: Callable[[], Part], file: str) -> Part | None:
         return results.part(read, f"trial {label}, {file}")
 
     status = part(folder.status, "trial.json") or TrialRecord(FAILED, "its trial.json cannot be read")
-    curve = part(lambda: _curve(folder), "curve.csv") or []
+    curve = part(lambda: _curve(folder, search.classes.names), "curve.csv") or []
     if any(not math.isfinite(row["val_miou"]) for row in curve):
         curve = [row for row in curve if math.isfinite(row["val_miou"])]
         results.problems.append(f"trial {label}, curve.csv: epochs without a finite val_miou are left out")
@@ -82,7 +84,7 @@ def _trial(results: Trials, folder: TrialFolder, label: str, budget: int) -> Tri
         label,
         status.state,
         status.reason,
-        budget,
+        search.epochs,
         curve,
         dict(status.params),
         config or {},
@@ -93,9 +95,10 @@ def _trial(results: Trials, folder: TrialFolder, label: str, budget: int) -> Tri
     return _checked(results, trial)
 
 
-def _curve(folder: TrialFolder) -> list[dict[str, float]]:
+def _curve(folder: TrialFolder, classes: Sequence[str]) -> list[dict[str, float]]:
     rows = folder.curve()
-    if missing := [name for name in FIGURES if rows and name not in rows[0]]:
+    figures = (*FIGURES, *(f"iou_{name}" for name in classes))
+    if missing := [name for name in figures if rows and name not in rows[0]]:
         raise ValueError(f"it has no column {', '.join(missing)}")
     return rows
 
@@ -103,7 +106,7 @@ def _curve(folder: TrialFolder) -> list[dict[str, float]]:
 def _confusion(folder: TrialFolder) -> dict[str, NDArray[Any]]:
     arrays = folder.confusion()
     order = np.argsort(arrays["file_names"])
-    return {name: arrays[name][order] for name in ("file_names", "at_256", "full")}
+    return {name: arrays[name][order] for name in ("file_names", "scored", "full")}
 
 
 def _parameters(folder: TrialFolder, part: Callable[[Callable[[], int], str], int | None]) -> int | None:
@@ -128,7 +131,7 @@ def _checked(results: Trials, trial: Trial) -> Trial:
     """Leave out confusion matrices that are not of the curve's best epoch."""
     if trial.confusion is None or trial.best is None or trial.state not in ENDED:
         return trial  # a running trial writes the two one after the other
-    value = float(mean_ious(trial.confusion["at_256"])[0])
+    value = float(mean_ious(trial.confusion["scored"])[0])
     if math.isclose(value, trial.best["val_miou"], abs_tol=1e-6):
         return trial
     problem = f"its val_miou is {value:.4f}, the curve's best {trial.best['val_miou']:.4f}"

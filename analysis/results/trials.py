@@ -6,7 +6,9 @@ from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
+from trainable.classes import Classes
 from trainable.counts import have_ended
+from trainable.geometry import Geometry
 from trainable.run_folder.folders import RunFolder, TrialFolder
 from trainable.run_folder.search_record import SearchRecord
 from trainable.run_folder.trial_record import BROKEN, ENDED, STOPPED
@@ -82,6 +84,16 @@ class Trials:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             self.problems.append(f"{what}: {reason}")
             return None
+
+    @property
+    def classes(self) -> Classes:
+        """The classes of all runs."""
+        return self.searches[0].classes
+
+    @property
+    def geometry(self) -> Geometry:
+        """The frames of the first run's photos; all are scored at the same place."""
+        return self.searches[0].geometry
 
     def saved_epochs(self) -> int:
         """Return the epochs that stopped trials were spared."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainable.classes import CLASSES
+from trainable.classes import COMPETITION
 from trainable.coco.reader import read_training
 from trainable.config import TrialConfig
 from trainable.dataset.cache import build_cache
@@ -87,7 +87,7 @@ class Setting:
         generator = torch.Generator().manual_seed(0)
         shape = (self.batch_size, self.size, self.size)
         photos = torch.randint(0, 256, (*shape, 3), dtype=torch.uint8, generator=generator)
-        masks = torch.randint(0, len(CLASSES), shape, dtype=torch.uint8, generator=generator)
+        masks = torch.randint(0, len(COMPETITION), shape, dtype=torch.uint8, generator=generator)
         return (photos.pin_memory(), masks.pin_memory()) if GPU else (photos, masks)
 
     def config(self, model: Model | None = None, **more: Any) -> TrialConfig:
@@ -123,7 +123,7 @@ def half() -> str:
 
 def our_stepper(config: TrialConfig, loss: str = "cross_entropy", optimizer: str = "adamw") -> Stepper:
     """Return what takes the steps of a training, of a config as `settle` gives it."""
-    counts = ClassCounts(torch.ones(len(CLASSES)), torch.ones(len(CLASSES)))
+    counts = ClassCounts(torch.ones(len(COMPETITION)), torch.ones(len(COMPETITION)))
     model = build_model(config).to(config.device)
     stepper = Stepper(config, model, build_loss({"name": loss}, counts), build_optimizer({"name": optimizer}, model))
     stepper.freeze_encoder(False)

@@ -11,7 +11,7 @@ from torch import nn
 
 from benchmarks.gpu.setting import GPU, Batch, Model, Setting, Step, half, our_step, our_stepper, timed
 from benchmarks.speed.training import plain_step
-from trainable.classes import CLASSES
+from trainable.classes import COMPETITION
 from trainable.config import TrialConfig
 from trainable.engine.gpu_timing import _in_own_thread
 from trainable.engine.precision_autotune import searches_algorithms
@@ -108,7 +108,7 @@ def ways(setting: Setting, model: Model) -> Iterator[Way]:
 def tuned_step(model: Model, batch: Batch) -> Step:
     """The loop of someone who knows PyTorch: autocast, channels-last, fused AdamW, and cuDNN's search around it."""
     device = "cuda" if GPU else "cpu"
-    network = smp.create_model(*model, None, classes=len(CLASSES))
+    network = smp.create_model(*model, None, classes=len(COMPETITION))
     network = network.to(device, memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
     dtype = DTYPES[half()]

@@ -21,7 +21,7 @@ from benchmarks import memory as recording
 from benchmarks.gpu.setting import GPU, MODELS, Setting, our_stepper, timed
 from benchmarks.gpu.trainings import folder_in
 from search.worker.gpu_memory_model import MemoryModel
-from trainable.classes import CLASSES
+from trainable.classes import COMPETITION
 from trainable.coco.reader import read_training
 from trainable.dataset.demo import demo_data
 from trainable.engine.checkpoint import save_tensors
@@ -177,7 +177,7 @@ def predict(setting: Setting) -> None:
     """An ensemble's photos a second, and its networks' alone."""
     models = 2 if setting.tiny else 6
     config = setting.settle(setting.config())
-    share = np.full(len(CLASSES), 1 / models)
+    share = np.full(len(COMPETITION), 1 / models)
     paths = [photo.path for photo in read_training(setting.data).photos]
     paths = [paths[index % len(paths)] for index in range(4 if setting.tiny else 256)]
     with folder_in(setting) as folder:
@@ -192,7 +192,7 @@ def predict(setting: Setting) -> None:
         start = time.perf_counter()
         count = sum(1 for _ in predict_photos(ensemble, paths, networks))
         seconds = time.perf_counter() - start
-        photos, network = setting.batch()[0].numpy(), networks[voters[0]]
+        photos, network = setting.batch()[0].numpy(), networks.get(voters[0], ensemble)
         ms, _ = timed(lambda: network.probabilities(photos, VIEWS[PLAIN]), 2 if setting.tiny else 20, 2)
     alone = 1000 * setting.batch_size / ms / models
     setting.keep("predict", models=models, photos_per_s=count / seconds, networks_alone_photos_per_s=alone)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainable.classes import CLASSES
+from trainable.classes import COMPETITION
 from trainable.coco.reader import read_training
 from trainable.config import TrialConfig
 from trainable.dataset.cache import Cache, build_cache
@@ -123,4 +123,6 @@ def submission_counts(photos: Photos, path: Path) -> NDArray[np.int64]:
     maps = np.stack(
         [np.array(table[cache.file_names[position]].split(), np.uint8).reshape(256, 256) for position in test]
     )
-    return confusion_matrices(torch.from_numpy(cache.score_masks[test]), torch.from_numpy(maps), len(CLASSES)).numpy()
+    return confusion_matrices(
+        torch.from_numpy(cache.score_masks[test]), torch.from_numpy(maps), len(COMPETITION)
+    ).numpy()

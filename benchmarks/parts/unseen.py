@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainable.classes import CLASSES
+from trainable.classes import COMPETITION
 from trainable.dataset.cache import Cache
 from trainable.engine.fold_training import FoldTraining
 from trainable.metric.confusion import confusion_matrices
-from trainable.run_folder.out_of_fold import classes_at_256, quantised
+from trainable.run_folder.out_of_fold import quantised, scored_classes
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))
 """Axes of each view."""
@@ -38,6 +38,6 @@ def confusions(maps: NDArray[np.uint8] | torch.Tensor, cache: Cache, positions: 
     for start in range(0, len(positions), 64):
         some = slice(start, start + 64)
         truth = torch.from_numpy(cache.score_masks[positions[some]]).to(device)
-        classes = classes_at_256(torch.as_tensor(maps[some]).to(device), sizes[some])
-        matrices.append(confusion_matrices(truth, classes, len(CLASSES)).cpu().numpy())
+        classes = scored_classes(torch.as_tensor(maps[some]).to(device), sizes[some])
+        matrices.append(confusion_matrices(truth, classes, len(COMPETITION)).cpu().numpy())
     return np.concatenate(matrices)

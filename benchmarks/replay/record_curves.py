@@ -102,7 +102,7 @@ def record(given: tuple[Job, dict[str, Any], Path, Path, Path]) -> tuple[Job, st
             row, validated = training.epoch(epoch, [earlier["val_miou"] for earlier in rows])
             rows.append({**row, "cpu_s": time.process_time() - before})
             assert validated is not None
-            matrices = validated.at_256
+            matrices = validated.scored
             counts.append(np.stack([matrices.diagonal(axis1=1, axis2=2), matrices.sum(2), matrices.sum(1)], -1))
     except Exception as error:
         state = f"{type(error).__name__}: {error}".splitlines()[0]

@@ -18,7 +18,7 @@ from benchmarks.replay.tables import Distributions, Params, priors_of, scaled
 from search.tuning.priors import Priors
 from spaces.parts import Scope
 from spaces.table import JOINT, Space, find_space
-from trainable.classes import CLASSES
+from trainable.classes import COMPETITION
 
 FILE = Path(__file__).with_name("curves.parquet")
 
@@ -81,10 +81,10 @@ def read_curves(path: Path = FILE) -> tuple[list[Curve], list[dict[str, Any]], d
     for row in table.to_pylist():
         rows = {name: np.array(row[name]) for name in COLUMNS if row[name]}
         epochs = len(row["val_miou"] or ())
-        classes = np.frombuffer(row["classes"], np.int64).reshape(epochs, len(CLASSES), 3)
+        classes = np.frombuffer(row["classes"], np.int64).reshape(epochs, len(COMPETITION), 3)
         photos = row["photos"]
         if photos is not None:
-            photos = np.frombuffer(photos, np.int32).reshape(epochs // EACH, -1, len(CLASSES), 3)
+            photos = np.frombuffer(photos, np.int32).reshape(epochs // EACH, -1, len(COMPETITION), 3)
         curves.append(Curve(row["number"], row["seed"], row["fold"], row["state"], rows, classes, photos))
     return curves, metadata["configs"], metadata["facts"]
 

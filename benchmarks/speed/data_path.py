@@ -35,7 +35,7 @@ class ReferenceLoader:
         self.root, self.size = root, size
         self.coco = COCO(str(root / "train_all.json"))
         self.images = self.coco.loadImgs(self.coco.getImgIds())[:PHOTOS]
-        self.augmentation = build_augmentation({"name": augmentation}, [], size)
+        self.augmentation = build_augmentation({"name": augmentation}, [], (size, size))
 
     def sample(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         entry = self.images[index]
@@ -63,7 +63,7 @@ class ReferenceLoader:
 
 
 def our_epoch(cache: Cache, augmentation: str) -> Callable[[], None]:
-    pipeline = build_augmentation({"name": augmentation}, [], cache.masks.shape[1])
+    pipeline = build_augmentation({"name": augmentation}, [], cache.frame)
     photos = TrainingPhotos(cache, Draws(np.arange(PHOTOS)), [], pipeline, 0)
     loader, sampler = training_batches(photos, batch_size=BATCH, workers=0, pin=False)
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from benchmarks.speed.turns import median_seconds
-from trainable.classes import CLASSES
+from trainable.classes import COMPETITION
 from trainable.metric.confusion import confusion_matrices
 
-C = len(CLASSES)
+C = len(COMPETITION)
 
 
 def per_sample(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ import torch
 
 from analysis.pool.run_data import labelled_cache
 from analysis.prediction.networks import load_model
-from trainable.classes import CLASSES
+from trainable.classes import COMPETITION
 from trainable.images.resampling import SCORE_SIZE
 from trainable.metric.confusion import confusion_matrices, mean_iou
 from trainable.metric.score_maps import at_score_size
@@ -33,7 +33,7 @@ def main() -> None:
     names = [str(name) for name in trial.confusion()["file_names"]]
     rows = [cache.file_names.index(name) for name in names]
     model = load_model(trial)
-    exact, stored = (torch.zeros(len(CLASSES), len(CLASSES), dtype=torch.int64) for _ in range(2))
+    exact, stored = (torch.zeros(len(COMPETITION), len(COMPETITION), dtype=torch.int64) for _ in range(2))
     with torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
         path, maps, spent = Path(folder) / "maps.parquet", [], 0.0
         truth = torch.from_numpy(np.array(cache.score_masks[rows]))
@@ -41,19 +41,19 @@ def main() -> None:
             logits = model(torch.from_numpy(np.array(cache.images[row : row + 1])))
             own = cache.photo_sizes[row : row + 1]
             classes = at_score_size(logits.softmax(1), own).max(1).indices
-            exact += confusion_matrices(mask[None], classes, len(CLASSES))[0]
+            exact += confusion_matrices(mask[None], classes, len(COMPETITION))[0]
             start = time.perf_counter()
             maps += encoded(quantised(logits, own).cpu().numpy())
             spent += time.perf_counter() - start
         start = time.perf_counter()
-        write_maps(path, zip(names, maps, strict=True), SCORE_SIZE)
+        write_maps(path, zip(names, maps, strict=True), (SCORE_SIZE, SCORE_SIZE))
         spent += time.perf_counter() - start
         start = time.perf_counter()
         read = list(Maps.open(path).read(names))
         back = time.perf_counter() - start
         sizes = path.stat().st_size / len(names) / 1000
         for mask, scores in zip(truth, read, strict=True):
-            stored += confusion_matrices(mask[None], torch.from_numpy(scores).max(0).indices[None], len(CLASSES))[0]
+            stored += confusion_matrices(mask[None], torch.from_numpy(scores).max(0).indices[None], len(COMPETITION))[0]
     print(
         f"{len(names)} photos at {SCORE_SIZE} px, trial {trial.number}: {sizes:.0f} kB a photo (bar 200), "
         f"{1000 * spent / len(names):.1f} ms to write, {1000 * back / len(names):.1f} ms to read"

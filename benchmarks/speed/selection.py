@@ -21,10 +21,10 @@ import numpy as np
 from analysis.ensembling.nested_cv import decide
 from analysis.pool.labelled_photos import Labelled
 from analysis.pool.pixel_samples import draw_samples
-from trainable.classes import CLASSES
+from trainable.classes import COMPETITION
 from trainable.run_folder.out_of_fold import Maps, encoded, write_maps
 
-SIDE, FOLDS, C = 256, 5, len(CLASSES)
+SIDE, FOLDS, C = 256, 5, len(COMPETITION)
 
 
 def truth_of(photo: int) -> np.ndarray:
@@ -52,7 +52,7 @@ def write_member(task: tuple[Path, int, int]) -> None:
             likely = np.exp(logits - logits.max(0))
             names.append(f"{photo:04d}.jpg")
             rows += encoded([(likely / likely.sum(0) * 255).astype(np.uint8)])
-        write_maps(folder / f"{member}-{fold}.parquet", zip(names, rows, strict=True), SIDE)
+        write_maps(folder / f"{member}-{fold}.parquet", zip(names, rows, strict=True), (SIDE, SIDE))
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from analysis.prediction.submission import prediction_bytes, write_submission
 from benchmarks.speed.turns import median_seconds
-from trainable.classes import CLASSES
+from trainable.classes import COMPETITION
 
 PHOTOS = 819
 Row = tuple[str, np.ndarray]
@@ -47,14 +47,14 @@ def predicted(photos: int) -> list[Row]:
         classes = np.zeros((256, 256), np.uint8)
         for _ in range(rng.integers(1, 7)):
             top, left = rng.integers(0, 256, 2)
-            classes[(y - top) ** 2 + (x - left) ** 2 < rng.integers(8, 70) ** 2] = rng.integers(1, len(CLASSES))
+            classes[(y - top) ** 2 + (x - left) ** 2 < rng.integers(8, 70) ** 2] = rng.integers(1, len(COMPETITION))
         rows.append((f"batch_01_vt/{number:04d}.jpg", classes))
     return rows
 
 
 def main(rounds: int = 3) -> None:
     rows = predicted(PHOTOS)
-    two_digits = sum((classes == len(CLASSES) - 1).any() for _, classes in rows)
+    two_digits = sum((classes == len(COMPETITION) - 1).any() for _, classes in rows)
     print(f"submission of {PHOTOS} photos, {two_digits} with class 10; median of {rounds} interleaved rounds")
     with tempfile.TemporaryDirectory() as folder:
         usual, ours = Path(folder, "usual.csv"), Path(folder, "ours.csv")

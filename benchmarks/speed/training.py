@@ -16,7 +16,7 @@ from torch import nn
 
 from benchmarks.speed.data_path import REAL
 from benchmarks.speed.turns import median_seconds
-from trainable.classes import CLASSES
+from trainable.classes import COMPETITION
 from trainable.coco.reader import read_training
 from trainable.config import TrialConfig
 from trainable.dataset.cache import build_cache
@@ -44,7 +44,7 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 
 def plain_step(config: TrialConfig, batch: Batch) -> Callable[[], object]:
     """The loop of the reference: float photos, channels first, PyTorch's defaults throughout."""
-    model = smp.create_model(config.architecture, config.encoder, None, classes=len(CLASSES)).to(DEVICE).train()
+    model = smp.create_model(config.architecture, config.encoder, None, classes=len(COMPETITION)).to(DEVICE).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     criterion = nn.CrossEntropyLoss(ignore_index=255)
     mean, std = (torch.tensor(channels).view(3, 1, 1) for channels in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))

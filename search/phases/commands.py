@@ -29,12 +29,14 @@ from search.settings.phase_names import (
 from search.settings.plan import Plan
 from search.settings.settings import Settings, option, typed
 from trainable.dataset.demo import find_data
+from trainable.dataset.folds import Folds
 from trainable.formats.reading import read_data
 from trainable.machine.called_as import command_line
 from trainable.run_folder.chain_phases import EXPECTED, Phase
 from trainable.run_folder.ensemble_record import read_ensemble
 from trainable.run_folder.fold_models import fold_models
 from trainable.run_folder.folders import RunFolder, TrialFolder
+from trainable.run_folder.search_record import is_of_competition
 from trainable.run_folder.trial_record import BROKEN
 from trainable.storage.remote import Remote
 from trainable.storage.remote_data import local_data
@@ -42,7 +44,7 @@ from trainable.storage.remote_data import local_data
 MACHINE = ("address", "gpus", "concurrent", "gpus_per_trial")
 """Options that every command that trains gets."""
 
-LABELS, SUBMISSION_FILE = "pseudo_labels", "submission.csv"
+LABELS, SUBMISSION_FILE, MASKS = "pseudo_labels", "submission.csv", "masks"
 """In the search's run folder."""
 
 QUICK_S = 2 * 3600.0
@@ -87,7 +89,8 @@ class Commands:
         if name == LABEL:
             Remote(f"{self.run.uri}/{LABELS}").push(self.labels)
         if name == SUBMISSION:
-            Remote(self.run.uri).push(self.run.path, (SUBMISSION_FILE,))
+            masks = [str(path.relative_to(self.run.path)) for path in (self.run.path / MASKS).rglob("*.png")]
+            Remote(self.run.uri).push(self.run.path, (SUBMISSION_FILE, *masks))
         for run in (self.run, self.long, self.extra):
             Remote(str(run.uri)).pull(run.path, leave=LARGE)
         if self.chain.ended(LABEL):
@@ -156,7 +159,7 @@ class Commands:
             command = ["--resume", self.long.path.name, *runs_dir, "--to", SEARCH]
         else:
             plan, longer = stored_plan(self.run), self.longer()
-            description = f"{longer.describe()}, on a fold that the search did not see"
+            description = longer.describe() + (", on a fold that the search did not see" if plan.folds > 1 else "")
             command = ["--promote", self.run.path.name, *runs_dir, "--name", self.long.path.name, "--to", SEARCH]
             command += ["--top", "0", "--include", *map(str, longer.numbers), "--epochs", str(longer.epochs)]
             command += ["--vary", str(longer.variants)] if longer.variants else []
@@ -209,15 +212,26 @@ class Commands:
         return Phase(TOGETHER, command, "the ensemble again, with the models of the pseudo labels")
 
     def _submission(self) -> Phase:
-        out = self.run.path / SUBMISSION_FILE
+        plan = stored_plan(self.long)
+        csv = is_of_competition(plan.classes, plan.frames)
+        out = self.run.path / (SUBMISSION_FILE if csv else MASKS)
         runs = [self.long, *([self.extra] if self.chain.ended(TOGETHER) else [])]
-        command = ["analysis/ensemble_predict.py", "--run", *map(place_of, runs), "--out", str(out)]
+        command = [
+            "analysis/ensemble_predict.py",
+            "--run",
+            *map(place_of, runs),
+            "--out" if csv else "--masks",
+            str(out),
+        ]
         return Phase(SUBMISSION, command, f"the test photos, to {out}")
 
     def _model(self) -> Phase:
         plan, best = stored_plan(self.long), self.long.best_trial()
         timing = epoch_seconds(self.long, best.number)
-        needed = timing[0] * plan.config.epochs * plan.folds / (plan.folds - 1) if timing else math.inf
+        folds = Folds.read(self.long.folds)
+        photos = len(folds.fold_of)
+        more = photos / (photos - folds.sizes[plan.config.fold])  # what validated trains too
+        needed = timing[0] * plan.config.epochs * more if timing else math.inf
         command = ["analysis/refit.py", "--run", place_of(self.long)]
         if needed > self.hours.left():
             reason = f"it takes {show_span(needed)} and {show_span(max(self.hours.left(), 0))} are left"

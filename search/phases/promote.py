@@ -83,7 +83,7 @@ def promoted_plan(plan: Plan, earlier: RunFolder, settings: Settings) -> Plan:
     configs = {
         f"{earlier.path.name}:{number}": _parts(earlier, number, whole(settings.image_size)) for number in numbers
     }
-    configs |= _variants(configs, given_or(settings.vary, 0), plan.space, config.seed)
+    configs |= _variants(configs, given_or(settings.vary, 0), plan, config.seed)
     size = given_or(whole(settings.image_size), config.image_size)
     weights = settings.encoder_weights
     base = replace(
@@ -110,15 +110,17 @@ def promoted_plan(plan: Plan, earlier: RunFolder, settings: Settings) -> Plan:
     )
 
 
-def _variants(configs: dict[str, dict[str, Any]], count: int, space: str, seed: int) -> dict[str, dict[str, Any]]:
+def _variants(configs: dict[str, dict[str, Any]], count: int, plan: Plan, seed: int) -> dict[str, dict[str, Any]]:
     """Return so many variants of configs, of each in turn, under its name with ~1, ~2 and so on."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-    names = () if space == GIVEN else space_names(space)
+    names = () if plan.space == GIVEN else space_names(plan.space)
     variants = {}
     for number in range(count):
         name = list(configs)[number % len(configs)]
-        variants[f"{name}~{number // len(configs) + 1}"] = variant(study.ask(), configs[name], names)
+        variants[f"{name}~{number // len(configs) + 1}"] = variant(
+            study.ask(), configs[name], names, plan.classes.background
+        )
     return variants
 
 

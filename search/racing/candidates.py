@@ -22,8 +22,11 @@ def find_finalists(run: RunFolder, plan: Plan, top: int | None, folds: int, incl
     Raises:
         ValueError: fewer trials than asked for, unknown numbers, or more folds than the run has.
     """
-    if not 2 <= folds <= plan.folds:
-        raise ValueError(f"--folds must be 2 to {plan.folds}, the folds of run {run.path.name}, found {folds}")
+    if not min(2, plan.folds) <= folds <= plan.folds:
+        limits = f"2 to {plan.folds}, the folds of run {run.path.name}"
+        if plan.folds == 1:
+            limits = f"left out: run {run.path.name} validates on the data's own split"
+        raise ValueError(f"--folds must be {limits}, found {folds}")
     if top is not None and (top < 0 or not (top or include)):
         raise ValueError(f"--top must be at least 1, found {top}")
     ranked, sound = rank(run, plan)

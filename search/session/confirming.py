@@ -115,6 +115,11 @@ def begin(settings: Settings, run: RunFolder, plan: Plan, share: Resources) -> F
     budget = read_budget(settings, share, read_usage(run).total())
     drop = not settings.no_race
     seeds = given_or(settings.seeds, SEEDS_OF_BUDGET if budget.text and drop else SEEDS)
+    if plan.folds == 1 and seeds < 2:
+        raise ValueError(
+            f"run {run.path.name} validates on the data's own split, which has no other folds to confirm on; pass "
+            "--seeds 3, say, to tell its configs apart by further seeds"
+        )
     return Final(run, plan, numbers, Race(numbers, rungs_of(range(folds), plan.config.fold, seeds), drop), budget)
 
 

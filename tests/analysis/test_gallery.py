@@ -4,8 +4,7 @@ from PIL import Image
 
 from analysis.gallery import main
 from analysis.prediction.networks import load_model
-from analysis.prediction.palette import PALETTE
-from trainable.classes import CLASSES
+from trainable.classes import COMPETITION
 from trainable.coco.reader import read_training
 from trainable.dataset.cache import build_cache
 from trainable.dataset.fold_data import FoldData
@@ -34,8 +33,8 @@ def test_draws_the_best_trial(run, capsys):
     picture = np.asarray(Image.open(run.path / "predictions.png").convert("RGB"))
     assert picture.shape[0] > 300
     colours = {tuple(colour) for colour in picture.reshape(-1, 3)}
-    assert tuple(PALETTE[0]) in colours
-    assert len(colours & {tuple(colour) for colour in PALETTE}) >= 3
+    assert COMPETITION.colours[0] in colours
+    assert len(colours & set(COMPETITION.colours)) >= 3
 
 
 def test_errors_are_clear(run, tmp_path, capsys):
@@ -52,6 +51,6 @@ def test_errors_are_clear(run, tmp_path, capsys):
 
 
 def test_palette_has_a_colour_of_its_own_for_each_class():
-    assert len(PALETTE) == len(CLASSES)
-    distances = np.abs(PALETTE[:, None].astype(int) - PALETTE[None]).sum(axis=2)
-    assert distances[~np.eye(len(PALETTE), dtype=bool)].min() > 60
+    palette = np.array(COMPETITION.colours)
+    distances = np.abs(palette[:, None] - palette[None]).sum(axis=2)
+    assert distances[~np.eye(len(palette), dtype=bool)].min() > 60

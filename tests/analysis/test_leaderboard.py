@@ -131,8 +131,8 @@ def test_damaged_files_are_named_and_counted(searched, capsys):
 
 def test_matrices_of_another_epoch_or_of_other_photos_are_left_out(searched):
     first, second = (searched.trial(number).confusion() for number in (0, 1))
-    searched.trial(0).write_confusion(first["file_names"], first["at_256"] + 50, first["full"])
-    searched.trial(1).write_confusion([f"x{name}" for name in first["file_names"]], second["at_256"], second["full"])
+    searched.trial(0).write_confusion(first["file_names"], first["scored"] + 50, first["full"])
+    searched.trial(1).write_confusion([f"x{name}" for name in first["file_names"]], second["scored"], second["full"])
     board = leaderboard([searched.path])
     told = " ".join(board.found.problems)
     assert "trial 0, confusion.npz: its val_miou is" in told

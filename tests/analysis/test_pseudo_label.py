@@ -114,7 +114,7 @@ def test_folder_trains_by_fold_and_holds_no_labelled_photo(world, capsys):
     cache = build_cache(read_training(template / "data"), SIDE, template / "cache")[0]
     extra = Extra.read(out)
     for fold in (0, 1, NO_FOLD):
-        more = extra.cache(fold, folds, SIDE, template / "cache", skip_bad=False)
+        more = extra.cache(fold, folds, cache, SIDE, template / "cache", skip_bad=False)
         data = FoldData.of(cache, folds, fold, more)
         assert len(data.train) - (np.array(list(folds.fold_of.values())) != fold).sum() == 4
         assert more.confidence is not None

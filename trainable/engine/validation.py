@@ -16,8 +16,8 @@ from trainable.dataset.fold_data import FoldData
 from trainable.engine.train_step import Stepper
 from trainable.images.resampling import padded
 from trainable.metric.confusion import confusion_matrices
-from trainable.model.windows import Predict, ScoreFrame, blended_rows
-from trainable.run_folder.out_of_fold import encoded, kept, kept_shape, quantised, rounded, scored_classes
+from trainable.model.windows import kept_by_windows
+from trainable.run_folder.out_of_fold import encoded, quantised, scored_classes
 
 Positions = NDArray[np.int64]
 
@@ -134,7 +134,17 @@ def _share_by_windows(stepper: Stepper, cache: Cache, positions: Positions, batc
             losses.append((float(stepper.loss_of(logits, torch.from_numpy(np.stack(truths)))), len(corners)))
             return logits.softmax(1)
 
-        kept_map, counts = _by_windows(predict, cache, int(position), stepper.config.tile_size, batch_size)
+        counts = torch.zeros(1, count, count, dtype=torch.int64)
+
+        def observe(first: int, rows: Tensor, mask: NDArray[np.uint8] = mask, counts: Tensor = counts) -> None:
+            truth = torch.from_numpy(np.asarray(mask[first : first + rows.shape[1], : rows.shape[2]]))[None]
+            counts += confusion_matrices(truth, rows.max(0).indices[None].to(torch.uint8).cpu(), count)
+
+        size, tile = (
+            (int(cache.photo_sizes[position][0]), int(cache.photo_sizes[position][1])),
+            stepper.config.tile_size,
+        )
+        kept_map = kept_by_windows(predict, cache.images[position], size, cache.geometry, tile, batch_size, observe)
         sizes = cache.photo_sizes[[position]]
         truth = torch.from_numpy(np.asarray(cache.score_masks[position]))[None]
         classes = scored_classes(kept_map, sizes, cache.geometry).cpu()
@@ -144,25 +154,6 @@ def _share_by_windows(stepper: Stepper, cache: Cache, positions: Positions, batc
         maps += encoded(kept_map.cpu().numpy())
     empty = torch.zeros(0, count, count, dtype=torch.int64)
     return Share(loss, positions, torch.cat([empty, *scored]).numpy(), torch.cat([empty, *full]).numpy(), maps)
-
-
-def _by_windows(predict: Predict, cache: Cache, position: int, tile: int, batch_size: int) -> tuple[Tensor, Tensor]:
-    """Return the kept map (1, C, H, W) of a photo, and its confusion matrix (1, C, C) in the training's frame."""
-    photo, count = (int(cache.photo_sizes[position][0]), int(cache.photo_sizes[position][1])), len(cache.classes)
-    height, width = cache.geometry.content(photo, cache.frame)
-    counts = torch.zeros(1, count, count, dtype=torch.int64)
-    frame = ScoreFrame(photo, cache.frame, cache.geometry)
-    whole = torch.zeros(1, count, *cache.frame) if kept_shape(cache.frame, cache.geometry) == cache.frame else None
-    for first, rows in blended_rows(predict, cache.images[position][:height, :width], tile, batch_size):
-        truth = torch.from_numpy(np.asarray(cache.masks[position][first : first + rows.shape[1], :width]))[None]
-        counts += confusion_matrices(truth, rows.max(0).indices[None].to(torch.uint8).cpu(), count)
-        if whole is None:
-            frame.add(first, rows)
-        else:
-            whole[0, :, first : first + rows.shape[1], :width] = rows.cpu()
-    if whole is None:
-        return rounded(frame.maps()[None]), counts
-    return kept(whole, np.array([photo]), cache.geometry), counts
 
 
 def _read(cache: Cache, positions: Positions, device: torch.device) -> Batch:

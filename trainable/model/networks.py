@@ -94,7 +94,7 @@ def fits(name: str, published: tuple[int, ...], own: tuple[int, ...]) -> bool:
         return True
     if name.endswith(TABLE):
         return len(published) == len(own) == 2 and published[1] == own[1]
-    return name.endswith("pos_embed") and _grids(published, own) is not None
+    return name.endswith("pos_embed") and _published_grid(published, own) is not None
 
 
 def _create(config: TrialConfig, options: dict[str, Any], published: bool) -> Any:
@@ -123,20 +123,26 @@ def _fitted(name: str, published: Tensor, own: Tensor, encoder: nn.Module) -> Te
         window: Any = encoder.get_submodule(name.removesuffix(TABLE)).window_size
         table: Tensor = resize_rel_pos_bias_table(published, new_window_size=window, new_bias_shape=tuple(own.shape))
         return table
-    grids = _grids(tuple(published.shape), tuple(own.shape))
-    if not name.endswith("pos_embed") or grids is None:
+    if not name.endswith("pos_embed") or _published_grid(tuple(published.shape), tuple(own.shape)) is None:
         return published  # which PyTorch refuses by its name
-    prefix, side = grids
-    embedding: Tensor = resample_abs_pos_embed(published, new_size=[side, side], num_prefix_tokens=prefix)
+    rows, columns = _grid(encoder)
+    prefix = own.shape[1] - rows * columns
+    embedding: Tensor = resample_abs_pos_embed(published, new_size=[rows, columns], num_prefix_tokens=prefix)
     return embedding
 
 
-def _grids(published: tuple[int, ...], own: tuple[int, ...]) -> tuple[int, int] | None:
-    """Return how many tokens come before those of the patches, and the side of the encoder's own square of patches."""
+def _grid(encoder: nn.Module) -> tuple[int, int]:
+    """Return the rows and columns of an encoder's patches."""
+    for module in encoder.modules():
+        grid: Any = getattr(module, "grid_size", None)
+        if grid:
+            return int(grid[0]), int(grid[1])
+    raise ValueError(f"{type(encoder).__name__} says nothing of the grid of its patches, which its positions need")
+
+
+def _published_grid(published: tuple[int, ...], own: tuple[int, ...]) -> int | None:
+    """Return the side of the square of patches that a published position embedding is of; None if it is none."""
     if len(published) != 3 or len(own) != 3 or published[2] != own[2]:
         return None
-    for prefix in PREFIX_TOKENS:
-        before, side = (round((shape[1] - prefix) ** 0.5) for shape in (published, own))
-        if before**2 == published[1] - prefix and side**2 == own[1] - prefix:
-            return prefix, side
-    return None
+    sides = ((prefix, round((published[1] - prefix) ** 0.5)) for prefix in PREFIX_TOKENS)
+    return next((side for prefix, side in sides if side**2 == published[1] - prefix and own[1] > prefix), None)

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from trainable.geometry import Geometry, Shape
 from trainable.images.resampling import STEPS, padded
 from trainable.metric.score_maps import score_grid
+from trainable.run_folder.out_of_fold import kept, kept_shape, rounded
 
 OVERLAP = 0.25
 """Share of a window that its neighbour covers too, at least: networks are least sure at the edges."""
@@ -59,6 +61,42 @@ def blended_rows(predict: Predict, photo: Any, tile: int, batch_size: int) -> It
         finished = min((tops[index + 1] if index + 1 < len(tops) else height) - top, tile)
         yield top, total[:-1, :finished, :width] / total[-1:, :finished, :width]
         total = torch.cat([total[:, finished:], torch.zeros_like(total[:, :finished])], dim=1)
+
+
+def kept_by_windows(
+    predict: Predict,
+    photo: Any,
+    size: Shape,
+    geometry: Geometry,
+    tile: int,
+    batch_size: int,
+    observe: Callable[[int, Tensor], None] = lambda first, rows: None,
+) -> Tensor:
+    """Return a photo's probabilities as they are kept (`trainable/run_folder/out_of_fold.py`), (1, C, h, w) uint8.
+
+    Args:
+        predict: the network's.
+        photo: (H, W, 3) uint8, in its frame.
+        size: its own height and width in pixels.
+        geometry: of the photos.
+        tile: pixels per side of a window.
+        batch_size: windows at a time.
+        observe: told of the probabilities (C, rows, columns) of the frame from a first row on, without padding.
+    """
+    frame = (photo.shape[0], photo.shape[1])
+    height, width = geometry.content(size, frame)
+    small = kept_shape(frame, geometry) == frame
+    scores, whole = ScoreFrame(size, frame, geometry), list[Tensor]()
+    for first, rows in blended_rows(predict, photo[:height, :width], tile, batch_size):
+        observe(first, rows)
+        if small:
+            whole.append(rows)
+        else:
+            scores.add(first, rows)
+    if not small:
+        return rounded(scores.maps()[None])
+    maps = torch.cat(whole, 1)
+    return kept(F.pad(maps, (0, frame[1] - width, 0, frame[0] - height))[None], np.array([size]), geometry)
 
 
 class ScoreFrame:

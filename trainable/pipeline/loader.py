@@ -14,7 +14,7 @@ from trainable.dataset.cache import Cache
 from trainable.pipeline.mixing import Mix, find_others
 from trainable.pipeline.object_patches import paste
 from trainable.pipeline.oversampling import Draws
-from trainable.pipeline.tiles import tile_of
+from trainable.pipeline.tiles import crops_of, tile_of
 from trainable.seeding import stream_seed
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -74,16 +74,17 @@ class TrainingPhotos(Dataset[tuple[NDArray[np.uint8], NDArray[np.uint8]]]):
 class EpochSampler(Sampler[Key]):
     """New draws of the training photos every epoch; set `epoch` before iterating."""
 
-    def __init__(self, draws: Draws, seed: int):
+    def __init__(self, draws: Draws, seed: int, crops: int = 1):
         self.draws, self.seed = draws, seed
+        self.crops = crops  # of each photo in an epoch, each with draws of its own
         self.epoch = 0
 
     def __iter__(self) -> Iterator[Key]:
         rng = np.random.default_rng(stream_seed(self.seed, "order", self.epoch))
-        return ((self.epoch, *drawn) for drawn in self.draws.epoch(rng))
+        return ((self.epoch, *drawn) for _ in range(self.crops) for drawn in self.draws.epoch(rng))
 
     def __len__(self) -> int:
-        return len(self.draws.positions)
+        return len(self.draws.positions) * self.crops
 
 
 class Batches(Sampler[list[Key]]):
@@ -116,7 +117,7 @@ def training_batches(
         rank: of the GPU that the batches are for.
         world_size: GPUs that share each batch; their number divides it.
     """
-    sampler = EpochSampler(photos.draws, photos.seed)
+    sampler = EpochSampler(photos.draws, photos.seed, crops_of(photos.cache.frame, photos.tile))
     loader = DataLoader(
         photos,
         batch_sampler=Batches(sampler, batch_size, rank, world_size),

@@ -5,7 +5,13 @@ from numpy.typing import NDArray
 
 from trainable.classes import IGNORE_INDEX
 from trainable.dataset.cache import Cache
+from trainable.geometry import Shape
 from trainable.images.resampling import padded
+
+
+def crops_of(frame: Shape, tile: int) -> int:
+    """Return how many crops an epoch takes of each photo: as many as have the frame's area, so that it costs alike."""
+    return max(round(frame[0] * frame[1] / tile**2), 1) if tile else 1
 
 
 def tile_of(

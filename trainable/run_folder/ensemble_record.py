@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from trainable.classes import COMPETITION, Classes
+from trainable.geometry import COMPETITION_GEOMETRY, Geometry
 from trainable.storage.atomic_write import write_json
 from trainable.storage.record_checks import check_format, undamaged
 
@@ -19,7 +21,7 @@ Part = TypeVar("Part")
 
 @dataclass(frozen=True)
 class Stage:
-    """Out-of-fold mIoU at 256 x 256 after a step, with its 95% interval."""
+    """Out-of-fold mIoU after a step, where the score looks, with its 95% interval."""
 
     name: str
     value: float
@@ -79,11 +81,13 @@ class EnsembleRecord:
     folds: tuple[int, ...] = ()  # that they are of
     notes: tuple[str, ...] = ()
     expected: Mapping[str, Any] = field(default_factory=dict)  # see analysis/ensembling/expectation.py
+    classes: Classes = COMPETITION  # that its models tell apart
+    geometry: Geometry = COMPETITION_GEOMETRY  # of the photos it was made on
     format: int = FORMAT
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> "EnsembleRecord":
-        """Return the record in an `ensemble.json`; what older ones lack is empty.
+        """Return the record in an `ensemble.json`; what older ones lack is empty, or the competition's.
 
         Raises:
             KeyError, TypeError: it is none.
@@ -102,11 +106,15 @@ class EnsembleRecord:
         )
         for name in ("runs", "views", "filters", "folds", "notes"):
             values[name] = tuple(values.get(name, ()))
+        if "classes" in content:
+            values["classes"] = Classes.from_dict(content["classes"])
+        if "geometry" in content:
+            values["geometry"] = Geometry.from_dict(content["geometry"])
         return cls(**values)
 
     def write(self, path: Path) -> None:
         """Write it."""
-        write_json(path, asdict(self))
+        write_json(path, {**asdict(self), "classes": self.classes.to_dict(), "geometry": self.geometry.to_dict()})
 
 
 def read_ensemble(path: Path) -> EnsembleRecord:

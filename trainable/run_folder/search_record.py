@@ -98,3 +98,9 @@ def _classes(content: dict[str, Any]) -> Classes:
     if not isinstance(names, list) or tuple(names) == COMPETITION.names:
         return COMPETITION
     return Classes.of_names(names, background=True)
+
+
+def is_of_competition(classes: Classes, geometry: Geometry) -> bool:
+    """Tell whether classes and frame are those of a submission csv; other runs write masks."""
+    score = (geometry.score, geometry.stretched)
+    return classes.names == COMPETITION.names and score == (COMPETITION_GEOMETRY.score, COMPETITION_GEOMETRY.stretched)

@@ -64,6 +64,32 @@ def test_small_pieces_become_background_and_no_other():
     assert without_small(classes, 0) is classes
 
 
+def test_without_background_small_pieces_join_what_is_around_them():
+    classes = np.full((40, 60), 2, np.uint8)
+    classes[:, 30:] = 1
+    classes[5:8, 5:8] = 0  # in 2
+    classes[20:22, 40:42] = 2  # in 1
+    classes[30:33, 28:31] = 0  # at the edge of both, more of 2 around it
+    classes[10:30, 10:25] = 0  # large
+    classes[15:17, 15:17] = 1  # in 0
+    found = without_small(classes, 16, background=False)
+    assert found[6, 6] == 2 and found[21, 41] == 1 and found[31, 29] == 2
+    assert found[12, 12] == 0 and found[16, 16] == 0
+    np.testing.assert_array_equal(without_small(found, 16, background=False), found)
+    only = np.zeros((4, 4), np.uint8)
+    np.testing.assert_array_equal(without_small(only, 99, background=False), only)  # nothing is around it
+
+
+def test_filters_see_nothing_beyond_the_photo():
+    """A piece at the photo's edge goes on in the padding, which does not make it larger."""
+    each = np.zeros((3, 16, 16), np.uint8)
+    each[0], each[1, :, 9:] = 100, 200
+    photo = np.zeros((12, 10, 3), np.uint8)
+    assert not class_map(each, photo, [{"name": "small pieces", "pixels": 13}]).any()
+    kept = class_map(each, photo, [{"name": "small pieces", "pixels": 12}])
+    assert kept.shape == (16, 16) and (kept[:, 9:] == 1).all() and not kept[:, :9].any()
+
+
 def test_class_factors_find_a_class_that_is_said_too_rarely():
     samples = samples_of((0.6,))
     samples.values[0, 4] //= 3

@@ -46,6 +46,7 @@ from analysis.prediction.views import PLAIN, VIEWS
 from analysis.refit import main as refit_main
 from tests.conftest import ROOT
 from trainable.classes import CLASSES
+from trainable.images.resampling import unscored_mask
 from trainable.metric.bootstrap import mean_ious
 from trainable.metric.score_maps import at_score_size
 from trainable.run_folder.out_of_fold import Maps
@@ -152,11 +153,11 @@ def test_stored_maps_give_the_recorded_miou(confirmed):
         for fold, maps in member.maps.items():
             recorded = member.models[fold].confusion()
             positions = [labelled.file_names.index(name) for name in recorded["file_names"]]
-            found = np.zeros_like(recorded["at_256"])
+            found = np.zeros_like(recorded["scored"])
             for row, (position, each) in enumerate(zip(positions, maps.read(recorded["file_names"]), strict=True)):
                 classes = whole_map(each, labelled.sizes([position])[0]).argmax(0)
                 np.add.at(found[row], (labelled.truth([position])[0], classes), 1)
-            np.testing.assert_array_equal(found, recorded["at_256"])
+            np.testing.assert_array_equal(found, recorded["scored"])
 
 
 def test_a_single_predicts_what_its_validation_was_scored_by(confirmed):
@@ -167,14 +168,14 @@ def test_a_single_predicts_what_its_validation_was_scored_by(confirmed):
     fold, folder = next(iter(member.models.items()))
     ensemble = Ensemble(confirmed.path, (Voter(folder, fold, np.ones(len(CLASSES))),), (PLAIN,), ())
     recorded, network = folder.confusion(), Networks()
-    found = np.zeros_like(recorded["at_256"])
+    found = np.zeros_like(recorded["scored"])
     for row, name in enumerate(recorded["file_names"]):
         position = labelled.file_names.index(name)
         images = partial(labelled.images, positions=[position])
         said = mixed(ensemble, 1, images, network, labelled.sizes([position]))[0].argmax(0)
         np.add.at(found[row], (labelled.truth([position])[0], said), 1)
     # A batch of another size may round a logit differently: no more than single pixels.
-    assert np.abs(found - recorded["at_256"]).sum() <= 1e-4 * found.sum()
+    assert np.abs(found - recorded["scored"]).sum() <= 1e-4 * found.sum()
 
 
 def test_the_decision_is_never_worse_than_the_best_single(confirmed):
@@ -231,10 +232,11 @@ def test_one_command_writes_a_valid_submission(built, tmp_path, capsys):
     assert "valid submission of 5 photos" in " ".join(capsys.readouterr().out.split())
     found = dict(read_submission(out))
     assert list(found) == [f"batch_01_vt/{index:04d}.jpg" for index in range(5)]
-    mask = Image.open(tmp_path / "masks" / "batch_01_vt" / "0000.png")
-    np.testing.assert_array_equal(np.asarray(mask), found["batch_01_vt/0000.jpg"])
+    mask = np.asarray(Image.open(tmp_path / "masks" / "batch_01_vt" / "0000.png"))
+    assert mask.shape == (32, 32)  # as the photo
+    np.testing.assert_array_equal(mask, unscored_mask(found["batch_01_vt/0000.jpg"], 32, 32))
     part = Maps.open(tmp_path / "probabilities" / "part-0000.parquet")
-    assert len(part.row_of) == 5 and part.size == 256
+    assert len(part.row_of) == 5 and part.shape == (256, 256)
     assert not list(tmp_path.glob(".*parts"))
     assert predict_main(["--check", str(out), "--data", data_of(built)]) == 0
 

@@ -13,17 +13,17 @@ from trainable.metric.score_maps import at_score_size
 C = len(CLASSES)
 
 
-def samples_of(members, pixels=4000, photos=20, seed=0):
+def samples_of(members, pixels=4000, photos=20, seed=0, classes=C):
     """Members given by how often each is right: a wrong pixel of a member is a class at random."""
     rng = np.random.default_rng(seed)
-    truth = rng.integers(0, C, pixels).astype(np.uint8)
-    values = np.zeros((len(members), C, pixels), np.uint8)
+    truth = rng.integers(0, classes, pixels).astype(np.uint8)
+    values = np.zeros((len(members), classes, pixels), np.uint8)
     for member, right in enumerate(members):
-        said = np.where(rng.random(pixels) < right, truth, rng.integers(0, C, pixels))
-        values[member] = rng.integers(0, 20, (C, pixels))
+        said = np.where(rng.random(pixels) < right, truth, rng.integers(0, classes, pixels))
+        values[member] = rng.integers(0, 20, (classes, pixels))
         values[member, said, np.arange(pixels)] = rng.integers(40, 120, pixels)
     photo = (np.arange(pixels) * photos // pixels).astype(np.int32)
-    return Samples(values, truth, np.ones(pixels, np.float32), photo, np.zeros((photos, C, C)))
+    return Samples(values, truth, np.ones(pixels, np.float32), photo, np.zeros((photos, classes, classes)))
 
 
 @pytest.mark.parametrize("members", [(0.6, 0.6, 0.6), (0.3, 0.8, 0.5, 0.5, 0.2)])
@@ -31,6 +31,15 @@ def test_weights_are_shares(members):
     for name, weights in fit_weights(samples_of(members)).items():
         assert weights.shape == (len(members), C), name
         assert (weights >= 0).all(), name
+        np.testing.assert_allclose(weights.sum(0), 1, err_msg=name)
+
+
+@pytest.mark.parametrize("classes", [2, 16, 17, 19, 150])
+def test_any_number_of_classes_has_weights(classes):
+    samples = samples_of((0.97, 0.1, 0.1, 0.1), classes=classes)
+    assert greedy(samples)[0] > 0.7
+    for name, weights in fit_weights(samples).items():
+        assert weights.shape == (4, classes), name
         np.testing.assert_allclose(weights.sum(0), 1, err_msg=name)
 
 

@@ -15,7 +15,7 @@ def prediction():
 
 
 def test_histogram_counts_every_pixel_once(prediction):
-    histogram = histogram_of(*prediction)
+    histogram = histogram_of(*prediction, 11)
     assert histogram.shape == (11, 256)
     assert histogram.sum() == 256 * 256
     assert histogram[2, 100] == ((prediction[0] == 2) & (prediction[1] == 100)).sum()
@@ -23,7 +23,7 @@ def test_histogram_counts_every_pixel_once(prediction):
 
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9, 1.0])
 def test_each_class_keeps_its_share_and_no_more_than_it_takes(prediction, keep):
-    histogram = histogram_of(*prediction)
+    histogram = histogram_of(*prediction, 11)
     thresholds = Rule(keep=keep, min_confidence=0.01).thresholds(histogram)
     kept, stricter = kept_pixels(histogram, thresholds), kept_pixels(histogram, thresholds + 1)
     for index in (0, 2):
@@ -35,7 +35,7 @@ def test_each_class_keeps_its_share_and_no_more_than_it_takes(prediction, keep):
 
 
 def test_unsure_class_is_bounded_below_and_one_threshold_is_the_same_for_all(prediction):
-    histogram = histogram_of(*prediction)
+    histogram = histogram_of(*prediction, 11)
     bounded = Rule(keep=0.9, min_confidence=0.5).thresholds(histogram)
     assert bounded[2] == 128
     assert bounded[0] > 128

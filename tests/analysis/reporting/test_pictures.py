@@ -14,7 +14,7 @@ def test_pictures_are_those_the_metric_counted(searched):
     assert sorted(names) == list(trial.confusion["file_names"])
     for picture in pictures(searched, trial, names):
         assert picture.photo.shape == (256, 256, 3)
-        matrix = trial.confusion["at_256"][list(trial.confusion["file_names"]).index(picture.file_name)]
+        matrix = trial.confusion["scored"][list(trial.confusion["file_names"]).index(picture.file_name)]
         assert picture.wrong == pytest.approx(float((picture.truth != picture.prediction).mean()))
         assert picture.wrong == pytest.approx(1 - np.trace(matrix) / matrix.sum())
         assert " taken for " in picture.mistake
@@ -22,7 +22,7 @@ def test_pictures_are_those_the_metric_counted(searched):
 
 def test_worst_by_miou_and_by_pixels(searched):
     trial = trial_to_draw(leaderboard([searched.path]))
-    matrices = trial.confusion["at_256"]
+    matrices = trial.confusion["scored"]
     lowest = min(range(len(matrices)), key=lambda row: mean_iou(torch.from_numpy(matrices[row])))
     most_wrong = min(range(len(matrices)), key=lambda row: np.trace(matrices[row]))
     chosen = worst(trial, 2)

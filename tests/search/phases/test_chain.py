@@ -56,6 +56,7 @@ from search.tuning.compatibility import MEASURED
 from spaces.table import GIVEN, JOINT, find_space
 from tests.conftest import ROOT, write_photos
 from tests.trainable.run_folder.test_records import STORED
+from trainable.dataset.folds import Folds
 from trainable.run_folder.chain_phases import Phase
 from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.trial_record import FINISHED, STOPPED
@@ -79,6 +80,7 @@ def begin_run(path, photos, **options):
     run.path.mkdir(parents=True, exist_ok=True)
     plan = new_plan(Settings(**{"epochs": 4, "trials": 4, "data": photos, "image_size": 64, **options}), CPU)
     write_json(run.path / "search.json", {"plan": plan.__dict__, "folds_hash": "f", **MEASURED})
+    Folds(5, 0, {f"{number}.jpg": number % 5 for number in range(10)}, ((0,),) * 5, 0).write(run.folds)
     for number in range(4):
         folder = run.trial(number)
         folder.path.mkdir(parents=True)

@@ -73,8 +73,8 @@ def test_how_a_size_is_given_is_found_by_asking_timm():
 def test_weights_from_a_folder_suit_every_size_and_decoder(encoder, tmp_path):
     torch.manual_seed(1)
     save_encoder(encoder, tmp_path, weights=None)
-    for architecture, size in (("dpt", 224), ("upernet", 96)):
-        config = config_of(encoder, architecture, size, encoder_weights=str(tmp_path))
+    for architecture, size, aspect in (("dpt", 224, 0.0), ("upernet", 96, 0.0), ("dpt", 96, 0.6)):
+        config = replace(config_of(encoder, architecture, size, encoder_weights=str(tmp_path)), aspect=aspect)
         check_model(config)
         model = build_model(config)
         own = {name: tensor for name, tensor in model.network.encoder.state_dict().items() if tensor.ndim == 4}

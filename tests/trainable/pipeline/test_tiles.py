@@ -9,8 +9,10 @@ from trainable.classes import IGNORE_INDEX, Classes
 from trainable.geometry import Geometry
 from trainable.images.resampling import mirrored_mask
 from trainable.pipeline.augmentation import build_augmentation
+from trainable.pipeline.loader import TrainingPhotos, training_batches
 from trainable.pipeline.object_patches import Patch, paste
-from trainable.pipeline.tiles import tile_of
+from trainable.pipeline.oversampling import Draws
+from trainable.pipeline.tiles import crops_of, tile_of
 
 SIDES = Classes.of_names(["ground", "left", "right"], background=True)
 
@@ -49,6 +51,17 @@ def test_crops_keep_off_padding_and_are_padded_where_the_photo_is_smaller(wide_c
     assert all((tile_of(wide_cache, 1, 48, rng)[1] != IGNORE_INDEX).all() for _ in range(30))
     image, mask = tile_of(wide_cache, 1, 64, rng)
     assert (mask[:, 48:] == IGNORE_INDEX).all() and (image[:, 48:] == 0).all() and (mask[:, :48] < 3).all()
+
+
+@pytest.mark.parametrize(("frame", "tile", "crops"), [((64, 96), 0, 1), ((64, 96), 32, 6), ((64, 96), 96, 1)])
+def test_an_epoch_takes_as_many_crops_as_have_the_area_of_a_photo(wide_cache, frame, tile, crops):
+    assert crops_of(frame, tile) == crops
+    photos = TrainingPhotos(
+        wide_cache, Draws(np.array([0, 1])), [], build_augmentation({"name": "none"}, [], (32, 32), SIDES), 0, tile=tile
+    )
+    loader, sampler = training_batches(photos, batch_size=1, workers=0, pin=False)
+    assert len(loader) == len(sampler) == 2 * crops
+    assert sorted(position for _, position, _ in sampler) == [0] * crops + [1] * crops
 
 
 def test_without_tiles_a_photo_is_the_cache_s_own(wide_cache):
