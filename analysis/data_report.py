@@ -93,6 +93,8 @@ def report(facts: DataFacts, search: str, photos: int = SAMPLES, gpu: bool = Fal
         ("problems", "Problems", tell.problems(facts)),
         ("made", "Provenance", tell.provenance(facts, _size_note(gpu))),
     ]
+    if facts.dataset.problems:  # they come first
+        sections.insert(1, sections.pop(-2))
     return page.page(f"Trashsweep: {facts.dataset.root.name}", sections)
 
 

@@ -251,7 +251,7 @@ def scenes(facts: DataFacts) -> str:
         parts.append(paragraph("None lies on both sides of the data's own split."))
     parts.append("<h3>The largest scenes</h3>")
     for scene in large[:SCENES]:
-        parts.append(paragraph(f"{len(scene)} photos, such as", "quiet"))
+        parts.append(paragraph(f"{len(scene)} photos{', such as' if len(scene) > OF_SCENE else ''}", "quiet"))
         parts.append(thumbnails(facts, scene[:: max(len(scene) // OF_SCENE, 1)][:OF_SCENE]))
     return "".join(parts)
 
