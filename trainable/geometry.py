@@ -50,7 +50,7 @@ class Geometry:
         height, width = self.score
         if self.stretched:
             return f"{height}x{width}"
-        return f"the photos' own size, {height}x{width} at most"
+        return f"own size ({height}x{width} at most)"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that json can hold."""

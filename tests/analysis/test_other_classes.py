@@ -140,7 +140,7 @@ def test_leaderboard_and_report_tell_of_the_classes_and_the_score(doors, tmp_pat
     head = (tmp_path / "leaderboard.csv").read_text().splitlines()[0].split(",")
     assert [name for name in head if name.startswith("iou_")] == [f"iou_{name}" for name in DOORS.names]
     text = (tmp_path / "leaderboard.md").read_text()
-    assert "best epoch at the photos' own size, 32x64 at most" in text and "| left door | right door | wall |" in text
+    assert "best epoch at own size (32x64 at most)" in text and "| left door | right door | wall |" in text
     from analysis.report import main
 
     assert main(["--run", str(doors.path), "--out", str(tmp_path / "report.html"), "--photos", "2"]) == 0

@@ -72,7 +72,7 @@ def test_runs_of_before_this_was_stored_are_taken_by_their_folds_and_study(run):
 
 def test_runs_that_are_scored_elsewhere_are_refused(run):
     check_comparable(run, CLASSES, COMPETITION_GEOMETRY)
-    with pytest.raises(ValueError, match=r"scored at 256x256, this search at .* 40x50.*--score-size"):
+    with pytest.raises(ValueError, match=r"scored at 256x256, this search at .*40x50.*--score-size"):
         check_comparable(run, CLASSES, Geometry(0.5, (40, 50), False))
 
 
