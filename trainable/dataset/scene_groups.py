@@ -17,6 +17,13 @@ NEIGHBOUR_BITS = 16
 NEIGHBOURS = 3
 """Photos at most this many names apart are neighbours."""
 
+STRICTER = ((8, 12), (6, 10), (4, 8))
+"""Both numbers of bits, one after the other, where chains of photos would join more than half of them: photos of single
+leaves on one ground look alike, and each shows another leaf."""
+
+FEW = 20
+"""Of fewer photos one scene may well have most."""
+
 
 def scene_hashes(image: Image.Image) -> NDArray[np.uint64]:
     """Return the perceptual hashes of a photo in its eight orientations (turned and mirrored), the photo's own first.
@@ -48,17 +55,30 @@ def same_scenes(hashes: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArr
 def group_scenes(hashes: NDArray[np.uint64], file_names: Sequence[str]) -> NDArray[np.int64]:
     """Return the group of each photo, (N,): photos joined by a chain of near-equal hashes share one.
 
+    Where most photos would, they must be nearer than usual.
+
     Args:
         hashes: (N, 8), see `scene_hashes`.
         file_names: N names; their order tells which photos are neighbours.
     """
+    groups = _grouped(hashes, file_names, DUPLICATE_BITS, NEIGHBOUR_BITS)
+    for bits in STRICTER:
+        if len(groups) < FEW or 2 * np.bincount(groups).max() <= len(groups):
+            break
+        groups = _grouped(hashes, file_names, *bits)
+    return groups
+
+
+def _grouped(
+    hashes: NDArray[np.uint64], file_names: Sequence[str], duplicate_bits: int, neighbour_bits: int
+) -> NDArray[np.int64]:
     order = np.argsort(file_names, kind="stable")
     hashes = np.ascontiguousarray(hashes[order])
     group = np.arange(len(hashes))
     for index, row in enumerate(hashes[:, 0]):
         differing = np.bitwise_count(hashes[:index] ^ row)
-        near = differing.min(axis=1) <= DUPLICATE_BITS
-        near[-NEIGHBOURS:] |= differing[-NEIGHBOURS:, 0] <= NEIGHBOUR_BITS
+        near = differing.min(axis=1) <= duplicate_bits
+        near[-NEIGHBOURS:] |= differing[-NEIGHBOURS:, 0] <= neighbour_bits
         for other in np.flatnonzero(near):
             group[group == group[other]] = group[index]
     in_given_order = np.empty_like(group)

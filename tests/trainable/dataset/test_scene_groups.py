@@ -45,6 +45,27 @@ def test_neighbouring_frames_join_by_a_looser_bound():
     assert apart[0] != apart[1]
 
 
+def chain(count, bits):
+    """Return hashes of which each differs from the one before in some bits, all others being far from all."""
+    rng = np.random.default_rng(0)
+    hashes = rng.integers(0, 2**63, (count, 8), dtype=np.uint64)
+    own = np.zeros(count, np.uint64)
+    for index in range(1, count):
+        flipped = sum(1 << int(bit) for bit in rng.choice(64, bits, replace=False))
+        own[index] = own[index - 1] ^ np.uint64(flipped)
+    hashes[:, 0] = own
+    return hashes
+
+
+def test_chains_that_join_most_photos_are_broken():
+    names = [f"{index * 37 % 60:03d}.jpg" for index in range(60)]  # far apart
+    assert np.bincount(group_scenes(chain(60, 9), names)).max() == 1
+    copies = np.repeat(chain(1, 1), 60, axis=0)
+    assert np.bincount(group_scenes(copies, names)).max() == 60  # the same photo stays the same
+    few = group_scenes(chain(12, 9), names[:12])
+    assert np.bincount(few).max() == 12
+
+
 def test_real_photos_are_hardly_grouped(trash, tmp_path):
     photos = read_training(trash).photos[::3]
     hashes = np.array([scene_hashes(Image.open(photo.path)) for photo in photos])
