@@ -19,7 +19,7 @@ DECAY = (0.1, 10.0)
 
 
 def variant(
-    trial: optuna.Trial, config: dict[str, Any], spaces: tuple[str, ...], background: bool = True
+    trial: optuna.Trial, config: dict[str, Any], spaces: tuple[str, ...], background: bool = True, sides: bool = False
 ) -> dict[str, Any]:
     """Return a config's parts with those knobs drawn anew whose best value depends on the budget.
 
@@ -28,6 +28,7 @@ def variant(
         config: parts with `optimizer` and `image_size` at least.
         spaces: names of those that were searched: knobs of others stay as they are, but for the rate.
         background: whether the data has a class of what nothing covers.
+        sides: whether some classes are others in a mirror.
     """
     optimizer = {**config["optimizer"]}
     if "lr" in optimizer:
@@ -36,7 +37,7 @@ def variant(
         optimizer["weight_decay"] *= trial.suggest_float("decay_factor", *DECAY, log=True)
     drawn: dict[str, Any] = {"optimizer": optimizer}
     if "augmentations" in spaces and trial.suggest_categorical("augment_anew", (False, True)):
-        drawn |= augmentations(trial, (config["image_size"],))
+        drawn |= augmentations(trial, (config["image_size"],), sides=sides)
     if "oversampling" in spaces and trial.suggest_categorical("oversample_anew", (False, True)):
         drawn |= oversampling(trial, background)
     return {**config, **drawn}

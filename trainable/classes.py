@@ -157,7 +157,7 @@ class Classes:
             ValueError: it is none.
         """
         built_in = BUILT_IN / f"{path}.json"
-        if not path.exists() and not (path.name == str(path) and built_in.exists()):
+        if not path.exists() and not is_built_in(str(path)):
             known = ", ".join(sorted(each.stem for each in BUILT_IN.glob("*.json")))
             raise ValueError(f"the classes file {path} does not exist; name a json file, or one of {known}")
         path = path if path.exists() else built_in
@@ -177,6 +177,11 @@ class Classes:
         """Return classes of a data set's own names, those of left and right being each other's in a mirror."""
         pairs, alone = sides(names)
         return cls(tuple(names), background, tuple(colours), sources or {}, pairs, not alone)
+
+
+def is_built_in(name: str) -> bool:
+    """Tell whether `--classes NAME` comes with the product."""
+    return name in {path.stem for path in BUILT_IN.glob("*.json")}
 
 
 def is_background(name: str) -> bool:

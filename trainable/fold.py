@@ -218,7 +218,9 @@ def _read(options: argparse.Namespace, out: Path, console: Console) -> tuple[Tri
     data = find_data(options.data, cache_dir)
     dataset = read_data(data, Classes.from_file(Path(options.classes)) if options.classes else None)
     score = options.score_size or (OF_COMPETITION if dataset.classes.names == COMPETITION.names else NATIVE)
-    geometry = Geometry.of([(photo.height, photo.width) for photo in dataset.photos], config.aspect, score)
+    bad = {problem.file_name for problem in dataset.problems}
+    sizes = [(photo.height, photo.width) for photo in dataset.photos if photo.file_name not in bad]
+    geometry = Geometry.of(sizes, config.aspect, score)
     cache, skipped = build_cache(dataset, config.image_size, cache_dir, geometry=geometry, skip_bad=options.skip_bad)
     for line in data_notes(dataset.notes, skipped):
         console.print(f"note: {line}", style="yellow", highlight=False, soft_wrap=True)
@@ -239,6 +241,7 @@ def _read(options: argparse.Namespace, out: Path, console: Console) -> tuple[Tri
 
 
 def _check_same(asked: dict[str, Any], stored: dict[str, Any]) -> None:
+    stored = {**TrialConfig().to_dict(), **stored}  # what an earlier version did not write had the value of today
     differing = [name for name in asked if asked[name] not in ("auto", stored.get(name))]
     if differing:
         differences = ", ".join(f"{name} {stored.get(name)!r} (asked {asked[name]!r})" for name in differing)

@@ -52,6 +52,11 @@ class Geometry:
             return f"{height}x{width}"
         return f"own size ({height}x{width} at most)"
 
+    @property
+    def score_option(self) -> str:
+        """The `--score-size` that gives this frame for the same photos."""
+        return f"{self.score[0]}x{self.score[1]}" if self.stretched else str(max(self.score))
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that json can hold."""
         return {**asdict(self), "score": list(self.score)}

@@ -130,7 +130,7 @@ class LabelFile:
         if self.soft:
             path = confidence_path(self.folder, self.name, photo.file_name)
             path.parent.mkdir(parents=True, exist_ok=True)
-            certain = np.where(labels == IGNORE_INDEX, np.uint8(0), confidence)
+            certain = np.where(labels == IGNORE_INDEX, np.uint8(0), confidence)[:height, :width]  # without padding
             if not cv2.imwrite(str(path), certain):
                 raise OSError(f"{path} cannot be written")
 

@@ -10,10 +10,11 @@ from rich.console import Console
 from search.cluster.ray_cluster import REPOSITORY
 from search.run_state.run_location import default_name, earlier_name
 from search.settings.settings import Settings, typed
+from trainable.classes import is_built_in
 from trainable.machine.called_as import command_line
 from trainable.storage.remote import is_uri
 
-PATHS = ("runs_dir", "data", "extra", "encoder_weights", "base", "cache_dir")
+PATHS = ("runs_dir", "data", "extra", "encoder_weights", "base", "cache_dir", "classes")
 """Options that name something on the cluster, not here."""
 
 STOP_WAIT_S = "40"
@@ -64,6 +65,7 @@ def _check_paths(settings: Settings) -> None:
     for name, given in settings.given(PATHS).items():
         value = str(given)
         plain = name == "encoder_weights" and value in ("none", "imagenet")
+        plain |= name == "classes" and is_built_in(value)
         if not (plain or is_uri(value) or Path(value).is_absolute()):
             raise ValueError(
                 f"--{name.replace('_', '-')} {value} is relative to this folder, and the job runs elsewhere: give an "

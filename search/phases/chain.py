@@ -28,6 +28,7 @@ from search.run_state.run_status import show_span
 from search.settings.budget import LIMITS
 from search.settings.phase_names import ENSEMBLE, EXTRA, MODEL, PROMOTE, SEARCH, SUBMISSION
 from search.settings.settings import Settings, given_or, typed
+from trainable.formats.reading import find_test_photos
 from trainable.machine.called_as import command_line
 from trainable.run_folder.chain_phases import Phase
 from trainable.run_folder.folders import RunFolder
@@ -196,5 +197,7 @@ def _check_test_photos(to: str, data: str | Path | None) -> None:
     """See that there are photos to predict, where a submission is asked for."""
     if to not in (SUBMISSION, MODEL) or data is None or is_uri(data):
         return
-    if not (Path(data) / "test.json").exists():
-        raise ValueError(f"--to {to} predicts the photos of test.json, and {data} has none; use --to {ENSEMBLE}")
+    if not find_test_photos(Path(data)):
+        raise ValueError(
+            f"--to {to} predicts the photos of test.json or a test split, and {data} has neither; use --to {ENSEMBLE}"
+        )

@@ -168,6 +168,8 @@ class Commands:
 
     def _confirm(self) -> Phase:
         plan, further = stored_plan(self.long), self.further()
+        if plan.folds == 1:
+            return Phase(CONFIRM, [], "", skipped="the data's own split has no further folds")
         if not further.top:
             return Phase(CONFIRM, [], "", skipped="the budget pays no training on a further fold")
         command = ["--confirm", self.long.path.name, *runs_dir_option(self.run), "--top", str(further.top)]

@@ -18,6 +18,7 @@ from search.settings.plan import Plan, place, weights_place
 from search.settings.settings import Promoted, Settings, given_or, whole
 from spaces.table import GIVEN, space_names
 from spaces.variants import variant
+from trainable.dataset.folds import Folds
 from trainable.run_folder.folders import RunFolder
 
 LONGER = 4
@@ -50,7 +51,7 @@ def promotion(settings: Settings) -> Settings:
     plan = promoted_plan(stored, earlier, settings)
     return replace(
         settings,
-        promoted=Promoted(plan, str(earlier.record().folds_hash)),
+        promoted=Promoted(plan, Folds.read(earlier.folds)),
         data=plan.data,
         extra=plan.extra,
         skip_bad=plan.skip_bad,
@@ -119,7 +120,7 @@ def _variants(configs: dict[str, dict[str, Any]], count: int, plan: Plan, seed: 
     for number in range(count):
         name = list(configs)[number % len(configs)]
         variants[f"{name}~{number // len(configs) + 1}"] = variant(
-            study.ask(), configs[name], names, plan.classes.background
+            study.ask(), configs[name], names, plan.classes.background, bool(plan.classes.mirror)
         )
     return variants
 

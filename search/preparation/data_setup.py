@@ -16,6 +16,7 @@ from search.preparation.encoder_weights_folder import fingerprints
 from search.settings.plan import Plan
 from search.tuning.compatibility import MEASURED
 from search.worker.trial_runner import TrialSetting
+from trainable.classes import COMPETITION
 from trainable.counts import agrees, counted
 from trainable.data_errors import Problem, data_notes
 from trainable.data_facts.advice import advice, alike, summary
@@ -27,7 +28,7 @@ from trainable.dataset.folds import Folds
 from trainable.dataset.stratified_folds import make_folds
 from trainable.labelled_photos import Dataset
 from trainable.machine.called_as import command_line
-from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.folders import CLASSES_FILE, RunFolder
 from trainable.storage.atomic_write import write_json
 from trainable.storage.record_checks import SEARCH_FORMAT
 from trainable.storage.remote import Remote
@@ -48,7 +49,15 @@ class Prepared:
     data: dict[int, FoldData]  # of the plan's fold, further photos included, by image size
 
 
-def prepare(plan: Plan, run: RunFolder, dataset: Dataset, resume: bool, console: Console) -> Prepared:
+def prepare(
+    plan: Plan,
+    run: RunFolder,
+    dataset: Dataset,
+    resume: bool,
+    console: Console,
+    promoted: Folds | None = None,
+    classes: str | None = None,
+) -> Prepared:
     """Check and cache the data and deal the folds; nothing of it is in the run's folder yet.
 
     Args:
@@ -57,6 +66,8 @@ def prepare(plan: Plan, run: RunFolder, dataset: Dataset, resume: bool, console:
         dataset: the photos as read.
         resume: go on with the run's own folds.
         console: told what is worth knowing of the data.
+        promoted: the folds of a run whose configs are promoted, which are this one's too.
+        classes: as --classes was given.
 
     Raises:
         DataError: the data has problems.
@@ -85,10 +96,12 @@ def prepare(plan: Plan, run: RunFolder, dataset: Dataset, resume: bool, console:
     extra = Extra.read(local_data(plan.extra, Path(plan.cache_dir))) if plan.extra else None
     if resume:
         check_unchanged(run, dataset, extra)
-        folds = Folds.read(run.folds)
+    if resume or promoted:
+        folds = promoted or Folds.read(run.folds)
         if set(folds.fold_of) != set(cache.file_names):
+            whose = "the run whose configs are promoted" if promoted else f"run {run.path.name}"
             raise ValueError(
-                f"run {run.path.name} began with {counted(len(folds.fold_of), 'photo')}, {dataset.root} now gives "
+                f"{whose} began with {counted(len(folds.fold_of), 'photo')}, {dataset.root} now gives "
                 f"{len(cache.file_names)} usable ones: restore them, or start a new run"
             )
     else:
@@ -100,7 +113,7 @@ def prepare(plan: Plan, run: RunFolder, dataset: Dataset, resume: bool, console:
         )
         data[size] = FoldData.of(size_cache, folds, fold, extra_cache, plan.skip_bad)
     if plan.data and not resume:
-        for line in data_lines(dataset, cache, folds, plan.config.image_size):
+        for line in data_lines(dataset, cache, folds, plan.config.image_size, classes):
             console.print(line, style="bold", highlight=False, soft_wrap=True)
     _print_split(data[plan.config.image_size], cache, extra, console)
     print_notes(cache, folds, data_notes(dataset.notes, skipped), console)
@@ -109,7 +122,9 @@ def prepare(plan: Plan, run: RunFolder, dataset: Dataset, resume: bool, console:
     return Prepared(dataset, caches, folds, skipped, extra, data)
 
 
-def data_lines(dataset: Dataset, cache: Cache, folds: Folds, image_size: int) -> tuple[str, str]:
+def data_lines(
+    dataset: Dataset, cache: Cache, folds: Folds, image_size: int, classes: str | None = None
+) -> tuple[str, str]:
     """Return what a data set was read as, and the most important thing to mind of it.
 
     Args:
@@ -117,10 +132,13 @@ def data_lines(dataset: Dataset, cache: Cache, folds: Folds, image_size: int) ->
         cache: of its usable photos, at an image size.
         folds: of the photos; that scenes lie on both sides of a given split is their warning.
         image_size: that of the cache.
+        classes: as --classes was given.
     """
     facts = DataFacts.of_cache(dataset, cache, image_size)
     first = (folds.count > 1 and alike(facts, folds.largest_scene)) or advice(facts)[0]
-    look = command_line("analysis/data_report.py", "--data", str(dataset.root))
+    look = command_line(
+        "analysis/data_report.py", "--data", str(dataset.root), *(["--classes", classes] if classes else [])
+    )
     return summary(facts), f"{first.text}; more: {look}"
 
 
@@ -138,7 +156,8 @@ def create(
     """
     run.path.mkdir(parents=True, exist_ok=True)
     prepared.folds.write(run.folds)
-    for name, content in (more or {}).items():
+    of_classes = {} if plan.classes == COMPETITION else {CLASSES_FILE: plan.class_table}
+    for name, content in {**(more or {}), **of_classes}.items():
         write_json(run.path / name, content)
     write_json(run.path / "search.json", record(plan, prepared, command))
     if run.uri:
@@ -231,7 +250,8 @@ def print_notes(cache: Cache, folds: Folds, of_data: list[str], console: Console
     notes = []
     if empty:
         have, are = agrees(empty, "has", "have"), agrees(empty, "it is", "they are")
-        notes.append(f"{counted(empty, 'photo')} {have} no annotation: {are} all background")
+        what = f"{are} all background" if cache.classes.background else f"{are} ignored"
+        notes.append(f"{counted(empty, 'photo')} {have} no annotation: {what}")
     if folds.scenes and folds.count > 1:  # where the data says what validates, folds.warning tells of scenes
         notes.append(f"scenes of several photos, each kept in one fold: {folds.scenes}")
     notes += [f"{line} (all in search.json)" for line in of_data]

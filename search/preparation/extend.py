@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from search.preparation.encoder_weights_folder import fingerprints
 from search.settings.allocation import Machine
 from search.settings.plan import ASHA, FORECAST, Plan, check_plan
-from search.settings.resolve import image_sizes
+from search.settings.resolve import image_sizes, sizes_above, tile_sizes
 from search.settings.settings import Settings, given_or
 from search.tuning.freeze_thaw import LEAST_CHANCE, Thawing
 from spaces.encoders import STRIDES, group_for, pairs
@@ -48,7 +48,9 @@ def extended_plan(plan: Plan, run: RunFolder, settings: Settings, machine: Machi
         strides = {architecture: list(allowed) for architecture, allowed in STRIDES.items()}
     begun = max((folder.number + 1 for folder in run.begun()), default=0)
     # Trials that go on need the image sizes they have.
-    sizes = list(dict.fromkeys([*image_sizes(plan.config.image_size, names, plan.gpu), *plan.image_sizes]))
+    tiles = list(dict.fromkeys([*tile_sizes(plan.config, names), *plan.tile_sizes]))
+    offered = sizes_above(tiles, plan.config, image_sizes(plan.config.image_size, names, plan.gpu))
+    sizes = list(dict.fromkeys([*offered, *plan.image_sizes]))
     extended = replace(
         plan,
         space=space,
@@ -56,6 +58,7 @@ def extended_plan(plan: Plan, run: RunFolder, settings: Settings, machine: Machi
         start=begun,
         stopper=given_or(settings.stopper, plan.stopper),
         image_sizes=sizes,
+        tile_sizes=tiles,
         models=models,
         strides=strides,
         pretrained=plan.config.encoder_weights != "none",

@@ -6,6 +6,7 @@ from search.run_state.leaderboard import standings
 from search.settings.plan import Plan
 from search.tuning.freeze_thaw import Thawing
 from search.tuning.priors import read_priors
+from trainable.config import TrialConfig
 from trainable.run_folder.folders import RunFolder
 from trainable.run_folder.trial_record import BROKEN, FINISHED, RUNNING
 
@@ -77,6 +78,7 @@ def distinct(run: RunFolder, ranked: list[int]) -> list[int]:
     """Return the trials without those whose config an earlier one has."""
     first: dict[str, int] = {}
     for number in ranked:
-        config = {**run.trial(number).config(), "encoder_weights": ""}  # which may have moved since
+        # Weights may have moved since; what an earlier version did not write had the value of today.
+        config = {**TrialConfig().to_dict(), **run.trial(number).config(), "encoder_weights": ""}
         first.setdefault(str(sorted(config.items())), number)
     return list(first.values())

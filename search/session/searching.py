@@ -128,18 +128,13 @@ def _prepared(
     """Check a plan that begins, have the run's folder say it, and return it as far as it can train.
 
     Raises:
-        ValueError: it cannot train, or its folds have not the hash that is asked for.
+        ValueError: it cannot train, or its photos are not those of the run whose configs are promoted.
     """
     run, dataset, machine, console = session.run, session.dataset, session.machine, session.console
-    folds_hash = session.settings.promoted.folds_hash if session.settings.promoted else None
+    promoted = session.settings.promoted.folds if session.settings.promoted else None
     # The default search is known to work, and checks take the seconds of importing PyTorch in more processes.
     checks = start_checks(plan, machine) if begins and not is_default(plan, machine) else None
-    prepared = prepare(plan, run, dataset, stored is not None, console)
-    if folds_hash not in (None, prepared.folds.hash):
-        raise ValueError(
-            f"the photos in {dataset.root} make other folds than those of the run whose configs are promoted: restore "
-            "them, or search anew"
-        )
+    prepared = prepare(plan, run, dataset, stored is not None, console, promoted, session.settings.classes)
     plan = checks(console) if checks else plan
     if begins:
         data = prepared.data

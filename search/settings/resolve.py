@@ -72,6 +72,7 @@ def new_plan(settings: Settings, machine: Machine, dataset: Dataset | None = Non
     _check_batch(settings, config.batch_size)
     space = given_or(settings.space, DEFAULT_SPACE)
     names = space_names(space)
+    tiles = tile_sizes(config, names)
     models = pairs(settings.encoders or group_for(machine.gpu_memory_gb))
     plan = Plan(
         space=space,
@@ -83,7 +84,7 @@ def new_plan(settings: Settings, machine: Machine, dataset: Dataset | None = Non
         reduction=given_or(settings.reduction, REDUCTION),
         folds=fold_count(settings),
         base=config.to_dict(),
-        image_sizes=image_sizes(config.image_size, names, gpu=machine.gpus > 0),
+        image_sizes=sizes_above(tiles, config, image_sizes(config.image_size, names, gpu=machine.gpus > 0)),
         models=[list(pair) for pair in models] if "encoders" in names else [],
         strides={architecture: list(strides) for architecture, strides in STRIDES.items()},
         pretrained=config.encoder_weights != "none",
@@ -95,7 +96,7 @@ def new_plan(settings: Settings, machine: Machine, dataset: Dataset | None = Non
         by_kind=True,
         gpu=machine.gpus > 0,
         batch_sizes=[] if "batch_size" in base else _batch_sizes(settings, config, machine, names),
-        tile_sizes=_tile_sizes(config, names),
+        tile_sizes=tiles,
         class_table=classes.to_dict(),
         geometry=geometry.to_dict(),
     )
@@ -118,7 +119,9 @@ def fold_count(settings: Settings) -> int:
 
 def _geometry(settings: Settings, dataset: Dataset | None) -> Geometry:
     """Return the frames of photos in a new run; without photos, those of squares."""
-    photos = [(photo.height, photo.width) for photo in dataset.photos] if dataset else []
+    bad = {problem.file_name for problem in dataset.problems} if dataset else set()
+    usable = [photo for photo in dataset.photos if photo.file_name not in bad] if dataset else []
+    photos = [(photo.height, photo.width) for photo in usable]
     aspect = None if photos else 0.0
     if isinstance(settings.image_size, str):
         height, width = parsed_shape(settings.image_size, "--image-size")
@@ -127,13 +130,18 @@ def _geometry(settings: Settings, dataset: Dataset | None) -> Geometry:
     return Geometry.of(photos, aspect, settings.score_size or (OF_COMPETITION if of_competition else NATIVE))
 
 
-def _tile_sizes(config: TrialConfig, names: Iterable[str]) -> list[int]:
+def tile_sizes(config: TrialConfig, names: Iterable[str]) -> list[int]:
     """Return the sizes of crops that a search chooses from, its own first: a quarter below and above it."""
     if "augmentations" not in names or not config.tile_size:
         return []
     around = {max(round(config.tile_size * factor / 32), 1) * 32 for factor in (0.75, 1.25)} - {config.tile_size}
-    smallest = max(replace(config, tile_size=0, image_size=min(image_sizes(config.image_size, names))).frame)
-    return [config.tile_size, *sorted(size for size in around if size <= smallest)]
+    return [config.tile_size, *sorted(size for size in around if size <= max(config.frame))]
+
+
+def sizes_above(tiles: Iterable[int], config: TrialConfig, sizes: Iterable[int]) -> list[int]:
+    """Return the image sizes whose photos are no smaller than any of the crops that a search takes of them."""
+    least = max([*tiles, config.tile_size])
+    return [size for size in sizes if max(replace(config, tile_size=0, image_size=size).frame) >= least]
 
 
 def _check_batch(settings: Settings, batch_size: int) -> None:

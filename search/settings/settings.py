@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from search.settings.plan import Plan
+from trainable.dataset.folds import Folds
 from trainable.machine.called_as import command_line
 
 Value = TypeVar("Value")
@@ -22,7 +23,7 @@ class Promoted:
     """The plan of a run that takes the best configs of an earlier one, which decides on data and folds."""
 
     plan: Plan
-    folds_hash: str
+    folds: Folds
 
 
 @dataclass(frozen=True, kw_only=True)

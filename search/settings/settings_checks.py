@@ -6,6 +6,7 @@ from dataclasses import replace
 from search.settings.allocation import AUTO
 from search.settings.budget import check_budget
 from search.settings.phase_names import ORDER
+from search.settings.plan import GIVEN_FOLDS
 from search.settings.settings import GOES_ON, Settings, option
 from spaces import own
 from spaces.table import space_names
@@ -68,6 +69,8 @@ def check_settings(settings: Settings) -> None:
     if earlier:
         _check_fixed(settings, earlier[0])
     of_confirm = OF_CONFIRM[2:] if settings.promote is not None else OF_CONFIRM
+    if isinstance(settings.folds, str) and settings.folds != GIVEN_FOLDS:
+        raise ValueError(f"--folds is a whole number, or {GIVEN_FOLDS}: the data's own split; found {settings.folds!r}")
     if earlier and isinstance(settings.folds, str):
         raise ValueError(f"--folds with --confirm is how many of the run's to train on, found {settings.folds!r}")
     if earlier and isinstance(settings.image_size, str):

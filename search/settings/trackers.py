@@ -1,7 +1,8 @@
 """Ray's own callbacks for Weights & Biases and MLflow."""
 
 import importlib.util
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ray import tune
@@ -20,6 +21,11 @@ def check_services(wandb_project: str | None, mlflow_uri: str | None) -> None:
             raise ValueError(f"--{package} needs the package {package}, which is not installed: pip install {package}")
 
 
+def plain_name(metric: str) -> str:
+    """Return a metric's name as MLflow takes it: class names of anyone's may have other characters."""
+    return re.sub(r"[^\w.\-/: ]", "_", metric)
+
+
 def service_callbacks(wandb_project: str | None, mlflow_uri: str | None, run_name: str) -> "list[tune.Callback]":
     """Return the callbacks of the services that were asked for.
 
@@ -35,5 +41,9 @@ def service_callbacks(wandb_project: str | None, mlflow_uri: str | None, run_nam
     if mlflow_uri:
         from ray.air.integrations.mlflow import MLflowLoggerCallback  # imports mlflow
 
-        callbacks.append(MLflowLoggerCallback(tracking_uri=mlflow_uri, experiment_name=run_name))
+        class PlainNames(MLflowLoggerCallback):
+            def log_trial_result(self, iteration: int, trial: Any, result: dict[str, Any]) -> None:
+                super().log_trial_result(iteration, trial, {plain_name(name): each for name, each in result.items()})
+
+        callbacks.append(PlainNames(tracking_uri=mlflow_uri, experiment_name=run_name))
     return callbacks

@@ -8,10 +8,12 @@ import pytest
 from search.settings.allocation import Machine
 from search.settings.resolve import new_plan
 from search.settings.settings import Settings
+from search.settings.settings_checks import check_settings
 from spaces.parts import Scope
 from spaces.table import find_space
 from spaces.variants import variant
 from trainable.classes import Classes
+from trainable.data_errors import Problem
 from trainable.labelled_photos import Dataset, Photo
 
 SIDES = Classes.of_names(["ground", "left door", "right door"], background=True)
@@ -77,8 +79,21 @@ def test_a_plan_has_the_classes_and_the_shape_of_the_photos(tmp_path):
     assert shaped.config.frame == (64, 128) and shaped.frames.score == (38, 50) and shaped.folds == 1
     assert "the data's own split" in shaped.describe("a")
     tiled = new_plan(Settings(data=tmp_path, space="augmentations", image_size=128, tile_size=96), CPU, dataset)
-    assert tiled.tile_sizes == [96, 64] and tiled.image_sizes == [128, 96, 160]
-    assert "in crops of 96 or 64 px" in tiled.describe("a")
+    assert tiled.tile_sizes == [96, 64, 128] and tiled.image_sizes == [128, 160]  # none smaller than a crop
+    assert "in crops of 96 or 64 or 128 px" in tiled.describe("a")
+
+
+def test_bad_photos_do_not_decide_on_the_frame(tmp_path):
+    dataset = dataset_of(tmp_path, SIDES, (60, 80), (4000, 200))
+    dataset = replace(dataset, problems=(Problem("1.jpg", "photo 1.jpg does not exist"),))
+    assert new_plan(Settings(data=tmp_path, image_size=128, skip_bad=True), CPU, dataset).config.frame == (96, 128)
+
+
+def test_folds_in_words_are_given_and_nothing_else():
+    check_settings(Settings(folds="given"))
+    for word in ("5", "givn"):
+        with pytest.raises(ValueError, match="--folds is a whole number, or given"):
+            check_settings(Settings(folds=word))
 
 
 def test_square_photos_of_the_competition_are_what_they_were(tmp_path):

@@ -12,7 +12,7 @@ from trainable.classes import CLASSES
 from trainable.config import TrialConfig
 from trainable.engine.fold_training import DivergedError, FoldTraining
 from trainable.engine.halting import HaltedError
-from trainable.fold import main, train_fold
+from trainable.fold import _check_same, main, train_fold
 from trainable.metric.confusion import confusion_matrices, mean_iou
 from trainable.model import losses
 from trainable.run_folder.folders import TrialFolder
@@ -214,3 +214,10 @@ def test_halt_of_a_damaged_part_costs_the_epoch_only(tiny_config, tiny_data, tmp
         train_fold(tiny_config, tiny_data, folder, lambda row: None, halt=HaltAt(6))
     folder.part_state.write_bytes(folder.part_state.read_bytes()[:1000])
     assert run(tiny_config, tiny_data, folder.path, resume=True) == straight
+
+
+def test_a_config_of_before_is_the_same_without_what_it_did_not_write(tiny_config):
+    stored = {name: value for name, value in tiny_config.to_dict().items() if name not in ("aspect", "num_classes")}
+    _check_same(tiny_config.to_dict(), stored)
+    with pytest.raises(ValueError, match="num_classes 11 .asked 3"):
+        _check_same(replace(tiny_config, num_classes=3).to_dict(), stored)

@@ -20,9 +20,10 @@ from trainable.classes import COMPETITION, Classes
 from trainable.coco.json_file import not_a_folder
 from trainable.coco.reader import read_training
 from trainable.config import NO_FOLD
-from trainable.data_errors import data_notes
+from trainable.data_errors import DataError, data_notes
 from trainable.dataset.cache import Cache, build_cache
 from trainable.dataset.folds import Folds
+from trainable.formats.reading import read_data
 from trainable.labelled_photos import Dataset
 from trainable.machine.called_as import command_line
 from trainable.storage.atomic_write import read_json
@@ -55,7 +56,7 @@ class Extra:
 
     root: Path  # absolute
     pseudo: dict[str, Any] | None  # content of pseudo.json
-    hash: str  # sha256 over its json files
+    hash: str  # sha256 over its files of labels
 
     @classmethod
     def read(cls, root: Path) -> "Extra":
@@ -70,7 +71,7 @@ class Extra:
         names = sorted([path.name for path in root.glob("fold_*.json")] if (root / PSEUDO).exists() else [])
         names += [name for name in (PSEUDO, "train_all.json", "train.json", "val.json") if (root / name).exists()]
         if not {"train_all.json", "train.json"} & set(names):
-            raise ExtraError(f"--extra {root} has no train_all.json: name a data folder, or one of pseudo labels")
+            return cls(root, None, _labels_hash(root))
         digest = hashlib.sha256(b"".join(hashlib.sha256((root / name).read_bytes()).digest() for name in names))
         return cls(root, _read_pseudo(root / PSEUDO) if PSEUDO in names else None, digest.hexdigest())
 
@@ -93,7 +94,7 @@ class Extra:
             DataError: the labels cannot be read as a whole.
         """
         if self.pseudo is None:
-            return read_training(self.root, classes=classes)
+            return read_data(self.root, classes)
         self.check(fold, folds)
         name = labels_name(fold)
         dataset = read_training(self.root, (f"{name}.json",), classes)
@@ -152,6 +153,13 @@ class Extra:
                 f"{', '.join(self.pseudo['runs'])} validated on it. Confirm the run on all folds "
                 f"({command_line('search/run.py', '--confirm', 'RUN')}), then label again"
             )
+
+
+def _labels_hash(root: Path) -> str:
+    try:
+        return read_data(root).json_hash
+    except DataError as error:
+        raise ExtraError(f"--extra {root} is neither a data folder nor one of pseudo labels. {error}") from error
 
 
 def _read_pseudo(path: Path) -> dict[str, Any]:

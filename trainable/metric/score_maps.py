@@ -5,7 +5,7 @@ N photos, C classes; H x W is the frame that the network saw, h x w the frame wh
 """
 
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from trainable.images.resampling import STEPS, score_positions
 
 COMPETITION_SIZE = (512, 512)
 """Height and width of the competition's photos, in pixels."""
+
+KEPT_WEIGHTS = 16
+"""Sizes of photos for which it is kept what each pixel counts: some megabytes each, of as many sizes as data has."""
 
 Sizes = Sequence[tuple[int, int]] | NDArray[np.int64]
 """Height and width of each photo, (N, 2), in pixels."""
@@ -121,7 +124,7 @@ def score_grid(photo: Shape, frame: Shape, geometry: Geometry) -> tuple[Position
     return down, across
 
 
-@cache
+@lru_cache(maxsize=KEPT_WEIGHTS)
 def _weights(photo: Shape, frame: Shape, geometry: Geometry, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return what each pixel of a network's frame counts for each where the score looks, (h, H) and (w, W)."""
     both = []

@@ -125,19 +125,26 @@ def _fitted(name: str, published: Tensor, own: Tensor, encoder: nn.Module) -> Te
         return table
     if not name.endswith("pos_embed") or _published_grid(tuple(published.shape), tuple(own.shape)) is None:
         return published  # which PyTorch refuses by its name
-    rows, columns = _grid(encoder)
+    rows, columns = _grid(encoder, own.shape[1])
     prefix = own.shape[1] - rows * columns
     embedding: Tensor = resample_abs_pos_embed(published, new_size=[rows, columns], num_prefix_tokens=prefix)
     return embedding
 
 
-def _grid(encoder: nn.Module) -> tuple[int, int]:
-    """Return the rows and columns of an encoder's patches."""
+def _grid(encoder: nn.Module, tokens: int) -> tuple[int, int]:
+    """Return the rows and columns of an encoder's patches; where it does not tell them, of the square of its tokens."""
     for module in encoder.modules():
         grid: Any = getattr(module, "grid_size", None)
         if grid:
             return int(grid[0]), int(grid[1])
-    raise ValueError(f"{type(encoder).__name__} says nothing of the grid of its patches, which its positions need")
+    for prefix in PREFIX_TOKENS:
+        side = round((tokens - prefix) ** 0.5)
+        if side**2 == tokens - prefix:
+            return side, side
+    raise ValueError(
+        f"{type(encoder).__name__} says nothing of the grid of its {tokens} patches, which are no square; take square "
+        "photos: an --image-size HxW of two equal sides"
+    )
 
 
 def _published_grid(published: tuple[int, ...], own: tuple[int, ...]) -> int | None:

@@ -2,6 +2,7 @@
 
     runs/NAME/search.json         arguments, versions, commit, data set hash, folds hash, space
     runs/NAME/folds.json          the fold of every photo
+    runs/NAME/classes.json        its classes as `--classes` takes them, where they are not the competition's
     runs/NAME/study.journal       the Optuna study (optuna-dashboard opens it)
     runs/NAME/study-1.journal     what it was before the run was first extended
     runs/NAME/priors.json         what a warm start took from earlier runs
@@ -66,6 +67,9 @@ NUMBER = re.compile(r"[0-9]{4}|[1-9][0-9]{4,}")
 FURTHER = re.compile(r"(0|[1-9][0-9]*)(-seed(0|[1-9][0-9]*))?")
 """Names of the folders of trials, and of their configs' further trainings: of each number only as it is written here,
 as a folder 00003 beside 0003 would be taken for trial 3, and 01 for fold 1."""
+
+
+CLASSES_FILE = "classes.json"
 
 
 @dataclass(frozen=True)

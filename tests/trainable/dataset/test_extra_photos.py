@@ -14,6 +14,7 @@ from trainable.dataset.class_counts import class_counts
 from trainable.dataset.extra_photos import Extra, ExtraError, confidence_path
 from trainable.dataset.fold_data import FoldData
 from trainable.fold import main, train_fold
+from trainable.formats.reading import read_data
 from trainable.labelled_photos import draw_mask
 from trainable.run_folder.folders import TrialFolder
 from trainable.storage.atomic_write import read_json, write_json
@@ -58,7 +59,7 @@ def test_fold_without_labels_and_other_folds_are_refused(pseudo, tiny_folds):
 def test_labelled_folder_serves_every_fold(photos, tiny_folds):
     extra = Extra.read(photos)
     assert extra.pseudo is None
-    assert extra.dataset(0, tiny_folds) == extra.dataset(1, tiny_folds) == read_training(photos)
+    assert extra.dataset(0, tiny_folds) == extra.dataset(1, tiny_folds) == read_data(photos)
     with pytest.raises(ExtraError, match=r"has no train_all.json: name a data folder"):
         Extra.read(photos / "batch_01_vt")
 
