@@ -60,7 +60,7 @@ def test_labelled_folder_serves_every_fold(photos, tiny_folds):
     extra = Extra.read(photos)
     assert extra.pseudo is None
     assert extra.dataset(0, tiny_folds) == extra.dataset(1, tiny_folds) == read_data(photos)
-    with pytest.raises(ExtraError, match=r"has no train_all.json: name a data folder"):
+    with pytest.raises(ExtraError, match=r"neither a data folder nor one of pseudo labels"):
         Extra.read(photos / "batch_01_vt")
 
 
