@@ -66,8 +66,8 @@ class Extra:
             ExtraError: there is no such folder, it has no labels, or its pseudo.json is damaged.
         """
         root = Path(root).absolute()
-        if root.is_file():
-            raise ExtraError(not_a_folder(root, "--extra"))
+        if fault := not_a_folder(root, "--extra"):
+            raise ExtraError(fault)
         names = sorted([path.name for path in root.glob("fold_*.json")] if (root / PSEUDO).exists() else [])
         names += [name for name in (PSEUDO, "train_all.json", "train.json", "val.json") if (root / name).exists()]
         if not {"train_all.json", "train.json"} & set(names):

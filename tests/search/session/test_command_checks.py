@@ -53,7 +53,7 @@ REFUSED = [
     (["--confirm", "a", "--seeds", "0"], "--seeds must be at least 1, found 0"),
     (["--confirm", "a", "--include", "-1"], "--include must be at least 0, found -1"),
     (["--confirm", "a", "--top", "0"], "--top must be at least 1, found 0; 0 goes with --include N"),
-    (["--extra", "/nope"], "--extra /nope has no train_all.json"),
+    (["--extra", "/nope"], "the folder /nope does not exist; pass --extra an existing one"),
     (["--data", "data", "--image-size", "999999"], "caching 6 photos at 999999 px needs 23,999,9"),
     (["--space", "losses+"], "--space 'losses+' has a + without a space beside it"),
     (["--encoder-weights", str(ROOT / "README.md")], "README.md is a file; it takes the folder"),
