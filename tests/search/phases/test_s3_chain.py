@@ -27,7 +27,7 @@ def test_a_chain_at_a_uri_goes_on_on_another_machine(tmp_path, s3, capsys):
     begin = ["--data", str(tmp_path / "data"), "--name", "a", "--trials", "1", "--epochs", "1", "--folds", "2", *SMALL]
     run("one", *begin, "--to", "promote", "--until", "20m")
     further = ["--resume", "a", "--to", "submission"]
-    assert "has none" in run("two", *further, status=2)  # before anything is trained
+    assert "has neither" in run("two", *further, status=2)  # before anything is trained
     (tmp_path / "data" / "test.json").write_text(json.dumps({**photos, "annotations": []}))
     out = run("two", *further)
     assert "phase ensemble" in out and "is a valid submission" in out
