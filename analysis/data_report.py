@@ -20,7 +20,7 @@ from trainable.data_facts.advice import advice, run_command, summary
 from trainable.data_facts.facts import DataFacts
 from trainable.data_facts.reading import read_facts
 from trainable.geometry import SIZE_ON_CPU, SIZE_ON_GPU
-from trainable.machine.command import Parser, command
+from trainable.machine.command import Parser, add_classes, command
 from trainable.machine.gpu_devices import has_gpu
 from trainable.machine.terminal import open_console, short_path
 from trainable.storage.atomic_write import write_bytes
@@ -34,9 +34,7 @@ SAMPLES = 12
 def _parser() -> argparse.ArgumentParser:
     parser = Parser("analysis/data_report.py", description="A look at the data before a search, on one page.")
     parser.add_argument("--data", required=True, metavar="DIR", help="photos with labels: a folder, or a URI")
-    parser.add_argument(
-        "--classes", metavar="FILE", help="names, colours and sources of classes, or taco (default: those of the data)"
-    )
+    add_classes(parser)
     parser.add_argument(
         "--image-size",
         type=int,

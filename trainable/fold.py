@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
-from trainable.classes import COMPETITION, Classes
+from trainable.classes import Classes
 from trainable.config import NO_FOLD, TrialConfig
 from trainable.counts import all_of
 from trainable.data_errors import data_notes
@@ -31,8 +31,8 @@ from trainable.engine.halting import Halt
 from trainable.engine.precision_autotune import settle
 from trainable.engine.replicas import MemoryLevel, MemoryShortError, ReplicaGroup
 from trainable.formats.reading import read_data
-from trainable.geometry import NATIVE, OF_COMPETITION, Geometry
-from trainable.machine.command import Parser, command
+from trainable.labelled_photos import geometry_of
+from trainable.machine.command import Parser, add_classes, command
 from trainable.machine.device import OutOfMemoryError
 from trainable.machine.terminal import open_console
 from trainable.run_folder.folders import TrialFolder
@@ -179,7 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser("trainable.fold", description="Train one fold of one config.")
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="as runs/NAME/trials/*/config.json")
     parser.add_argument("--data", type=Path, metavar="DIR", help="annotated photos (default: the demo data)")
-    parser.add_argument("--classes", metavar="FILE", help="of the classes, or taco (default: those of the data)")
+    add_classes(parser)
     parser.add_argument("--score-size", metavar="S", help="where val_miou looks: HxW, PX or native")
     parser.add_argument("--extra", type=Path, metavar="DIR", help="more photos, which only train")
     parser.add_argument("--folds", type=Path, metavar="FILE", help="a run's folds.json (default: 5 folds dealt anew)")
@@ -217,10 +217,7 @@ def _read(options: argparse.Namespace, out: Path, console: Console) -> tuple[Tri
     cache_dir = options.cache_dir or default_cache_dir()
     data = find_data(options.data, cache_dir)
     dataset = read_data(data, Classes.from_file(Path(options.classes)) if options.classes else None)
-    score = options.score_size or (OF_COMPETITION if dataset.classes.names == COMPETITION.names else NATIVE)
-    bad = {problem.file_name for problem in dataset.problems}
-    sizes = [(photo.height, photo.width) for photo in dataset.photos if photo.file_name not in bad]
-    geometry = Geometry.of(sizes, config.aspect, score)
+    geometry = geometry_of(dataset, config.aspect, options.score_size)
     cache, skipped = build_cache(dataset, config.image_size, cache_dir, geometry=geometry, skip_bad=options.skip_bad)
     for line in data_notes(dataset.notes, skipped):
         console.print(f"note: {line}", style="yellow", highlight=False, soft_wrap=True)

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from pycocotools import mask as rle_masks
 
 from trainable.classes import COMPETITION, IGNORE_INDEX, Classes
 from trainable.data_errors import DataError, Note, Problem
+from trainable.geometry import NATIVE, OF_COMPETITION, Geometry
 from trainable.images.mask_files import MaskTable, read_mask
-from trainable.images.photo_files import UNREADABLE
+from trainable.images.photo_files import UNREADABLE, upright
 
 Rle = dict[str, Any]
 """Compressed run-length code, as pycocotools has it."""
@@ -88,6 +90,41 @@ def check(dataset: Dataset, skip_bad: bool = False) -> Dataset:
     if not skip_bad or None in bad or not good:
         raise DataError(dataset.root, dataset.problems, skipping=skip_bad)
     return replace(dataset, photos=good)
+
+
+def geometry_of(dataset: Dataset, aspect: float | None = None, score_size: str | None = None) -> Geometry:
+    """Return the frames that suit a data set's usable photos.
+
+    Args:
+        dataset: as read.
+        aspect: of a network's frame; None is the one that the photos have in common.
+        score_size: see `score_geometry`; None is the competition's for its classes, else the photos' own size.
+
+    Raises:
+        ValueError: `score_size` is no size.
+    """
+    bad = {problem.file_name for problem in dataset.problems}
+    sizes = [(photo.height, photo.width) for photo in dataset.photos if photo.file_name not in bad]
+    default = OF_COMPETITION if dataset.classes.names == COMPETITION.names else NATIVE
+    # Without a usable photo there is no aspect either.
+    return Geometry.of(sizes, aspect if sizes or aspect is not None else 0.0, score_size or default)
+
+
+def decode(photo: Photo) -> tuple[Image.Image, NDArray[np.uint8]] | Problem:
+    """Return a photo as it is seen and its mask (H, W), or what is wrong with either."""
+    try:
+        image = upright(photo.path)
+    except UNREADABLE as error:
+        return undecodable(photo, error)
+    try:
+        return image, draw_mask(photo)
+    except MaskError as error:
+        return Problem(photo.file_name, str(error))
+
+
+def undecodable(photo: Photo, error: Exception) -> Problem:
+    """Return the problem of a photo, or of its confidences, that cannot be decoded."""
+    return Problem(photo.file_name, f"photo {photo.file_name} cannot be decoded ({error}); replace it")
 
 
 def draw_mask(photo: Photo) -> NDArray[np.uint8]:

@@ -96,16 +96,7 @@ def prepare(
     extra = Extra.read(local_data(plan.extra, Path(plan.cache_dir))) if plan.extra else None
     if resume:
         check_unchanged(run, dataset, extra)
-    if resume or promoted:
-        folds = promoted or Folds.read(run.folds)
-        if set(folds.fold_of) != set(cache.file_names):
-            whose = "the run whose configs are promoted" if promoted else f"run {run.path.name}"
-            raise ValueError(
-                f"{whose} began with {counted(len(folds.fold_of), 'photo')}, {dataset.root} now gives "
-                f"{len(cache.file_names)} usable ones: restore them, or start a new run"
-            )
-    else:
-        folds = make_folds(cache, plan.folds, plan.config.seed, dataset.given if plan.folds == 1 else None)
+    folds = _folds(plan, run, dataset, cache, resume, promoted)
     fold, data = plan.config.fold, {}
     for size, size_cache in caches.items():
         extra_cache = (
@@ -120,6 +111,20 @@ def prepare(
     if not resume:
         console.print(fold_table(folds, console.width))
     return Prepared(dataset, caches, folds, skipped, extra, data)
+
+
+def _folds(plan: Plan, run: RunFolder, dataset: Dataset, cache: Cache, resume: bool, promoted: Folds | None) -> Folds:
+    """Return the folds that a run has, that it takes over, or that are dealt now, see `prepare`."""
+    if not (resume or promoted):
+        return make_folds(cache, plan.folds, plan.config.seed, dataset.given if plan.folds == 1 else None)
+    folds = promoted or Folds.read(run.folds)
+    if set(folds.fold_of) != set(cache.file_names):
+        whose = "the run whose configs are promoted" if promoted else f"run {run.path.name}"
+        raise ValueError(
+            f"{whose} began with {counted(len(folds.fold_of), 'photo')}, {dataset.root} now gives "
+            f"{len(cache.file_names)} usable ones: restore them, or start a new run"
+        )
+    return folds
 
 
 def data_lines(

@@ -13,7 +13,7 @@ from spaces.encoders import GROUPS
 from spaces.table import JOINT, NONE, SPACES
 from trainable.config import PRECISIONS
 from trainable.machine.called_as import NAMED, command_line, program, subcommand
-from trainable.machine.command import Parser
+from trainable.machine.command import Parser, add_classes
 from trainable.storage.remote import is_uri
 
 SCRIPT = "search/run.py"
@@ -199,9 +199,7 @@ def _add_data(group: Any) -> None:
         metavar="DIR",
         help="photos with labels, in any usual format: a path that every node has, or a URI, which each copies once",
     )
-    group.add_argument(
-        "--classes", metavar="FILE", help="names, colours and sources of classes, or taco (default: those of the data)"
-    )
+    add_classes(group)
     group.add_argument(
         "--extra",
         type=location,

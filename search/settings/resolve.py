@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 from search.settings.allocation import TEST_ENCODER, Machine, default_options
@@ -25,8 +26,8 @@ from spaces.table import NONE, space_names
 from trainable.classes import COMPETITION
 from trainable.config import TrialConfig
 from trainable.encoder_families import licence
-from trainable.geometry import NATIVE, OF_COMPETITION, Geometry, parsed_shape
-from trainable.labelled_photos import Dataset
+from trainable.geometry import Geometry, parsed_shape
+from trainable.labelled_photos import Dataset, geometry_of
 from trainable.storage.atomic_write import read_json
 from trainable.storage.cache_dir import default_cache_dir
 
@@ -46,25 +47,14 @@ def new_plan(settings: Settings, machine: Machine, dataset: Dataset | None = Non
     """
     if settings.promoted:
         return settings.promoted.plan
-    defaults = default_options(machine, settings.data is None, settings.gpus_per_trial)
     base = _base(settings)
-    if settings.architecture or settings.encoder or {"architecture", "encoder"} & base.keys():
-        defaults["decoder"] = {}  # the narrow decoder is for the small default encoder
-    if settings.smoke:
-        defaults |= SMOKE
-    if settings.space == NONE:
-        defaults["trials"] = 1
     figures = list(settings.given(("grace", "reduction")))
     if figures and given_or(settings.stopper, ASHA) != ASHA:
         other = f"found --stopper {settings.stopper}"
         raise ValueError(f"--{figures[0]} belongs to --stopper {ASHA}, {other}; leave one of them out")
     classes = dataset.classes if dataset else COMPETITION
     geometry = _geometry(settings, dataset)
-    of_data = {"aspect": geometry.aspect, "num_classes": len(classes)}
-    chosen = {**defaults, **base, **settings.given(), **of_data}
-    if isinstance(settings.image_size, str):
-        chosen["image_size"] = max(parsed_shape(settings.image_size, "--image-size"))
-    chosen["encoder_weights"] = weights_place(chosen["encoder_weights"])
+    chosen = _chosen(settings, machine, base, {"aspect": geometry.aspect, "num_classes": len(classes)})
     config_fields = {field.name for field in fields(TrialConfig)}
     config = TrialConfig.from_dict({name: value for name, value in chosen.items() if name in config_fields})
     if config.precision == "fp16" and not machine.gpus:
@@ -104,6 +94,22 @@ def new_plan(settings: Settings, machine: Machine, dataset: Dataset | None = Non
     return plan
 
 
+def _chosen(settings: Settings, machine: Machine, base: dict[str, Any], of_data: dict[str, Any]) -> dict[str, Any]:
+    """Return what was asked for, else what --base says, else what fits the machine; the data decides on the rest."""
+    defaults = default_options(machine, settings.data is None, settings.gpus_per_trial)
+    if settings.architecture or settings.encoder or {"architecture", "encoder"} & base.keys():
+        defaults["decoder"] = {}  # the narrow decoder is for the small default encoder
+    if settings.smoke:
+        defaults |= SMOKE
+    if settings.space == NONE:
+        defaults["trials"] = 1
+    chosen = {**defaults, **base, **settings.given(), **of_data}
+    if isinstance(settings.image_size, str):
+        chosen["image_size"] = max(parsed_shape(settings.image_size, "--image-size"))
+    chosen["encoder_weights"] = weights_place(chosen["encoder_weights"])
+    return chosen
+
+
 def fold_count(settings: Settings) -> int:
     """Return the folds of a new run: one where the data says which photos validate.
 
@@ -118,16 +124,12 @@ def fold_count(settings: Settings) -> int:
 
 
 def _geometry(settings: Settings, dataset: Dataset | None) -> Geometry:
-    """Return the frames of photos in a new run; without photos, those of squares."""
-    bad = {problem.file_name for problem in dataset.problems} if dataset else set()
-    usable = [photo for photo in dataset.photos if photo.file_name not in bad] if dataset else []
-    photos = [(photo.height, photo.width) for photo in usable]
-    aspect = None if photos else 0.0
+    """Return the frames of photos in a new run; what is not read yet counts as the competition's."""
+    aspect = None
     if isinstance(settings.image_size, str):
         height, width = parsed_shape(settings.image_size, "--image-size")
         aspect = round(height / width, 4)
-    of_competition = dataset is None or dataset.classes.names == COMPETITION.names
-    return Geometry.of(photos, aspect, settings.score_size or (OF_COMPETITION if of_competition else NATIVE))
+    return geometry_of(dataset or Dataset(Path(), (), (), ""), aspect, settings.score_size)
 
 
 def tile_sizes(config: TrialConfig, names: Iterable[str]) -> list[int]:

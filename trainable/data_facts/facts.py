@@ -2,19 +2,19 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.classes import COMPETITION, Classes
+from trainable.classes import Classes
 from trainable.data_facts.measuring import PhotoFacts
 from trainable.data_facts.objects import Objects, annotated, pieces
 from trainable.dataset.cache import Cache
 from trainable.dataset.scene_groups import group_scenes, on_both_sides
-from trainable.geometry import NATIVE, OF_COMPETITION, Geometry, Shape
-from trainable.labelled_photos import Dataset, Photo
+from trainable.geometry import Geometry, Shape
+from trainable.labelled_photos import Dataset, Photo, geometry_of
 
 MASKS_OF_CACHE = 100
 """Masks of a cache whose pieces are counted: a search that begins does not wait for more."""
@@ -174,7 +174,7 @@ class DataFacts:
             np.array([each.class_pixels for each in photos]),
             np.array(sizes, np.int64),
             Objects.of([(at, each.areas) for at, each in enumerate(photos) if each.areas is not None]),
-            Geometry.of(sizes, score_size=OF_COMPETITION if dataset.classes.names == COMPETITION.names else NATIVE),
+            geometry_of(replace(dataset, photos=tuple(kept), problems=())),
             image_size,
             group_scenes(hashes, names),
             np.array([each.brightness for each in photos]),

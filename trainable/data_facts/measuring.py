@@ -13,8 +13,7 @@ from trainable.classes import IGNORE_INDEX, Classes
 from trainable.data_errors import Problem
 from trainable.data_facts.objects import annotated, pieces
 from trainable.dataset.scene_groups import scene_hashes
-from trainable.images.photo_files import UNREADABLE, upright
-from trainable.labelled_photos import Dataset, MaskError, Photo, draw_mask
+from trainable.labelled_photos import Dataset, Photo, decode
 from trainable.machine.cores import cpu_count
 
 PIECES_OF = 300_000_000
@@ -77,14 +76,10 @@ def look_at(photo: Photo, position: int, classes: Classes, objects: bool = True)
         classes: of the data set.
         objects: whether to count its objects.
     """
-    try:
-        image = upright(photo.path)
-    except UNREADABLE as error:
-        return Problem(photo.file_name, f"photo {photo.file_name} cannot be decoded ({error}); replace it")
-    try:
-        mask = draw_mask(photo)
-    except MaskError as error:
-        return Problem(photo.file_name, str(error))
+    decoded = decode(photo)
+    if isinstance(decoded, Problem):
+        return decoded
+    image, mask = decoded
     small = cv2.resize(np.asarray(image), (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA).mean(axis=2)
     pixels = np.bincount(mask.ravel(), minlength=IGNORE_INDEX)[: len(classes)].astype(np.int64)
     areas = (pieces(mask, classes) if photo.mask else annotated(photo, classes)) if objects else None

@@ -27,9 +27,9 @@ from trainable.data_errors import Problem
 from trainable.dataset.label_confidence import CERTAIN, read_confidence, shrink_confidence
 from trainable.dataset.scene_groups import scene_hashes
 from trainable.geometry import COMPETITION_GEOMETRY, Geometry, Shape, shape_text
-from trainable.images.photo_files import UNREADABLE, upright
+from trainable.images.photo_files import UNREADABLE
 from trainable.images.resampling import padded, resize_mask, resize_photo, score_mask
-from trainable.labelled_photos import Dataset, MaskError, Photo, check, draw_mask
+from trainable.labelled_photos import Dataset, Photo, check, decode, undecodable
 from trainable.storage.atomic_write import read_json, write_json
 
 VERSION = 2
@@ -278,15 +278,14 @@ def _arrays(folder: Path, count: int, frame: Shape, score: Shape, classes: int, 
 
 def _decode(photo: Photo, index: int, arrays: dict[str, Any], geometry: Geometry, classes: Classes) -> Problem | None:
     frame = arrays["masks"].shape[1:]
+    decoded = decode(photo)
+    if isinstance(decoded, Problem):
+        return decoded
+    image, mask = decoded
     try:
-        image = upright(photo.path)
         sure = read_confidence(photo.confidence) if photo.confidence else None
     except UNREADABLE as error:
-        return Problem(photo.file_name, f"photo {photo.file_name} cannot be decoded ({error}); replace it")
-    try:
-        mask = draw_mask(photo)
-    except MaskError as error:
-        return Problem(photo.file_name, str(error))
+        return undecodable(photo, error)
     content = geometry.content((mask.shape[0], mask.shape[1]), frame)
     small = resize_mask(mask, *content)
     arrays["images"][index] = padded(resize_photo(np.asarray(image), *content), frame)

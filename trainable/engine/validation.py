@@ -116,44 +116,42 @@ def _share(stepper: Stepper, cache: Cache, batches: Sequence[Positions], batch_s
 
 def _share_by_windows(stepper: Stepper, cache: Cache, positions: Positions, batch_size: int) -> Share:
     """Predict some photos by windows, `batch_size` at a time; the loss is the mean of that of each window."""
-    model, count = stepper.evaluated.eval(), len(cache.classes)
-    loss, scored, full, maps = 0.0, [], [], []
-    for position in positions:
-        losses: list[tuple[float, int]] = []
-        mask = cache.masks[position]
+    found = [_photo_by_windows(stepper, cache, int(position), batch_size) for position in positions]
+    empty = np.zeros((0, len(cache.classes), len(cache.classes)), np.int64)
+    return Share(
+        sum(share.loss for share in found),
+        positions,
+        np.concatenate([empty, *(share.scored for share in found)]),
+        np.concatenate([empty, *(share.full for share in found)]),
+        [photo_map for share in found for photo_map in share.maps],
+    )
 
-        def predict(
-            windows: NDArray[np.uint8],
-            corners: list[tuple[int, int]],
-            mask: NDArray[np.uint8] = mask,
-            losses: list[tuple[float, int]] = losses,
-        ) -> Tensor:
-            tile = windows.shape[1]
-            logits = stepper.logits(model, torch.from_numpy(windows))
-            truths = [padded(mask[y : y + tile, x : x + tile], (tile, tile), IGNORE_INDEX) for y, x in corners]
-            losses.append((float(stepper.loss_of(logits, torch.from_numpy(np.stack(truths)))), len(corners)))
-            return logits.softmax(1)
 
-        counts = torch.zeros(1, count, count, dtype=torch.int64)
+def _photo_by_windows(stepper: Stepper, cache: Cache, position: int, batch_size: int) -> Share:
+    """Predict a photo by windows."""
+    model, count, mask = stepper.evaluated.eval(), len(cache.classes), cache.masks[position]
+    full = torch.zeros(1, count, count, dtype=torch.int64)
+    losses: list[float] = []  # of each window
 
-        def observe(first: int, rows: Tensor, mask: NDArray[np.uint8] = mask, counts: Tensor = counts) -> None:
-            truth = torch.from_numpy(np.asarray(mask[first : first + rows.shape[1], : rows.shape[2]]))[None]
-            counts += confusion_matrices(truth, rows.max(0).indices[None].to(torch.uint8).cpu(), count)
+    def predict(windows: NDArray[np.uint8], corners: list[tuple[int, int]]) -> Tensor:
+        tile = windows.shape[1]
+        logits = stepper.logits(model, torch.from_numpy(windows))
+        truths = [padded(mask[y : y + tile, x : x + tile], (tile, tile), IGNORE_INDEX) for y, x in corners]
+        losses.extend([float(stepper.loss_of(logits, torch.from_numpy(np.stack(truths))))] * len(corners))
+        return logits.softmax(1)
 
-        size, tile = (
-            (int(cache.photo_sizes[position][0]), int(cache.photo_sizes[position][1])),
-            stepper.config.tile_size,
-        )
-        kept_map = kept_by_windows(predict, cache.images[position], size, cache.geometry, tile, batch_size, observe)
-        sizes = cache.photo_sizes[[position]]
-        truth = torch.from_numpy(np.asarray(cache.score_masks[position]))[None]
-        classes = scored_classes(kept_map, sizes, cache.geometry).cpu()
-        loss += sum(mean * windows for mean, windows in losses) / sum(windows for _, windows in losses)
-        scored.append(confusion_matrices(truth, classes, count))
-        full.append(counts)
-        maps += encoded(kept_map.cpu().numpy())
-    empty = torch.zeros(0, count, count, dtype=torch.int64)
-    return Share(loss, positions, torch.cat([empty, *scored]).numpy(), torch.cat([empty, *full]).numpy(), maps)
+    def observe(first: int, rows: Tensor) -> None:
+        truth = torch.from_numpy(np.asarray(mask[first : first + rows.shape[1], : rows.shape[2]]))[None]
+        full.add_(confusion_matrices(truth, rows.max(0).indices[None].to(torch.uint8).cpu(), count))
+
+    height, width = (int(side) for side in cache.photo_sizes[position])
+    image, tile = cache.images[position], stepper.config.tile_size
+    kept = kept_by_windows(predict, image, (height, width), cache.geometry, tile, batch_size, observe)
+    classes = scored_classes(kept, [(height, width)], cache.geometry).cpu()
+    truth = torch.from_numpy(np.asarray(cache.score_masks[position]))[None]
+    scored = confusion_matrices(truth, classes, count)
+    of_photo = np.array([position])
+    return Share(float(np.mean(losses)), of_photo, scored.numpy(), full.numpy(), encoded(kept.cpu().numpy()))
 
 
 def _read(cache: Cache, positions: Positions, device: torch.device) -> Batch:

@@ -35,6 +35,13 @@ class Parser(argparse.ArgumentParser):
         super().error(f"{message}; did you mean {' and '.join(meant)}?" if meant else message)
 
 
+def add_classes(parser: Any) -> None:
+    """Let a parser, or a group of its options, take `--classes`."""
+    parser.add_argument(
+        "--classes", metavar="FILE", help="names, colours and sources of classes, or taco (default: those of the data)"
+    )
+
+
 def command(
     parser: Callable[[], argparse.ArgumentParser], *errors: type[Exception], interrupted: str = "interrupted"
 ) -> Callable[[Run], Main]:

@@ -58,28 +58,25 @@ def none() -> list[Any]:
     return []
 
 
-class HorizontalMirror(A.HorizontalFlip):
-    """A flip that gives the pixels of each class to the one that it is in a mirror, as left becomes right."""
+class _Sides:
+    """Of a flip: gives the pixels of each class to the one that it is in a mirror, as left becomes right."""
 
     def __init__(self, mirrored: tuple[int, ...] = (), p: float = 0.5):
-        super().__init__(p=p)
+        super().__init__(p=p)  # type: ignore[call-arg]  # of the flip
         self.mirrored = mirrored
 
     def apply_to_mask(self, mask: Any, *args: Any, **params: Any) -> Any:
         """Flip a mask and change the sides' names."""
-        return mirrored_mask(super().apply_to_mask(mask, *args, **params), self.mirrored)
+        flipped = super().apply_to_mask(mask, *args, **params)  # type: ignore[misc]  # of the flip
+        return mirrored_mask(flipped, self.mirrored)
 
 
-class VerticalMirror(A.VerticalFlip):
-    """The same upside down, which is a mirror too."""
+class HorizontalMirror(_Sides, A.HorizontalFlip):
+    """A flip left to right that changes sides."""
 
-    def __init__(self, mirrored: tuple[int, ...] = (), p: float = 0.5):
-        super().__init__(p=p)
-        self.mirrored = mirrored
 
-    def apply_to_mask(self, mask: Any, *args: Any, **params: Any) -> Any:
-        """Flip a mask and change the sides' names."""
-        return mirrored_mask(super().apply_to_mask(mask, *args, **params), self.mirrored)
+class VerticalMirror(_Sides, A.VerticalFlip):
+    """A flip upside down, which is a mirror too."""
 
 
 def flip(classes: Classes, horizontal: float, vertical: float = 0.0) -> list[Any]:
