@@ -17,19 +17,19 @@ from analysis.pool.run_data import labelled_cache
 from analysis.prediction.ensemble_file import Ensemble
 from analysis.prediction.networks import predict_photos
 from analysis.pseudo_labels.label_files import check_new
-from analysis.pseudo_labels.labelling import CLASSES_FILE, LabelSet, pseudo_record, write_labels
+from analysis.pseudo_labels.labelling import LabelSet, pseudo_record, write_labels
 from analysis.pseudo_labels.thresholds import Rule
 from analysis.pseudo_labels.unlabelled import Found, find_unlabelled
 from analysis.results.epoch_selection import choose
-from trainable.classes import COMPETITION, Classes
+from trainable.classes import Classes
 from trainable.config import NO_FOLD
 from trainable.counts import agrees, counted
 from trainable.dataset.extra_photos import MODES, SOFT, labels_name
-from trainable.geometry import COMPETITION_GEOMETRY
 from trainable.machine.called_as import command_line
 from trainable.machine.command import Parser, command
 from trainable.machine.terminal import open_console
-from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.folders import CLASSES_FILE, RunFolder
+from trainable.run_folder.search_record import data_options
 from trainable.storage.remote import run_option
 
 SHOWN = 3
@@ -127,12 +127,7 @@ def next_command(run: RunFolder, out: Path) -> str:
     if search.skip_bad:
         command.append("--skip-bad")
     command += ["--folds", str(search.folds) if search.folds > 1 else "given", "--seed", str(search.base["seed"])]
-    if search.classes != COMPETITION:
-        command += ["--classes", str(out / CLASSES_FILE)]
-    if search.geometry != COMPETITION_GEOMETRY:
-        height, width = search.geometry.score
-        size = f"{height}x{width}" if search.geometry.stretched else str(max(height, width))
-        command += ["--score-size", size]
+    command += data_options(search.classes, search.geometry, str(out / CLASSES_FILE))
     return command_line("search/run.py", *command, "--extra", str(out))
 
 

@@ -16,16 +16,12 @@ from trainable.classes import COMPETITION, Classes
 from trainable.config import NO_FOLD
 from trainable.counts import counted
 from trainable.dataset.extra_photos import PSEUDO, labels_name
-from trainable.run_folder.folders import RunFolder
+from trainable.run_folder.folders import CLASSES_FILE, RunFolder
 from trainable.run_folder.out_of_fold import Map
 from trainable.storage.atomic_write import write_json
 
 Predict = Callable[[Ensemble, Sequence[Path]], Iterable[Map]]
 """Gives the probabilities times 255 of each photo where the score looks, (C, h, w)."""
-
-
-CLASSES_FILE = "classes.json"
-"""In the folder of labels: its classes, where they are not the competition's, as `--classes` of a search takes them."""
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,11 @@ from search.run_state.tables import fitted
 from search.settings.plan import Plan
 from search.settings.settings import Settings, typed
 from spaces import own
-from trainable.classes import COMPETITION
 from trainable.counts import counted
-from trainable.geometry import OF_COMPETITION
 from trainable.machine.called_as import command_line
 from trainable.machine.terminal import short_path
 from trainable.run_folder.folders import CLASSES_FILE, RunFolder
+from trainable.run_folder.search_record import data_options
 from trainable.run_folder.trial_record import BROKEN, STOPPED
 from trainable.storage.cache_dir import is_default_cache_dir
 from trainable.storage.record_checks import DAMAGE
@@ -96,10 +95,7 @@ def print_results(run: RunFolder, plan: Plan, console: Console) -> None:
         again += ["--extra", plan.extra] if plan.extra else []
         again += ["--cache-dir", plan.cache_dir] if not is_default_cache_dir(plan.cache_dir) else []
         again += ["--skip-bad"] if plan.skip_bad else []
-        if plan.classes != COMPETITION:
-            again += ["--classes", f"{path}/{CLASSES_FILE}"]
-        if plan.frames.score_option != OF_COMPETITION:
-            again += ["--score-size", plan.frames.score_option]
+        again += data_options(plan.classes, plan.frames, f"{path}/{CLASSES_FILE}")
         report = command_line("analysis/report.py", "--run", str(path), "--out", "report.html")
         lines += ["next:", f"  {report}    # everything on one page, with predictions beside the truth"]
         if plan.folds > 1:  # there are no others where the data says which photos validate

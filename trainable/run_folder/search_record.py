@@ -104,3 +104,10 @@ def is_of_competition(classes: Classes, geometry: Geometry) -> bool:
     """Tell whether classes and frame are those of a submission csv; other runs write masks."""
     score = (geometry.score, geometry.stretched)
     return classes.names == COMPETITION.names and score == (COMPETITION_GEOMETRY.score, COMPETITION_GEOMETRY.stretched)
+
+
+def data_options(classes: Classes, geometry: Geometry, file: str) -> list[str]:
+    """Return the options by which a command reads the same classes, kept in a file, and is scored at the same place."""
+    own = [] if classes == COMPETITION else ["--classes", file]
+    # Without the option classes of one's own are scored at the photos' own size.
+    return own if is_of_competition(classes, geometry) else [*own, "--score-size", geometry.score_option]
